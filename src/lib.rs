@@ -1,0 +1,5 @@
+//! patchpost: an e-mail driven patch and mailing-list server in one binary.
+
+pub mod types;
+
+pub mod mail;
