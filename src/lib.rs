@@ -3,3 +3,4 @@
 pub mod types;
 
 pub mod mail;
+pub mod store;

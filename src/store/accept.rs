@@ -1,0 +1,201 @@
+//! Taking a mail in: blob, copy, receipts and the jobs that will file it, all in one commit.
+
+use tokio::sync::oneshot;
+
+use super::sql::{self, Bind};
+use super::writer::{Tx, savepoint};
+use super::{Store, StoreError};
+use crate::types::{BlobHash, Identity, Job, ListId, RealmId, ReceiptId, Timestamp};
+
+/// A mail made ready outside the writer: hashed and compressed.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// What makes copies the same mail.
+    pub identity: Identity,
+    /// SHA-256 of the stored bytes.
+    pub hash: BlobHash,
+    /// Length of the stored bytes.
+    pub size: i64,
+    /// Came with CRLF line ends throughout and is stored with LF.
+    pub crlf: bool,
+    /// zstd frame per realm: (realm, dictionary id or 0, bytes).
+    pub frames: Vec<(RealmId, i64, Vec<u8>)>,
+}
+
+/// One list's share of an accepted mail.
+#[derive(Debug, Clone)]
+pub struct NewReceipt {
+    /// The list it is for.
+    pub list: ListId,
+    /// The list's realm.
+    pub realm: RealmId,
+    /// Envelope sender, empty for the null sender.
+    pub sender: String,
+    /// Arrival.
+    pub arrived: Timestamp,
+    /// `smtp`, `lmtp` or `import`.
+    pub source: &'static str,
+}
+
+/// What became of one receipt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// New: it will be filed.
+    New(ReceiptId),
+    /// The same mail was accepted for that list before; nothing new is owed.
+    Known,
+}
+
+/// An acceptance that waits for its commit.
+pub(super) struct Pending {
+    mail: Prepared,
+    receipts: Vec<NewReceipt>,
+    result: Option<Result<Vec<Accepted>, StoreError>>,
+    reply: oneshot::Sender<Result<Vec<Accepted>, StoreError>>,
+}
+
+impl Pending {
+    pub(super) fn answer(self, commit: Result<(), StoreError>) {
+        let answer = match (self.result, commit) {
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            (Some(Err(error)), _) | (_, Err(error)) => Err(error),
+            (None, Ok(())) => Err(StoreError::Temporary(sqlx::Error::WorkerCrashed)),
+        };
+        // The client may have hung up: the mail is kept all the same.
+        let _gone = self.reply.send(answer);
+    }
+}
+
+impl Store {
+    /// Stores a mail for the lists that take it, with the jobs that will file it: all or nothing.
+    ///
+    /// Returns when the commit that carries it is flushed. A mail that is already there is not an error.
+    /// The answers are in the order of `receipts`.
+    pub async fn accept(
+        &self,
+        mail: Prepared,
+        receipts: Vec<NewReceipt>,
+    ) -> Result<Vec<Accepted>, StoreError> {
+        let accepted = self
+            .writer
+            .accept(|reply| Pending {
+                mail,
+                receipts,
+                result: None,
+                reply,
+            })
+            .await?;
+        self.jobs.notify_one();
+        Ok(accepted)
+    }
+}
+
+/// Runs all acceptances of a commit as multi-row statements; should those fail, each by itself.
+/// Returns whether the connection is still sound.
+pub(super) async fn run(tx: &mut Tx, mails: &mut [Pending]) -> bool {
+    let share: Vec<(Prepared, Vec<NewReceipt>)> = mails
+        .iter()
+        .map(|p| (p.mail.clone(), p.receipts.clone()))
+        .collect();
+    match savepoint(tx, |tx| Box::pin(record(tx, share))).await {
+        Err(_) => return false,
+        Ok(Ok(results)) => {
+            for (pending, result) in mails.iter_mut().zip(results) {
+                pending.result = Some(Ok(result));
+            }
+            return true;
+        }
+        Ok(Err(_)) => {}
+    }
+    for pending in mails {
+        let share = vec![(pending.mail.clone(), pending.receipts.clone())];
+        match savepoint(tx, |tx| Box::pin(record(tx, share))).await {
+            Err(_) => return false,
+            Ok(result) => {
+                pending.result = Some(result.map(|mut all| all.pop().unwrap_or_default()))
+            }
+        }
+    }
+    true
+}
+
+async fn record(
+    tx: &mut Tx,
+    mails: Vec<(Prepared, Vec<NewReceipt>)>,
+) -> Result<Vec<Vec<Accepted>>, StoreError> {
+    let mut blobs = Vec::new();
+    let mut copies = Vec::new();
+    let mut receipts = Vec::new();
+    for (mail, wanted) in &mails {
+        for (realm, dictionary, frame) in &mail.frames {
+            let (hash, crlf) = (mail.hash.0, Bind::from(mail.crlf));
+            blobs.push(vec![
+                realm.0.into(),
+                hash.into(),
+                mail.size.into(),
+                crlf,
+                (*dictionary).into(),
+                frame.clone().into(),
+            ]);
+        }
+        for r in wanted {
+            let (realm, arrived) = (Bind::from(r.realm.0), Bind::from(r.arrived.0));
+            copies.push(vec![
+                realm.clone(),
+                mail.identity.0.into(),
+                mail.hash.0.into(),
+                arrived.clone(),
+            ]);
+            let sender = Bind::from(r.sender.as_str());
+            let (identity, hash) = (mail.identity.0.into(), mail.hash.0.into());
+            receipts.push(vec![
+                realm,
+                r.list.0.into(),
+                identity,
+                hash,
+                sender,
+                arrived,
+                r.source.into(),
+                0.into(),
+            ]);
+        }
+    }
+    let nothing = "on conflict do nothing";
+    tx.insert(
+        "blob (realm, hash, size, crlf, dictionary, data)",
+        blobs,
+        nothing,
+    )
+    .await?;
+    tx.insert("copy (realm, identity, hash, arrived)", copies, nothing)
+        .await?;
+    let head = "receipt (realm, list, identity, hash, sender, arrived, source, state)";
+    let rows = tx
+        .insert(
+            head,
+            receipts,
+            "on conflict do nothing returning id, list, identity, source",
+        )
+        .await?;
+    let mut new = std::collections::HashMap::new();
+    let mut jobs = Vec::new();
+    for row in &rows {
+        use sqlx::Row;
+        let id = ReceiptId(sql::id(row)?);
+        let (list, identity): (i64, Vec<u8>) = (row.try_get(1)?, row.try_get(2)?);
+        let import = row.try_get::<String, _>(3)? == "import";
+        jobs.push((Job::File(id), i64::from(import)));
+        new.insert((list, identity), id);
+    }
+    super::job::insert(tx, &jobs, Timestamp(0)).await?;
+    // Two copies of one mail in one commit: the first gets the receipt, the second is known.
+    let mut answers = Vec::new();
+    for (mail, wanted) in &mails {
+        let one = |r: &NewReceipt| {
+            new.remove(&(r.list.0, mail.identity.0.to_vec()))
+                .map_or(Accepted::Known, Accepted::New)
+        };
+        answers.push(wanted.iter().map(one).collect());
+    }
+    Ok(answers)
+}

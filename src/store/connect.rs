@@ -1,0 +1,181 @@
+//! Opening a store: pools with their settings, migrations under a lock.
+
+use std::fs::{File, OpenOptions};
+use std::path::Path;
+use std::sync::Arc;
+
+use sqlx::any::AnyPoolOptions;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::{AnyPool, Executor, SqlSafeStr};
+
+use super::writer::Writer;
+use super::{Dialect, Store, StoreError};
+
+/// Where the database is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// `patchpost.db` in the data folder.
+    File,
+    /// A PostgreSQL URL: `postgres://user@host/database`.
+    Url(String),
+}
+
+/// Settings of every SQLite connection; each is a measured choice (DESIGN 5): FULL, as NORMAL and the
+/// rollback journal lose acknowledged mail at power cut.
+const SQLITE: &str = "pragma journal_mode = wal; pragma synchronous = full; pragma busy_timeout = 5000; \
+     pragma foreign_keys = 1; pragma journal_size_limit = 67108864; pragma temp_store = memory; pragma mmap_size = 0;";
+
+impl Store {
+    /// Opens the store, creating or upgrading its tables. `data` must exist.
+    ///
+    /// Refuses a database that a newer patchpost has written.
+    pub async fn open(data: &Path, location: &Location) -> Result<Store, StoreError> {
+        sqlx::any::install_default_drivers();
+        let (dialect, url, lock) = match location {
+            Location::File => {
+                let lock = open_lock(&data.join("write.lock"))?;
+                (
+                    Dialect::Sqlite,
+                    sqlite_url(&data.join("patchpost.db")),
+                    Some(Arc::new(lock)),
+                )
+            }
+            Location::Url(url) => (Dialect::Postgres, url.clone(), None),
+        };
+        let writer = pool(
+            dialect,
+            &url,
+            1,
+            "pragma cache_size = -65536; pragma wal_autocheckpoint = 1000;",
+        )
+        .await?;
+        migrate(&writer, dialect, lock.clone()).await?;
+        let readers = if dialect == Dialect::Sqlite { 4 } else { 8 };
+        let reader = pool(
+            dialect,
+            &url,
+            readers,
+            "pragma cache_size = -16384; pragma query_only = 1;",
+        )
+        .await?;
+        Ok(Store {
+            reader,
+            writer: Writer::start(writer, dialect, lock),
+            dialect,
+            data: Arc::new(data.to_owned()),
+            dictionaries: Arc::default(),
+            jobs: Arc::default(),
+            deliveries: Arc::default(),
+        })
+    }
+
+    /// Takes the folder for one `serve`; the lock is freed when the file is dropped or the process ends.
+    pub fn lock_for_serving(data: &Path) -> Result<File, StoreError> {
+        let path = data.join("serve.lock");
+        let file = open_lock(&path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(_) => Err(StoreError::Refused(format!(
+                "another `patchpost serve` runs on {}; stop it first, or choose another folder with --data",
+                data.display()
+            ))),
+        }
+    }
+}
+
+fn open_lock(path: &Path) -> Result<File, StoreError> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path);
+    file.map_err(|e| StoreError::Unusable(format!("cannot open {}: {e}", path.display())))
+}
+
+fn sqlite_url(path: &Path) -> String {
+    // Percent-encoding: the path may hold blanks, `?` or `#`.
+    let path = path.to_string_lossy();
+    let path = percent_encoding::utf8_percent_encode(&path, PATH);
+    format!("sqlite://{path}?mode=rwc")
+}
+
+const PATH: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'.')
+    .remove(b'-')
+    .remove(b'_');
+
+async fn pool(
+    dialect: Dialect,
+    url: &str,
+    size: u32,
+    own: &'static str,
+) -> Result<AnyPool, StoreError> {
+    let options = AnyPoolOptions::new()
+        .max_connections(size)
+        .min_connections(1)
+        .acquire_timeout(std::time::Duration::from_secs(10));
+    let options = match dialect {
+        Dialect::Sqlite => options.after_connect(move |connection, _| {
+            Box::pin(async move {
+                connection.execute(sqlx::raw_sql(SQLITE)).await?;
+                connection.execute(sqlx::raw_sql(own)).await?;
+                Ok(())
+            })
+        }),
+        // sqlx 0.9.0 may give back a connection with an open transaction after a dropped `begin`, and
+        // later writes on it would be acknowledged and lost: roll back whatever is open on release.
+        Dialect::Postgres => options.after_release(|connection, _| {
+            Box::pin(async move {
+                connection.execute(sqlx::raw_sql("rollback")).await?;
+                Ok(true)
+            })
+        }),
+    };
+    let pool = options.connect(url).await;
+    pool.map_err(|e| StoreError::Unusable(format!("cannot open the database: {e}")))
+}
+
+fn migrations(dialect: Dialect) -> Migrator {
+    let texts = match dialect {
+        Dialect::Sqlite => [include_str!("../../migrations/sqlite/0001_base.sql")],
+        Dialect::Postgres => [include_str!("../../migrations/postgres/0001_base.sql")],
+    };
+    let all = texts.into_iter().zip(1..).map(|(text, version)| {
+        Migration::new(
+            version,
+            "base".into(),
+            MigrationType::Simple,
+            text.into_sql_str(),
+            false,
+        )
+    });
+    Migrator::with_migrations(all.collect())
+}
+
+async fn migrate(
+    pool: &AnyPool,
+    dialect: Dialect,
+    lock: Option<Arc<File>>,
+) -> Result<(), StoreError> {
+    if let Some(lock) = lock.clone() {
+        let taken = tokio::task::spawn_blocking(move || lock.lock()).await;
+        if !matches!(taken, Ok(Ok(()))) {
+            return Err(StoreError::Unusable(
+                "cannot take the write lock file".to_owned(),
+            ));
+        }
+    }
+    let result = migrations(dialect).run(pool).await;
+    if let Some(lock) = lock {
+        lock.unlock().map_err(|e| {
+            StoreError::Unusable(format!("cannot release the write lock file: {e}"))
+        })?;
+    }
+    result.map_err(|error| match error {
+        MigrateError::VersionMissing(version) => StoreError::Unusable(format!(
+            "the database was written by a newer patchpost (its tables have version {version}); install that version"
+        )),
+        other => StoreError::Unusable(format!("cannot upgrade the database: {other}")),
+    })
+}

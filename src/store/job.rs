@@ -1,0 +1,230 @@
+//! Work that is owed: rows unique by kind and key, claimed under a lease, kept until done.
+
+use super::sql::Bind;
+use super::{Dialect, Store, StoreError, Tx, marks};
+use crate::types::{Job, JobId, Timestamp};
+
+/// A claimed job.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim {
+    /// Its row.
+    pub id: JobId,
+    /// What is to be done.
+    pub job: Job,
+    /// How often it was begun, this time included.
+    pub attempts: i64,
+}
+
+/// A job as `patchpost jobs` shows it.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct JobRow {
+    /// Its row.
+    pub id: i64,
+    /// `file`, `apply`, `fan-out`, `fetch`.
+    pub kind: String,
+    /// What it is about: ids.
+    pub key: String,
+    /// `waiting`, `running` or `parked`.
+    pub state: &'static str,
+    /// How often it was begun.
+    pub attempts: i64,
+    /// When it may run next (RFC 3339).
+    pub run_at: String,
+    /// What went wrong last; empty if nothing.
+    pub problem: String,
+}
+
+/// How long a claim holds without a sign of life, in seconds.
+pub const LEASE: i64 = 120;
+/// A job that failed so often is parked, to be seen by `doctor` and `patchpost jobs`.
+pub const MAX_ATTEMPTS: i64 = 5;
+
+/// Adds jobs as (job, priority); one that is already there runs once more after the present run.
+pub(crate) async fn insert(
+    tx: &mut Tx,
+    jobs: &[(Job, i64)],
+    run_at: Timestamp,
+) -> Result<(), StoreError> {
+    let row = |(job, priority): &(Job, i64)| {
+        let key = Bind::from(job.key());
+        let (zero, empty) = (Bind::from(0), Bind::from(""));
+        let (lease, again, state) = (empty.clone(), zero.clone(), zero.clone());
+        vec![
+            job.kind().into(),
+            key,
+            (*priority).into(),
+            run_at.0.into(),
+            zero.clone(),
+            zero,
+            lease,
+            again,
+            state,
+            empty,
+        ]
+    };
+    let head =
+        "job (kind, key, priority, run_at, attempts, leased_until, lease, again, state, problem)";
+    let tail = "on conflict (kind, key) do update set again = 1, state = 0, attempts = 0, run_at = excluded.run_at";
+    tx.insert(head, jobs.iter().map(row).collect(), tail)
+        .await?;
+    Ok(())
+}
+
+/// Strikes finished jobs off; one that was wanted again meanwhile stays and is due at once.
+pub(crate) async fn finish(tx: &mut Tx, ids: &[JobId]) -> Result<(), StoreError> {
+    for chunk in ids.chunks(200) {
+        let binds = || chunk.iter().map(|id| Bind::from(id.0)).collect::<Vec<_>>();
+        let list = marks(chunk.len());
+        tx.execute(
+            format!("delete from job where again = 0 and id in ({list})"),
+            binds(),
+        )
+        .await?;
+        let again = format!(
+            "update job set again = 0, leased_until = 0, attempts = 0 where id in ({list})"
+        );
+        tx.execute(again, binds()).await?;
+    }
+    Ok(())
+}
+
+impl Store {
+    /// Adds jobs at a priority (0 first, then 1 …).
+    pub async fn insert_jobs(
+        &self,
+        jobs: Vec<(Job, i64)>,
+        run_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write(move |tx| Box::pin(async move { insert(tx, &jobs, run_at).await }))
+            .await?;
+        self.jobs.notify_one();
+        Ok(())
+    }
+
+    /// Claims up to `limit` due jobs of one kind, the most urgent first; the claim is committed on return.
+    pub async fn claim_jobs(
+        &self,
+        kind: &'static str,
+        limit: i64,
+        now: Timestamp,
+    ) -> Result<Vec<Claim>, StoreError> {
+        let due: Option<(i64,)> = self
+            .fetch_one(
+                "select id from job where kind = $1 and state = 0 and run_at <= $2 and leased_until <= $2 limit 1",
+                vec![kind.into(), now.0.into()],
+            )
+            .await?;
+        if due.is_none() {
+            return Ok(Vec::new());
+        }
+        let skip = if self.dialect == Dialect::Postgres {
+            "for update skip locked"
+        } else {
+            ""
+        };
+        let text = format!(
+            "update job set leased_until = ?, attempts = attempts + 1, again = 0 where id in (\
+             select id from job where kind = ? and state = 0 and run_at <= ? and leased_until <= ? \
+             order by priority, run_at, id limit ? {skip}) returning id, kind, key, attempts"
+        );
+        let until = now.plus_secs(LEASE).0;
+        let binds = vec![
+            until.into(),
+            kind.into(),
+            now.0.into(),
+            now.0.into(),
+            limit.into(),
+        ];
+        let rows: Vec<(i64, String, String, i64)> = self
+            .write(move |tx| Box::pin(async move { tx.fetch(text, binds).await }))
+            .await?;
+        let claim = |(id, kind, key, attempts): (i64, String, String, i64)| {
+            Job::from_row(&kind, &key).map(|job| Claim {
+                id: JobId(id),
+                job,
+                attempts,
+            })
+        };
+        let mut claims: Vec<Claim> = rows.into_iter().filter_map(claim).collect();
+        claims.sort_by_key(|c| c.id);
+        Ok(claims)
+    }
+
+    /// Strikes jobs off whose results are recorded already.
+    pub async fn finish_jobs(&self, ids: Vec<JobId>) -> Result<(), StoreError> {
+        self.write(move |tx| Box::pin(async move { finish(tx, &ids).await }))
+            .await
+    }
+
+    /// Keeps running jobs from being claimed by others.
+    pub async fn extend_leases(&self, ids: Vec<JobId>, now: Timestamp) -> Result<(), StoreError> {
+        let text = format!(
+            "update job set leased_until = ? where id in ({})",
+            marks(ids.len())
+        );
+        let mut binds = vec![Bind::from(now.plus_secs(LEASE).0)];
+        binds.extend(ids.iter().map(|id| Bind::from(id.0)));
+        self.write(move |tx| Box::pin(async move { tx.execute(text, binds).await.map(|_| ()) }))
+            .await
+    }
+
+    /// Puts a failed job off until `run_at`, or parks it for a person to look at.
+    pub async fn fail_job(
+        &self,
+        claim: Claim,
+        problem: String,
+        run_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let parked = i64::from(claim.attempts >= MAX_ATTEMPTS);
+        let text =
+            "update job set leased_until = 0, run_at = $1, problem = $2, state = $3 where id = $4";
+        let binds = vec![
+            run_at.0.into(),
+            problem.into(),
+            parked.into(),
+            claim.id.0.into(),
+        ];
+        self.write(move |tx| Box::pin(async move { tx.execute(text, binds).await.map(|_| ()) }))
+            .await
+    }
+
+    /// All owed work, the most urgent first; at most `limit` rows.
+    pub async fn load_jobs(&self, limit: i64, now: Timestamp) -> Result<Vec<JobRow>, StoreError> {
+        type Row = (i64, String, String, i64, i64, i64, i64, String);
+        let text = "select id, kind, key, state, attempts, leased_until, run_at, problem from job \
+             order by state desc, priority, run_at, id limit $1";
+        let rows: Vec<Row> = self.fetch(text, vec![limit.into()]).await?;
+        let show = |(id, kind, key, state, attempts, until, run_at, problem): Row| {
+            let state = if state == 1 {
+                "parked"
+            } else if until > now.0 {
+                "running"
+            } else {
+                "waiting"
+            };
+            JobRow {
+                id,
+                kind,
+                key,
+                state,
+                attempts,
+                run_at: Timestamp(run_at).rfc3339(),
+                problem,
+            }
+        };
+        Ok(rows.into_iter().map(show).collect())
+    }
+
+    /// How many jobs are owed and how many of them are parked.
+    pub async fn count_jobs(&self) -> Result<(i64, i64), StoreError> {
+        let text = "select count(*), cast(coalesce(sum(state), 0) as bigint) from job";
+        Ok(self.fetch_one(text, vec![]).await?.unwrap_or((0, 0)))
+    }
+
+    /// When the next waiting job is due, if there is one.
+    pub async fn next_job_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        let text = "select min(case when leased_until > run_at then leased_until else run_at end) from job where state = 0";
+        let row: Option<(Option<i64>,)> = self.fetch_one(text, vec![]).await?;
+        Ok(row.and_then(|r| r.0).map(Timestamp))
+    }
+}

@@ -1,0 +1,432 @@
+//! Lists, their members, and the repositories their patches are for.
+
+use super::sql::{self, Bind};
+use super::{Store, StoreError, Tx};
+use crate::types::{ListId, MemberId, RealmId, RepoId, Timestamp};
+
+/// A list as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListRow {
+    /// Its row.
+    pub id: ListId,
+    /// Its name in URLs and commands.
+    pub name: String,
+    /// Its posting address, in lower case.
+    pub address: String,
+    /// One line on what it is.
+    pub description: String,
+    /// `patch` or `discuss`.
+    pub style: String,
+    /// `public` or `private`.
+    pub visibility: String,
+    /// What may know of it.
+    pub realm: RealmId,
+    /// Raised by every change of its settings.
+    pub version: i64,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+type Row = (i64, String, String, String, String, String, i64, i64, i64);
+const COLUMNS: &str =
+    "select id, name, address, description, style, visibility, realm, version, created from list";
+
+fn list_row(
+    (id, name, address, description, style, visibility, realm, version, created): Row,
+) -> ListRow {
+    let (id, realm, created) = (ListId(id), RealmId(realm), Timestamp(created));
+    ListRow {
+        id,
+        name,
+        address,
+        description,
+        style,
+        visibility,
+        realm,
+        version,
+        created,
+    }
+}
+
+/// What a new list starts with.
+#[derive(Debug, Clone)]
+pub struct NewList {
+    /// Checked name.
+    pub name: String,
+    /// Posting address in lower case.
+    pub address: String,
+    /// One line on what it is; may be empty.
+    pub description: String,
+    /// `patch` or `discuss`.
+    pub style: String,
+    /// `public` or `private`.
+    pub visibility: String,
+    /// Names of repositories that must exist, the most important first.
+    pub repos: Vec<String>,
+}
+
+/// Settings to change; `None` leaves one as it is.
+#[derive(Debug, Clone, Default)]
+pub struct ListChange {
+    /// New posting address.
+    pub address: Option<String>,
+    /// New description.
+    pub description: Option<String>,
+    /// New style.
+    pub style: Option<String>,
+    /// New repositories, replacing the present ones.
+    pub repos: Option<Vec<String>>,
+}
+
+/// A repository as stored.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct RepoRow {
+    /// Its row.
+    pub id: i64,
+    /// Its name in URLs and commands.
+    pub name: String,
+    /// `path`, `clone` or `init`.
+    pub source_kind: String,
+    /// Where it comes from; empty for `init`.
+    pub source: String,
+    /// The branch that series are applied to.
+    pub branch: String,
+    /// The branch's commit when last looked at.
+    pub tip: Option<String>,
+    /// When it was last fetched, in microseconds since 1970.
+    pub fetched: Option<i64>,
+    /// Why the last fetch failed.
+    pub problem: Option<String>,
+}
+
+type RepoTuple = (
+    i64,
+    String,
+    String,
+    String,
+    String,
+    Option<String>,
+    Option<i64>,
+    Option<String>,
+);
+const REPO: &str = "select r.id, r.name, r.source_kind, r.source, r.branch, r.tip, r.fetched, r.problem from repo r";
+
+fn repo_row((id, name, source_kind, source, branch, tip, fetched, problem): RepoTuple) -> RepoRow {
+    RepoRow {
+        id,
+        name,
+        source_kind,
+        source,
+        branch,
+        tip,
+        fetched,
+        problem,
+    }
+}
+
+/// A repository to add.
+#[derive(Debug, Clone)]
+pub struct NewRepo {
+    /// Checked name.
+    pub name: String,
+    /// `path`, `clone` or `init`.
+    pub source_kind: String,
+    /// Where it comes from; empty for `init`.
+    pub source: String,
+    /// The branch that series are applied to.
+    pub branch: String,
+    /// Its commit, if the branch exists.
+    pub tip: Option<String>,
+}
+
+/// A subscription as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberRow {
+    /// Its row.
+    pub id: MemberId,
+    /// Where copies go.
+    pub address: String,
+    /// Whether copies are sent now.
+    pub mail: bool,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+impl Store {
+    /// All lists by name.
+    pub async fn load_lists(&self) -> Result<Vec<ListRow>, StoreError> {
+        let rows: Vec<Row> = self
+            .fetch(format!("{COLUMNS} order by name"), vec![])
+            .await?;
+        Ok(rows.into_iter().map(list_row).collect())
+    }
+
+    /// The list of that name.
+    pub async fn find_list(&self, name: &str) -> Result<Option<ListRow>, StoreError> {
+        let row: Option<Row> = self
+            .fetch_one(format!("{COLUMNS} where name = ?"), vec![name.into()])
+            .await?;
+        Ok(row.map(list_row))
+    }
+
+    /// Makes a list; a list that is not public gets a realm of its own.
+    pub async fn insert_list(&self, list: NewList, now: Timestamp) -> Result<ListId, StoreError> {
+        self.write(move |tx| Box::pin(insert_list(tx, list, now)))
+            .await
+    }
+
+    /// Changes settings and raises the list's version.
+    pub async fn update_list(&self, list: ListId, change: ListChange) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                if let Some(address) = &change.address {
+                    refuse_taken(tx, "address", address, list.0).await?;
+                }
+                let fields = [
+                    ("address", change.address),
+                    ("description", change.description),
+                    ("style", change.style),
+                ];
+                for (column, value) in fields {
+                    if let Some(value) = value {
+                        let text = format!("update list set {column} = ? where id = ?");
+                        tx.execute(text, vec![value.into(), list.0.into()]).await?;
+                    }
+                }
+                if let Some(repos) = change.repos {
+                    tx.execute("delete from list_repo where list = $1", vec![list.0.into()])
+                        .await?;
+                    connect_repos(tx, list, &repos).await?;
+                }
+                tx.execute(
+                    "update list set version = version + 1 where id = $1",
+                    vec![list.0.into()],
+                )
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// How many (postings, threads, patchsets, members) a list has.
+    pub async fn count_list(&self, list: ListId) -> Result<(i64, i64, i64, i64), StoreError> {
+        let text = "select (select count(*) from posting where list = l.id), (select count(*) from list_thread where list = l.id), \
+             (select count(*) from patchset_list where list = l.id), (select count(*) from member where list = l.id) \
+             from list l where l.id = $1";
+        Ok(self
+            .fetch_one(text, vec![list.0.into()])
+            .await?
+            .unwrap_or((0, 0, 0, 0)))
+    }
+
+    /// The repositories of a list, the most important first.
+    pub async fn load_list_repos(&self, list: ListId) -> Result<Vec<RepoRow>, StoreError> {
+        let text = format!(
+            "{REPO} join list_repo l on l.repo = r.id where l.list = ? order by l.position"
+        );
+        let rows: Vec<RepoTuple> = self.fetch(text, vec![list.0.into()]).await?;
+        Ok(rows.into_iter().map(repo_row).collect())
+    }
+
+    /// All repositories by name.
+    pub async fn load_repos(&self) -> Result<Vec<RepoRow>, StoreError> {
+        let rows: Vec<RepoTuple> = self
+            .fetch(format!("{REPO} order by r.name"), vec![])
+            .await?;
+        Ok(rows.into_iter().map(repo_row).collect())
+    }
+
+    /// Makes a repository known.
+    pub async fn insert_repo(&self, repo: NewRepo, now: Timestamp) -> Result<RepoId, StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let text = "select id from repo where name = $1";
+                if tx
+                    .fetch_one::<(i64,)>(text, vec![repo.name.as_str().into()])
+                    .await?
+                    .is_some()
+                {
+                    return Err(StoreError::Refused(format!(
+                        "repository {} exists already",
+                        repo.name
+                    )));
+                }
+                let row = vec![
+                    repo.name.into(),
+                    repo.source_kind.into(),
+                    repo.source.into(),
+                    repo.branch.into(),
+                    repo.tip.into(),
+                    now.0.into(),
+                    now.0.into(),
+                ];
+                let head = "repo (name, source_kind, source, branch, tip, created, fetched)";
+                let rows = tx.insert(head, vec![row], "returning id").await?;
+                Ok(RepoId(sql::id(&rows[0])?))
+            })
+        })
+        .await
+    }
+
+    /// Notes what a fetch found or why it failed.
+    pub async fn record_fetch(
+        &self,
+        repo: RepoId,
+        tip: Option<String>,
+        problem: Option<String>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let text =
+            "update repo set tip = coalesce($1, tip), problem = $2, fetched = $3 where id = $4";
+        let binds = vec![tip.into(), problem.into(), now.0.into(), repo.0.into()];
+        self.write(move |tx| Box::pin(async move { tx.execute(text, binds).await.map(|_| ()) }))
+            .await
+    }
+
+    /// Subscribes addresses; returns how many were new.
+    pub async fn insert_members(
+        &self,
+        list: ListId,
+        addresses: Vec<String>,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let row = |address: &String| {
+                    vec![
+                        list.0.into(),
+                        Bind::from(address.as_str()),
+                        1.into(),
+                        now.0.into(),
+                    ]
+                };
+                let rows = addresses.iter().map(row).collect();
+                let head = "member (list, address, mail, created)";
+                Ok(tx
+                    .insert(
+                        head,
+                        rows,
+                        "on conflict (list, address) do nothing returning id",
+                    )
+                    .await?
+                    .len() as u64)
+            })
+        })
+        .await
+    }
+
+    /// Unsubscribes addresses; returns how many were members.
+    pub async fn delete_members(
+        &self,
+        list: ListId,
+        addresses: Vec<String>,
+    ) -> Result<u64, StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let mut gone = 0;
+                for chunk in addresses.chunks(200) {
+                    let text = format!(
+                        "delete from member where list = ? and address in ({})",
+                        super::marks(chunk.len())
+                    );
+                    let mut binds = vec![Bind::from(list.0)];
+                    binds.extend(chunk.iter().map(|a| Bind::from(a.as_str())));
+                    gone += tx.execute(text, binds).await?;
+                }
+                Ok(gone)
+            })
+        })
+        .await
+    }
+
+    /// Members of a list with an address above `after`, by address; at most `limit`.
+    pub async fn load_members(
+        &self,
+        list: ListId,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<MemberRow>, StoreError> {
+        let text = "select id, address, mail, created from member where list = $1 and address > $2 order by address limit $3";
+        let rows: Vec<(i64, String, i64, i64)> = self
+            .fetch(text, vec![list.0.into(), after.into(), limit.into()])
+            .await?;
+        let member = |(id, address, mail, created)| MemberRow {
+            id: MemberId(id),
+            address,
+            mail: mail == 1,
+            created: Timestamp(created),
+        };
+        Ok(rows.into_iter().map(member).collect())
+    }
+}
+
+async fn refuse_taken(
+    tx: &mut Tx,
+    column: &'static str,
+    value: &str,
+    own: i64,
+) -> Result<(), StoreError> {
+    let text = format!("select name from list where {column} = ? and id <> ?");
+    match tx
+        .fetch_one::<(String,)>(text, vec![value.into(), own.into()])
+        .await?
+    {
+        Some((name,)) => Err(StoreError::Refused(format!(
+            "the {column} {value} is taken by list {name}"
+        ))),
+        None => Ok(()),
+    }
+}
+
+async fn insert_list(tx: &mut Tx, list: NewList, now: Timestamp) -> Result<ListId, StoreError> {
+    refuse_taken(tx, "name", &list.name, 0).await?;
+    refuse_taken(tx, "address", &list.address, 0).await?;
+    let realm = match list.visibility.as_str() {
+        "public" => RealmId::PUBLIC.0,
+        _ => sql::id(
+            &tx.insert("realm (version)", vec![vec![0.into()]], "returning id")
+                .await?[0],
+        )?,
+    };
+    let row = vec![
+        list.name.into(),
+        list.address.into(),
+        list.description.into(),
+        list.style.into(),
+        list.visibility.into(),
+        realm.into(),
+        0.into(),
+        1.into(),
+        now.0.into(),
+    ];
+    let head = "list (name, address, description, style, visibility, realm, last_number, version, created)";
+    let rows = tx.insert(head, vec![row], "returning id").await?;
+    let id = ListId(sql::id(&rows[0])?);
+    connect_repos(tx, id, &list.repos).await?;
+    Ok(id)
+}
+
+async fn connect_repos(tx: &mut Tx, list: ListId, repos: &[String]) -> Result<(), StoreError> {
+    for (position, name) in (0i64..).zip(repos) {
+        let row: Option<(i64,)> = tx
+            .fetch_one(
+                "select id from repo where name = $1",
+                vec![name.as_str().into()],
+            )
+            .await?;
+        let Some((repo,)) = row else {
+            return Err(StoreError::Refused(format!(
+                "there is no repository {name}; add it with `patchpost repo add {name}`"
+            )));
+        };
+        let row = vec![list.0.into(), repo.into(), position.into()];
+        tx.insert(
+            "list_repo (list, repo, position)",
+            vec![row],
+            "on conflict do nothing",
+        )
+        .await?;
+    }
+    Ok(())
+}

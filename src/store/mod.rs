@@ -1,0 +1,159 @@
+//! Values ↔ SQL: the only module that speaks to a database. One file a noun.
+//!
+//! One text of SQL serves SQLite and PostgreSQL through `sqlx::Any`. Statements are written with `?` where their
+//! length varies and with `$1` where it is fixed. All writes go through one task ([`writer`]): it gathers
+//! what is queued into one commit and answers only when that commit is flushed.
+
+mod accept;
+mod connect;
+pub mod job;
+mod list;
+mod mail;
+mod sql;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sqlx::AnyPool;
+
+pub use accept::{Accepted, NewReceipt, Prepared};
+pub use connect::Location;
+pub use list::{ListChange, ListRow, MemberRow, NewList, NewRepo, RepoRow};
+pub use sql::Dialect;
+pub(crate) use sql::{Bind, marks};
+pub use writer::Tx;
+
+use crate::types::Timestamp;
+
+/// What can go wrong with the store; split by whether trying again helps.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database is busy, full or away: the same call may succeed later.
+    #[error("the database does not take the request now")]
+    Temporary(#[source] sqlx::Error),
+    /// What was computed rests on data that has changed since: compute again.
+    #[error("the archive changed while this was computed")]
+    Stale,
+    /// A wish that cannot be met as put; the text is for the person who wished it.
+    #[error("{0}")]
+    Refused(String),
+    /// The database was written by a newer patchpost, or is damaged.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        StoreError::Temporary(error)
+    }
+}
+
+/// The one store: a pool of readers and one writer task on a SQLite file or a PostgreSQL database.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) reader: AnyPool,
+    writer: writer::Writer,
+    pub(crate) dialect: Dialect,
+    data: Arc<PathBuf>,
+    dictionaries: Arc<mail::Dictionaries>,
+    /// Woken when jobs were added here.
+    pub jobs: Arc<tokio::sync::Notify>,
+    /// Woken when deliveries may be due.
+    pub deliveries: Arc<tokio::sync::Notify>,
+}
+
+impl Store {
+    /// The folder that holds the database file, repositories and copies to send.
+    pub fn data(&self) -> &std::path::Path {
+        &self.data
+    }
+
+    /// Which database this is.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Runs `work` in a transaction of the writer task and returns when its commit is flushed.
+    ///
+    /// An error rolls back what `work` did and nothing else. The work goes on if the caller is dropped.
+    pub async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> futures_box::BoxFuture<'t, Result<T, StoreError>>
+            + Send
+            + 'static,
+    {
+        self.writer.run(work).await
+    }
+
+    /// Rows of a read, by a statement with `?` or `$n` in order of `binds`.
+    pub(crate) async fn fetch<T>(
+        &self,
+        text: impl Into<sql::Text>,
+        binds: Vec<Bind>,
+    ) -> Result<Vec<T>, StoreError>
+    where
+        T: for<'r> sqlx::FromRow<'r, sqlx::any::AnyRow> + Send + Unpin,
+    {
+        let mut connection = self.reader.acquire().await?;
+        sql::fetch(&mut connection, self.dialect, text.into(), binds).await
+    }
+
+    /// The first row of a read, if there is one.
+    pub(crate) async fn fetch_one<T>(
+        &self,
+        text: impl Into<sql::Text>,
+        binds: Vec<Bind>,
+    ) -> Result<Option<T>, StoreError>
+    where
+        T: for<'r> sqlx::FromRow<'r, sqlx::any::AnyRow> + Send + Unpin,
+    {
+        Ok(self.fetch(text, binds).await?.into_iter().next())
+    }
+
+    /// A named value of the site, or `None`.
+    pub async fn find_meta(&self, key: &str) -> Result<Option<String>, StoreError> {
+        let row: Option<(String,)> = self
+            .fetch_one("select value from meta where key = $1", vec![key.into()])
+            .await?;
+        Ok(row.map(|r| r.0))
+    }
+
+    /// Sets a named value of the site if it has none yet; returns the one that counts.
+    pub async fn insert_meta(
+        &self,
+        key: &'static str,
+        value: String,
+    ) -> Result<String, StoreError> {
+        let text = "insert into meta (key, value) values ($1, $2) on conflict (key) do nothing";
+        self.write(move |tx| {
+            Box::pin(async move { tx.execute(text, vec![key.into(), value.into()]).await })
+        })
+        .await?;
+        self.find_meta(key)
+            .await?
+            .ok_or_else(|| StoreError::Unusable(format!("the value {key} vanished")))
+    }
+
+    /// Whether the database answers a read now.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let _row: Option<(i64,)> = self
+            .fetch_one("select version from realm where id = $1", vec![1.into()])
+            .await?;
+        Ok(())
+    }
+}
+
+/// The boxed future that [`Store::write`] takes.
+pub mod futures_box {
+    /// A future on the heap that may be sent to the writer task.
+    pub type BoxFuture<'t, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 't>>;
+}
+
+/// The present moment: read once at the edge, then passed on as a value.
+pub fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    // A clock before 1970 counts as 1970; arrival order then rests on numbers.
+    Timestamp(since.map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX)))
+}

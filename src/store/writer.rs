@@ -1,0 +1,323 @@
+//! The one writer of this process: gathers what is queued into one commit, flushes, then answers all.
+//!
+//! Each piece of work runs in a savepoint, so that one that fails does not fail the others. It never waits for
+//! company: whoever comes while a commit is being flushed shares the next one.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Any, AnyPool, Executor};
+use tokio::sync::{mpsc, oneshot};
+
+use super::accept::{self, Pending};
+use super::futures_box::BoxFuture;
+use super::sql::{self, Bind, Text};
+use super::{Dialect, StoreError};
+
+/// A write transaction of the writer task.
+pub struct Tx {
+    pub(super) connection: PoolConnection<Any>,
+    pub(super) dialect: Dialect,
+}
+
+impl Tx {
+    /// Runs a statement; returns how many rows it touched.
+    pub(crate) async fn execute(
+        &mut self,
+        text: impl Into<Text>,
+        binds: Vec<Bind>,
+    ) -> Result<u64, StoreError> {
+        sql::execute(&mut self.connection, self.dialect, text.into(), binds).await
+    }
+
+    /// Rows of a read or of a `returning` statement.
+    pub(crate) async fn fetch<T>(
+        &mut self,
+        text: impl Into<Text>,
+        binds: Vec<Bind>,
+    ) -> Result<Vec<T>, StoreError>
+    where
+        T: for<'r> sqlx::FromRow<'r, sqlx::any::AnyRow> + Send + Unpin,
+    {
+        sql::fetch(&mut self.connection, self.dialect, text.into(), binds).await
+    }
+
+    /// The first row of a read, if there is one.
+    pub(crate) async fn fetch_one<T>(
+        &mut self,
+        text: impl Into<Text>,
+        binds: Vec<Bind>,
+    ) -> Result<Option<T>, StoreError>
+    where
+        T: for<'r> sqlx::FromRow<'r, sqlx::any::AnyRow> + Send + Unpin,
+    {
+        Ok(self.fetch(text, binds).await?.into_iter().next())
+    }
+
+    /// A multi-row insert; `tail` may say `on conflict … do nothing` and `returning …`.
+    pub(crate) async fn insert(
+        &mut self,
+        head: &str,
+        rows: Vec<Vec<Bind>>,
+        tail: &str,
+    ) -> Result<Vec<sqlx::any::AnyRow>, StoreError> {
+        sql::insert(&mut self.connection, self.dialect, head, rows, tail).await
+    }
+
+    async fn plain(&mut self, text: &'static str) -> Result<(), StoreError> {
+        self.connection.execute(sqlx::raw_sql(text)).await?;
+        Ok(())
+    }
+}
+
+/// Work of any result type, in two steps: run inside the transaction, answer after the commit.
+trait Step: Send {
+    fn run<'t>(&'t mut self, tx: &'t mut Tx) -> BoxFuture<'t, Result<(), StoreError>>;
+    fn answer(self: Box<Self>, commit: Result<(), StoreError>);
+}
+
+struct Work<T, F> {
+    work: Option<F>,
+    value: Option<Result<T, StoreError>>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Step for Work<T, F>
+where
+    T: Send + 'static,
+    F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, StoreError>> + Send + 'static,
+{
+    fn run<'t>(&'t mut self, tx: &'t mut Tx) -> BoxFuture<'t, Result<(), StoreError>> {
+        Box::pin(async move {
+            let work = self.work.take().expect("a step is run once");
+            match work(tx).await {
+                Ok(value) => {
+                    self.value = Some(Ok(value));
+                    Ok(())
+                }
+                Err(error) => {
+                    self.value = Some(Err(error));
+                    Err(StoreError::Stale)
+                }
+            }
+        })
+    }
+
+    fn answer(self: Box<Self>, commit: Result<(), StoreError>) {
+        let answer = match (self.value, commit) {
+            (Some(Err(error)), _) => Err(error),
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            (_, Err(error)) => Err(error),
+            (None, Ok(())) => Err(StoreError::Temporary(sqlx::Error::WorkerCrashed)),
+        };
+        // The caller may have gone away: the work is committed all the same.
+        let _gone = self.reply.send(answer);
+    }
+}
+
+enum Request {
+    Accept(Pending),
+    Work(Box<dyn Step>),
+}
+
+/// The sending end of the writer's queue.
+#[derive(Clone)]
+pub struct Writer {
+    queue: mpsc::Sender<Request>,
+}
+
+/// How much one commit may gather: more would keep others off the lock for too long.
+const BATCH: usize = 256;
+const BATCH_TIME: Duration = Duration::from_millis(50);
+
+impl Writer {
+    /// Starts the task. `lock` is the file that processes on one SQLite folder take turns by.
+    pub(super) fn start(pool: AnyPool, dialect: Dialect, lock: Option<Arc<File>>) -> Writer {
+        // Bounded, so that a stalled disk is felt as waiting at the edge and not as memory.
+        let (queue, requests) = mpsc::channel(1024);
+        tokio::spawn(serve(pool, dialect, lock, requests));
+        Writer { queue }
+    }
+
+    pub(super) async fn run<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, StoreError>> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let step = Work {
+            work: Some(work),
+            value: None,
+            reply,
+        };
+        self.send(Request::Work(Box::new(step))).await?;
+        answer.await.unwrap_or(Err(gone()))
+    }
+
+    pub(super) async fn accept(
+        &self,
+        make: impl FnOnce(oneshot::Sender<Result<Vec<accept::Accepted>, StoreError>>) -> Pending,
+    ) -> Result<Vec<accept::Accepted>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::Accept(make(reply))).await?;
+        answer.await.unwrap_or(Err(gone()))
+    }
+
+    async fn send(&self, request: Request) -> Result<(), StoreError> {
+        self.queue.send(request).await.map_err(|_| gone())
+    }
+}
+
+fn gone() -> StoreError {
+    StoreError::Temporary(sqlx::Error::WorkerCrashed)
+}
+
+async fn serve(
+    pool: AnyPool,
+    dialect: Dialect,
+    lock: Option<Arc<File>>,
+    mut requests: mpsc::Receiver<Request>,
+) {
+    let mut tx: Option<Tx> = None;
+    while let Some(first) = requests.recv().await {
+        let connected = match tx.take() {
+            Some(tx) => Ok(tx),
+            None => pool.acquire().await.map(|connection| Tx {
+                connection,
+                dialect,
+            }),
+        };
+        match connected {
+            Ok(mut open) => {
+                if let Some(lock) = &lock {
+                    take(lock).await;
+                }
+                let sound = commit_one(&mut open, first, &mut requests).await;
+                if let Some(lock) = &lock
+                    && let Err(error) = lock.unlock()
+                {
+                    tracing::error!(%error, "could not release the write lock file");
+                }
+                if sound {
+                    tx = Some(open);
+                } else {
+                    // A connection in an unknown state is closed, never used again.
+                    open.connection.close_on_drop();
+                }
+            }
+            Err(error) => answer(vec![first], &error),
+        }
+    }
+}
+
+/// Other processes hold this lock for one short transaction at a time.
+async fn take(lock: &Arc<File>) {
+    if lock.try_lock().is_ok() {
+        return;
+    }
+    let waiting = Arc::clone(lock);
+    let taken = tokio::task::spawn_blocking(move || waiting.lock()).await;
+    if !matches!(taken, Ok(Ok(()))) {
+        // The database's own lock still keeps writers apart; only fairness is lost.
+        tracing::warn!("could not take the write lock file");
+    }
+}
+
+/// One transaction over `first` and what is queued behind it. Returns whether the connection is still sound.
+async fn commit_one(tx: &mut Tx, first: Request, requests: &mut mpsc::Receiver<Request>) -> bool {
+    let begin = match tx.dialect {
+        Dialect::Sqlite => "begin immediate",
+        Dialect::Postgres => "begin",
+    };
+    if let Err(error) = tx.plain(begin).await {
+        answer(vec![first], error);
+        return false;
+    }
+    let started = Instant::now();
+    let mut mails = Vec::new();
+    let mut done: Vec<Box<dyn Step>> = Vec::new();
+    let mut sound = true;
+    let mut next = Some(first);
+    while let Some(request) = next {
+        match request {
+            Request::Accept(pending) => mails.push(pending),
+            Request::Work(mut step) => {
+                sound &= in_savepoint(tx, &mut *step).await;
+                done.push(step);
+            }
+        }
+        let room = sound && mails.len() + done.len() < BATCH && started.elapsed() < BATCH_TIME;
+        next = if room { requests.try_recv().ok() } else { None };
+    }
+    if sound && !mails.is_empty() {
+        sound = accept::run(tx, &mut mails).await;
+    }
+    let committed = if sound {
+        tx.plain("commit").await
+    } else {
+        Err(gone())
+    };
+    if committed.is_err() && sound {
+        // The outcome of a failed commit is known only after the rollback went through.
+        sound = tx.plain("rollback").await.is_ok();
+    }
+    let problem = || match &committed {
+        Ok(()) => Ok(()),
+        Err(error) => Err(StoreError::Temporary(sqlx::Error::Protocol(
+            error.to_string(),
+        ))),
+    };
+    if let Err(error) = &committed {
+        tracing::error!(
+            error = error as &dyn std::error::Error,
+            "a commit failed; nothing of it was acknowledged"
+        );
+    }
+    for pending in mails {
+        pending.answer(problem());
+    }
+    for step in done {
+        step.answer(problem());
+    }
+    sound && committed.is_ok()
+}
+
+/// Runs a step in a savepoint. Returns whether the connection is still sound.
+async fn in_savepoint(tx: &mut Tx, step: &mut dyn Step) -> bool {
+    if tx.plain("savepoint step").await.is_err() {
+        return false;
+    }
+    match step.run(tx).await {
+        Ok(()) => tx.plain("release savepoint step").await.is_ok(),
+        Err(_) => {
+            tx.plain("rollback to savepoint step").await.is_ok()
+                && tx.plain("release savepoint step").await.is_ok()
+        }
+    }
+}
+
+/// Runs `work` in a savepoint of its own; `Err` of the outer result means the connection is lost.
+pub(super) async fn savepoint<T>(
+    tx: &mut Tx,
+    work: impl for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, StoreError>>,
+) -> Result<Result<T, StoreError>, StoreError> {
+    tx.plain("savepoint inner_step").await?;
+    let result = work(tx).await;
+    if result.is_err() {
+        tx.plain("rollback to savepoint inner_step").await?;
+    }
+    tx.plain("release savepoint inner_step").await?;
+    Ok(result)
+}
+
+fn answer(requests: Vec<Request>, error: impl std::fmt::Display) {
+    for request in requests {
+        let error = StoreError::Temporary(sqlx::Error::Protocol(error.to_string()));
+        match request {
+            Request::Accept(pending) => pending.answer(Err(error)),
+            Request::Work(step) => step.answer(Err(error)),
+        }
+    }
+}
