@@ -202,7 +202,8 @@ create table series (
     base_commit text,
     flags text not null,
     reason text not null,
-    arrived bigint not null
+    arrived bigint not null,
+    digest text not null
 );
 create index series_patchset on series (patchset, position);
 create index series_anchor on series (anchor);

@@ -6,9 +6,12 @@
 
 mod accept;
 mod connect;
+mod file;
+pub mod index;
 pub mod job;
 mod list;
 mod mail;
+mod series;
 mod sql;
 mod writer;
 
@@ -19,7 +22,10 @@ use sqlx::AnyPool;
 
 pub use accept::{Accepted, NewReceipt, Prepared};
 pub use connect::Location;
+pub use file::NewMail;
 pub use list::{ListChange, ListRow, MemberRow, NewList, NewRepo, RepoRow};
+pub use mail::Receipt;
+pub use series::{Closure, Done, KnownMail, NewPatchset, NewSeries, Recorded};
 pub use sql::Dialect;
 pub(crate) use sql::{Bind, marks};
 pub use writer::Tx;
