@@ -2,6 +2,14 @@
 //!
 //! Pure. The only module that names the parser crate.
 
+pub mod header;
+mod identity;
+pub mod mbox;
 mod message;
+mod parse;
+#[cfg(test)]
+mod tests;
 
+pub use identity::identity;
 pub use message::{Flaw, Mailbox, Message, Part};
+pub use parse::parse;
