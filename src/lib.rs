@@ -2,5 +2,7 @@
 
 pub mod types;
 
+pub mod session;
+
 pub mod mail;
 pub mod store;

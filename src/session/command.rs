@@ -1,0 +1,193 @@
+//! One command line → what it asks for (RFC 5321 section 4.1.1, RFC 2033).
+
+use crate::types::Address;
+
+/// A command as parsed; what is wrong with it is a variant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// `HELO name`
+    Helo(String),
+    /// `EHLO name`
+    Ehlo(String),
+    /// `LHLO name`
+    Lhlo(String),
+    /// `MAIL FROM:<…>` with its parameters; `None` is the null sender.
+    Mail {
+        sender: Option<Address>,
+        size: Option<u64>,
+    },
+    /// `RCPT TO:<…>`
+    Rcpt(Address),
+    /// `DATA`
+    Data,
+    /// `RSET`
+    Rset,
+    /// `NOOP`
+    Noop,
+    /// `QUIT`
+    Quit,
+    /// `STARTTLS`
+    StartTls,
+    /// `HELP`
+    Help,
+    /// `VRFY`
+    Vrfy,
+    /// Known, and never done here: EXPN, TURN, ETRN, BDAT, AUTH …
+    NotDone,
+    /// Not a command.
+    Unknown,
+    /// A command whose words are malformed; says which.
+    Malformed(&'static str),
+    /// `MAIL` or `RCPT` with a parameter that was not offered.
+    Parameter(String),
+    /// `SIZE=` with something that is no number of octets.
+    BadSize,
+    /// A mailbox that is not ASCII: SMTPUTF8 is not offered.
+    NotAscii,
+}
+
+/// Parses a line without its CRLF. A bare LF or CR inside makes it [`Command::Malformed`], never two commands.
+pub fn parse(line: &[u8]) -> Command {
+    if line.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
+        return Command::Malformed("the line holds a bare CR, LF or NUL");
+    }
+    let Ok(text) = std::str::from_utf8(line) else {
+        return Command::Malformed("the line is not ASCII");
+    };
+    let text = text.trim_end();
+    let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let rest = rest.trim();
+    match verb.to_ascii_uppercase().as_str() {
+        "HELO" => name(rest).map_or(
+            Command::Malformed("HELO takes your host name"),
+            Command::Helo,
+        ),
+        "EHLO" => name(rest).map_or(
+            Command::Malformed("EHLO takes your host name"),
+            Command::Ehlo,
+        ),
+        "LHLO" => name(rest).map_or(
+            Command::Malformed("LHLO takes your host name"),
+            Command::Lhlo,
+        ),
+        "MAIL" => mail(rest),
+        "RCPT" => rcpt(rest),
+        "DATA" if rest.is_empty() => Command::Data,
+        "RSET" if rest.is_empty() => Command::Rset,
+        "QUIT" if rest.is_empty() => Command::Quit,
+        "STARTTLS" if rest.is_empty() => Command::StartTls,
+        "DATA" | "RSET" | "QUIT" | "STARTTLS" => {
+            Command::Malformed("the command takes no argument")
+        }
+        "NOOP" => Command::Noop,
+        "HELP" => Command::Help,
+        "VRFY" => Command::Vrfy,
+        "EXPN" | "TURN" | "ETRN" | "BDAT" | "AUTH" | "SEND" | "SOML" | "SAML" | "BURL" => {
+            Command::NotDone
+        }
+        _ => Command::Unknown,
+    }
+}
+
+fn name(rest: &str) -> Option<String> {
+    let sane = !rest.is_empty() && rest.len() <= 255 && rest.bytes().all(|b| b.is_ascii_graphic());
+    sane.then(|| rest.to_owned())
+}
+
+/// Cuts `FROM:<path>` or `TO:<path>` off; a blank behind the colon is common and tolerated.
+fn path<'a>(rest: &'a str, word: &str) -> Option<(&'a str, &'a str)> {
+    let head = rest.get(..word.len())?;
+    if !head.eq_ignore_ascii_case(word) {
+        return None;
+    }
+    let rest = rest[word.len()..].trim_start().strip_prefix('<')?;
+    // A quoted local part may hold a `>`.
+    let mut quoted = false;
+    let mut escaped = false;
+    for (at, c) in rest.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            '>' if !quoted => return Some((&rest[..at], rest[at + 1..].trim())),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// RFC 5321 section 4.1.1.3: a source route before the mailbox is ignored.
+fn mailbox(path: &str) -> Option<Address> {
+    let path = match path.strip_prefix('@') {
+        Some(route) => route.split_once(':')?.1,
+        None => path,
+    };
+    path.parse().ok()
+}
+
+fn mail(rest: &str) -> Command {
+    let Some((path, parameters)) = path(rest, "FROM:") else {
+        return Command::Malformed("write MAIL FROM:<address>");
+    };
+    let mut size = None;
+    for parameter in parameters.split_ascii_whitespace() {
+        let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        match key.to_ascii_uppercase().as_str() {
+            "SIZE" => match value.parse() {
+                Ok(octets) if value.len() <= 20 => size = Some(octets),
+                _ => return Command::BadSize,
+            },
+            "BODY" if matches!(value.to_ascii_uppercase().as_str(), "7BIT" | "8BITMIME") => {}
+            _ => {
+                return Command::Parameter(
+                    key.chars()
+                        .filter(char::is_ascii_graphic)
+                        .take(40)
+                        .collect(),
+                );
+            }
+        }
+    }
+    if path.is_empty() {
+        return Command::Mail { sender: None, size };
+    }
+    if !path.is_ascii() {
+        return Command::NotAscii;
+    }
+    match mailbox(path) {
+        Some(address) => Command::Mail {
+            sender: Some(address),
+            size,
+        },
+        None => Command::Malformed("the sender's address is malformed"),
+    }
+}
+
+fn rcpt(rest: &str) -> Command {
+    let Some((path, parameters)) = path(rest, "TO:") else {
+        return Command::Malformed("write RCPT TO:<address>");
+    };
+    if let Some(parameter) = parameters.split_ascii_whitespace().next() {
+        let key = parameter.split('=').next().unwrap_or_default();
+        return Command::Parameter(
+            key.chars()
+                .filter(char::is_ascii_graphic)
+                .take(40)
+                .collect(),
+        );
+    }
+    if !path.is_ascii() {
+        return Command::NotAscii;
+    }
+    // RFC 5321 section 4.5.1: `<postmaster>` without a domain is always a recipient.
+    if path.eq_ignore_ascii_case("postmaster") {
+        return "postmaster@localhost".parse().map_or(
+            Command::Malformed("the address is malformed"),
+            Command::Rcpt,
+        );
+    }
+    mailbox(path).map_or(
+        Command::Malformed("the recipient's address is malformed"),
+        Command::Rcpt,
+    )
+}
