@@ -2,6 +2,8 @@
 
 pub mod types;
 
+pub mod config;
+pub mod net;
 pub mod session;
 
 pub mod mail;
