@@ -7,4 +7,5 @@ pub mod net;
 pub mod session;
 
 pub mod mail;
+pub mod patchset;
 pub mod store;
