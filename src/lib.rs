@@ -3,9 +3,18 @@
 pub mod types;
 
 pub mod config;
-pub mod net;
+pub mod mail;
 pub mod session;
 
-pub mod mail;
+pub mod list;
 pub mod patchset;
+pub mod thread;
+pub mod view;
+
+pub mod deliver;
+pub mod git;
+pub mod net;
+pub mod smtp;
 pub mod store;
+
+pub mod pipeline;

@@ -257,7 +257,6 @@ create table application (
     file text,
     hunk bigint,
     detail text not null,
-    patches_key text not null,
     made bigint not null
 );
 create table application_commit (

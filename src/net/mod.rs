@@ -7,3 +7,10 @@ mod tls;
 
 pub use listener::{Gate, Listener, Pass, Stream, bind};
 pub use tls::Tls;
+
+/// Free megabytes on the disk that holds `folder`; `None` if the system does not say.
+pub fn free_disk_mb(folder: &std::path::Path) -> Option<u64> {
+    // Only asked for as a precaution: not knowing is no reason to refuse mail.
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize) >> 20)
+}

@@ -442,8 +442,8 @@ impl<'a> World<'a> {
         let mut home = HashMap::new();
         for (at, one) in series.iter().enumerate() {
             one.members.iter().for_each(|m| {
-            home.insert(*m, at);
-        });
+                home.insert(*m, at);
+            });
         }
         let mut out = vec![Vec::new(); series.len()];
         for at in (0..self.mails.len()).filter(|at| !self.is_candidate(*at)) {

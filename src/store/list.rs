@@ -169,6 +169,14 @@ impl Store {
         Ok(row.map(list_row))
     }
 
+    /// The list with that posting address, given in lower case.
+    pub async fn find_list_by_address(&self, address: &str) -> Result<Option<ListRow>, StoreError> {
+        let row: Option<Row> = self
+            .fetch_one(format!("{COLUMNS} where address = ?"), vec![address.into()])
+            .await?;
+        Ok(row.map(list_row))
+    }
+
     /// Makes a list; a list that is not public gets a realm of its own.
     pub async fn insert_list(&self, list: NewList, now: Timestamp) -> Result<ListId, StoreError> {
         self.write(move |tx| Box::pin(insert_list(tx, list, now)))

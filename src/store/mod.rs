@@ -5,7 +5,9 @@
 //! what is queued into one commit and answers only when that commit is flushed.
 
 mod accept;
+mod application;
 mod connect;
+mod delivery;
 mod file;
 pub mod index;
 pub mod job;
@@ -21,7 +23,9 @@ use std::sync::Arc;
 use sqlx::AnyPool;
 
 pub use accept::{Accepted, NewReceipt, Prepared};
+pub use application::{NewApplication, SeriesToApply};
 pub use connect::Location;
+pub use delivery::{Delivery, Outcome, PostingToSend};
 pub use file::NewMail;
 pub use list::{ListChange, ListRow, MemberRow, NewList, NewRepo, RepoRow};
 pub use mail::Receipt;
@@ -140,6 +144,28 @@ impl Store {
         self.find_meta(key)
             .await?
             .ok_or_else(|| StoreError::Unusable(format!("the value {key} vanished")))
+    }
+
+    /// Notes what somebody did, when and why.
+    pub async fn insert_event(
+        &self,
+        realm: crate::types::RealmId,
+        kind: &'static str,
+        actor: String,
+        detail: String,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let text =
+            "insert into event (realm, kind, actor, happened, detail) values ($1, $2, $3, $4, $5)";
+        let binds = vec![
+            realm.0.into(),
+            kind.into(),
+            actor.into(),
+            now.0.into(),
+            detail.into(),
+        ];
+        self.write(move |tx| Box::pin(async move { tx.execute(text, binds).await.map(|_| ()) }))
+            .await
     }
 
     /// Whether the database answers a read now.

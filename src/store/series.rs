@@ -314,6 +314,24 @@ impl Store {
         Ok(lines)
     }
 
+    /// Writes what was recognised anew: (mail, kind, JSON).
+    pub async fn update_recognised(
+        &self,
+        changed: Vec<(MailId, String, String)>,
+    ) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                for (mail, kind, json) in changed {
+                    let text = "update mail set kind = $1, recognised = $2 where id = $3";
+                    tx.execute(text, vec![kind.into(), json.into(), mail.0.into()])
+                        .await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// All mails of a realm that may belong to patchsets, by row; at most `limit` above `after`.
     pub async fn load_mail_ids(
         &self,
@@ -424,7 +442,7 @@ async fn record(
     }
     dissolve(tx, left).await?;
     if !recorded.changed.is_empty() {
-        let threads = threads_of(tx, mails).await?;
+        let threads = super::application::threads(tx, mails).await?;
         file::raise(tx, realm, &threads).await?;
     }
     Ok(recorded)
@@ -812,19 +830,4 @@ async fn dissolve(tx: &mut Tx, left: BTreeMap<i64, Stored>) -> Result<(), StoreE
         tx.execute(text, vec![owner.into()]).await?;
     }
     Ok(())
-}
-
-async fn threads_of(tx: &mut Tx, mails: &[MailId]) -> Result<Vec<i64>, StoreError> {
-    let mut threads = BTreeSet::new();
-    for chunk in mails.chunks(400) {
-        let text = format!(
-            "select distinct n.thread from mail m join node n on n.id = m.node where m.id in ({})",
-            marks(chunk.len())
-        );
-        let rows: Vec<(i64,)> = tx
-            .fetch(text, chunk.iter().map(|m| Bind::from(m.0)).collect())
-            .await?;
-        threads.extend(rows.into_iter().map(|r| r.0));
-    }
-    Ok(threads.into_iter().collect())
 }

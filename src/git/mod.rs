@@ -1,0 +1,47 @@
+//! Repositories: our clones, their companions with what strangers sent, and the `git` processes that work on them.
+//!
+//! Edge, and the only module that starts processes. The project's repository is only read; series are applied into a
+//! companion `<repo>.patches.git` that borrows the clone's objects. Nothing is ever checked out.
+
+mod apply;
+mod base;
+mod epoch;
+mod repos;
+mod run;
+mod upload;
+
+pub use apply::{Conflict, Outcome, Request};
+pub use base::Base;
+pub use epoch::{Change, Epoch, write_epoch};
+pub use repos::{Fetched, Repos, Source};
+pub use run::version;
+pub use upload::{Service, UploadPack};
+
+use std::path::PathBuf;
+
+/// What went wrong on our side; a patch that does not apply is an [`Outcome`], not an error.
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    /// The program could not be started, or a file not be written.
+    #[error("cannot run git in {repo}")]
+    Start {
+        /// Where.
+        repo: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The program said no.
+    #[error("git {command} failed in {repo}: {message}")]
+    Failed {
+        /// Its first words.
+        command: String,
+        /// Where.
+        repo: PathBuf,
+        /// What it said, shortened.
+        message: String,
+    },
+    /// A wish that cannot be met as put.
+    #[error("{0}")]
+    Refused(String),
+}

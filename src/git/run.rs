@@ -1,0 +1,149 @@
+//! Starting `git` so that nothing outside the repository and our arguments has a say.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use super::GitError;
+
+/// Environment of every `git` we start: no system or user configuration, no prompts, no locale.
+const ENVIRONMENT: [(&str, &str); 9] = [
+    ("GIT_CONFIG_NOSYSTEM", "1"),
+    ("GIT_CONFIG_GLOBAL", "/dev/null"),
+    ("GIT_TERMINAL_PROMPT", "0"),
+    ("GIT_ASKPASS", "true"),
+    ("GIT_NO_REPLACE_OBJECTS", "1"),
+    ("GIT_ADVICE", "0"),
+    ("HOME", "/nonexistent"),
+    ("LC_ALL", "C"),
+    ("GIT_SSH_COMMAND", "ssh -oBatchMode=yes"),
+];
+
+/// Settings of every `git` we start. Hooks are off, and names that mean `.git` elsewhere are refused.
+const SETTINGS: [&str; 9] = [
+    "core.hooksPath=/dev/null",
+    "core.protectHFS=true",
+    "core.protectNTFS=true",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "core.fsync=all",
+    "core.fsyncMethod=batch",
+    "safe.directory=*",
+    "protocol.ext.allow=never",
+];
+
+/// The arguments that come before a sub-command.
+pub(super) fn settings() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().flat_map(|s| ["-c", *s])
+}
+
+/// The environment of every `git` we start: a few names and PATH.
+pub(super) fn environment() -> impl Iterator<Item = (&'static str, std::ffi::OsString)> {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+    let own = ENVIRONMENT
+        .iter()
+        .map(|(k, v)| (*k, std::ffi::OsString::from(v)));
+    // Key agents and proxies are for fetching from the project's source.
+    let passed = ["SSH_AUTH_SOCK", "https_proxy", "http_proxy", "no_proxy"];
+    own.chain([("PATH", path)]).chain(
+        passed
+            .into_iter()
+            .filter_map(|k| std::env::var_os(k).map(|v| (k, v))),
+    )
+}
+
+/// A `git` command in a repository.
+pub(super) fn git(repo: &Path) -> Command {
+    let mut command = Command::new("git");
+    command
+        .env_clear()
+        .envs(environment())
+        .current_dir(repo)
+        .args(settings());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Runs a command; what it printed, whatever its exit status.
+pub(super) fn output(
+    command: &mut Command,
+    repo: &Path,
+    input: Option<&[u8]>,
+) -> Result<Output, GitError> {
+    let failed = |source| GitError::Start {
+        repo: repo.to_owned(),
+        source,
+    };
+    let Some(input) = input else {
+        return command.output().map_err(failed);
+    };
+    let mut child = command.stdin(Stdio::piped()).spawn().map_err(failed)?;
+    let mut pipe = child.stdin.take().expect("its input is a pipe");
+    std::thread::scope(|scope| {
+        // A thread of its own: a program that prints before it has read all would wait for us for ever.
+        let writer = scope.spawn(move || pipe.write_all(input));
+        let output = child.wait_with_output().map_err(failed);
+        // A program that stops reading early says why in its exit status.
+        let _told_by_status = writer.join();
+        output
+    })
+}
+
+/// Runs `git` and wants success; returns what it printed.
+pub(super) fn run<S: AsRef<OsStr>>(
+    repo: &Path,
+    arguments: &[S],
+    input: Option<&[u8]>,
+) -> Result<Vec<u8>, GitError> {
+    let mut command = git(repo);
+    let output = output(command.args(arguments), repo, input)?;
+    check(output, arguments, repo)
+}
+
+/// Wants success of a command that was run.
+pub(super) fn check<S: AsRef<OsStr>>(
+    output: Output,
+    arguments: &[S],
+    repo: &Path,
+) -> Result<Vec<u8>, GitError> {
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let command = arguments
+        .first()
+        .map(|a| a.as_ref().to_string_lossy().into_owned())
+        .unwrap_or_default();
+    Err(GitError::Failed {
+        command,
+        repo: repo.to_owned(),
+        message: message(&output.stderr),
+    })
+}
+
+/// The first lines that a program wrote about its trouble.
+pub(super) fn message(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|l| !l.trim().is_empty())
+        .take(4)
+        .collect();
+    let mut text = lines.join("; ");
+    text.truncate(text.floor_char_boundary(500));
+    text
+}
+
+/// One line of output as text.
+pub(super) fn line(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim().to_owned()
+}
+
+/// The installed git's version, such as `2.47.3`.
+pub fn version() -> Result<String, GitError> {
+    let out = run(Path::new("/"), &["version"], None)?;
+    Ok(line(&out).trim_start_matches("git version ").to_owned())
+}

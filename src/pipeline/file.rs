@@ -1,0 +1,268 @@
+//! After `250`: file it. Safe to run twice.
+//!
+//! First half: the message gets its place, in one transaction a batch. Second half: what belongs together is read, thought about
+//! outside any lock, and recorded if the realm is still as it was read; else thought about again.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::{Ctx, PipelineError, think};
+use crate::mail::{self, Message};
+use crate::patchset::{self, Kind, Recognised};
+use crate::store::{
+    Closure, Done, KnownMail, NewMail, NewPatchset, NewSeries, Receipt, Recorded, StoreError,
+};
+use crate::types::{JobId, MailId, RealmId, ReceiptId};
+
+/// A receipt to be filed, with the job that asks for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Filing {
+    /// The job's row.
+    pub job: JobId,
+    /// The receipt.
+    pub receipt: ReceiptId,
+}
+
+/// Tries before a busy realm is left for later.
+const MAX_STALE: usize = 50;
+
+impl Ctx {
+    /// Files receipts. With `plain`, nothing is recognised: the way out for mails on which recognition fails.
+    pub async fn file(&self, filings: &[Filing], plain: bool) -> Result<(), PipelineError> {
+        let ids: Vec<ReceiptId> = filings.iter().map(|f| f.receipt).collect();
+        let receipts = self.store.load_receipts(&ids).await?;
+        let mut realms: BTreeMap<RealmId, Vec<Receipt>> = BTreeMap::new();
+        let known: HashSet<ReceiptId> = receipts.iter().map(|r| r.id).collect();
+        for receipt in receipts {
+            realms.entry(receipt.realm).or_default().push(receipt);
+        }
+        for (realm, receipts) in realms {
+            let job_of = |r: &Receipt| filings.iter().find(|f| f.receipt == r.id).map(|f| f.job);
+            let jobs: Vec<JobId> = receipts.iter().filter_map(job_of).collect();
+            self.file_in_realm(realm, receipts, jobs, plain).await?;
+        }
+        // Jobs whose receipts were filed before the last crash.
+        let gone: Vec<JobId> = filings
+            .iter()
+            .filter(|f| !known.contains(&f.receipt))
+            .map(|f| f.job)
+            .collect();
+        if !gone.is_empty() {
+            self.store.finish_jobs(gone).await?;
+        }
+        Ok(())
+    }
+
+    async fn file_in_realm(
+        &self,
+        realm: RealmId,
+        receipts: Vec<Receipt>,
+        jobs: Vec<JobId>,
+        plain: bool,
+    ) -> Result<(), PipelineError> {
+        let ids: Vec<ReceiptId> = receipts.iter().map(|r| r.id).collect();
+        let quiet = receipts.iter().all(|r| r.source == "import");
+        let mails = think(move || {
+            receipts
+                .iter()
+                .map(|r| understand(r, plain))
+                .collect::<Vec<_>>()
+        })
+        .await?;
+        let rows = self.store.file_mails(realm, mails).await?;
+        let receipts = ids.into_iter().zip(rows.iter().copied()).collect();
+        let done = Done {
+            receipts,
+            jobs,
+            quiet,
+        };
+        self.regroup(realm, &rows, done).await?;
+        metrics::counter!("patchpost_mails_filed").increment(rows.len() as u64);
+        Ok(())
+    }
+
+    /// Assembles what may belong together with `seeds` and records it.
+    pub async fn regroup(
+        &self,
+        realm: RealmId,
+        seeds: &[MailId],
+        done: Done,
+    ) -> Result<Recorded, PipelineError> {
+        for _ in 0..MAX_STALE {
+            let closure = self.store.load_closure(realm, seeds).await?;
+            let version = closure.version;
+            let mails: Vec<MailId> = closure.mails.iter().map(|m| m.mail).collect();
+            let patchsets = think(move || group(closure)).await?;
+            match self
+                .store
+                .record_patchsets(realm, version, mails, patchsets, done.clone())
+                .await
+            {
+                Err(StoreError::Stale) => {}
+                other => return Ok(other?),
+            }
+        }
+        Err(PipelineError::Broken(
+            "the archive kept changing while it was thought about".to_owned(),
+        ))
+    }
+
+    /// Groups a whole realm anew; with `write` unset nothing is changed. Returns the differences in words.
+    pub async fn reclassify(
+        &self,
+        realm: RealmId,
+        write: bool,
+    ) -> Result<Vec<String>, PipelineError> {
+        let mut lines = Vec::new();
+        let mut seen: HashSet<MailId> = HashSet::new();
+        let mut after = MailId(0);
+        loop {
+            let ids = self.store.load_mail_ids(realm, after, 256).await?;
+            let Some(last) = ids.last() else {
+                return Ok(lines);
+            };
+            after = *last;
+            let seeds: Vec<MailId> = ids.into_iter().filter(|id| !seen.contains(id)).collect();
+            if seeds.is_empty() {
+                continue;
+            }
+            if write {
+                self.recognise_again(&seeds).await?;
+                let done = Done {
+                    quiet: true,
+                    ..Done::default()
+                };
+                lines.extend(self.regroup(realm, &seeds, done).await?.differences);
+            }
+            let closure = self.store.load_closure(realm, &seeds).await?;
+            let mails: Vec<MailId> = closure.mails.iter().map(|m| m.mail).collect();
+            seen.extend(&mails);
+            if !write {
+                let patchsets = think(move || group(closure)).await?;
+                lines.extend(self.store.compare_patchsets(&mails, &patchsets).await?);
+            }
+        }
+    }
+
+    /// Reads mails again with today's rules.
+    async fn recognise_again(&self, mails: &[MailId]) -> Result<(), PipelineError> {
+        let mut changed = Vec::new();
+        for mail in mails {
+            let Some((bytes, _)) = self.store.load_bytes(*mail).await? else {
+                continue;
+            };
+            let (kind, json) = think(move || {
+                let recognised = patchset::recognise(&mail::parse(&bytes));
+                (recognised.kind.as_str(), to_json(&recognised))
+            })
+            .await?;
+            changed.push((*mail, kind.to_owned(), json));
+        }
+        Ok(self.store.update_recognised(changed).await?)
+    }
+}
+
+fn to_json(recognised: &Recognised) -> String {
+    serde_json::to_string(recognised).expect("plain values are written as JSON")
+}
+
+fn understand(receipt: &Receipt, plain: bool) -> NewMail {
+    let message = mail::parse(&receipt.bytes);
+    let mut recognised = patchset::recognise(&message);
+    if plain {
+        recognised.kind = Kind::Plain;
+    }
+    let input = patchset::Input {
+        mail: MailId(0),
+        identity: message.identity,
+        message_id: message.message_id.clone(),
+        parents: message.parents.clone(),
+        arrived: receipt.arrived,
+        recognised,
+    };
+    let keys = patchset::link_keys(&input);
+    let author = message.author();
+    let mut flaws: Vec<String> = message.flaws.iter().map(|f| format!("{f:?}")).collect();
+    flaws.extend(plain.then(|| "Unclassified".to_owned()));
+    flaws.dedup();
+    let Message {
+        message_id,
+        aliases,
+        parents,
+        subject,
+        date,
+        text,
+        identity,
+        ..
+    } = message;
+    NewMail {
+        list: receipt.list,
+        arrived: receipt.arrived,
+        import: receipt.source == "import",
+        identity,
+        hash: receipt.hash,
+        size: i64::try_from(receipt.bytes.len()).unwrap_or(i64::MAX),
+        message_id,
+        aliases,
+        parents,
+        subject,
+        author: author.name,
+        address: author.address,
+        date,
+        flaws: flaws.join(" "),
+        kind: input.recognised.kind.as_str().to_owned(),
+        recognised: to_json(&input.recognised),
+        text,
+        files: input.recognised.files,
+        keys,
+    }
+}
+
+/// The thinking: stored words → inputs → patchsets → rows.
+fn group(closure: Closure) -> Vec<NewPatchset> {
+    let read = |m: &KnownMail| {
+        // A row that cannot be read was written by another version; `reclassify` reads the mail again.
+        let recognised: Recognised = serde_json::from_str(&m.recognised).ok()?;
+        let (identity, message_id, parents) = (m.identity, m.message_id.clone(), m.parents.clone());
+        Some(patchset::Input {
+            mail: m.mail,
+            identity,
+            message_id,
+            parents,
+            arrived: m.arrived,
+            recognised,
+        })
+    };
+    let inputs: Vec<patchset::Input> = closure.mails.iter().filter_map(read).collect();
+    patchset::assemble(&inputs).into_iter().map(row).collect()
+}
+
+fn row(set: patchset::Patchset) -> NewPatchset {
+    let series = set.series.into_iter().map(|s| NewSeries {
+        anchor: s.anchor,
+        label: s.label,
+        version: i64::from(s.version.major),
+        total: i64::from(s.total),
+        patches: s
+            .patches
+            .iter()
+            .map(|p| (i64::from(p.number), p.mail, p.taken_over))
+            .collect(),
+        comments: s.comments,
+        cover: s.cover,
+        complete: s.complete,
+        superseded: s.superseded,
+        submitter: s.submitter,
+        submitter_name: s.submitter_name,
+        title: s.title,
+        base_commit: s.base_commit,
+        flags: s.flags.join(" "),
+        reason: s.reason,
+        arrived: s.arrived,
+    });
+    NewPatchset {
+        anchor: set.anchor,
+        title: set.title,
+        prefixes: set.prefixes.join(" "),
+        series: series.collect(),
+    }
+}

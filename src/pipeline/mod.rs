@@ -1,0 +1,113 @@
+//! The order of the steps a mail takes; all writes of meaning go through here.
+
+mod apply;
+mod file;
+mod import;
+mod screen;
+
+pub use file::Filing;
+pub use import::{Import, Imported};
+pub use screen::NewMail;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::git::Repos;
+use crate::session::Reply;
+use crate::store::{Store, StoreError};
+
+/// What the steps need.
+#[derive(Clone)]
+pub struct Ctx {
+    /// Everything stored.
+    pub store: Store,
+    /// The repositories.
+    pub repos: Repos,
+    /// How readers reach the pages, without a slash at the end.
+    pub base_url: Arc<str>,
+    /// Free megabytes below which no mail is taken.
+    pub free_disk_mb: u64,
+    /// Key of the tokens in return paths.
+    pub token_key: Arc<[u8]>,
+}
+
+/// What a step can fail with.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The store did not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// git did not do it.
+    #[error(transparent)]
+    Git(#[from] crate::git::GitError),
+    /// A file could not be read or written.
+    #[error("cannot read {path}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A wish that cannot be met as put.
+    #[error("{0}")]
+    Refused(String),
+    /// A step broke off; it is tried again.
+    #[error("a step of the work broke off: {0}")]
+    Broken(String),
+}
+
+impl Ctx {
+    /// Makes the context, with the site's token key, which is made at the first start.
+    pub async fn open(
+        store: Store,
+        repos: Repos,
+        base_url: String,
+        free_disk_mb: u64,
+    ) -> Result<Ctx, PipelineError> {
+        let mut fresh = [0u8; 32];
+        getrandom::fill(&mut fresh)
+            .map_err(|e| PipelineError::Broken(format!("no random numbers: {e}")))?;
+        let key = store
+            .insert_meta("token-key", data_encoding::HEXLOWER.encode(&fresh))
+            .await?;
+        let key = data_encoding::HEXLOWER.decode(key.as_bytes());
+        let key =
+            key.map_err(|_| StoreError::Unusable("the site's token key is damaged".to_owned()))?;
+        store.load_dictionaries().await?;
+        Ok(Ctx {
+            store,
+            repos,
+            base_url: base_url.into(),
+            free_disk_mb,
+            token_key: key.into(),
+        })
+    }
+
+    /// Whether there is room for a mail: refused before anything is taken, and recovering by itself.
+    pub fn check_room(&self) -> Result<(), Reply> {
+        match crate::net::free_disk_mb(self.store.data()) {
+            Some(free) if free < self.free_disk_mb => {
+                tracing::error!(
+                    disk.free_mb = free,
+                    "the disk is nearly full: mail is refused until there is room"
+                );
+                Err(Reply::new(
+                    452,
+                    "4.3.1",
+                    "The disk is nearly full; come again later",
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Runs thinking that takes time off the threads that serve sockets. A panic in it is an error, not an end.
+pub(crate) async fn think<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, PipelineError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| PipelineError::Broken(e.to_string()))
+}

@@ -1,0 +1,225 @@
+//! Before `250`: may this mail come in, and for which of its recipients?
+
+use std::net::IpAddr;
+
+use sha2::Digest;
+
+use super::{Ctx, PipelineError};
+use crate::list::address::{self, Target};
+use crate::list::policy::{self, Decision};
+use crate::list::{header as list_header, token};
+use crate::mail::{self, Message};
+use crate::session::{Protocol, Reply};
+use crate::store::{ListRow, NewReceipt, Prepared};
+use crate::types::{Address, BlobHash, RealmId, Timestamp};
+
+/// A mail as a session received it.
+#[derive(Debug)]
+pub struct NewMail {
+    /// The bytes with CRLF, dot-stuffing undone.
+    pub bytes: Vec<u8>,
+    /// Envelope sender; `None` is the null sender.
+    pub sender: Option<Address>,
+    /// Envelope recipients, each of which was said to be taken.
+    pub recipients: Vec<Address>,
+    /// How it came.
+    pub protocol: Protocol,
+    /// From where, if it came by TCP.
+    pub ip: Option<IpAddr>,
+    /// What the client called itself.
+    pub helo: String,
+    /// Whether it came encrypted.
+    pub tls: bool,
+}
+
+fn trouble() -> Reply {
+    Reply::new(451, "4.3.0", "Trouble here, nothing was taken; come again")
+}
+
+impl Ctx {
+    /// Whether an address takes mail at all.
+    pub async fn check_recipient(&self, address: &Address) -> Result<(), Reply> {
+        match self.find_target(address).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(Reply::new(550, "5.1.1", "There is no such list here")),
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "could not look an address up"
+                );
+                Err(trouble())
+            }
+        }
+    }
+
+    async fn find_target(
+        &self,
+        address: &Address,
+    ) -> Result<Option<(ListRow, Target)>, PipelineError> {
+        for (base, target) in address::readings(address) {
+            if let Some(list) = self.store.find_list_by_address(&base).await? {
+                return Ok(Some((list, target)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Decides for each recipient and stores the mail for those that take it, in one commit.
+    ///
+    /// The answers are in the order of the recipients; trouble with the store is 4xx for all, and nothing was taken.
+    pub async fn screen(&self, new: NewMail) -> Vec<Result<(), Reply>> {
+        let count = new.recipients.len();
+        let now = crate::store::now();
+        match self.try_screen(new, now).await {
+            Ok(answers) => answers,
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a mail was put off: {error}"
+                );
+                vec![Err(trouble()); count]
+            }
+        }
+    }
+
+    async fn try_screen(
+        &self,
+        new: NewMail,
+        now: Timestamp,
+    ) -> Result<Vec<Result<(), Reply>>, PipelineError> {
+        let (message, bytes, crlf) = super::think(move || {
+            let (lf, crlf) = mail::header::to_lf(&new.bytes);
+            let message = mail::parse(&lf);
+            (message, lf.into_owned(), crlf)
+        })
+        .await?;
+        let null = new.sender.is_none();
+        let sender = new
+            .sender
+            .as_ref()
+            .map(Address::to_string)
+            .unwrap_or_default();
+        let mut answers = Vec::new();
+        let mut lists: Vec<ListRow> = Vec::new();
+        for recipient in &new.recipients {
+            let Some((list, target)) = self.find_target(recipient).await? else {
+                answers.push(Err(Reply::new(550, "5.1.1", "There is no such list here")));
+                continue;
+            };
+            let own_id = list_header::list_id(&list.address);
+            let decision = policy::decide(
+                &target,
+                &message,
+                null,
+                new.protocol,
+                &own_id,
+                &self.base_url,
+            );
+            tracing::info!(
+                list.name = list.name,
+                message.id = %message.message_id,
+                mail.bytes = bytes.len(),
+                mail.sender = sender,
+                client.ip = ?new.ip,
+                decision = ?decision.as_ref().map_err(|r| r.code),
+                "mail for {}: {}",
+                list.name,
+                message.message_id
+            );
+            match decision {
+                Ok(Decision::Accept) if lists.iter().any(|l| l.id == list.id) => {
+                    answers.push(Ok(()))
+                }
+                Ok(Decision::Accept) => {
+                    lists.push(list);
+                    answers.push(Ok(()));
+                }
+                Ok(other) => {
+                    self.note(&list, &message, &sender, other, now).await?;
+                    answers.push(Ok(()));
+                }
+                Err(reply) => answers.push(Err(reply)),
+            }
+        }
+        if !lists.is_empty() {
+            let source = if new.protocol == Protocol::Lmtp {
+                "lmtp"
+            } else {
+                "smtp"
+            };
+            let prepared = self.prepare(&message, &bytes, crlf, &lists).await?;
+            let receipt = |l: &ListRow| NewReceipt {
+                list: l.id,
+                realm: l.realm,
+                sender: sender.clone(),
+                arrived: now,
+                source,
+            };
+            self.store
+                .accept(prepared, lists.iter().map(receipt).collect())
+                .await?;
+            metrics::counter!("patchpost_mails_accepted").increment(1);
+        }
+        Ok(answers)
+    }
+
+    /// Hashes and compresses a mail for the realms of `lists`.
+    pub(super) async fn prepare(
+        &self,
+        message: &Message,
+        bytes: &[u8],
+        crlf: bool,
+        lists: &[ListRow],
+    ) -> Result<Prepared, PipelineError> {
+        let mut realms: Vec<RealmId> = lists.iter().map(|l| l.realm).collect();
+        realms.sort_unstable();
+        realms.dedup();
+        let mut frames = Vec::new();
+        for realm in realms {
+            let (dictionary, frame) = self.store.compress(realm, bytes).await?;
+            frames.push((realm, dictionary, frame));
+        }
+        let hash = BlobHash(sha2::Sha256::digest(bytes).into());
+        let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+        Ok(Prepared {
+            identity: message.identity,
+            hash,
+            size,
+            crlf,
+            frames,
+        })
+    }
+
+    /// Notes what is neither archived nor refused, for the people who run the list.
+    async fn note(
+        &self,
+        list: &ListRow,
+        message: &Message,
+        sender: &str,
+        decision: Decision,
+        now: Timestamp,
+    ) -> Result<(), PipelineError> {
+        let (kind, detail) = match decision {
+            Decision::Bounce(text) => match token::parse_bounce(&self.token_key, &text) {
+                Some(b) => (
+                    "bounce",
+                    format!("list {} posting {} member {}", b.list, b.number, b.member),
+                ),
+                None => return Ok(()),
+            },
+            Decision::Request(what) => (
+                "request",
+                format!("{what} for list {}: {}", list.name, message.subject),
+            ),
+            Decision::Drop(why) => (
+                "dropped",
+                format!("list {}: {why}: {}", list.name, message.message_id),
+            ),
+            Decision::Accept => return Ok(()),
+        };
+        Ok(self
+            .store
+            .insert_event(list.realm, kind, sender.to_owned(), detail, now)
+            .await?)
+    }
+}

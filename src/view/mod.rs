@@ -1,0 +1,3 @@
+//! What pages show: text → blocks, diff rows, links. Pure.
+
+pub mod url;
