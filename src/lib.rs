@@ -6,6 +6,7 @@ pub mod config;
 pub mod mail;
 pub mod session;
 
+pub mod archive;
 pub mod list;
 pub mod patchset;
 pub mod thread;
@@ -17,4 +18,11 @@ pub mod net;
 pub mod smtp;
 pub mod store;
 
+pub mod web;
+
 pub mod pipeline;
+pub mod worker;
+
+pub mod cli;
+pub mod doctor;
+pub mod serve;
