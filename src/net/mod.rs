@@ -2,10 +2,12 @@
 //!
 //! Edge: sockets only; what is said over them is decided elsewhere.
 
+mod gate;
 mod listener;
 mod tls;
 
-pub use listener::{Gate, Listener, Pass, Stream, bind};
+pub use gate::{Gate, Pass};
+pub use listener::{Listener, SocketFile, Stream, bind};
 pub use tls::Tls;
 
 /// Free megabytes on the disk that holds `folder`; `None` if the system does not say.
