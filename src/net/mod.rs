@@ -9,6 +9,8 @@ mod tls;
 pub use gate::{Gate, Pass};
 pub use listener::{Listener, SocketFile, Stream, bind};
 pub use tls::Tls;
+#[cfg(test)]
+pub(crate) use tls::tests as tls_tests;
 
 /// Free megabytes on the disk that holds `folder`; `None` if the system does not say.
 pub fn free_disk_mb(folder: &std::path::Path) -> Option<u64> {

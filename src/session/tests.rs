@@ -131,7 +131,7 @@ fn unescape(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find('<') {
-        out.extend_from_slice(rest[..at].as_bytes());
+        out.extend_from_slice(&rest.as_bytes()[..at]);
         let (word, tail) = rest[at + 1..].split_once('>').unwrap_or(("", ""));
         let bytes = match (word, word.split_once('*')) {
             ("CRLF", _) => b"\r\n".to_vec(),

@@ -298,3 +298,6 @@ impl Connection {
 fn stopping() -> Reply {
     Reply::new(421, "4.3.2", "Stopping; come again soon")
 }
+
+#[cfg(test)]
+mod tests;

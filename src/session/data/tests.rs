@@ -22,8 +22,11 @@ fn receive(
     (None, receiver.finish())
 }
 
+/// Where data ended, what was received, and whether there were bare CR, bare LF and NUL.
+type Outcome = (usize, Vec<u8>, (bool, bool, bool));
+
 /// What the receiver must come to, written plainly: the whole buffer at once, many passes.
-fn reference(input: &[u8], policy: BareNewlines) -> Option<(usize, Vec<u8>, (bool, bool, bool))> {
+fn reference(input: &[u8], policy: BareNewlines) -> Option<Outcome> {
     let text = format!("\r\n{}", String::from_utf8(input.to_vec()).expect("ASCII"));
     let end = text.find("\r\n.\r\n")?;
     let body = &text[2.min(end)..end];
