@@ -47,6 +47,7 @@ pub async fn run(
         .install_recorder()
         .context("cannot count")?;
     let store = Store::open(data, &crate::cli::location(&config)).await?;
+    store.free_claims().await?;
     let listeners = Listeners {
         smtp: bind(addresses(&config.smtp.listen)).await?,
         lmtp: bind(addresses(&config.lmtp.listen)).await?,
@@ -126,6 +127,12 @@ pub async fn run(
     if demo {
         crate::cli::demo(&ctx, &base_url, &addresses[0].1).await?;
     }
+    drain(stop, tracker).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits for a signal, then lets what was begun be finished.
+async fn drain(stop: CancellationToken, tracker: TaskTracker) -> Result<()> {
     signal().await?;
     tracing::info!("stopping");
     stop.cancel();
@@ -136,7 +143,7 @@ pub async fn run(
         );
     }
     tracing::info!("stopped");
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn first(listeners: &[Listener]) -> String {

@@ -265,27 +265,7 @@ async fn show(
         .as_ref()
         .map(|a| a.commits.clone())
         .unwrap_or_default();
-    let line = |(at, (number, mail, taken_over)): (usize, &(i64, MailId, bool))| {
-        let mail = mails.get(mail)?;
-        let (added, removed) = stat(&mail.text);
-        let title = visible(&parse_tag(&mail.subject).title);
-        let commit = commits.get(at).map(|c| c.chars().take(12).collect());
-        Some(PatchLine {
-            number: *number,
-            title,
-            anchor: format!("m{}", mail.number),
-            added,
-            removed,
-            taken_over: *taken_over,
-            commit,
-        })
-    };
-    let patches: Vec<PatchLine> = version
-        .patches
-        .iter()
-        .enumerate()
-        .filter_map(line)
-        .collect();
+    let patches = patch_lines(&version, &mails, &commits);
     let link = |v: &SeriesFact| VersionLink {
         label: v.label.clone(),
         href: format!("/{}/patches/{id}/v{}/", list.name, v.label),
@@ -350,6 +330,32 @@ async fn show(
         comments: comments.iter().map(post).collect(),
         list: list.name,
     }))
+}
+
+fn patch_lines(
+    version: &Version,
+    mails: &HashMap<MailId, MailRow>,
+    commits: &[String],
+) -> Vec<PatchLine> {
+    let line = |(at, (number, mail, taken_over)): (usize, &(i64, MailId, bool))| {
+        let mail = mails.get(mail)?;
+        let (added, removed) = stat(&mail.text);
+        Some(PatchLine {
+            number: *number,
+            title: visible(&parse_tag(&mail.subject).title),
+            anchor: format!("m{}", mail.number),
+            added,
+            removed,
+            taken_over: *taken_over,
+            commit: commits.get(at).map(|c| c.chars().take(12).collect()),
+        })
+    };
+    version
+        .patches
+        .iter()
+        .enumerate()
+        .filter_map(line)
+        .collect()
 }
 
 fn by_id(mails: Vec<MailRow>) -> HashMap<MailId, MailRow> {
