@@ -114,12 +114,14 @@ impl Store {
             .await?;
         let mut started = std::collections::HashMap::new();
         for (_, list, number, ..) in &rows {
-            if !started.contains_key(&(*list, *number)) {
+            if let std::collections::hash_map::Entry::Vacant(place) =
+                started.entry((*list, *number))
+            {
                 let text = "select started from fan_out where list = $1 and number = $2";
                 let row: Option<(i64,)> = self
                     .fetch_one(text, vec![(*list).into(), (*number).into()])
                     .await?;
-                started.insert((*list, *number), Timestamp(row.map_or(now.0, |r| r.0)));
+                place.insert(Timestamp(row.map_or(now.0, |r| r.0)));
             }
         }
         let mut claimed: Vec<Delivery> = rows

@@ -47,8 +47,8 @@ struct ListPage {
     list: String,
     description: String,
     address: String,
-    members: i64,
-    postings: i64,
+    members: String,
+    postings: String,
     rows: Vec<Row>,
     older: Option<String>,
 }
@@ -113,8 +113,8 @@ pub async fn home(app: &App, list: ListRow, wish: Wish) -> Answer {
         list: list.name,
         description: list.description,
         address: list.address,
-        members,
-        postings,
+        members: count(members, "member"),
+        postings: count(postings, "mail"),
         rows,
         older,
     }))
@@ -179,8 +179,8 @@ pub async fn search(app: &App, list: ListRow, wish: Wish) -> Answer {
         list: list.name,
         description: list.description,
         address: list.address,
-        members: 0,
-        postings: 0,
+        members: String::new(),
+        postings: String::new(),
         rows,
         older,
     }))

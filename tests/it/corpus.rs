@@ -70,7 +70,7 @@ fn torture_mails_are_archived_byte_for_byte_or_refused_for_a_reason() {
         );
         assert_eq!(server.get(&path).status, 200, "{path}");
         let stored = server.get(&format!("{path}eml")).body;
-        let same = taken.iter().any(|w| *w == stored);
+        let same = taken.contains(&stored);
         assert!(same, "{path} gives back bytes that were sent");
     }
     assert_eq!(server.get("/dev/new.atom").status, 200);

@@ -135,7 +135,7 @@ fn words_are_found_newest_first_and_phrases_stay_together() {
     );
     assert!(
         server
-            .page("/dev/?q=%22alert+script%22")
+            .page("/dev/?q=%22alert+1+script%22")
             .matches("row-main")
             .count()
             >= 1
