@@ -17,7 +17,7 @@ use tower_http::limit::RequestBodyLimitLayer;
 
 use super::page::{Answer, Problem, etag, file, has};
 use super::{feed, git, list, message, patches};
-use crate::git::Repos;
+use crate::pipeline::Repos;
 use crate::store::{ListRow, Store};
 use crate::types::MessageId;
 
