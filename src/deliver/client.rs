@@ -262,11 +262,15 @@ impl Client {
                 self.write(b".\r\n").await?;
                 self.reply(self.waits.dot).await?;
             }
-            if !goes_on && (is_data || !reply.is_positive()) && refusal.is_none() {
-                refusal = Some(if reply.is_positive() {
-                    Answer::Temporary(format!("DATA was answered with {}", reply.says()))
-                } else {
-                    reply.answer()
+            let fine = if is_data {
+                goes_on
+            } else {
+                reply.is_positive()
+            };
+            if !fine && refusal.is_none() {
+                refusal = Some(match reply.answer() {
+                    Answer::Taken => Answer::Temporary(format!("DATA met {}", reply.says())),
+                    refusal => refusal,
                 });
             }
             if refusal.is_some() && !self.offers.pipelining {

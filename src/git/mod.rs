@@ -5,6 +5,7 @@
 
 mod apply;
 mod base;
+mod demo;
 mod epoch;
 mod repos;
 mod run;
@@ -12,6 +13,7 @@ mod upload;
 
 pub use apply::{Conflict, Outcome, Request};
 pub use base::Base;
+pub use demo::write_demo;
 pub use epoch::{Change, Epoch, write_epoch};
 pub use repos::{Fetched, Repos, Source};
 pub use run::version;

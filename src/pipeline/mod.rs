@@ -1,6 +1,7 @@
 //! The order of the steps a mail takes; all writes of meaning go through here.
 
 mod apply;
+mod fetch;
 mod file;
 mod import;
 mod screen;

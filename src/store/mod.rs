@@ -13,8 +13,12 @@ pub mod index;
 pub mod job;
 mod list;
 mod mail;
+pub mod pages;
+mod regroup;
+pub mod search;
 mod series;
 mod sql;
+pub mod summary;
 mod writer;
 
 use std::path::PathBuf;

@@ -1,3 +1,4 @@
 //! What pages show: text → blocks, diff rows, links. Pure.
 
+pub mod text;
 pub mod url;

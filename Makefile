@@ -1,0 +1,29 @@
+# make run: build and start with a demo list. make test: set up what tests need, then run all of them.
+
+CORPUS ?= ../shared/corpus
+export PATCHPOST_TEST_SIZE ?= small
+
+.PHONY: run test test-full setup lint fmt bench
+
+run:
+	cargo run --release -- serve --demo
+
+setup:
+	tests/install
+
+test: setup
+	PATCHPOST_TOOLS="$(CURDIR)/target/tools" cargo test
+	@echo "test size: $(PATCHPOST_TEST_SIZE)"
+
+test-full:
+	$(MAKE) test PATCHPOST_TEST_SIZE=full
+
+fmt:
+	cargo fmt
+
+lint:
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+
+bench:
+	benches/run

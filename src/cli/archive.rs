@@ -1,0 +1,273 @@
+//! `import`, `export`, `series mbox`.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::args::{self, Format};
+use crate::archive::{self, EpochCommit};
+use crate::git::{Change, Epoch, write_epoch};
+use crate::mail::{self, mbox};
+use crate::pipeline::{Ctx, Import};
+use crate::store::ListRow;
+use crate::types::{PatchsetId, Timestamp};
+use crate::worker;
+
+/// `patchpost import`
+pub async fn import(ctx: &Ctx, wish: args::Import) -> Result<()> {
+    let list = super::find_list(ctx, &wish.list).await?;
+    let path = wish
+        .path
+        .canonicalize()
+        .with_context(|| format!("there is nothing at {}", wish.path.display()))?;
+    let format = match wish.format {
+        Some(format) => format,
+        None => detect(&path)?,
+    };
+    let mut import = Import::new(ctx, list.clone());
+    match format {
+        Format::Mbox => import_mbox(ctx, &list, &path, &mut import).await?,
+        Format::Maildir => import_maildir(&path, &mut import).await?,
+        Format::PublicInbox => import_epoch(ctx, &list, &path, &mut import).await?,
+    }
+    import.flush().await?;
+    let done = import.done;
+    // A server on this folder files too; whoever claims a mail first does it.
+    worker::drain(ctx, &["file"]).await?;
+    println!(
+        "{} mails read: {} new, {} known already",
+        done.read, done.new, done.known
+    );
+    Ok(())
+}
+
+fn detect(path: &Path) -> Result<Format> {
+    if path.is_dir() {
+        if path.join("cur").is_dir() || path.join("new").is_dir() {
+            return Ok(Format::Maildir);
+        }
+        if path.join("objects").is_dir() || path.join(".git").is_dir() {
+            return Ok(Format::PublicInbox);
+        }
+        bail!(
+            "{} is neither a Maildir nor a bare git repository; say which with --format",
+            path.display()
+        );
+    }
+    let mut head = [0u8; 16];
+    let count = File::open(path)?.read(&mut head)?;
+    match &head[..count] {
+        h if h.starts_with(b"# v2 git bundle") || h.starts_with(b"# v3 git bundle") => {
+            Ok(Format::PublicInbox)
+        }
+        h if h.starts_with(b"From ") => Ok(Format::Mbox),
+        _ => bail!(
+            "{} is neither an mbox nor a git bundle; say what it is with --format",
+            path.display()
+        ),
+    }
+}
+
+fn progress(length: u64, unit: &str) -> ProgressBar {
+    let bar = ProgressBar::new(length);
+    let template = format!("{{bar:40}} {{pos}}/{{len}} {unit}, {{elapsed}} so far, {{eta}} to go");
+    if let Ok(style) = ProgressStyle::with_template(&template) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+async fn import_mbox(
+    ctx: &Ctx,
+    list: &ListRow,
+    path: &Path,
+    import: &mut Import<'_>,
+) -> Result<()> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let source = format!("mbox:{}", path.display());
+    // Appended mail is found behind where the last run ended; a file that shrank is read from its start.
+    let start: u64 = ctx
+        .store
+        .find_import(list.id, &source)
+        .await?
+        .and_then(|p| p.parse().ok())
+        .filter(|p| *p <= length)
+        .unwrap_or(0);
+    file.seek(SeekFrom::Start(start))?;
+    let bar = progress(length, "bytes");
+    let mut reader = mbox::Reader::new(BufReader::with_capacity(1 << 20, file));
+    let mut count = 0u64;
+    loop {
+        let before = reader.position;
+        let Some(bytes) = reader.next_mail()? else {
+            break;
+        };
+        import.add(bytes, None).await?;
+        count += 1;
+        if count.is_multiple_of(1_000) {
+            import.flush().await?;
+            ctx.store
+                .record_import(list.id, source.clone(), (start + before).to_string())
+                .await?;
+        }
+        bar.set_position(start + reader.position);
+    }
+    import.flush().await?;
+    bar.finish_and_clear();
+    Ok(())
+}
+
+async fn import_maildir(path: &Path, import: &mut Import<'_>) -> Result<()> {
+    let mut files = Vec::new();
+    for folder in ["cur", "new"] {
+        let Ok(entries) = std::fs::read_dir(path.join(folder)) else {
+            continue;
+        };
+        for entry in entries {
+            files.push(entry?.path());
+        }
+    }
+    // Names begin with the time of delivery.
+    files.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
+    let bar = progress(files.len() as u64, "mails");
+    for file in files {
+        if file.is_file() {
+            import.add(std::fs::read(&file)?, None).await?;
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+async fn import_epoch(
+    ctx: &Ctx,
+    list: &ListRow,
+    path: &Path,
+    import: &mut Import<'_>,
+) -> Result<()> {
+    let source = format!("public-inbox:{}", path.display());
+    let after = ctx.store.find_import(list.id, &source).await?;
+    let scratch = ctx.store.data().join("tmp");
+    std::fs::create_dir_all(&scratch)?;
+    let mut epoch = Epoch::open(path, &scratch, after.as_deref())?;
+    let bar = progress(epoch.remaining() as u64, "mails");
+    let (mut count, mut last) = (0u64, None);
+    let mut removed = 0u64;
+    while let Some((commit, time, change)) = epoch.next_change()? {
+        match change {
+            Change::Add(bytes) => import.add(bytes, Some(time)).await?,
+            Change::Remove(_) => removed += 1,
+            Change::Other => {}
+        }
+        count += 1;
+        last = Some(commit);
+        if count.is_multiple_of(1_000) {
+            import.flush().await?;
+            ctx.store
+                .record_import(list.id, source.clone(), last.clone().unwrap_or_default())
+                .await?;
+        }
+        bar.inc(1);
+    }
+    import.flush().await?;
+    if let Some(last) = last {
+        ctx.store.record_import(list.id, source, last).await?;
+    }
+    bar.finish_and_clear();
+    if removed > 0 {
+        println!(
+            "{removed} commits of the epoch take mails back; these mails were not taken out here"
+        );
+    }
+    Ok(())
+}
+
+/// `patchpost export`
+pub async fn export(ctx: &Ctx, wish: args::Export) -> Result<()> {
+    let list = super::find_list(ctx, &wish.list).await?;
+    if wish.path.exists() {
+        bail!(
+            "{} exists already; choose another name or remove it",
+            wish.path.display()
+        );
+    }
+    let count = match wish.format {
+        Format::Mbox => export_mbox(ctx, &list, &wish.path).await?,
+        Format::PublicInbox => export_epoch(ctx, &list, &wish.path).await?,
+        Format::Maildir => bail!("an archive is exported as mbox or public-inbox"),
+    };
+    println!("{count} mails written to {}", wish.path.display());
+    Ok(())
+}
+
+async fn export_mbox(ctx: &Ctx, list: &ListRow, path: &Path) -> Result<u64> {
+    let mut out = std::io::BufWriter::new(File::create(path)?);
+    let mut count = 0;
+    let mut after = 0;
+    loop {
+        let postings = ctx.store.load_postings(list.id, after, 200).await?;
+        let Some(last) = postings.last() else { break };
+        after = last.0;
+        for (_, mail, _) in postings {
+            mbox::write(&mut out, &super::bytes_of(ctx, mail).await?)?;
+            count += 1;
+        }
+    }
+    out.flush()?;
+    out.get_ref().sync_all()?;
+    Ok(count)
+}
+
+async fn export_epoch(ctx: &Ctx, list: &ListRow, path: &Path) -> Result<u64> {
+    let (send, receive) = std::sync::mpsc::sync_channel::<EpochCommit>(64);
+    let (owned, name, address) = (path.to_owned(), list.name.clone(), list.address.clone());
+    let writer = tokio::task::spawn_blocking(move || {
+        write_epoch(&owned, |out| {
+            let mut any = false;
+            for commit in receive {
+                archive::write_commit(out, &commit, &name, &address)?;
+                any = true;
+            }
+            if any {
+                out.write_all(b"done\n")
+            } else {
+                out.write_all(b"reset refs/heads/master\ndone\n")
+            }
+        })
+    });
+    let (mut count, mut after) = (0, 0);
+    'all: loop {
+        let postings = ctx.store.load_postings(list.id, after, 200).await?;
+        let Some(last) = postings.last() else { break };
+        after = last.0;
+        for (_, mail, arrived) in postings {
+            let bytes = super::bytes_of(ctx, mail).await?;
+            let commit = EpochCommit::new(mail::parse(&bytes), bytes, Timestamp(arrived));
+            if send.send(commit).is_err() {
+                break 'all;
+            }
+            count += 1;
+        }
+    }
+    drop(send);
+    writer.await??;
+    Ok(count)
+}
+
+/// `patchpost series mbox`
+pub async fn series_mbox(ctx: &Ctx, patchset: PatchsetId) -> Result<()> {
+    let mails = ctx.store.load_series_mails(patchset, None).await?;
+    if mails.is_empty() {
+        bail!("there is no patchset {patchset}; `patchpost series ls` shows all");
+    }
+    let mut out = std::io::stdout().lock();
+    for mail in mails {
+        mbox::write(&mut out, &super::bytes_of(ctx, mail).await?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,371 @@
+//! The command line: every command with an example in its `--help`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// An e-mail driven patch and mailing-list server in one binary.
+#[derive(Debug, Parser)]
+#[command(
+    name = "patchpost",
+    version,
+    about,
+    after_help = "First steps:\n  patchpost serve --demo\n  patchpost list create dev --description 'Development'"
+)]
+pub struct Cli {
+    /// Folder with the database, repositories and copies to send
+    #[arg(
+        long,
+        global = true,
+        env = "PATCHPOST_DATA",
+        default_value = "patchpost-data",
+        value_name = "DIR"
+    )]
+    pub data: PathBuf,
+    /// Configuration file [default: patchpost.toml in the data folder, if it is there]
+    #[arg(long, global = true, env = "PATCHPOST_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server
+    #[command(after_help = "Example:\n  patchpost serve --data /var/lib/patchpost")]
+    Serve(Serve),
+    /// Make, change and show lists
+    #[command(subcommand)]
+    List(List),
+    /// Make repositories known
+    #[command(subcommand)]
+    Repo(Repo),
+    /// Who gets copies
+    #[command(subcommand)]
+    Member(Member),
+    /// Take an archive into a list; nobody gets a copy
+    #[command(
+        after_help = "Examples:\n  patchpost import dev old.mbox\n  patchpost import dev dev/git/0.git --format public-inbox"
+    )]
+    Import(Import),
+    /// Write a list's archive
+    #[command(after_help = "Example:\n  patchpost export dev dev.mbox --format mbox")]
+    Export(Export),
+    /// Show patch series
+    #[command(subcommand)]
+    Series(Series),
+    /// Group the mails of an archive anew with today's rules
+    #[command(after_help = "Example:\n  patchpost reclassify dev --dry-run")]
+    Reclassify(Reclassify),
+    /// Show owed work
+    #[command(after_help = "Example:\n  patchpost jobs --json")]
+    Jobs(Json),
+    /// Check configuration, disk, database, git and listeners
+    #[command(after_help = "Example:\n  patchpost doctor")]
+    Doctor,
+    /// Print the configuration as it is in force
+    #[command(after_help = "Example:\n  patchpost config > patchpost.toml")]
+    Config,
+    /// Print completions for a shell
+    #[command(
+        after_help = "Example:\n  patchpost completions bash > /etc/bash_completion.d/patchpost"
+    )]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages into a folder
+    #[command(after_help = "Example:\n  patchpost man /usr/local/share/man/man1")]
+    Man {
+        /// The folder, which is made if needed
+        folder: PathBuf,
+    },
+}
+
+/// `serve`
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Make a list, a repository and a sample series to try things with
+    #[arg(long)]
+    pub demo: bool,
+    /// Write the bound addresses as JSON into this file once everything listens
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+}
+
+/// How to print.
+#[derive(Debug, Args)]
+pub struct Json {
+    /// One JSON document instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a list is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Style {
+    /// Patches and their review
+    Patch,
+    /// Talk
+    Discuss,
+}
+
+impl Style {
+    /// As stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Style::Patch => "patch",
+            Style::Discuss => "discuss",
+        }
+    }
+}
+
+/// `list`
+#[derive(Debug, Subcommand)]
+pub enum List {
+    /// Make a list
+    #[command(
+        after_help = "Example:\n  patchpost list create dev --address dev@lists.example.org --repo tool"
+    )]
+    Create {
+        /// Name in URLs and commands
+        name: String,
+        /// Posting address [default: NAME@ the configured host name]
+        #[arg(long)]
+        address: Option<String>,
+        /// One line on what it is
+        #[arg(long, default_value = "")]
+        description: String,
+        /// Repository that its patches are for; may be repeated
+        #[arg(long)]
+        repo: Vec<String>,
+        /// What it is for
+        #[arg(long, value_enum, default_value = "patch")]
+        style: Style,
+        /// Not public: nothing of it is shown to anybody on the web
+        #[arg(long)]
+        private: bool,
+    },
+    /// Change a list
+    #[command(
+        after_help = "Example:\n  patchpost list set dev --description 'Development of tool'"
+    )]
+    Set {
+        /// The list
+        name: String,
+        /// New posting address
+        #[arg(long)]
+        address: Option<String>,
+        /// New description
+        #[arg(long)]
+        description: Option<String>,
+        /// New repositories, replacing the present ones
+        #[arg(long)]
+        repo: Vec<String>,
+        /// New purpose
+        #[arg(long, value_enum)]
+        style: Option<Style>,
+    },
+    /// Show a list
+    #[command(after_help = "Example:\n  patchpost list show dev --json")]
+    Show {
+        /// The list
+        name: String,
+        /// How to print
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Show all lists
+    #[command(after_help = "Example:\n  patchpost list ls")]
+    Ls(Json),
+    /// Take a list out of service
+    #[command(after_help = "Example:\n  patchpost list rm dev")]
+    Rm {
+        /// The list
+        name: String,
+        /// Delete its archive too, for ever
+        #[arg(long)]
+        purge: bool,
+    },
+}
+
+/// `repo`
+#[derive(Debug, Subcommand)]
+pub enum Repo {
+    /// Make a repository known
+    #[command(
+        after_help = "Examples:\n  patchpost repo add tool --clone https://git.example.org/tool.git\n  patchpost repo add notes --init"
+    )]
+    Add {
+        /// Name in URLs and commands
+        name: String,
+        /// Where it comes from
+        #[command(flatten)]
+        source: RepoSource,
+        /// Branch that series are applied to [default: the source's own]
+        #[arg(long)]
+        branch: Option<String>,
+    },
+    /// Show all repositories
+    #[command(after_help = "Example:\n  patchpost repo ls")]
+    Ls(Json),
+    /// Fetch from its source now
+    #[command(after_help = "Example:\n  patchpost repo fetch tool")]
+    Fetch {
+        /// The repository
+        name: String,
+    },
+}
+
+/// Where a repository comes from.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct RepoSource {
+    /// A repository on this machine
+    #[arg(long, value_name = "DIR")]
+    pub path: Option<PathBuf>,
+    /// A URL
+    #[arg(long, value_name = "URL")]
+    pub clone: Option<String>,
+    /// New and empty, here
+    #[arg(long)]
+    pub init: bool,
+}
+
+/// `member`
+#[derive(Debug, Subcommand)]
+pub enum Member {
+    /// Subscribe addresses
+    #[command(after_help = "Example:\n  patchpost member add dev ana@example.org ben@example.org")]
+    Add {
+        /// The list
+        list: String,
+        /// Addresses; none: one a line from standard input
+        addresses: Vec<String>,
+    },
+    /// Unsubscribe addresses
+    #[command(after_help = "Example:\n  patchpost member rm dev ana@example.org")]
+    Rm {
+        /// The list
+        list: String,
+        /// Addresses
+        #[arg(required = true)]
+        addresses: Vec<String>,
+    },
+    /// Show members
+    #[command(after_help = "Example:\n  patchpost member ls dev")]
+    Ls {
+        /// The list
+        list: String,
+        /// How to print
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+/// A form of archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// One file of mails (mboxrd; mboxo is understood)
+    Mbox,
+    /// A folder with cur/ and new/
+    Maildir,
+    /// An epoch of a public-inbox: a bare git repository or a bundle of one
+    PublicInbox,
+}
+
+/// `import`
+#[derive(Debug, Args)]
+pub struct Import {
+    /// The list
+    pub list: String,
+    /// The archive
+    pub path: PathBuf,
+    /// Its form [default: by looking at it]
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+}
+
+/// `export`
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The list
+    pub list: String,
+    /// File or folder to write; it must not exist
+    pub path: PathBuf,
+    /// Its form: mbox or public-inbox
+    #[arg(long, value_enum)]
+    pub format: Format,
+}
+
+/// `series`
+#[derive(Debug, Subcommand)]
+pub enum Series {
+    /// Show all series, newest first
+    #[command(after_help = "Example:\n  patchpost series ls dev --json")]
+    Ls {
+        /// Of this list only
+        list: Option<String>,
+        /// How to print
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Show the versions of a patchset
+    #[command(after_help = "Example:\n  patchpost series show 12 --json")]
+    Show {
+        /// The patchset's number
+        patchset: i64,
+        /// How to print
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Print the patches of a patchset's newest version as an mbox
+    #[command(after_help = "Example:\n  patchpost series mbox 12 | git am")]
+    Mbox {
+        /// The patchset's number
+        patchset: i64,
+    },
+}
+
+/// `reclassify`
+#[derive(Debug, Args)]
+pub struct Reclassify {
+    /// Only this list's archive
+    pub list: Option<String>,
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_says_what_it_does_and_shows_an_example() {
+        Cli::command().debug_assert();
+        let mut waiting: Vec<clap::Command> = Cli::command().get_subcommands().cloned().collect();
+        let mut seen = 0;
+        while let Some(command) = waiting.pop() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            if command.has_subcommands() {
+                waiting.extend(command.get_subcommands().cloned());
+            } else {
+                let help = command
+                    .get_after_help()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                assert!(
+                    help.contains("Example"),
+                    "{} has no example",
+                    command.get_name()
+                );
+                seen += 1;
+            }
+        }
+        assert!(seen >= 20);
+    }
+}

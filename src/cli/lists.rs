@@ -1,0 +1,297 @@
+//! `list`, `repo`, `member`.
+
+use std::io::BufRead;
+
+use anyhow::{Context, Result, bail};
+
+use super::args;
+use super::output::{Table, print_json};
+use crate::config::Config;
+use crate::git::Source;
+use crate::pipeline::Ctx;
+use crate::store::{ListChange, NewList, NewRepo};
+use crate::types::{Address, ListName, RepoId, RepoName};
+
+/// `patchpost list …`
+pub async fn list(ctx: &Ctx, config: &Config, wish: args::List) -> Result<()> {
+    match wish {
+        args::List::Create {
+            name,
+            address,
+            description,
+            repo,
+            style,
+            private,
+        } => {
+            let name: ListName = name.parse()?;
+            let address = address.unwrap_or_else(|| format!("{name}@{}", config.site.hostname));
+            let address: Address = address.parse()?;
+            let visibility = if private { "private" } else { "public" }.to_owned();
+            let (style, description) = (style.as_str().to_owned(), one_line(&description)?);
+            let new = NewList {
+                name: name.to_string(),
+                address: address.key(),
+                description,
+                style,
+                visibility,
+                repos: repo,
+            };
+            ctx.store.insert_list(new, crate::store::now()).await?;
+            println!("list {name} takes mail at {address}");
+        }
+        args::List::Set {
+            name,
+            address,
+            description,
+            repo,
+            style,
+        } => {
+            let list = super::find_list(ctx, &name).await?;
+            let address = address
+                .map(|a| a.parse::<Address>())
+                .transpose()?
+                .map(|a| a.key());
+            let description = description.map(|d| one_line(&d)).transpose()?;
+            let repos = (!repo.is_empty()).then_some(repo);
+            let style = style.map(|s| s.as_str().to_owned());
+            ctx.store
+                .update_list(
+                    list.id,
+                    ListChange {
+                        address,
+                        description,
+                        style,
+                        repos,
+                    },
+                )
+                .await?;
+            println!("list {name} is changed");
+        }
+        args::List::Show { name, json } => show(ctx, &name, json.json).await?,
+        args::List::Ls(json) => {
+            let lists = ctx.store.load_lists().await?;
+            if json.json {
+                let value = |l: &crate::store::ListRow| serde_json::json!({"name": l.name, "address": l.address, "description": l.description});
+                return print_json(&lists.iter().map(value).collect::<Vec<_>>());
+            }
+            let mut table = Table::new(["NAME", "ADDRESS", "DESCRIPTION"]);
+            lists
+                .iter()
+                .for_each(|l| table.row([&l.name, &l.address, &l.description]));
+            table.print("no list yet; make one with `patchpost list create NAME`");
+        }
+        args::List::Rm { name, purge } => {
+            let list = super::find_list(ctx, &name).await?;
+            let (postings, ..) = ctx.store.count_list(list.id).await?;
+            if postings > 0 && !purge {
+                bail!(
+                    "list {name} has an archive of {postings} mails; export it, then say --purge to delete it for ever"
+                );
+            }
+            ctx.store.delete_list(list.id).await?;
+            println!("list {name} is gone");
+        }
+    }
+    Ok(())
+}
+
+fn one_line(text: &str) -> Result<String> {
+    if text.chars().any(char::is_control) || text.chars().count() > 200 {
+        bail!("a description is one line of at most 200 characters");
+    }
+    Ok(text.trim().to_owned())
+}
+
+async fn show(ctx: &Ctx, name: &str, json: bool) -> Result<()> {
+    let list = super::find_list(ctx, name).await?;
+    let (postings, threads, patchsets, members) = ctx.store.count_list(list.id).await?;
+    let repos: Vec<String> = ctx
+        .store
+        .load_list_repos(list.id)
+        .await?
+        .into_iter()
+        .map(|r| r.name)
+        .collect();
+    if json {
+        return print_json(&serde_json::json!({
+            "name": list.name, "address": list.address, "description": list.description, "style": list.style,
+            "visibility": list.visibility, "postings": postings, "threads": threads, "patchsets": patchsets,
+            "members": members, "repos": repos,
+        }));
+    }
+    println!(
+        "{} <{}>  {}, {}",
+        list.name, list.address, list.style, list.visibility
+    );
+    if !list.description.is_empty() {
+        println!("{}", list.description);
+    }
+    println!("{postings} mails in {threads} threads, {patchsets} patchsets, {members} members");
+    println!(
+        "repositories: {}",
+        if repos.is_empty() {
+            "none".to_owned()
+        } else {
+            repos.join(", ")
+        }
+    );
+    Ok(())
+}
+
+/// `patchpost repo …`
+pub async fn repo(ctx: &Ctx, wish: args::Repo) -> Result<()> {
+    match wish {
+        args::Repo::Add {
+            name,
+            source,
+            branch,
+        } => {
+            let name: RepoName = name.parse()?;
+            let branch = add_repo(ctx, name.as_str(), source, branch).await?;
+            println!("repository {name} follows {branch}");
+        }
+        args::Repo::Ls(json) => {
+            let repos = ctx.store.load_repos().await?;
+            if json.json {
+                return print_json(&repos);
+            }
+            let mut table = Table::new(["NAME", "BRANCH", "TIP", "SOURCE", "PROBLEM"]);
+            for r in &repos {
+                let tip: String = r.tip.as_deref().unwrap_or("-").chars().take(12).collect();
+                table.row([
+                    &r.name,
+                    &r.branch,
+                    &tip,
+                    &r.source,
+                    r.problem.as_deref().unwrap_or_default(),
+                ]);
+            }
+            table.print("no repository yet; add one with `patchpost repo add NAME --clone URL`");
+        }
+        args::Repo::Fetch { name } => {
+            let repos = ctx.store.load_repos().await?;
+            let repo = repos
+                .iter()
+                .find(|r| r.name == name)
+                .with_context(|| format!("there is no repository {name}"))?;
+            let tip = ctx.fetch_now(RepoId(repo.id)).await?;
+            println!(
+                "{name}: {} is at {}",
+                repo.branch,
+                tip.as_deref().unwrap_or("no commit yet")
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Makes a repository and its row; returns the branch that it follows.
+pub async fn add_repo(
+    ctx: &Ctx,
+    name: &str,
+    source: args::RepoSource,
+    branch: Option<String>,
+) -> Result<String> {
+    let (source, kind, text) = match (source.path, source.clone) {
+        (Some(path), _) => (
+            Source::Path(path.clone()),
+            "path",
+            path.display().to_string(),
+        ),
+        (None, Some(url)) => (Source::Url(url.clone()), "clone", url),
+        (None, None) => (Source::New, "init", String::new()),
+    };
+    if ctx.store.load_repos().await?.iter().any(|r| r.name == name) {
+        bail!("repository {name} exists already");
+    }
+    let (repos, owned) = (ctx.repos.clone(), name.to_owned());
+    let made =
+        tokio::task::spawn_blocking(move || repos.create(&owned, &source, branch.as_deref()))
+            .await?;
+    let (branch, tip) = made?;
+    let new = NewRepo {
+        name: name.to_owned(),
+        source_kind: kind.to_owned(),
+        source: text,
+        branch: branch.clone(),
+        tip,
+    };
+    ctx.store.insert_repo(new, crate::store::now()).await?;
+    Ok(branch)
+}
+
+/// `patchpost member …`
+pub async fn member(ctx: &Ctx, wish: args::Member) -> Result<()> {
+    match wish {
+        args::Member::Add { list, addresses } => {
+            let list = super::find_list(ctx, &list).await?;
+            let given = if addresses.is_empty() {
+                std::io::stdin()
+                    .lock()
+                    .lines()
+                    .collect::<Result<Vec<_>, _>>()?
+            } else {
+                addresses
+            };
+            let wanted = keys(given.iter().map(|l| l.trim()).filter(|l| !l.is_empty()))?;
+            let new = ctx
+                .store
+                .insert_members(list.id, wanted.clone(), crate::store::now())
+                .await?;
+            println!(
+                "{new} new members, {} were members already",
+                wanted.len() as u64 - new
+            );
+        }
+        args::Member::Rm { list, addresses } => {
+            let list = super::find_list(ctx, &list).await?;
+            let gone = ctx
+                .store
+                .delete_members(list.id, keys(addresses.iter().map(String::as_str))?)
+                .await?;
+            println!("{gone} members removed");
+        }
+        args::Member::Ls { list, json } => {
+            let list = super::find_list(ctx, &list).await?;
+            let mut all = Vec::new();
+            loop {
+                let after = all
+                    .last()
+                    .map_or(String::new(), |m: &crate::store::MemberRow| {
+                        m.address.clone()
+                    });
+                let page = ctx.store.load_members(list.id, &after, 1_000).await?;
+                let last = page.len() < 1_000;
+                all.extend(page);
+                if last {
+                    break;
+                }
+            }
+            if json.json {
+                let value = |m: &crate::store::MemberRow| serde_json::json!({"address": m.address, "mail": m.mail, "since": m.created.rfc3339()});
+                return print_json(&all.iter().map(value).collect::<Vec<_>>());
+            }
+            let mut table = Table::new(["ADDRESS", "MAIL", "SINCE"]);
+            all.iter().for_each(|m| {
+                table.row([
+                    &m.address,
+                    if m.mail { "yes" } else { "no" },
+                    &m.created.human(),
+                ])
+            });
+            table.print("no members yet; add some with `patchpost member add LIST ADDRESS`");
+        }
+    }
+    Ok(())
+}
+
+fn keys<'a>(addresses: impl Iterator<Item = &'a str>) -> Result<Vec<String>> {
+    let mut out = Vec::new();
+    for address in addresses {
+        let key = address.parse::<Address>()?.key();
+        if !out.contains(&key) || out.len() > 1_000 {
+            out.push(key);
+        }
+    }
+    Ok(out)
+}

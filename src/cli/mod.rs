@@ -1,0 +1,241 @@
+//! The commands: each loads what it needs, does it, and prints the outcome.
+
+mod archive;
+pub mod args;
+mod demo;
+mod lists;
+mod output;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::CommandFactory;
+
+use crate::config::{self, Config};
+use crate::git::Repos;
+use crate::pipeline::Ctx;
+use crate::store::{ListRow, Location, Store};
+use crate::types::{MailId, PatchsetId, RealmId};
+pub use demo::demo;
+
+use args::{Cli, Command};
+use output::{Table, print_json};
+
+/// Runs a command.
+pub fn run(cli: Cli) -> Result<ExitCode> {
+    match &cli.command {
+        Command::Completions { shell } => {
+            clap_complete::generate(
+                *shell,
+                &mut Cli::command(),
+                "patchpost",
+                &mut std::io::stdout(),
+            );
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Man { folder } => {
+            std::fs::create_dir_all(folder)?;
+            clap_mangen::generate_to(Cli::command(), folder)
+                .context("cannot write the manual pages")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {}
+    }
+    let config = load_config(&cli)?;
+    if let Command::Config = cli.command {
+        print!("{}", config::render(&config));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")?;
+    runtime.block_on(async move {
+        match cli.command {
+            Command::Serve(serve) => {
+                crate::serve::run(&cli.data, config, serve.demo, serve.ready_file.as_deref()).await
+            }
+            Command::Doctor => crate::doctor::run(&cli.data, &config).await,
+            command => {
+                let ctx = open(&cli.data, &config).await?;
+                perform(&ctx, &config, command).await
+            }
+        }
+    })
+}
+
+fn load_config(cli: &Cli) -> Result<Config> {
+    let path = cli
+        .config
+        .clone()
+        .unwrap_or_else(|| cli.data.join("patchpost.toml"));
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && cli.config.is_none() => {
+            String::new()
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    Ok(config::parse(
+        &path.display().to_string(),
+        &text,
+        std::env::vars(),
+    )?)
+}
+
+/// Where the configuration says the database is.
+pub fn location(config: &Config) -> Location {
+    match config.database.url.as_str() {
+        "" => Location::File,
+        url => Location::Url(url.to_owned()),
+    }
+}
+
+/// Opens the folder for a command; `serve` may run on it at the same time.
+pub async fn open(data: &std::path::Path, config: &Config) -> Result<Ctx> {
+    std::fs::create_dir_all(data)
+        .with_context(|| format!("cannot make the folder {}", data.display()))?;
+    let store = Store::open(data, &location(config)).await?;
+    let base = if config.http.base_url.is_empty() {
+        "http://localhost:8080".to_owned()
+    } else {
+        config.http.base_url.clone()
+    };
+    Ok(Ctx::open(store, Repos::new(data), base, config.limits.free_disk_mb).await?)
+}
+
+/// The list of that name, or an error that says which there are.
+async fn find_list(ctx: &Ctx, name: &str) -> Result<ListRow> {
+    if let Some(list) = ctx.store.find_list(name).await? {
+        return Ok(list);
+    }
+    let known: Vec<String> = ctx
+        .store
+        .load_lists()
+        .await?
+        .into_iter()
+        .map(|l| l.name)
+        .collect();
+    match known.is_empty() {
+        true => bail!("there is no list {name}; make one with `patchpost list create {name}`"),
+        false => bail!("there is no list {name}; there are: {}", known.join(", ")),
+    }
+}
+
+async fn perform(ctx: &Ctx, config: &Config, command: Command) -> Result<ExitCode> {
+    match command {
+        Command::List(list) => lists::list(ctx, config, list).await?,
+        Command::Repo(repo) => lists::repo(ctx, repo).await?,
+        Command::Member(member) => lists::member(ctx, member).await?,
+        Command::Import(import) => archive::import(ctx, import).await?,
+        Command::Export(export) => archive::export(ctx, export).await?,
+        Command::Series(series) => show_series(ctx, series).await?,
+        Command::Reclassify(wish) => reclassify(ctx, wish).await?,
+        Command::Jobs(json) => jobs(ctx, json.json).await?,
+        Command::Serve(_)
+        | Command::Doctor
+        | Command::Config
+        | Command::Completions { .. }
+        | Command::Man { .. } => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show_series(ctx: &Ctx, wish: args::Series) -> Result<()> {
+    let (all, json) = match wish {
+        args::Series::Ls { list, json } => {
+            let list = match list {
+                Some(name) => Some(find_list(ctx, &name).await?.id),
+                None => None,
+            };
+            (ctx.store.load_summaries(list, 1_000_000).await?, json.json)
+        }
+        args::Series::Show { patchset, json } => {
+            let all = ctx
+                .store
+                .load_patchset_summaries(PatchsetId(patchset))
+                .await?;
+            if all.is_empty() {
+                bail!("there is no patchset {patchset}; `patchpost series ls` shows all");
+            }
+            (all, json.json)
+        }
+        args::Series::Mbox { patchset } => {
+            return archive::series_mbox(ctx, PatchsetId(patchset)).await;
+        }
+    };
+    if json {
+        return print_json(&all);
+    }
+    let mut table = Table::new([
+        "PATCHSET", "VERSION", "PATCHES", "STATE", "APPLIES", "TITLE",
+    ]);
+    for s in &all {
+        let patches = format!("{}/{}", s.patches.len(), s.total);
+        let applies = s.applies.map_or("-", |a| if a { "yes" } else { "no" });
+        table.row([
+            &s.patchset.to_string(),
+            &format!("v{}", s.version),
+            &patches,
+            s.state,
+            applies,
+            &s.title,
+        ]);
+    }
+    table.print("no series yet");
+    Ok(())
+}
+
+async fn reclassify(ctx: &Ctx, wish: args::Reclassify) -> Result<()> {
+    let mut realms: Vec<RealmId> = match &wish.list {
+        Some(name) => vec![find_list(ctx, name).await?.realm],
+        None => ctx
+            .store
+            .load_lists()
+            .await?
+            .into_iter()
+            .map(|l| l.realm)
+            .collect(),
+    };
+    realms.sort_unstable();
+    realms.dedup();
+    let mut count = 0;
+    for realm in realms {
+        let lines = ctx.reclassify(realm, !wish.dry_run).await?;
+        count += lines.len();
+        lines.iter().for_each(|l| println!("{l}"));
+    }
+    match (count, wish.dry_run) {
+        (0, _) => println!("nothing changes"),
+        (n, true) => println!("{n} differences; nothing was written"),
+        (n, false) => println!("{n} differences written"),
+    }
+    Ok(())
+}
+
+async fn jobs(ctx: &Ctx, json: bool) -> Result<()> {
+    let jobs = ctx.store.load_jobs(1_000, crate::store::now()).await?;
+    if json {
+        return print_json(&jobs);
+    }
+    let mut table = Table::new(["KIND", "OF", "STATE", "TRIES", "PROBLEM"]);
+    for j in &jobs {
+        table.row([
+            &j.kind,
+            &j.key,
+            j.state,
+            &j.attempts.to_string(),
+            &j.problem,
+        ]);
+    }
+    table.print("no work is owed");
+    Ok(())
+}
+
+/// The bytes of a mail as stored, or an error that names it.
+async fn bytes_of(ctx: &Ctx, mail: MailId) -> Result<Vec<u8>> {
+    let found = ctx.store.load_bytes(mail).await?;
+    Ok(found
+        .with_context(|| format!("the bytes of mail {mail} are missing"))?
+        .0)
+}

@@ -1,0 +1,46 @@
+//! A repository's source → our clone; what is open on it is then worth another look.
+
+use super::{Ctx, PipelineError, think};
+use crate::types::{Job, JobId, RepoId};
+
+/// Open series that are looked at again when a branch moved.
+const AGAIN: i64 = 200;
+
+impl Ctx {
+    /// Fetches a repository and, if its branch moved, applies anew what did not apply before.
+    pub async fn fetch(&self, id: RepoId, job: JobId) -> Result<(), PipelineError> {
+        self.fetch_now(id).await?;
+        Ok(self.store.finish_jobs(vec![job]).await?)
+    }
+
+    /// The same without a job; returns the branch's commit.
+    pub async fn fetch_now(&self, id: RepoId) -> Result<Option<String>, PipelineError> {
+        let repos = self.store.load_repos().await?;
+        let Some(repo) = repos.into_iter().find(|r| r.id == id.0) else {
+            return Ok(None);
+        };
+        let (git, name, branch) = (self.repos.clone(), repo.name.clone(), repo.branch.clone());
+        let fetched = think(move || git.fetch(&name, &branch)).await?;
+        let now = crate::store::now();
+        match fetched {
+            Ok(fetched) => {
+                self.store
+                    .record_fetch(id, fetched.tip.clone(), None, now)
+                    .await?;
+                if fetched.moved {
+                    tracing::info!(repo.name = repo.name, repo.tip = ?fetched.tip, "{} moved", repo.name);
+                    let open = self.store.load_open_series(repo.id, AGAIN).await?;
+                    let jobs = open.into_iter().map(|s| (Job::Apply(s), 4)).collect();
+                    self.store.insert_jobs(jobs, now).await?;
+                }
+                Ok(fetched.tip)
+            }
+            Err(error) => {
+                self.store
+                    .record_fetch(id, None, Some(error.to_string()), now)
+                    .await?;
+                Err(error.into())
+            }
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Starts the parts of the server and stops them in order.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{BareNewline, Config, Transport, addresses};
+use crate::deliver::{self, Route};
+use crate::git::Repos;
+use crate::net::{Gate, Listener, Tls, bind};
+use crate::pipeline::Ctx;
+use crate::session::{Protocol, Settings};
+use crate::smtp;
+use crate::store::Store;
+use crate::web::{self, App};
+use crate::worker;
+
+/// Sessions and requests may finish within this time after a signal to stop.
+const DRAIN: Duration = Duration::from_secs(8);
+
+/// The bound listeners.
+struct Listeners {
+    smtp: Vec<Listener>,
+    lmtp: Vec<Listener>,
+    http: Vec<Listener>,
+    ops: Vec<Listener>,
+}
+
+/// `patchpost serve`
+pub async fn run(
+    data: &Path,
+    config: Config,
+    demo: bool,
+    ready_file: Option<&Path>,
+) -> Result<ExitCode> {
+    logging();
+    std::fs::create_dir_all(data)
+        .with_context(|| format!("cannot make the folder {}", data.display()))?;
+    let _folder = Store::lock_for_serving(data)?;
+    let metrics = metrics_exporter_prometheus::PrometheusBuilder::new()
+        .install_recorder()
+        .context("cannot count")?;
+    let store = Store::open(data, &crate::cli::location(&config)).await?;
+    store.free_claims().await?;
+    let listeners = Listeners {
+        smtp: bind(addresses(&config.smtp.listen)).await?,
+        lmtp: bind(addresses(&config.lmtp.listen)).await?,
+        http: bind(addresses(&config.http.listen)).await?,
+        ops: bind(addresses(&config.ops.listen)).await?,
+    };
+    let base_url = match config.http.base_url.as_str() {
+        "" => format!(
+            "http://{}",
+            listeners
+                .http
+                .first()
+                .map_or_else(|| "localhost".to_owned(), Listener::address)
+        ),
+        url => url.to_owned(),
+    };
+    let repos = Repos::new(data);
+    let ctx = Ctx::open(
+        store.clone(),
+        repos.clone(),
+        base_url.clone(),
+        config.limits.free_disk_mb,
+    )
+    .await?;
+    let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
+    let addresses = [
+        ("smtp", first(&listeners.smtp)),
+        ("lmtp", first(&listeners.lmtp)),
+        ("http", first(&listeners.http)),
+        ("ops", first(&listeners.ops)),
+    ];
+    let app = App {
+        store: store.clone(),
+        repos,
+        site: config.site.name.clone().into(),
+        base_url: base_url.clone().into(),
+    };
+    mail(
+        &ctx,
+        &config,
+        listeners.smtp,
+        listeners.lmtp,
+        &stop,
+        &tracker,
+    )?;
+    pages(
+        &store,
+        app,
+        metrics,
+        listeners.http,
+        listeners.ops,
+        &stop,
+        &tracker,
+    );
+    tracker.spawn(worker::run(
+        ctx.clone(),
+        config.repos.fetch_minutes,
+        stop.clone(),
+    ));
+    let settings = deliver::Settings {
+        route: route(data, &config),
+        hostname: config.site.hostname.clone(),
+        base_url: base_url.clone().into(),
+        token_key: Arc::clone(&ctx.token_key),
+    };
+    tracker.spawn(deliver::run(store, settings, stop.clone()));
+    for (name, address) in &addresses {
+        tracing::info!(
+            listener = name,
+            address = address,
+            "{name} listens on {address}"
+        );
+    }
+    if let Some(path) = ready_file {
+        write_ready(path, &addresses)?;
+    }
+    if demo {
+        crate::cli::demo(&ctx, &base_url, &addresses[0].1).await?;
+    }
+    drain(stop, tracker).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits for a signal, then lets what was begun be finished.
+async fn drain(stop: CancellationToken, tracker: TaskTracker) -> Result<()> {
+    signal().await?;
+    tracing::info!("stopping");
+    stop.cancel();
+    tracker.close();
+    if tokio::time::timeout(DRAIN, tracker.wait()).await.is_err() {
+        tracing::warn!(
+            "some connections did not end in time; what they were sending was not taken"
+        );
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn first(listeners: &[Listener]) -> String {
+    listeners.first().map(Listener::address).unwrap_or_default()
+}
+
+fn logging() {
+    let filter = std::env::var("PATCHPOST_LOG").unwrap_or_else(|_| "info".to_owned());
+    let filter = tracing_subscriber::EnvFilter::new(filter);
+    let lines = tracing_subscriber::fmt()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    // A second logger in one process, as in tests, is no trouble.
+    let _already = lines.try_init();
+}
+
+fn mail(
+    ctx: &Ctx,
+    config: &Config,
+    smtp: Vec<Listener>,
+    lmtp: Vec<Listener>,
+    stop: &CancellationToken,
+    tracker: &TaskTracker,
+) -> Result<()> {
+    let tls = match config.smtp.tls_cert.as_str() {
+        "" => None,
+        cert => {
+            let opened = Tls::open(Path::new(cert), Path::new(&config.smtp.tls_key));
+            Some(Arc::new(opened.map_err(anyhow::Error::msg)?))
+        }
+    };
+    let settings = Settings {
+        hostname: config.site.hostname.clone(),
+        max_size: config.smtp.max_size,
+        max_recipients: config.smtp.max_recipients,
+        tls: tls.is_some(),
+        normalise: config.smtp.bare_newline == BareNewline::Normalise,
+    };
+    let gate = Gate::new(
+        config.smtp.max_connections,
+        config.smtp.max_connections_per_ip,
+    );
+    let both = smtp
+        .into_iter()
+        .map(|l| (l, Protocol::Smtp))
+        .chain(lmtp.into_iter().map(|l| (l, Protocol::Lmtp)));
+    for (listener, protocol) in both {
+        let (ctx, settings, tls, gate) = (
+            ctx.clone(),
+            settings.clone(),
+            tls.clone(),
+            Arc::clone(&gate),
+        );
+        let server = smtp::Server {
+            ctx,
+            settings,
+            protocol,
+            tls,
+            gate,
+        };
+        tracker.spawn(smtp::serve(server, listener, stop.clone(), tracker.clone()));
+    }
+    Ok(())
+}
+
+fn pages(
+    store: &Store,
+    app: App,
+    metrics: metrics_exporter_prometheus::PrometheusHandle,
+    http: Vec<Listener>,
+    ops: Vec<Listener>,
+    stop: &CancellationToken,
+    tracker: &TaskTracker,
+) {
+    let gate = Gate::new(1_000, 200);
+    let router = web::router(app);
+    for listener in http {
+        tracker.spawn(web::serve(
+            listener,
+            router.clone(),
+            Arc::clone(&gate),
+            stop.clone(),
+            tracker.clone(),
+        ));
+    }
+    let router = web::ops_router(store.clone(), metrics);
+    for listener in ops {
+        tracker.spawn(web::serve(
+            listener,
+            router.clone(),
+            Gate::new(50, 50),
+            stop.clone(),
+            tracker.clone(),
+        ));
+    }
+}
+
+fn route(data: &Path, config: &Config) -> Route {
+    match config.delivery.transport {
+        Transport::Smtp => Route::Relay(config.delivery.relay.clone(), config.delivery.connections),
+        Transport::Directory if config.delivery.directory.is_empty() => {
+            Route::Directory(data.join("outbox"))
+        }
+        Transport::Directory => Route::Directory(PathBuf::from(&config.delivery.directory)),
+    }
+}
+
+/// Written under another name first: who waits for the file finds all of it.
+fn write_ready(path: &Path, addresses: &[(&str, String)]) -> Result<()> {
+    let map: serde_json::Map<String, serde_json::Value> = addresses
+        .iter()
+        .map(|(name, address)| ((*name).to_owned(), address.clone().into()))
+        .collect();
+    let draft = path.with_extension("draft");
+    std::fs::write(&draft, serde_json::to_string(&map)?)?;
+    std::fs::rename(&draft, path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+async fn signal() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

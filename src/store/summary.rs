@@ -1,0 +1,262 @@
+//! Series as commands and scripts see them.
+
+use super::{Bind, Store, StoreError, marks};
+use crate::types::{ListId, MailId, PatchsetId};
+
+/// A patch of a summary.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct PatchSummary {
+    /// From 1.
+    pub number: i64,
+    /// Its mail.
+    pub message_id: String,
+}
+
+/// One version of a patchset.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct SeriesSummary {
+    /// Number of its patchset.
+    pub patchset: i64,
+    /// `1`, `2-2`, `3-r1`.
+    pub version: String,
+    /// How many patches it says it has.
+    pub total: i64,
+    /// Whether all are there.
+    pub complete: bool,
+    /// A word.
+    pub state: &'static str,
+    /// Title without tags.
+    pub title: String,
+    /// Address.
+    pub submitter: String,
+    /// The commit it was applied on.
+    pub base: Option<String>,
+    /// Whether it applies there; unknown while it was not tried or is for another project.
+    pub applies: Option<bool>,
+    /// The ref in the companion.
+    #[serde(rename = "ref")]
+    pub ref_name: Option<String>,
+    /// Cover letter.
+    pub cover: Option<String>,
+    /// By number.
+    pub patches: Vec<PatchSummary>,
+    /// How many mails answer it.
+    pub comments: i64,
+    /// Why these mails are one series.
+    pub reason: String,
+    /// What came of applying, in words.
+    pub detail: String,
+    #[serde(skip)]
+    id: i64,
+}
+
+/// Patchwork's states by number.
+pub fn state_name(state: i64) -> &'static str {
+    match state {
+        2 => "under review",
+        3 => "accepted",
+        4 => "rejected",
+        5 => "rfc",
+        6 => "not applicable",
+        7 => "changes requested",
+        8 => "awaiting upstream",
+        9 => "superseded",
+        10 => "deferred",
+        _ => "new",
+    }
+}
+
+const COLUMNS: &str = "select s.id, s.patchset, s.label, s.total, s.complete, s.state, s.title, s.submitter, a.base, a.outcome, \
+     a.ref_name, c.message_id, (select count(*) from comment where series = s.id), s.reason, a.detail from series s \
+     left join application a on a.series = s.id left join mail c on c.id = s.cover";
+
+type Row = (
+    i64,
+    i64,
+    String,
+    i64,
+    i64,
+    i64,
+    String,
+    String,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    i64,
+    String,
+    Option<String>,
+);
+
+impl Store {
+    /// Series, newest patchsets first; of one list, or of all.
+    pub async fn load_summaries(
+        &self,
+        list: Option<ListId>,
+        limit: i64,
+    ) -> Result<Vec<SeriesSummary>, StoreError> {
+        let (filter, mut binds) = match list {
+            Some(list) => (
+                "where s.patchset in (select patchset from patchset_list where list = ?)",
+                vec![Bind::from(list.0)],
+            ),
+            None => ("", vec![]),
+        };
+        binds.push(limit.into());
+        let text = format!("{COLUMNS} {filter} order by s.patchset desc, s.position limit ?");
+        self.summaries(text, binds).await
+    }
+
+    /// The versions of one patchset, oldest first; an old number leads to the one it became.
+    pub async fn load_patchset_summaries(
+        &self,
+        patchset: PatchsetId,
+    ) -> Result<Vec<SeriesSummary>, StoreError> {
+        let alias = "select patchset from patchset_alias where old = $1";
+        let row: Option<(i64,)> = self.fetch_one(alias, vec![patchset.0.into()]).await?;
+        let id = row.map_or(patchset.0, |r| r.0);
+        self.summaries(
+            format!("{COLUMNS} where s.patchset = ? order by s.position"),
+            vec![id.into()],
+        )
+        .await
+    }
+
+    async fn summaries(
+        &self,
+        text: String,
+        binds: Vec<Bind>,
+    ) -> Result<Vec<SeriesSummary>, StoreError> {
+        let rows: Vec<Row> = self.fetch(text, binds).await?;
+        let mut all: Vec<SeriesSummary> = rows.into_iter().map(summary).collect();
+        for chunk in all.chunks_mut(400) {
+            let text = format!(
+                "select p.series, p.number, m.message_id from patch p join mail m on m.id = p.mail where p.series in ({}) \
+                 order by p.series, p.number",
+                marks(chunk.len())
+            );
+            let binds = chunk.iter().map(|s| Bind::from(s.id)).collect();
+            for (series, number, message_id) in
+                self.fetch::<(i64, i64, String)>(text, binds).await?
+            {
+                if let Some(one) = chunk.iter_mut().find(|s| s.id == series) {
+                    one.patches.push(PatchSummary { number, message_id });
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// The patches of a series' mails in order: of a patchset's newest version, or of the version with that label.
+    pub async fn load_series_mails(
+        &self,
+        patchset: PatchsetId,
+        label: Option<&str>,
+    ) -> Result<Vec<MailId>, StoreError> {
+        let which = match label {
+            Some(_) => "s.label = ?",
+            None => "s.id = (select newest from patchset where id = s.patchset) and ? = ''",
+        };
+        let text = format!(
+            "select p.mail from patch p join series s on s.id = p.series where s.patchset = ? and {which} order by p.number"
+        );
+        let rows: Vec<(i64,)> = self
+            .fetch(
+                text,
+                vec![patchset.0.into(), label.unwrap_or_default().into()],
+            )
+            .await?;
+        Ok(rows.into_iter().map(|r| MailId(r.0)).collect())
+    }
+
+    /// Mails of a list by number above `after`, at most `limit`: (number, mail, arrival in microseconds).
+    pub async fn load_postings(
+        &self,
+        list: ListId,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<(i64, MailId, i64)>, StoreError> {
+        let text = "select number, mail, arrived from posting where list = $1 and number > $2 order by number limit $3";
+        let rows: Vec<(i64, i64, i64)> = self
+            .fetch(text, vec![list.0.into(), after.into(), limit.into()])
+            .await?;
+        Ok(rows
+            .into_iter()
+            .map(|(number, mail, arrived)| (number, MailId(mail), arrived))
+            .collect())
+    }
+
+    /// How far an import from a source came.
+    pub async fn find_import(
+        &self,
+        list: ListId,
+        source: &str,
+    ) -> Result<Option<String>, StoreError> {
+        let text = "select position from import where list = $1 and source = $2";
+        let row: Option<(String,)> = self
+            .fetch_one(text, vec![list.0.into(), source.into()])
+            .await?;
+        Ok(row.map(|r| r.0))
+    }
+
+    /// Notes how far an import from a source came.
+    pub async fn record_import(
+        &self,
+        list: ListId,
+        source: String,
+        position: String,
+    ) -> Result<(), StoreError> {
+        let now = super::now();
+        self.write(move |tx| {
+            Box::pin(async move {
+                let row = vec![list.0.into(), source.into(), position.into(), now.0.into()];
+                let tail = "on conflict (list, source) do update set position = excluded.position, changed = excluded.changed";
+                tx.insert("import (list, source, position, changed)", vec![row], tail).await.map(|_| ())
+            })
+        })
+        .await
+    }
+}
+
+fn summary(row: Row) -> SeriesSummary {
+    let (
+        id,
+        patchset,
+        version,
+        total,
+        complete,
+        state,
+        title,
+        submitter,
+        base,
+        outcome,
+        ref_name,
+        cover,
+        comments,
+        reason,
+        detail,
+    ) = row;
+    let applies = match outcome.as_deref() {
+        Some("applied") => Some(true),
+        Some("conflict" | "bad") => Some(false),
+        _ => None,
+    };
+    SeriesSummary {
+        patchset,
+        version,
+        total,
+        complete: complete == 1,
+        state: state_name(state),
+        title,
+        submitter,
+        base,
+        applies,
+        ref_name,
+        cover,
+        patches: Vec::new(),
+        comments,
+        reason,
+        detail: detail.unwrap_or_default(),
+        id,
+    }
+}

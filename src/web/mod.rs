@@ -1,0 +1,16 @@
+//! Pages, feeds, downloads and git over HTTP.
+//!
+//! Edge: handlers load, ask `view` for what to show, and render. Text of strangers is escaped by the templates; there is no HTML in
+//! any handler.
+
+mod feed;
+mod git;
+mod list;
+mod message;
+mod page;
+mod patches;
+mod routes;
+mod server;
+
+pub use routes::{App, router};
+pub use server::{ops_router, serve};

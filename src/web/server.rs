@@ -1,0 +1,98 @@
+//! HTTP/1.1 over our listeners, with header names in title case: pwclient depends on `Link`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::net::{Gate, Listener};
+use crate::store::Store;
+
+/// A client that takes longer to say what it wants is cut off.
+const HEADER_TIME: Duration = Duration::from_secs(20);
+
+/// Serves a router on a listener until told to stop; open requests are answered.
+pub async fn serve(
+    listener: Listener,
+    router: Router,
+    gate: Arc<Gate>,
+    stop: CancellationToken,
+    tracker: TaskTracker,
+) {
+    loop {
+        let (stream, peer) = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return,
+        };
+        // Above the limit connections are closed at once: the client tries again.
+        let Some(pass) = gate.enter(peer.map(|p| p.ip())) else {
+            continue;
+        };
+        let service = TowerToHyperService::new(router.clone());
+        let stop = stop.clone();
+        tracker.spawn(async move {
+            let _pass = pass;
+            let mut http = hyper::server::conn::http1::Builder::new();
+            http.title_case_headers(true)
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIME);
+            let connection = http.serve_connection(TokioIo::new(stream), service);
+            tokio::pin!(connection);
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = stop.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "an HTTP connection broke");
+            }
+        });
+    }
+}
+
+/// `/health` and `/metrics`, for the operator's listener.
+pub fn ops_router(store: Store, metrics: PrometheusHandle) -> Router {
+    Router::new()
+        .route("/health", get(health))
+        .route("/metrics", get(show_metrics))
+        .with_state((store, metrics))
+}
+
+async fn health(State((store, _)): State<(Store, PrometheusHandle)>) -> (StatusCode, &'static str) {
+    match store.check().await {
+        Ok(()) => (StatusCode::OK, "ok\n"),
+        Err(error) => {
+            tracing::error!(%error, "the database does not answer");
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the database does not answer\n",
+            )
+        }
+    }
+}
+
+async fn show_metrics(State((store, handle)): State<(Store, PrometheusHandle)>) -> String {
+    if let (Ok((jobs, parked)), Ok((owed, failed))) =
+        (store.count_jobs().await, store.count_deliveries().await)
+    {
+        for (name, value) in [
+            ("patchpost_jobs", jobs),
+            ("patchpost_jobs_parked", parked),
+            ("patchpost_copies_owed", owed),
+            ("patchpost_copies_given_up", failed),
+        ] {
+            metrics::gauge!(name).set(value as f64);
+        }
+    }
+    handle.render()
+}

@@ -1,0 +1,205 @@
+//! Claims owed work and does it; one loop for each kind, so that slow work never holds up filing.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::pipeline::{Ctx, Filing, PipelineError};
+use crate::store::StoreError;
+use crate::store::job::Claim;
+use crate::types::{Job, RealmId, RepoId};
+
+/// Mails filed together: they share transactions and thinking.
+const FILE_BATCH: i64 = 100;
+/// A look even if nobody calls: another process may have added work.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Tries after which a mail is filed as a plain one.
+const PLAIN_AFTER: i64 = 5;
+/// A step this long is stuck.
+const TRY_AGAIN: i64 = 5;
+
+/// Works until told to stop; what was begun is finished.
+pub async fn run(ctx: Ctx, fetch_minutes: u64, stop: CancellationToken) {
+    tokio::join!(
+        each("file", FILE_BATCH, &ctx, &stop),
+        each("apply", 1, &ctx, &stop),
+        each("fan-out", 1, &ctx, &stop),
+        each("fetch", 1, &ctx, &stop),
+        schedule_fetches(&ctx, fetch_minutes, &stop),
+    );
+}
+
+/// Does all work that is due and returns: for commands that run without a server.
+pub async fn drain(ctx: &Ctx, kinds: &[&'static str]) -> Result<(), PipelineError> {
+    loop {
+        let mut any = false;
+        for kind in kinds {
+            let claims = ctx
+                .store
+                .claim_jobs(kind, FILE_BATCH, crate::store::now())
+                .await?;
+            any |= !claims.is_empty();
+            perform(ctx, claims).await;
+        }
+        if !any {
+            return Ok(());
+        }
+    }
+}
+
+async fn each(kind: &'static str, batch: i64, ctx: &Ctx, stop: &CancellationToken) {
+    while !stop.is_cancelled() {
+        match ctx.store.claim_jobs(kind, batch, crate::store::now()).await {
+            Ok(claims) if !claims.is_empty() => perform(ctx, claims).await,
+            Ok(_) => wait(ctx, stop, PAUSE).await,
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    job.kind = kind,
+                    "could not look for work: {error}"
+                );
+                wait(ctx, stop, 4 * PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn wait(ctx: &Ctx, stop: &CancellationToken, pause: Duration) {
+    tokio::select! {
+        () = ctx.store.jobs.notified() => {}
+        () = tokio::time::sleep(pause) => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+async fn perform(ctx: &Ctx, claims: Vec<Claim>) {
+    let filing = |c: &Claim| match c.job {
+        Job::File(receipt) => Some(Filing { job: c.id, receipt }),
+        _ => None,
+    };
+    let filings: Vec<Filing> = claims.iter().filter_map(filing).collect();
+    if filings.len() > 1 && claims.iter().all(|c| c.attempts < PLAIN_AFTER) {
+        match guarded(ctx, &claims, async { ctx.file(&filings, false).await }).await {
+            Ok(()) => {
+                train(ctx).await;
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "filing {} mails together failed, now one by one", filings.len())
+            }
+        }
+    }
+    for claim in claims {
+        let done = guarded(ctx, &[claim], one(ctx, claim)).await;
+        if let Err(error) = done {
+            let now = crate::store::now();
+            let text = format!("{error}");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                job.id = claim.id.0,
+                job.kind = claim.job.kind(),
+                job.key = claim.job.key(),
+                job.attempts = claim.attempts,
+                "{} {} failed: {error}",
+                claim.job.kind(),
+                claim.job.key()
+            );
+            let later = now.plus_secs(TRY_AGAIN * claim.attempts * claim.attempts);
+            if let Err(error) = ctx.store.fail_job(claim, text, later).await {
+                tracing::error!(%error, "could not note a failed job; its lease will run out");
+            }
+        }
+    }
+}
+
+/// Does work while keeping its leases alive.
+async fn guarded(
+    ctx: &Ctx,
+    claims: &[Claim],
+    work: impl Future<Output = Result<(), PipelineError>>,
+) -> Result<(), PipelineError> {
+    let ids: Vec<_> = claims.iter().map(|c| c.id).collect();
+    let heartbeat = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(40)).await;
+            if let Err(error) = ctx
+                .store
+                .extend_leases(ids.clone(), crate::store::now())
+                .await
+            {
+                tracing::warn!(%error, "could not keep a job's lease");
+            }
+        }
+    };
+    // The work itself only waits for tasks of its own, so that nothing is cut when the heartbeat is dropped.
+    tokio::select! {
+        done = work => done,
+        () = heartbeat => Ok(()),
+    }
+}
+
+async fn one(ctx: &Ctx, claim: Claim) -> Result<(), PipelineError> {
+    match claim.job {
+        Job::File(receipt) => {
+            let plain = claim.attempts >= PLAIN_AFTER;
+            ctx.file(
+                &[Filing {
+                    job: claim.id,
+                    receipt,
+                }],
+                plain,
+            )
+            .await
+        }
+        Job::Apply(series) => ctx.apply(series, claim.id).await,
+        Job::FanOut(list, number) => {
+            while !ctx
+                .store
+                .fan_out(list, number, claim.id, crate::store::now())
+                .await?
+            {}
+            Ok(())
+        }
+        Job::Fetch(repo) => ctx.fetch(repo, claim.id).await,
+    }
+}
+
+/// A dictionary for the public realm, once there are mails enough to learn from.
+async fn train(ctx: &Ctx) {
+    match ctx
+        .store
+        .train_dictionary(RealmId::PUBLIC, crate::store::now())
+        .await
+    {
+        Ok(true) => tracing::info!("trained a dictionary for stored mail"),
+        Ok(false) => {}
+        Err(error) => {
+            tracing::warn!(%error, "could not train a dictionary; mail is stored without one")
+        }
+    }
+}
+
+async fn schedule_fetches(ctx: &Ctx, minutes: u64, stop: &CancellationToken) {
+    if minutes == 0 {
+        return;
+    }
+    while !stop.is_cancelled() {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(minutes * 60)) => {}
+            () = stop.cancelled() => return,
+        }
+        if let Err(error) = schedule_once(ctx).await {
+            tracing::warn!(%error, "could not schedule looks at the repositories' sources");
+        }
+    }
+}
+
+async fn schedule_once(ctx: &Ctx) -> Result<(), StoreError> {
+    let repos = ctx.store.load_repos().await?;
+    let jobs = repos
+        .iter()
+        .filter(|r| r.source_kind != "init")
+        .map(|r| (Job::Fetch(RepoId(r.id)), 3))
+        .collect();
+    ctx.store.insert_jobs(jobs, crate::store::now()).await
+}
