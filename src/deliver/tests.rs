@@ -63,6 +63,8 @@ impl Sink {
         );
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                // It answers in several writes.
+                stream.set_nodelay(true).expect("set");
                 let number = connections.fetch_add(1, Ordering::SeqCst) + 1;
                 let mut dialogue = Dialogue {
                     stream: BufReader::new(stream),
