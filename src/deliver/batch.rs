@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +13,7 @@ use super::client::{Answer, Client, Mail, Trouble, Waits};
 use super::outbox::{self, Letter};
 use super::outgoing::Outgoing;
 use super::{Route, Settings, schedule};
-use crate::store::{CLAIM_SECS, Delivery, Outcome, Store};
+use crate::store::{CLAIM_SECS, Delivery, Outcome, Store, StoreError};
 use crate::types::Timestamp;
 
 /// No copy is begun later than this after the claim.
@@ -24,19 +25,64 @@ const _: () = assert!(BUDGET.as_secs() + COPY.as_secs() + 300 <= CLAIM_SECS as u
 /// A copy on its way gets this long when the program is to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What came of a claim.
-pub struct Batch {
-    /// One for each copy.
-    pub outcomes: Vec<(Delivery, Outcome)>,
+/// What came of a claim, in sum.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Taken by the next hop.
+    pub sent: u64,
+    /// Tried in vain.
+    pub delayed: u64,
+    /// Never tried again.
+    pub given_up: u64,
     /// What is wrong with the next hop, if it cannot be used now.
     pub trouble: Option<String>,
+    /// Whether the store did not give what was to be sent.
+    pub store_is_away: bool,
+}
+
+/// Where outcomes go as they come, to be recorded while sending goes on.
+///
+/// Bounded: when they cannot be recorded, sending waits.
+pub struct Outcomes {
+    queue: mpsc::Sender<(Delivery, Outcome)>,
+    summary: Summary,
+}
+
+impl Outcomes {
+    /// Sums up from nothing.
+    pub fn new(queue: mpsc::Sender<(Delivery, Outcome)>) -> Outcomes {
+        Outcomes {
+            queue,
+            summary: Summary::default(),
+        }
+    }
+
+    async fn push(&mut self, delivery: Delivery, outcome: Outcome) {
+        match &outcome {
+            Outcome::Sent => self.summary.sent += 1,
+            Outcome::Later(..) => self.summary.delayed += 1,
+            Outcome::GaveUp(_) => self.summary.given_up += 1,
+            Outcome::Untried(_) | Outcome::Unwanted => {}
+        }
+        if self.queue.send((delivery, outcome)).await.is_err() {
+            tracing::error!("nobody records what becomes of copies");
+        }
+    }
+
+    async fn push_all(&mut self, group: &[Delivery], outcome: impl Fn(&Delivery) -> Outcome) {
+        for delivery in group {
+            self.push(delivery.clone(), outcome(delivery)).await;
+        }
+    }
 }
 
 /// Why the rest of a claim is not begun.
 enum Halt {
     /// The next hop is away.
     Trouble(String),
-    /// Time is up, or the store is away: no fault of the next hop.
+    /// The store does not answer.
+    Store(String),
+    /// Time is up: no fault of the next hop.
     Later(String),
 }
 
@@ -67,61 +113,58 @@ impl Sender {
     }
 
     /// Sends what was claimed just now.
-    pub async fn send(&mut self, claimed: Vec<Delivery>) -> Batch {
+    pub async fn send(&mut self, claimed: Vec<Delivery>, mut outcomes: Outcomes) -> Summary {
         let began = Instant::now();
-        let mut outcomes = Vec::with_capacity(claimed.len());
         let mut halt = None;
         for group in claimed.chunk_by(|a, b| (a.list, a.number) == (b.list, b.number)) {
             let outgoing = match &halt {
                 None => self.load(group).await,
                 Some(_) => Ok(None),
             };
-            match (&halt, outgoing) {
-                (Some(_), _) => outcomes.extend(group.iter().map(|d| rest(d, &halt))),
-                (None, Err(why)) => {
-                    halt = Some(why);
-                    outcomes.extend(group.iter().map(|d| rest(d, &halt)));
-                }
-                (None, Ok(None)) => {
-                    let gone = || Outcome::GaveUp("the posting is gone".to_owned());
-                    outcomes.extend(group.iter().map(|d| (d.clone(), gone())));
-                }
-                (None, Ok(Some(outgoing))) => {
+            match outgoing {
+                Ok(Some(outgoing)) => {
                     halt = self
                         .send_group(group, Arc::new(outgoing), began, &mut outcomes)
                         .await;
                 }
+                Ok(None) if halt.is_none() => {
+                    let gone = |_: &Delivery| Outcome::GaveUp("the posting is gone".to_owned());
+                    outcomes.push_all(group, gone).await;
+                }
+                Ok(None) => outcomes.push_all(group, |d| rest(d, &halt)).await,
+                Err(StoreError::Unusable(why)) => {
+                    let now = crate::store::now();
+                    outcomes
+                        .push_all(group, |d| later(d, now, why.clone()))
+                        .await;
+                }
+                Err(error) => {
+                    halt = Some(Halt::Store(error.to_string()));
+                    outcomes.push_all(group, |d| rest(d, &halt)).await;
+                }
             }
         }
-        let trouble = match halt {
-            Some(Halt::Trouble(problem)) => Some(problem),
-            _ => None,
-        };
-        Batch { outcomes, trouble }
+        outcomes.summary.store_is_away = matches!(halt, Some(Halt::Store(_)));
+        if let Some(Halt::Trouble(problem)) = halt {
+            outcomes.summary.trouble = Some(problem);
+        }
+        outcomes.summary
     }
 
-    async fn load(&self, group: &[Delivery]) -> Result<Option<Outgoing>, Halt> {
-        let Some(first) = group.first() else {
+    async fn load(&self, group: &[Delivery]) -> Result<Option<Outgoing>, StoreError> {
+        let Some(Delivery { list, number, .. }) = group.first() else {
             return Ok(None);
         };
-        let posting = self
-            .store
-            .load_posting_to_send(first.list, first.number)
-            .await;
-        match posting {
-            Ok(posting) => Ok(posting.map(|p| Outgoing::new(&p, &self.settings.base_url))),
-            Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    list.id = first.list.0,
-                    posting.number = first.number,
-                    "could not load a posting to send: {error}"
-                );
-                Err(Halt::Later(format!(
-                    "the posting could not be loaded: {error}"
-                )))
-            }
+        let posting = self.store.load_posting_to_send(*list, *number).await;
+        if let Err(error) = &posting {
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                list.id = list.0,
+                posting.number = number,
+                "could not load a posting to send: {error}"
+            );
         }
+        Ok(posting?.map(|p| Outgoing::new(&p, &self.settings.base_url)))
     }
 
     /// Sends the copies of one posting.
@@ -130,14 +173,14 @@ impl Sender {
         group: &[Delivery],
         outgoing: Arc<Outgoing>,
         began: Instant,
-        outcomes: &mut Vec<(Delivery, Outcome)>,
+        outcomes: &mut Outcomes,
     ) -> Option<Halt> {
         let now = crate::store::now();
         let mut due = Vec::with_capacity(group.len());
         for delivery in group {
             match self.plan(delivery, &outgoing, now) {
                 Ok(sender) => due.push((delivery.clone(), sender)),
-                Err(outcome) => outcomes.push((delivery.clone(), outcome)),
+                Err(outcome) => outcomes.push(delivery.clone(), outcome).await,
             }
         }
         match self.settings.route.clone() {
@@ -178,7 +221,7 @@ impl Sender {
         due: Vec<(Delivery, String)>,
         outgoing: &Outgoing,
         began: Instant,
-        outcomes: &mut Vec<(Delivery, Outcome)>,
+        outcomes: &mut Outcomes,
     ) -> Option<Halt> {
         let mut halt = None;
         for (delivery, sender) in due {
@@ -189,7 +232,8 @@ impl Sender {
                 halt = Some(Halt::Later("the next hop is slow".to_owned()));
             }
             if halt.is_some() {
-                outcomes.push(rest(&delivery, &halt));
+                let outcome = rest(&delivery, &halt);
+                outcomes.push(delivery, outcome).await;
                 continue;
             }
             let mail = Mail {
@@ -209,13 +253,13 @@ impl Sender {
                     let halted = Some(Halt::Trouble(lost.problem.clone()));
                     let outcome = match lost.begun {
                         true => later(&delivery, now, lost.problem),
-                        false => rest(&delivery, &halted).1,
+                        false => rest(&delivery, &halted),
                     };
                     halt = halted;
                     outcome
                 }
             };
-            outcomes.push((delivery, outcome));
+            outcomes.push(delivery, outcome).await;
         }
         halt
     }
@@ -278,13 +322,15 @@ async fn write_group(
     folder: std::path::PathBuf,
     due: Vec<(Delivery, String)>,
     outgoing: Arc<Outgoing>,
-    outcomes: &mut Vec<(Delivery, Outcome)>,
+    outcomes: &mut Outcomes,
 ) -> Option<Halt> {
     let copies = due.clone();
     let work = move || write_all(&folder, &copies, &outgoing).map_err(|e| (folder, e));
     let problem = match tokio::task::spawn_blocking(work).await {
         Ok(Ok(())) => {
-            outcomes.extend(due.into_iter().map(|(d, _)| (d, Outcome::Sent)));
+            for (delivery, _) in due {
+                outcomes.push(delivery, Outcome::Sent).await;
+            }
             return None;
         }
         Ok(Err((folder, error))) => format!("cannot write to {}: {error}", folder.display()),
@@ -292,7 +338,8 @@ async fn write_group(
     };
     // A copy that is written again replaces the first: none of them counts as tried.
     let halt = Some(Halt::Trouble(problem));
-    outcomes.extend(due.iter().map(|(d, _)| rest(d, &halt)));
+    let due: Vec<Delivery> = due.into_iter().map(|(delivery, _)| delivery).collect();
+    outcomes.push_all(&due, |d| rest(d, &halt)).await;
     halt
 }
 
@@ -314,16 +361,17 @@ fn write_all(folder: &Path, copies: &[(Delivery, String)], outgoing: &Outgoing) 
 }
 
 /// The outcome of a copy that is not begun: due as before, unless its five days are over.
-fn rest(delivery: &Delivery, halt: &Option<Halt>) -> (Delivery, Outcome) {
+fn rest(delivery: &Delivery, halt: &Option<Halt>) -> Outcome {
     let now = crate::store::now();
-    let outcome = match halt {
+    match halt {
         Some(Halt::Trouble(problem)) if schedule::is_over(delivery.started, now) => {
             Outcome::GaveUp(format!("given up after five days: {problem}"))
         }
-        Some(Halt::Trouble(problem) | Halt::Later(problem)) => Outcome::Untried(problem.clone()),
+        Some(Halt::Trouble(problem) | Halt::Store(problem) | Halt::Later(problem)) => {
+            Outcome::Untried(problem.clone())
+        }
         None => Outcome::Untried(String::new()),
-    };
-    (delivery.clone(), outcome)
+    }
 }
 
 fn later(delivery: &Delivery, now: Timestamp, problem: String) -> Outcome {

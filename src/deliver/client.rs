@@ -58,6 +58,12 @@ pub struct Mail<'a> {
     pub eight_bit: bool,
 }
 
+impl Mail<'_> {
+    fn needs_utf8(&self) -> bool {
+        !self.recipient.is_ascii() || !self.sender.is_ascii()
+    }
+}
+
 /// What the next hop said to one copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
@@ -210,7 +216,7 @@ impl Client {
         if mail.recipient.contains(unsafe_octet) || mail.sender.contains(unsafe_octet) {
             return Some("the address cannot be written in SMTP".to_owned());
         }
-        if !(mail.recipient.is_ascii() && mail.sender.is_ascii()) && !self.offers.utf8 {
+        if mail.needs_utf8() && !self.offers.utf8 {
             return Some("the next hop takes no address beyond ASCII (SMTPUTF8)".to_owned());
         }
         if mail.eight_bit && !self.offers.eight_bit {
@@ -232,7 +238,7 @@ impl Client {
         if mail.eight_bit {
             from.push_str(" BODY=8BITMIME");
         }
-        if !(mail.recipient.is_ascii() && mail.sender.is_ascii()) {
+        if mail.needs_utf8() {
             from.push_str(" SMTPUTF8");
         }
         let to = format!("RCPT TO:<{}>\r\n", mail.recipient);
@@ -262,11 +268,15 @@ impl Client {
                 self.write(b".\r\n").await?;
                 self.reply(self.waits.dot).await?;
             }
-            if !goes_on && (is_data || !reply.is_positive()) && refusal.is_none() {
-                refusal = Some(if reply.is_positive() {
-                    Answer::Temporary(format!("DATA was answered with {}", reply.says()))
-                } else {
-                    reply.answer()
+            let fine = if is_data {
+                goes_on
+            } else {
+                reply.is_positive()
+            };
+            if !fine && refusal.is_none() {
+                refusal = Some(match reply.answer() {
+                    Answer::Taken => Answer::Temporary(format!("DATA met {}", reply.says())),
+                    refusal => refusal,
                 });
             }
             if refusal.is_some() && !self.offers.pipelining {

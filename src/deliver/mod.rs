@@ -13,10 +13,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{Delivery, Outcome, Store};
-use batch::{Batch, Sender};
+use batch::{Outcomes, Sender, Summary};
 use schedule::Throttle;
 
 /// Where copies go.
@@ -47,6 +48,8 @@ const CLAIM: i64 = 200;
 const PAUSE: Duration = Duration::from_secs(1);
 /// After trouble with the store.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
+/// Outcomes that may wait to be recorded, each worker: as many as one record takes.
+const UNRECORDED: usize = 200;
 /// Tries to record outcomes once the program is to stop.
 const LAST_TRIES: u32 = 2;
 
@@ -92,6 +95,16 @@ struct Shared {
 impl Shared {
     /// Works while the throttle has a connection for this place.
     async fn work(self: Arc<Self>, place: usize) {
+        let (queue, outcomes) = mpsc::channel(UNRECORDED);
+        // A task of its own: should sending break off, what was sent is recorded all the same.
+        let recorder = tokio::spawn(Arc::clone(&self).record_all(outcomes));
+        self.send_all(place, queue).await;
+        if let Err(error) = recorder.await {
+            tracing::error!(%error, "recording broke off; some copies may be sent again");
+        }
+    }
+
+    async fn send_all(&self, place: usize, queue: mpsc::Sender<(Delivery, Outcome)>) {
         let mut sender = Sender::new(self.store.clone(), self.settings.clone(), self.stop.clone());
         while !self.stop.is_cancelled() {
             let now = crate::store::now();
@@ -108,9 +121,11 @@ impl Shared {
                 Ok(claimed) => {
                     // Others may work on what is left.
                     self.store.deliveries.notify_one();
-                    let batch = sender.send(claimed).await;
-                    self.judge(&batch);
-                    self.record(batch.outcomes).await;
+                    let summary = sender.send(claimed, Outcomes::new(queue.clone())).await;
+                    self.judge(&summary);
+                    if summary.store_is_away {
+                        self.rest(STORE_PAUSE).await;
+                    }
                 }
                 Err(error) => {
                     tracing::error!(
@@ -130,18 +145,19 @@ impl Shared {
     }
 
     /// Learns from a batch how the next hop is, and says what came of it.
-    fn judge(&self, batch: &Batch) {
+    fn judge(&self, summary: &Summary) {
         let now = crate::store::now();
-        let count = |pick: fn(&Outcome) -> bool| {
-            batch.outcomes.iter().filter(|(_, o)| pick(o)).count() as u64
-        };
-        let sent = count(|o| *o == Outcome::Sent);
-        let delayed = count(|o| matches!(o, Outcome::Later(..)));
-        let given_up = count(|o| matches!(o, Outcome::GaveUp(_)));
-        metrics::counter!("patchpost_copies_sent").increment(sent);
-        metrics::counter!("patchpost_copies_delayed").increment(delayed);
-        metrics::counter!("patchpost_copies_given_up").increment(given_up);
-        match &batch.trouble {
+        let Summary {
+            sent,
+            delayed,
+            given_up,
+            trouble,
+            ..
+        } = summary;
+        metrics::counter!("patchpost_copies_sent").increment(*sent);
+        metrics::counter!("patchpost_copies_delayed").increment(*delayed);
+        metrics::counter!("patchpost_copies_given_up").increment(*given_up);
+        match trouble {
             Some(problem) => {
                 let pause_secs = self.throttle().record_trouble(now, problem);
                 tracing::warn!(
@@ -165,7 +181,16 @@ impl Shared {
         }
     }
 
-    /// Records outcomes, and does nothing else until that is done.
+    /// Records outcomes as they come: all that came during one commit share the next.
+    ///
+    /// Only what was sent since the last commit is sent again after a kill.
+    async fn record_all(self: Arc<Self>, mut outcomes: mpsc::Receiver<(Delivery, Outcome)>) {
+        let mut some = Vec::with_capacity(UNRECORDED);
+        while outcomes.recv_many(&mut some, UNRECORDED).await > 0 {
+            self.record(std::mem::take(&mut some)).await;
+        }
+    }
+
     async fn record(&self, outcomes: Vec<(Delivery, Outcome)>) {
         let mut tries_left = LAST_TRIES;
         loop {

@@ -6,7 +6,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::client::{Client, Mail, Waits};
 use super::*;
-use crate::store::delivery_tests::{fan_out_all, make_due, open, seed, set_nomail, tally};
+use crate::store::delivery_tests::{damage, fan_out_all, make_due, open, seed, set_nomail, tally};
 use crate::types::ListId;
 
 const MAIL: &[u8] = b"From: a@b.c\nSubject: [PATCH] x\n\n.\n..x\n---\n+caf\n";
@@ -31,6 +31,7 @@ enum Act {
     Hang,
 }
 
+type Mails = Mutex<Vec<(String, String, Vec<u8>)>>;
 type Script = dyn Fn(usize, &At) -> Option<Act> + Send + Sync;
 
 /// A mail server that does as it is told, and keeps what it took.
@@ -38,7 +39,7 @@ struct Sink {
     address: String,
     connections: Arc<AtomicUsize>,
     /// (sender, recipient, mail with dots as sent)
-    mails: Arc<Mutex<Vec<(String, String, Vec<u8>)>>>,
+    mails: Arc<Mails>,
     commands: Arc<Mutex<Vec<String>>>,
 }
 
@@ -62,6 +63,8 @@ impl Sink {
         );
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                // It answers in several writes.
+                stream.set_nodelay(true).expect("set");
                 let number = connections.fetch_add(1, Ordering::SeqCst) + 1;
                 let mut dialogue = Dialogue {
                     stream: BufReader::new(stream),
@@ -123,7 +126,7 @@ impl Dialogue {
     }
 
     /// Pipelined commands have to come in one flight: none is answered before all three are there.
-    async fn serve(&mut self, mails: &Mutex<Vec<(String, String, Vec<u8>)>>) -> Option<()> {
+    async fn serve(&mut self, mails: &Mails) -> Option<()> {
         self.answer(At::Greeting, "220 sink").await?;
         assert_eq!(self.line().await?, "EHLO here.example");
         let plain = matches!((self.script)(self.number, &At::Hello), Some(Act::Say(t)) if !t.contains("PIPELINING"));
@@ -206,11 +209,31 @@ async fn posted(members: usize, mail: &[u8]) -> (tempfile::TempDir, Store, ListI
     (folder, store, list)
 }
 
+/// A claim's copies with what became of each.
+struct Batch {
+    outcomes: Vec<(Delivery, Outcome)>,
+    trouble: Option<String>,
+}
+
+async fn send_claimed(sender: &mut Sender, claimed: Vec<Delivery>) -> Batch {
+    let (queue, mut outcomes) = mpsc::channel(claimed.len() + 1);
+    let summary = sender.send(claimed, Outcomes::new(queue)).await;
+    let mut batch = Batch {
+        outcomes: vec![],
+        trouble: summary.trouble,
+    };
+    outcomes.recv_many(&mut batch.outcomes, 1_000).await;
+    let count = |o: &str| show(&batch).iter().filter(|s| s.contains(o)).count() as u64;
+    let counted = (count(" sent"), count(" later: "), count(" gave up: "));
+    assert_eq!((summary.sent, summary.delayed, summary.given_up), counted);
+    batch
+}
+
 /// Sends one claim and records it.
 async fn send(store: &Store, route: Route, stop: &CancellationToken) -> Batch {
     let mut sender = Sender::new(store.clone(), settings(route), stop.clone());
     let claimed = store.claim_deliveries(1_000, crate::store::now()).await;
-    let batch = sender.send(claimed.expect("a claim")).await;
+    let batch = send_claimed(&mut sender, claimed.expect("a claim")).await;
     sender.close().await;
     let recorded = store.record_deliveries(batch.outcomes.clone()).await;
     recorded.expect("recorded");
@@ -526,8 +549,23 @@ async fn nothing_goes_to_who_left_or_from_a_posting_that_is_gone() {
         .expect("a claim");
     let stop = CancellationToken::new();
     let mut sender = Sender::new(other, settings(Route::Relay(sink.address.clone(), 1)), stop);
-    let batch = sender.send(claimed.into_iter().map(ghost).collect()).await;
+    let batch = send_claimed(&mut sender, claimed.into_iter().map(ghost).collect()).await;
     assert_eq!(show(&batch), ["m1 gave up: the posting is gone"]);
+}
+
+#[tokio::test]
+async fn a_damaged_mail_waits_and_holds_up_nobody() {
+    let (_folder, store, _) = posted(2, MAIL).await;
+    damage(&store).await;
+    let sink = Sink::start(|_, _| None).await;
+    let batch = send_to(&store, &sink).await;
+    assert!(batch.trouble.is_none());
+    let shown = show(&batch);
+    assert!(
+        shown[0].starts_with("m1 later: ") && shown[0].contains("damaged"),
+        "{shown:?}"
+    );
+    assert!(shown[1].starts_with("m2 later: "), "{shown:?}");
 }
 
 #[tokio::test]
@@ -688,7 +726,7 @@ async fn a_server_that_stops_reading_does_not_hold_us_for_ever() {
         let (mut stream, _) = listener.accept().await.expect("a client");
         stream.write_all(b"220 x\r\n").await.expect("written");
         let mut line = [0; 100];
-        stream.read(&mut line).await.expect("a hello");
+        assert!(stream.read(&mut line).await.expect("a hello") > 0);
         stream
             .write_all(b"250 x\r\n250 a\r\n250 b\r\n354 go\r\n")
             .await

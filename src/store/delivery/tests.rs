@@ -85,6 +85,12 @@ pub(crate) async fn make_due(store: &Store) {
     store.deliveries.notify_one();
 }
 
+/// Makes all stored bytes unreadable.
+pub(crate) async fn damage(store: &Store) {
+    let text = "update blob set data = $1";
+    change(store, text, vec![vec![1u8, 2, 3].into()]).await;
+}
+
 /// Stops copies to one address.
 pub(crate) async fn set_nomail(store: &Store, address: &str) {
     let text = "update member set mail = 0 where address = $1";
