@@ -1,7 +1,8 @@
 # make run: build and start with a demo list. make test: set up what tests need, then run all of them.
 
-CORPUS ?= ../shared/corpus
+# Counts of randomised and long tests: small here, middle in .ci/run, full in make test-full.
 export PATCHPOST_TEST_SIZE ?= small
+export PATCHPOST_TOOLS ?= $(CURDIR)/target/tools
 
 .PHONY: run test test-full setup lint fmt bench
 
@@ -12,7 +13,7 @@ setup:
 	tests/install
 
 test: setup
-	PATCHPOST_TOOLS="$(CURDIR)/target/tools" cargo test
+	cargo test --locked
 	@echo "test size: $(PATCHPOST_TEST_SIZE)"
 
 test-full:
