@@ -4,7 +4,7 @@
 export PATCHPOST_TEST_SIZE ?= small
 export PATCHPOST_TOOLS ?= $(CURDIR)/target/tools
 
-.PHONY: run test test-full setup lint fmt bench
+.PHONY: run test test-full setup lint fmt
 
 run:
 	cargo run --release -- serve --demo
@@ -25,6 +25,3 @@ fmt:
 lint:
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
-
-bench:
-	benches/run
