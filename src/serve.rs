@@ -1,5 +1,6 @@
 //! Starts the parts of the server and stops them in order.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -46,6 +47,7 @@ pub async fn run(
         .install_recorder()
         .context("cannot count")?;
     let store = Store::open(data, &crate::cli::location(&config)).await?;
+    store.free_claims().await?;
     let listeners = Listeners {
         smtp: bind(addresses(&config.smtp.listen)).await?,
         lmtp: bind(addresses(&config.lmtp.listen)).await?,
@@ -125,6 +127,12 @@ pub async fn run(
     if demo {
         crate::cli::demo(&ctx, &base_url, &addresses[0].1).await?;
     }
+    drain(stop, tracker).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits for a signal, then lets what was begun be finished.
+async fn drain(stop: CancellationToken, tracker: TaskTracker) -> Result<()> {
     signal().await?;
     tracing::info!("stopping");
     stop.cancel();
@@ -135,7 +143,7 @@ pub async fn run(
         );
     }
     tracing::info!("stopped");
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn first(listeners: &[Listener]) -> String {
@@ -146,6 +154,7 @@ fn logging() {
     let filter = std::env::var("PATCHPOST_LOG").unwrap_or_else(|_| "info".to_owned());
     let filter = tracing_subscriber::EnvFilter::new(filter);
     let lines = tracing_subscriber::fmt()
+        .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false);

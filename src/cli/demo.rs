@@ -42,7 +42,7 @@ pub async fn demo(ctx: &Ctx, base_url: &str, smtp: &str) -> Result<()> {
     if ctx.store.find_list("demo").await?.is_none() {
         let new = NewList {
             name: "demo".to_owned(),
-            address: "demo@localhost".to_owned(),
+            address: "demo@lists.localhost".to_owned(),
             description: "A list to try things with".to_owned(),
             style: "patch".to_owned(),
             visibility: "public".to_owned(),
@@ -76,7 +76,7 @@ pub async fn demo(ctx: &Ctx, base_url: &str, smtp: &str) -> Result<()> {
          Send a series of your own; it shows up there within seconds:\n\n  \
          cd {work}\n  \
          echo 'Good evening' >> greeting.txt && git commit -qam 'Greet in the evening'\n  \
-         git send-email --to=demo@localhost --from='You <you@example.org>' --confirm=never --suppress-cc=all \\\n    \
+         git send-email --to=demo@lists.localhost --from='You <you@example.org>' --confirm=never --suppress-cc=all \\\n    \
          --smtp-server={host} --smtp-server-port={port} --smtp-encryption=none --no-validate -1\n\n\
          Copies for members are written to the folder outbox; nothing leaves this machine. Stop with Ctrl-C.\n",
         url = values["url"],

@@ -7,85 +7,155 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// RFC 5321 section 4.5.3.2: how long a client waits.
-const GREETING: Duration = Duration::from_secs(300);
-const COMMAND: Duration = Duration::from_secs(300);
-const FINAL_DOT: Duration = Duration::from_secs(600);
-/// Copies over one connection; then a new one, as some servers stop answering.
+/// How long to wait for the next hop.
+#[derive(Debug, Clone, Copy)]
+pub struct Waits {
+    /// For a connection.
+    pub connect: Duration,
+    /// For the greeting and the answer to a command but DATA.
+    pub command: Duration,
+    /// For the answer to DATA.
+    pub data: Duration,
+    /// For a block of the mail to be taken.
+    pub block: Duration,
+    /// For the answer to the final dot.
+    pub dot: Duration,
+}
+
+impl Waits {
+    /// As RFC 5321 section 4.5.3.2 has it.
+    pub const USUAL: Waits = Waits {
+        connect: Duration::from_secs(30),
+        command: Duration::from_secs(300),
+        data: Duration::from_secs(120),
+        block: Duration::from_secs(180),
+        dot: Duration::from_secs(600),
+    };
+}
+
+/// Copies over one connection; then a new one, as some servers stop answering (Yahoo's sender FAQ of 2025-08).
 const MAX_COPIES: u32 = 100;
+/// A write has one timeout; a slow next hop takes this much well within it.
+const BLOCK_SIZE: usize = 64 << 10;
+/// A reply line has at most 512 octets (RFC 5321 section 4.5.3.1.5); some servers write more.
+const MAX_REPLY_LINE: usize = 4 << 10;
+const MAX_REPLY_LINES: usize = 100;
+/// What is kept of a reply's words.
+const MAX_REPLY_TEXT: usize = 1_000;
+
+/// One copy, as it goes over the wire.
+#[derive(Debug, Clone, Copy)]
+pub struct Mail<'a> {
+    /// Envelope sender.
+    pub sender: &'a str,
+    /// The one recipient.
+    pub recipient: &'a str,
+    /// Together the mail with CRLF, dots doubled; every part ends a line.
+    pub parts: [&'a [u8]; 2],
+    /// Its size before dots were doubled.
+    pub size: usize,
+    /// Whether it holds octets beyond ASCII.
+    pub eight_bit: bool,
+}
+
+impl Mail<'_> {
+    fn needs_utf8(&self) -> bool {
+        !self.recipient.is_ascii() || !self.sender.is_ascii()
+    }
+}
 
 /// What the next hop said to one copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// 250 after the final dot.
+    /// 2xx after the final dot.
     Taken,
     /// 4xx.
     Temporary(String),
-    /// 5xx.
+    /// 5xx, or it can be seen beforehand that the next hop cannot take it.
     Permanent(String),
+}
+
+/// The connection cannot be used any more.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// It broke, or an answer never came.
+    #[error("{0}")]
+    Broken(#[from] io::Error),
+    /// The next hop sends us away.
+    #[error("it closes with {0}")]
+    SentAway(String),
 }
 
 /// An open connection.
 pub struct Client {
     stream: BufReader<TcpStream>,
-    pipelining: bool,
-    eight_bit: bool,
+    waits: Waits,
+    offers: Offers,
     copies: u32,
+    in_doubt: bool,
 }
 
-/// A reply: its code and its text.
+/// What EHLO told.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Offers {
+    pipelining: bool,
+    eight_bit: bool,
+    utf8: bool,
+    /// `SIZE`, and its limit if that is not 0 (RFC 1870 section 3).
+    size: bool,
+    max_size: Option<usize>,
+}
+
+/// A reply: its code and its words, one line each.
 struct Reply {
     code: u16,
     text: String,
 }
 
 impl Reply {
+    fn is_positive(&self) -> bool {
+        (200..300).contains(&self.code)
+    }
+
+    fn says(&self) -> String {
+        format!("{} {}", self.code, self.text.replace('\n', " "))
+    }
+
     fn answer(&self) -> Answer {
-        let text = format!("{} {}", self.code, self.text);
         match self.code {
             200..300 => Answer::Taken,
-            500..600 => Answer::Permanent(text),
-            _ => Answer::Temporary(text),
+            500..600 => Answer::Permanent(self.says()),
+            _ => Answer::Temporary(self.says()),
         }
     }
 }
 
 impl Client {
     /// Connects to `host:port` and says EHLO.
-    pub async fn connect(relay: &str, hostname: &str) -> io::Result<Client> {
-        let stream = timeout(Duration::from_secs(30), TcpStream::connect(relay)).await??;
+    pub async fn connect(relay: &str, hostname: &str, waits: Waits) -> Result<Client, Trouble> {
+        let stream = timeout(waits.connect, TcpStream::connect(relay))
+            .await
+            .map_err(io::Error::from)??;
         stream.set_nodelay(true)?;
         let mut client = Client {
             stream: BufReader::new(stream),
-            pipelining: false,
-            eight_bit: false,
+            waits,
+            offers: Offers::default(),
             copies: 0,
+            in_doubt: false,
         };
-        let greeting = client.reply(GREETING).await?;
+        let greeting = client.reply(waits.command).await?;
         if greeting.code != 220 {
-            return Err(io::Error::other(format!(
-                "the relay greets with {} {}",
-                greeting.code, greeting.text
-            )));
+            return Err(Trouble::SentAway(greeting.says()));
         }
         client
-            .stream
-            .write_all(format!("EHLO {hostname}\r\n").as_bytes())
+            .write(format!("EHLO {hostname}\r\n").as_bytes())
             .await?;
-        let hello = client.reply(COMMAND).await?;
+        let hello = client.reply(waits.command).await?;
         if hello.code != 250 {
-            return Err(io::Error::other(format!(
-                "the relay answers EHLO with {} {}",
-                hello.code, hello.text
-            )));
+            return Err(Trouble::SentAway(hello.says()));
         }
-        let offers = |word: &str| {
-            hello
-                .text
-                .split('\n')
-                .any(|l| l.trim().eq_ignore_ascii_case(word))
-        };
-        (client.pipelining, client.eight_bit) = (offers("PIPELINING"), offers("8BITMIME"));
+        client.offers = parse_offers(&hello.text);
         Ok(client)
     }
 
@@ -94,70 +164,44 @@ impl Client {
         self.copies >= MAX_COPIES
     }
 
-    /// Sends one copy; `parts` together are the mail with CRLF, not yet dot-stuffed. An I/O error leaves the connection unusable.
-    pub async fn send(
-        &mut self,
-        sender: &str,
-        recipient: &str,
-        parts: [&[u8]; 2],
-    ) -> io::Result<Answer> {
+    /// Whether a copy went over this connection before.
+    pub fn is_used(&self) -> bool {
+        self.copies > 0
+    }
+
+    /// Whether all of a copy was sent and no answer came: it may have been taken.
+    pub fn is_in_doubt(&self) -> bool {
+        self.in_doubt
+    }
+
+    /// Sends one copy. After an error the connection is of no more use.
+    pub async fn send(&mut self, mail: &Mail<'_>) -> Result<Answer, Trouble> {
+        if let Some(why) = self.find_hindrance(mail) {
+            return Ok(Answer::Permanent(why));
+        }
         self.copies += 1;
-        let body = if self.eight_bit { " BODY=8BITMIME" } else { "" };
-        let commands = [
-            format!("MAIL FROM:<{sender}>{body}\r\n"),
-            format!("RCPT TO:<{recipient}>\r\n"),
-            "DATA\r\n".to_owned(),
-        ];
-        if self.pipelining {
-            self.stream.write_all(commands.concat().as_bytes()).await?;
+        if let Some(refusal) = self.send_envelope(mail).await? {
+            return Ok(refusal);
         }
-        let mut refusal = None;
-        let mut go = false;
-        for (at, command) in commands.iter().enumerate() {
-            if !self.pipelining {
-                if refusal.is_some() {
-                    break;
-                }
-                self.stream.write_all(command.as_bytes()).await?;
-            }
-            let reply = self.reply(COMMAND).await?;
-            let fine = if at == 2 {
-                reply.code == 354
-            } else {
-                (200..300).contains(&reply.code)
-            };
-            go = at == 2 && fine;
-            if !fine && refusal.is_none() {
-                if reply.code == 421 {
-                    return Err(io::Error::other(format!(
-                        "the relay closes: 421 {}",
-                        reply.text
-                    )));
-                }
-                refusal = Some(reply.answer());
-            }
+        // From here on the next hop may take the copy without our learning of it.
+        self.in_doubt = true;
+        let [first, second] = mail.parts;
+        // A small mail goes out in one packet.
+        let ahead = second.len().min(BLOCK_SIZE.saturating_sub(first.len()));
+        let mut start = [first, &second[..ahead]].concat();
+        if ahead == second.len() {
+            start.extend_from_slice(b".\r\n");
+            self.write(&start).await?;
+        } else {
+            self.write(&start).await?;
+            self.write(&second[ahead..]).await?;
+            self.write(b".\r\n").await?;
         }
-        match refusal {
-            None => {}
-            Some(refusal) => {
-                // Pipelined past a refusal: a server that still said 354 gets an empty mail without recipients.
-                if go {
-                    self.stream.write_all(b".\r\n").await?;
-                    self.reply(FINAL_DOT).await?;
-                }
-                self.stream.write_all(b"RSET\r\n").await?;
-                self.reply(COMMAND).await?;
-                return Ok(refusal);
-            }
+        let reply = self.reply(self.waits.dot).await?;
+        self.in_doubt = false;
+        if reply.code == 421 {
+            return Err(Trouble::SentAway(reply.says()));
         }
-        for part in parts {
-            self.stream.write_all(&stuffed(part)).await?;
-        }
-        self.stream.write_all(b".\r\n").await?;
-        let reply = self.reply(FINAL_DOT).await.map_err(|error| {
-            tracing::warn!(%error, "the connection was lost after the end of data: this copy may arrive twice");
-            error
-        })?;
         Ok(reply.answer())
     }
 
@@ -166,41 +210,225 @@ impl Client {
         let _polite = timeout(Duration::from_secs(2), self.stream.write_all(b"QUIT\r\n")).await;
     }
 
-    async fn reply(&mut self, wait: Duration) -> io::Result<Reply> {
-        let mut text = String::new();
-        for _ in 0..100 {
-            let mut line = Vec::new();
-            let read = timeout(wait, self.stream.read_until(b'\n', &mut line)).await?;
-            if read? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+    /// Why this next hop can never take that mail. Re-encoding would break the author's signature.
+    fn find_hindrance(&self, mail: &Mail<'_>) -> Option<String> {
+        let unsafe_octet = |c: char| c.is_control() || matches!(c, '<' | '>' | ' ');
+        if mail.recipient.contains(unsafe_octet) || mail.sender.contains(unsafe_octet) {
+            return Some("the address cannot be written in SMTP".to_owned());
+        }
+        if mail.needs_utf8() && !self.offers.utf8 {
+            return Some("the next hop takes no address beyond ASCII (SMTPUTF8)".to_owned());
+        }
+        if mail.eight_bit && !self.offers.eight_bit {
+            return Some("the mail holds 8-bit text and the next hop takes only 7 bits".to_owned());
+        }
+        let limit = self.offers.max_size.filter(|limit| mail.size > *limit)?;
+        let size = mail.size;
+        Some(format!(
+            "the mail has {size} octets and the next hop takes at most {limit}"
+        ))
+    }
+
+    /// MAIL, RCPT and DATA, in one flight where that is offered; `None` when the next hop waits for the mail.
+    async fn send_envelope(&mut self, mail: &Mail<'_>) -> Result<Option<Answer>, Trouble> {
+        let mut from = format!("MAIL FROM:<{}>", mail.sender);
+        if self.offers.size {
+            from.push_str(&format!(" SIZE={}", mail.size));
+        }
+        if mail.eight_bit {
+            from.push_str(" BODY=8BITMIME");
+        }
+        if mail.needs_utf8() {
+            from.push_str(" SMTPUTF8");
+        }
+        let to = format!("RCPT TO:<{}>\r\n", mail.recipient);
+        let commands = [from + "\r\n", to, "DATA\r\n".to_owned()];
+        if self.offers.pipelining {
+            self.write(commands.concat().as_bytes()).await?;
+        }
+        let mut refusal = None;
+        for (at, command) in commands.iter().enumerate() {
+            let is_data = at + 1 == commands.len();
+            if !self.offers.pipelining {
+                self.write(command.as_bytes()).await?;
             }
-            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-            let code = line.get(..3).and_then(|c| c.parse::<u16>().ok());
-            let Some(code) = code else {
-                return Err(io::Error::other(format!("the relay says {line:?}")));
+            let wait = if is_data {
+                self.waits.data
+            } else {
+                self.waits.command
             };
-            text.push_str(line.get(4..).unwrap_or_default());
-            if line.as_bytes().get(3) != Some(&b'-') {
-                text.truncate(text.floor_char_boundary(2_000));
+            let reply = self.reply(wait).await?;
+            // 530: the next hop wants a login or TLS first. That is for the operator to mend and not this copy's fault.
+            if matches!(reply.code, 421 | 530) {
+                return Err(Trouble::SentAway(reply.says()));
+            }
+            let goes_on = is_data && reply.code == 354;
+            if goes_on && refusal.is_some() {
+                // Pipelined past a refusal: the server gets an empty mail without recipients (RFC 2920 section 3.1).
+                self.write(b".\r\n").await?;
+                self.reply(self.waits.dot).await?;
+            }
+            let fine = if is_data {
+                goes_on
+            } else {
+                reply.is_positive()
+            };
+            if !fine && refusal.is_none() {
+                refusal = Some(match reply.answer() {
+                    Answer::Taken => Answer::Temporary(format!("DATA met {}", reply.says())),
+                    refusal => refusal,
+                });
+            }
+            if refusal.is_some() && !self.offers.pipelining {
+                break;
+            }
+        }
+        if refusal.is_some() {
+            self.write(b"RSET\r\n").await?;
+            let reply = self.reply(self.waits.command).await?;
+            if !reply.is_positive() {
+                self.copies = MAX_COPIES;
+            }
+        }
+        Ok(refusal)
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        for block in bytes.chunks(BLOCK_SIZE) {
+            timeout(self.waits.block, self.stream.write_all(block)).await??;
+        }
+        Ok(())
+    }
+
+    async fn reply(&mut self, wait: Duration) -> io::Result<Reply> {
+        timeout(wait, self.read_reply()).await?
+    }
+
+    async fn read_reply(&mut self) -> io::Result<Reply> {
+        let mut text = String::new();
+        for _ in 0..MAX_REPLY_LINES {
+            let line = self.read_line().await?;
+            let (code, more, words) = parse_line(&line).ok_or_else(|| {
+                io::Error::other(format!("it says {:?}, which is no reply", shown(&line)))
+            })?;
+            text.push_str(&words);
+            text.truncate(text.floor_char_boundary(MAX_REPLY_TEXT));
+            if !more {
                 return Ok(Reply { code, text });
             }
             text.push('\n');
         }
-        Err(io::Error::other("the relay's reply has no end"))
+        Err(io::Error::other("its reply has no end"))
+    }
+
+    /// One line without its line end.
+    async fn read_line(&mut self) -> io::Result<Vec<u8>> {
+        let mut line = Vec::new();
+        loop {
+            let buffer = self.stream.fill_buf().await?;
+            if buffer.is_empty() {
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "it closed the connection",
+                ));
+            }
+            let end = memchr::memchr(b'\n', buffer);
+            let taken = end.map_or(buffer.len(), |at| at + 1);
+            line.extend_from_slice(&buffer[..taken]);
+            self.stream.consume(taken);
+            if line.len() > MAX_REPLY_LINE {
+                return Err(io::Error::other("its reply line has no end"));
+            }
+            if end.is_some() {
+                line.truncate(line.trim_ascii_end().len());
+                return Ok(line);
+            }
+        }
     }
 }
 
-/// Dots at line starts doubled (RFC 5321 section 4.5.2). Every part begins at a line's start.
-fn stuffed(part: &[u8]) -> std::borrow::Cow<'_, [u8]> {
-    if !part.starts_with(b".") && memchr::memmem::find(part, b"\n.").is_none() {
-        return part.into();
+/// Words for a person: no control characters.
+fn shown(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    text.chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+/// (code, whether more lines follow, words) of `250-words`.
+fn parse_line(line: &[u8]) -> Option<(u16, bool, String)> {
+    let (code, rest) = line.split_at_checked(3)?;
+    if !code.iter().all(u8::is_ascii_digit) || !(b'2'..=b'5').contains(&code[0]) {
+        return None;
     }
-    let mut out = Vec::with_capacity(part.len() + 16);
-    for line in part.split_inclusive(|b| *b == b'\n') {
-        if line.starts_with(b".") {
-            out.push(b'.');
+    let code = code.iter().fold(0, |n, d| n * 10 + u16::from(d - b'0'));
+    let words = rest.get(1..).unwrap_or_default();
+    let words = String::from_utf8_lossy(words);
+    let words = words.chars().filter(|c| !c.is_control()).collect();
+    Some((code, rest.first() == Some(&b'-'), words))
+}
+
+/// The first line greets; each other one is a keyword with parameters (RFC 5321 section 4.1.1.1).
+fn parse_offers(text: &str) -> Offers {
+    let mut offers = Offers::default();
+    for line in text.split('\n').skip(1) {
+        let mut words = line.split_ascii_whitespace();
+        let keyword = words.next().unwrap_or_default().to_ascii_uppercase();
+        match keyword.as_str() {
+            "PIPELINING" => offers.pipelining = true,
+            "8BITMIME" => offers.eight_bit = true,
+            "SMTPUTF8" => offers.utf8 = true,
+            "SIZE" => {
+                offers.size = true;
+                // A limit that cannot be read is none: the next hop will say so itself.
+                let limit = words.next().and_then(|word| word.parse().ok());
+                offers.max_size = limit.filter(|limit| *limit > 0);
+            }
+            _ => {}
         }
-        out.extend_from_slice(line);
     }
-    out.into()
+    offers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_line(line: &[u8], expected: Option<(u16, bool, &str)>) {
+        let expected = expected.map(|(code, more, words)| (code, more, words.to_owned()));
+        assert_eq!(parse_line(line), expected);
+    }
+
+    #[test]
+    fn reply_lines_are_read_and_anything_else_is_not() {
+        check_line(b"250 ok", Some((250, false, "ok")));
+        check_line(b"250-ok", Some((250, true, "ok")));
+        check_line(b"250", Some((250, false, "")));
+        check_line(
+            b"550 5.1.1 who\x1b[31m?\xff",
+            Some((550, false, "5.1.1 who[31m?\u{fffd}")),
+        );
+        check_line(b"", None);
+        check_line(b"25", None);
+        check_line(b"+50 ok", None);
+        check_line(b"099 ok", None);
+        check_line("2\u{b2}0".as_bytes(), None);
+    }
+
+    #[test]
+    fn offers_are_read_from_the_second_line_on() {
+        let all = Offers {
+            pipelining: true,
+            eight_bit: true,
+            utf8: true,
+            size: true,
+            max_size: Some(100),
+        };
+        assert_eq!(
+            parse_offers("mx\nPipelining\n8BITMIME\nSMTPUTF8\nSIZE 100"),
+            all
+        );
+        assert_eq!(parse_offers("PIPELINING"), Offers::default());
+        assert_eq!(parse_offers("mx\nSIZE 0\nSIZE x").max_size, None);
+        assert!(parse_offers("mx\nSIZE").size);
+    }
 }

@@ -1,29 +1,29 @@
 //! Sends due copies: into a directory, or to the next hop by SMTP.
 //!
-//! Edge. A copy is a generated header block and below it the stored bytes; a claim is committed before anything is sent.
+//! Edge. A copy is a generated header block and below it the stored bytes. A claim is committed before anything is sent, and
+//! whatever happens on the way, the outcome of each claimed copy is recorded: an outcome that got lost would be a copy sent twice.
 
+mod batch;
 mod client;
+mod outbox;
+mod outgoing;
 pub mod schedule;
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::list::header::{self, CopyHead};
-use crate::list::token::{self, Bounce};
-use crate::mail;
-use crate::store::{Delivery, Outcome, PostingToSend, Store, StoreError};
-use crate::types::{ListId, Timestamp};
-use crate::view::url;
-use client::{Answer, Client};
+use crate::store::{Delivery, Outcome, Store};
+use batch::{Outcomes, Sender, Summary};
+use schedule::Throttle;
 
 /// Where copies go.
 #[derive(Debug, Clone)]
 pub enum Route {
-    /// A file a copy: nothing leaves the machine.
+    /// Two files a copy: nothing leaves the machine.
     Directory(PathBuf),
     /// `host:port`, over that many connections.
     Relay(String, usize),
@@ -42,261 +42,202 @@ pub struct Settings {
     pub token_key: Arc<[u8]>,
 }
 
-/// One posting's copies share all but the envelope.
-struct Ready {
-    list_local: String,
-    list_domain: String,
-    head: Vec<u8>,
-    body: Vec<u8>,
-    flawed: bool,
-}
+/// Copies claimed at once for each connection: two commits for all of them.
+const CLAIM: i64 = 200;
+/// A look even if nobody calls: another process may have made copies, or a retry is due.
+const PAUSE: Duration = Duration::from_secs(1);
+/// After trouble with the store.
+const STORE_PAUSE: Duration = Duration::from_secs(5);
+/// Outcomes that may wait to be recorded, each worker: as many as one record takes.
+const UNRECORDED: usize = 200;
+/// Tries to record outcomes once the program is to stop.
+const LAST_TRIES: u32 = 2;
 
-/// Copies claimed at once for each connection.
-const CLAIM: i64 = 100;
-/// A look even if nobody calls.
-const PAUSE: Duration = Duration::from_secs(5);
-
-/// Sends what is due until told to stop; what was claimed by then is finished.
+/// Sends what is due until told to stop. What is on its way then gets a few seconds; the rest stays due.
 pub async fn run(store: Store, settings: Settings, stop: CancellationToken) {
     let connections = match &settings.route {
         Route::Directory(_) => 1,
-        Route::Relay(_, connections) => *connections,
+        Route::Relay(_, connections) => (*connections).max(1),
     };
-    let mut workers = tokio::task::JoinSet::new();
-    for _ in 0..connections {
-        workers.spawn(work(store.clone(), settings.clone(), stop.clone()));
-    }
-    while workers.join_next().await.is_some() {}
-}
-
-async fn work(store: Store, settings: Settings, stop: CancellationToken) {
-    let mut postings = Postings {
-        ready: HashMap::new(),
-    };
-    while !stop.is_cancelled() {
-        let now = crate::store::now();
-        let claimed = store.claim_deliveries(CLAIM, now).await;
-        let done = match claimed {
-            Ok(claimed) if !claimed.is_empty() => {
-                batch(&store, &settings, &mut postings, claimed).await
-            }
-            Ok(_) => {
-                tokio::select! {
-                    () = store.deliveries.notified() => {}
-                    () = tokio::time::sleep(PAUSE) => {}
-                    () = stop.cancelled() => {}
-                }
-                Ok(())
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = done {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "sending pauses: {error}"
-            );
-            tokio::select! {
-                () = tokio::time::sleep(PAUSE) => {}
-                () = stop.cancelled() => {}
-            }
-        }
-    }
-}
-
-async fn batch(
-    store: &Store,
-    settings: &Settings,
-    postings: &mut Postings,
-    claimed: Vec<Delivery>,
-) -> Result<(), StoreError> {
-    // Others may work on what is left.
-    store.deliveries.notify_one();
-    let mut client = None;
-    let mut broken: Option<String> = None;
-    let mut outcomes = Vec::with_capacity(claimed.len());
-    for delivery in claimed {
-        let now = crate::store::now();
-        let Some(ready) = postings
-            .find(store, settings, delivery.list, delivery.number)
-            .await?
-        else {
-            outcomes.push((delivery, Outcome::GaveUp("the posting is gone".to_owned())));
-            continue;
-        };
-        let result = match (&broken, &settings.route) {
-            (Some(why), _) => Err(why.clone()),
-            (None, Route::Directory(folder)) => {
-                write_copy(folder, settings, &ready, &delivery).map(|()| Answer::Taken)
-            }
-            (None, Route::Relay(relay, _)) => {
-                send_copy(&mut client, relay, settings, &ready, &delivery).await
-            }
-        };
-        let outcome = match result {
-            Ok(Answer::Taken) => Outcome::Sent,
-            Ok(Answer::Permanent(text)) => Outcome::GaveUp(text),
-            Ok(Answer::Temporary(text)) => later(&delivery, now, text),
-            Err(text) => {
-                // The way is broken, not this copy: the rest of the batch waits too, without trying each.
-                broken = Some(text.clone());
-                client = None;
-                later(&delivery, now, text)
-            }
-        };
-        outcomes.push((delivery, outcome));
-    }
-    if let Some(client) = client {
-        client.quit().await;
-    }
-    let sent = outcomes
-        .iter()
-        .filter(|(_, o)| matches!(o, Outcome::Sent))
-        .count();
-    metrics::counter!("patchpost_copies_sent").increment(sent as u64);
-    match broken {
-        Some(problem) => tracing::warn!(
-            copies.sent = sent,
-            problem,
-            "copies wait for the next hop: {problem}"
-        ),
-        None => tracing::info!(copies.sent = sent, "sent {sent} copies"),
-    }
-    store.record_deliveries(outcomes).await
-}
-
-fn later(delivery: &Delivery, now: Timestamp, problem: String) -> Outcome {
-    let jitter = delivery.id.0.to_le_bytes()[0];
-    match schedule::next_attempt(delivery.attempts, delivery.started, now, jitter) {
-        Some(at) => Outcome::Later(at, problem),
-        None => Outcome::GaveUp(format!("given up after five days: {problem}")),
-    }
-}
-
-/// Postings made ready, the few newest.
-struct Postings {
-    ready: HashMap<(ListId, i64), Arc<Ready>>,
-}
-
-impl Postings {
-    async fn find(
-        &mut self,
-        store: &Store,
-        settings: &Settings,
-        list: ListId,
-        number: i64,
-    ) -> Result<Option<Arc<Ready>>, StoreError> {
-        if let Some(ready) = self.ready.get(&(list, number)) {
-            return Ok(Some(Arc::clone(ready)));
-        }
-        let Some(posting) = store.load_posting_to_send(list, number).await? else {
-            return Ok(None);
-        };
-        if self.ready.len() >= 8 {
-            self.ready.clear();
-        }
-        let ready = Arc::new(make_ready(&posting, &settings.base_url));
-        self.ready.insert((list, number), Arc::clone(&ready));
-        Ok(Some(ready))
-    }
-}
-
-fn make_ready(posting: &PostingToSend, base_url: &str) -> Ready {
-    let page = format!("{base_url}/{}/", posting.list);
-    let permalink = format!("{page}{}/", url::message_id(&posting.message_id));
-    let head = header::render(&CopyHead {
-        address: &posting.address,
-        description: &posting.description,
-        page: &page,
-        permalink: &permalink,
+    let shared = Arc::new(Shared {
+        store,
+        settings,
+        stop,
+        throttle: Mutex::new(Throttle::new(connections)),
     });
-    let mut body = mail::header::to_crlf(&header::body_of_copy(&posting.bytes));
-    if !body.ends_with(b"\r\n") {
-        body.extend_from_slice(b"\r\n");
+    let mut workers = tokio::task::JoinSet::new();
+    let mut places = std::collections::HashMap::new();
+    for place in 0..connections {
+        let id = workers.spawn(Arc::clone(&shared).work(place)).id();
+        places.insert(id, place);
     }
-    // Imported mail may hold bytes that must never leave (RFC 5321 section 2.3.8).
-    let bare = memchr::memchr_iter(b'\r', &body).any(|at| body.get(at + 1) != Some(&b'\n'));
-    let flawed = bare || memchr::memchr(0, &body).is_some();
-    let (local, domain) = posting
-        .address
-        .split_once('@')
-        .unwrap_or((&posting.address, "localhost"));
-    Ready {
-        list_local: local.to_owned(),
-        list_domain: domain.to_owned(),
-        head,
-        body,
-        flawed,
-    }
-}
-
-fn return_path(settings: &Settings, ready: &Ready, delivery: &Delivery) -> String {
-    let bounce = Bounce {
-        list: delivery.list,
-        number: delivery.number,
-        member: delivery.member,
-    };
-    let token = token::render_bounce(&settings.token_key, bounce);
-    format!("{}+b-{token}@{}", ready.list_local, ready.list_domain)
-}
-
-/// `<list>-<number>-<member>.eml`: `Return-Path` and `Delivered-To` on top say the envelope, then the copy as it would be sent.
-fn write_copy(
-    folder: &Path,
-    settings: &Settings,
-    ready: &Ready,
-    delivery: &Delivery,
-) -> Result<(), String> {
-    use std::io::Write;
-    let sender = return_path(settings, ready, delivery);
-    let name = format!(
-        "{}-{}-{}.eml",
-        ready.list_local.replace('/', "_"),
-        delivery.number,
-        delivery.member
-    );
-    let write = || {
-        std::fs::create_dir_all(folder)?;
-        let (draft, path) = (folder.join(format!(".{name}.draft")), folder.join(&name));
-        let mut file = std::fs::File::create(&draft)?;
-        write!(
-            file,
-            "Return-Path: <{sender}>\r\nDelivered-To: {}\r\n",
-            delivery.address
-        )?;
-        file.write_all(&ready.head)?;
-        file.write_all(&ready.body)?;
-        file.sync_all()?;
-        std::fs::rename(&draft, &path)?;
-        std::fs::File::open(folder)?.sync_all()
-    };
-    write().map_err(|e: std::io::Error| format!("cannot write to {}: {e}", folder.display()))
-}
-
-async fn send_copy(
-    client: &mut Option<Client>,
-    relay: &str,
-    settings: &Settings,
-    ready: &Ready,
-    delivery: &Delivery,
-) -> Result<Answer, String> {
-    if ready.flawed {
-        return Ok(Answer::Permanent(
-            "the mail holds bare CR or NUL and cannot be sent".to_owned(),
-        ));
-    }
-    if client.as_ref().is_none_or(Client::is_used_up) {
-        if let Some(old) = client.take() {
-            old.quit().await;
+    while let Some(ended) = workers.join_next_with_id().await {
+        let Err(error) = ended else { continue };
+        tracing::error!(%error, "a sender broke off; its copies are due again when their lease runs out");
+        if let Some(place) = places.remove(&error.id())
+            && !shared.stop.is_cancelled()
+        {
+            shared.rest(STORE_PAUSE).await;
+            let id = workers.spawn(Arc::clone(&shared).work(place)).id();
+            places.insert(id, place);
         }
-        let opened = Client::connect(relay, &settings.hostname).await;
-        *client = Some(opened.map_err(|e| format!("cannot use the relay {relay}: {e}"))?);
     }
-    let Some(open) = client.as_mut() else {
-        return Err("no connection".to_owned());
-    };
-    let sender = return_path(settings, ready, delivery);
-    let parts = [ready.head.as_slice(), ready.body.as_slice()];
-    open.send(&sender, &delivery.address, parts)
-        .await
-        .map_err(|e| format!("the connection to {relay} broke: {e}"))
 }
+
+/// What the senders of one route share.
+struct Shared {
+    store: Store,
+    settings: Settings,
+    stop: CancellationToken,
+    throttle: Mutex<Throttle>,
+}
+
+impl Shared {
+    /// Works while the throttle has a connection for this place.
+    async fn work(self: Arc<Self>, place: usize) {
+        let (queue, outcomes) = mpsc::channel(UNRECORDED);
+        // A task of its own: should sending break off, what was sent is recorded all the same.
+        let recorder = tokio::spawn(Arc::clone(&self).record_all(outcomes));
+        self.send_all(place, queue).await;
+        if let Err(error) = recorder.await {
+            tracing::error!(%error, "recording broke off; some copies may be sent again");
+        }
+    }
+
+    async fn send_all(&self, place: usize, queue: mpsc::Sender<(Delivery, Outcome)>) {
+        let mut sender = Sender::new(self.store.clone(), self.settings.clone(), self.stop.clone());
+        while !self.stop.is_cancelled() {
+            let now = crate::store::now();
+            if place >= self.throttle().allowed(now) {
+                sender.close().await;
+                self.rest(PAUSE).await;
+                continue;
+            }
+            match self.store.claim_deliveries(CLAIM, now).await {
+                Ok(claimed) if claimed.is_empty() => {
+                    sender.close().await;
+                    self.wait().await;
+                }
+                Ok(claimed) => {
+                    // Others may work on what is left.
+                    self.store.deliveries.notify_one();
+                    let summary = sender.send(claimed, Outcomes::new(queue.clone())).await;
+                    self.judge(&summary);
+                    if summary.store_is_away {
+                        self.rest(STORE_PAUSE).await;
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "could not look for copies to send: {error}"
+                    );
+                    self.rest(STORE_PAUSE).await;
+                }
+            }
+        }
+        sender.close().await;
+    }
+
+    fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {
+        // Plain numbers are sound whatever the thread that panicked was doing.
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Learns from a batch how the next hop is, and says what came of it.
+    fn judge(&self, summary: &Summary) {
+        let now = crate::store::now();
+        let Summary {
+            sent,
+            delayed,
+            given_up,
+            trouble,
+            ..
+        } = summary;
+        metrics::counter!("patchpost_copies_sent").increment(*sent);
+        metrics::counter!("patchpost_copies_delayed").increment(*delayed);
+        metrics::counter!("patchpost_copies_given_up").increment(*given_up);
+        match trouble {
+            Some(problem) => {
+                let pause_secs = self.throttle().record_trouble(now, problem);
+                tracing::warn!(
+                    copies.sent = sent,
+                    copies.delayed = delayed,
+                    copies.given_up = given_up,
+                    pause_secs,
+                    problem,
+                    "copies wait {pause_secs} s for the next hop: {problem}"
+                );
+            }
+            None => {
+                self.throttle().record_success(now);
+                tracing::info!(
+                    copies.sent = sent,
+                    copies.delayed = delayed,
+                    copies.given_up = given_up,
+                    "sent {sent} copies, put off {delayed}, gave up {given_up}"
+                );
+            }
+        }
+    }
+
+    /// Records outcomes as they come: all that came during one commit share the next.
+    ///
+    /// Only what was sent since the last commit is sent again after a kill.
+    async fn record_all(self: Arc<Self>, mut outcomes: mpsc::Receiver<(Delivery, Outcome)>) {
+        let mut some = Vec::with_capacity(UNRECORDED);
+        while outcomes.recv_many(&mut some, UNRECORDED).await > 0 {
+            self.record(std::mem::take(&mut some)).await;
+        }
+    }
+
+    async fn record(&self, outcomes: Vec<(Delivery, Outcome)>) {
+        let mut tries_left = LAST_TRIES;
+        loop {
+            let Err(error) = self.store.record_deliveries(outcomes.clone()).await else {
+                return;
+            };
+            if self.stop.is_cancelled() {
+                tries_left -= 1;
+            }
+            if tries_left == 0 {
+                tracing::error!(
+                    copies.unrecorded = outcomes.len(),
+                    error = &error as &dyn std::error::Error,
+                    "what became of {} copies was not recorded: they may be sent again: {error}",
+                    outcomes.len()
+                );
+                return;
+            }
+            tracing::error!(
+                copies.unrecorded = outcomes.len(),
+                error = &error as &dyn std::error::Error,
+                "sending pauses, as its results cannot be recorded: {error}"
+            );
+            let pause = if self.stop.is_cancelled() {
+                PAUSE
+            } else {
+                STORE_PAUSE
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn wait(&self) {
+        tokio::select! {
+            () = self.store.deliveries.notified() => {}
+            () = tokio::time::sleep(PAUSE) => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+
+    async fn rest(&self, pause: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

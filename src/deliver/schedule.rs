@@ -1,4 +1,4 @@
-//! When a copy that could not be sent is tried again. Pure.
+//! When a copy that could not be sent is tried again, and how many connections a next hop gets. Pure.
 
 use crate::types::Timestamp;
 
@@ -18,7 +18,7 @@ pub fn next_attempt(
     now: Timestamp,
     jitter: u8,
 ) -> Option<Timestamp> {
-    if now >= started.plus_secs(GIVE_UP) {
+    if is_over(started, now) {
         return None;
     }
     let at = usize::try_from(attempts - 1).unwrap_or(0);
@@ -26,19 +26,141 @@ pub fn next_attempt(
     Some(now.plus_secs(wait + wait * i64::from(jitter) / 2_560))
 }
 
+/// Whether the five days for a copy are over.
+pub fn is_over(started: Timestamp, now: Timestamp) -> bool {
+    now >= started.plus_secs(GIVE_UP)
+}
+
+/// Whether a copy was begun again and again until long after its last try should have been recorded.
+///
+/// Such a copy is not sent once more: something keeps its outcome from being written. A first try is made
+/// however late it is, as the machine may have been off.
+pub fn is_stuck(attempts: i64, started: Timestamp, now: Timestamp) -> bool {
+    attempts > 1 && is_over(started.plus_secs(86_400), now)
+}
+
+/// The first pause in seconds after trouble with the next hop; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: i64 = 15;
+/// Google asks for ten minutes after 4.7.28 (its sender guidelines of 2026-03).
+const LONGEST_PAUSE: i64 = 600;
+
+/// How many connections the next hop gets: none during a pause, then one, one more for each batch that went well.
+#[derive(Debug, Clone)]
+pub struct Throttle {
+    most: usize,
+    open: usize,
+    pause: i64,
+    until: Timestamp,
+}
+
+impl Throttle {
+    /// Begins with all `most` connections.
+    pub fn new(most: usize) -> Throttle {
+        Throttle {
+            most: most.max(1),
+            open: most.max(1),
+            pause: 0,
+            until: Timestamp(i64::MIN),
+        }
+    }
+
+    /// Connections that may be used now.
+    pub fn allowed(&self, now: Timestamp) -> usize {
+        if now < self.until { 0 } else { self.open }
+    }
+
+    /// A batch went well.
+    pub fn record_success(&mut self, now: Timestamp) {
+        // What was under way when the trouble came says nothing about its end.
+        if now >= self.until {
+            self.pause = 0;
+            self.open = (self.open + 1).min(self.most);
+        }
+    }
+
+    /// The next hop was away, or asked to be left alone; returns the seconds of pause.
+    pub fn record_trouble(&mut self, now: Timestamp, problem: &str) -> i64 {
+        self.open = 1;
+        // Several connections break at one moment: that is one trouble.
+        if now >= self.until {
+            self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+            self.until = now.plus_secs(self.pause);
+        }
+        if problem.contains("4.7.28") {
+            self.pause = LONGEST_PAUSE;
+            self.until = now.plus_secs(LONGEST_PAUSE);
+        }
+        self.pause
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_secs(secs)
+    }
+
     #[test]
     fn waits_grow_and_end_after_five_days() {
-        let at = |secs| Timestamp::from_secs(secs);
-        assert_eq!(next_attempt(1, at(0), at(10), 0), Some(at(310)));
-        assert_eq!(next_attempt(6, at(0), at(0), 0), Some(at(7_200)));
+        let waits = [300, 600, 1_200, 2_400, 3_600, 7_200, 14_400, 14_400, 14_400];
+        for (attempts, wait) in (1..).zip(waits) {
+            assert_eq!(
+                next_attempt(attempts, at(0), at(10), 0),
+                Some(at(10 + wait))
+            );
+        }
         assert_eq!(
             next_attempt(30, at(0), at(0), 255),
             Some(at(14_400 + 1_434))
         );
+        assert!(next_attempt(2, at(0), at(5 * 86_400 - 1), 0).is_some());
         assert_eq!(next_attempt(2, at(0), at(5 * 86_400), 0), None);
+        assert_eq!(next_attempt(0, at(0), at(0), 0), Some(at(300)));
+        assert!(next_attempt(i64::MAX, at(0), at(0), 0).is_some());
+    }
+
+    #[test]
+    fn only_a_copy_that_was_begun_before_is_stuck() {
+        assert!(!is_stuck(1, at(0), at(90 * 86_400)));
+        assert!(!is_stuck(40, at(0), at(5 * 86_400 + 14_400)));
+        assert!(is_stuck(40, at(0), at(6 * 86_400)));
+    }
+
+    #[test]
+    fn a_next_hop_that_is_away_is_left_alone_ever_longer() {
+        let mut throttle = Throttle::new(4);
+        let mut now = at(0);
+        for pause in [15, 30, 60, 120, 240, 480, 600, 600] {
+            assert_eq!(throttle.record_trouble(now, "refused"), pause);
+            assert_eq!(throttle.allowed(now.plus_secs(pause - 1)), 0);
+            now = now.plus_secs(pause);
+            assert_eq!(throttle.allowed(now), 1);
+        }
+    }
+
+    #[test]
+    fn connections_come_back_one_by_one() {
+        let mut throttle = Throttle::new(3);
+        assert_eq!(throttle.allowed(at(0)), 3);
+        throttle.record_trouble(at(0), "421 4.3.2");
+        throttle.record_success(at(1));
+        assert_eq!(throttle.allowed(at(1)), 0);
+        for allowed in [1, 2, 3, 3] {
+            assert_eq!(throttle.allowed(at(15)), allowed);
+            throttle.record_success(at(15));
+        }
+        assert_eq!(throttle.record_trouble(at(16), "away"), 15);
+    }
+
+    #[test]
+    fn trouble_on_all_connections_at_once_counts_once() {
+        let mut throttle = Throttle::new(4);
+        assert_eq!(throttle.record_trouble(at(0), "away"), 15);
+        assert_eq!(throttle.record_trouble(at(1), "away"), 15);
+        assert_eq!(throttle.allowed(at(15)), 1);
+        assert_eq!(throttle.record_trouble(at(20), "421 4.7.28 quota"), 600);
+        assert_eq!(throttle.allowed(at(619)), 0);
     }
 }

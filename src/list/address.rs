@@ -9,100 +9,174 @@ pub enum Target {
     Post,
     /// A bounce of a copy; the token says of which.
     Bounce(String),
-    /// Something for the people who run the list: `subscribe`, `unsubscribe`, `help`, `owner`, `nomail`, `mail`.
+    /// The people who run the list.
+    Owner,
+    /// A change of a subscription, or help: `subscribe`, `unsubscribe`, `help`, `nomail`, `mail`.
     Request(&'static str),
+    /// An answer to something that was sent with a token: `confirm`, `mod` or `probe`, and the token.
+    Answer(&'static str, String),
+    /// The private rehearsal: never a posting.
+    Check,
 }
 
-const REQUESTS: [&str; 6] = [
-    "subscribe",
-    "unsubscribe",
-    "help",
-    "owner",
-    "nomail",
-    "mail",
+/// The words behind `+`.
+const WORDS: [(&str, Target); 8] = [
+    ("post", Target::Post),
+    ("subscribe", Target::Request("subscribe")),
+    ("unsubscribe", Target::Request("unsubscribe")),
+    ("help", Target::Request("help")),
+    ("nomail", Target::Request("nomail")),
+    ("mail", Target::Request("mail")),
+    ("owner", Target::Owner),
+    ("check", Target::Check),
 ];
-/// Mailman's spellings behind a hyphen.
-const ALIASES: [(&str, &str); 7] = [
-    ("request", "help"),
-    ("subscribe", "subscribe"),
-    ("join", "subscribe"),
-    ("unsubscribe", "unsubscribe"),
-    ("leave", "unsubscribe"),
-    ("owner", "owner"),
-    ("bounces", "owner"),
+
+/// What stands before a token behind `+`.
+const ANSWERS: [&str; 3] = ["confirm", "mod", "probe"];
+
+/// Mailman's spellings behind a hyphen. Its `-bounces` comes without a token, so a person has to look.
+const ALIASES: [(&str, Target); 7] = [
+    ("request", Target::Request("help")),
+    ("subscribe", Target::Request("subscribe")),
+    ("join", Target::Request("subscribe")),
+    ("unsubscribe", Target::Request("unsubscribe")),
+    ("leave", Target::Request("unsubscribe")),
+    ("owner", Target::Owner),
+    ("bounces", Target::Owner),
 ];
 
 /// All readings of an address as (posting address of a list, target), the most literal first.
 ///
-/// `dev@`, `dev+owner@`, `dev+b-TOKEN@`, `dev-request@`, and SourceHut's `~ana/dev@` and `u.ana.dev@`.
+/// `dev@`, `dev+owner@`, `dev+b-TOKEN@`, `dev-request@`, and SourceHut's `~ana/dev@` and `u.ana.dev@`. The first
+/// reading whose list exists counts, so that a list called `dev-owner` gets its own mail.
 pub fn readings(address: &Address) -> Vec<(String, Target)> {
     let local = address.local().to_lowercase();
     let base = |name: &str| format!("{name}@{}", address.domain());
     let mut out = vec![(base(&local), Target::Post)];
-    let name = match local
-        .strip_prefix('~')
-        .and_then(|rest| rest.split_once('/'))
-    {
-        Some((_, name)) => name.to_owned(),
-        None => match local
-            .strip_prefix("u.")
-            .and_then(|rest| rest.split_once('.'))
-        {
-            Some((_, name)) => name.to_owned(),
-            None => local.clone(),
-        },
-    };
+    let name = without_owner(&local);
     if name != local {
-        out.push((base(&name), Target::Post));
+        out.push((base(name), Target::Post));
     }
     if let Some((list, word)) = name.split_once('+') {
-        if let Some(token) = word.strip_prefix("b-") {
-            out.push((base(list), Target::Bounce(token.to_owned())));
-        }
-        if let Some(known) = REQUESTS.iter().find(|r| **r == word) {
-            out.push((base(list), Target::Request(known)));
-        }
-        if word == "post" {
-            out.push((base(list), Target::Post));
-        }
+        out.extend(behind_plus(word).map(|target| (base(list), target)));
     }
-    if let Some((list, word)) = name.rsplit_once('-')
-        && let Some((_, known)) = ALIASES.iter().find(|(a, _)| *a == word)
-    {
-        out.push((base(list), Target::Request(known)));
+    if let Some((list, word)) = name.rsplit_once('-') {
+        let known = ALIASES.iter().find(|(alias, _)| *alias == word);
+        out.extend(known.map(|(_, target)| (base(list), target.clone())));
     }
     out
+}
+
+/// `dev` of `~ana/dev` and `u.ana.dev`, else the local part itself.
+fn without_owner(local: &str) -> &str {
+    let tilde = local
+        .strip_prefix('~')
+        .and_then(|rest| rest.split_once('/'));
+    let dotted = local
+        .strip_prefix("u.")
+        .and_then(|rest| rest.split_once('.'));
+    tilde.or(dotted).map_or(local, |(_, name)| name)
+}
+
+fn behind_plus(word: &str) -> Option<Target> {
+    if let Some((_, target)) = WORDS.iter().find(|(known, _)| *known == word) {
+        return Some(target.clone());
+    }
+    let (kind, token) = word.split_once('-')?;
+    if token.is_empty() {
+        return None;
+    }
+    if kind == "b" {
+        return Some(Target::Bounce(token.to_owned()));
+    }
+    let kind = ANSWERS.iter().find(|known| **known == kind)?;
+    Some(Target::Answer(kind, token.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Reads `address` where only the lists of `x.org` called `dev`, `my-dev` and `dev-owner` exist.
     #[track_caller]
     fn check(address: &str, expected: &str) {
-        let address: Address = address.parse().expect("an address");
-        let show = |(list, target): (String, Target)| format!("{list} {target:?}");
-        let readings: Vec<String> = readings(&address).into_iter().map(show).collect();
-        assert_eq!(
-            readings.last().map(String::as_str),
-            Some(expected),
-            "of {readings:?}"
+        let parsed: Address = address.parse().expect("an address");
+        let lists = ["dev@x.org", "my-dev@x.org", "dev-owner@x.org"];
+        let mut readings = readings(&parsed).into_iter();
+        let got = match readings.find(|(list, _)| lists.contains(&list.as_str())) {
+            Some((list, target)) => {
+                let name = list.strip_suffix("@x.org").expect("of x.org").to_owned();
+                format!("{name} {target:?}")
+            }
+            None => "nobody".to_owned(),
+        };
+        assert_eq!(got, expected, "{address}");
+    }
+
+    #[test]
+    fn a_list_is_found_whatever_the_case() {
+        check("dev@x.org", "dev Post");
+        check("DEV@X.org", "dev Post");
+        check("Dev+Owner@x.org", "dev Owner");
+        check("dev+post@x.org", "dev Post");
+    }
+
+    #[test]
+    fn every_command_word_is_known() {
+        check("dev+subscribe@x.org", "dev Request(\"subscribe\")");
+        check("dev+unsubscribe@x.org", "dev Request(\"unsubscribe\")");
+        check("dev+help@x.org", "dev Request(\"help\")");
+        check("dev+nomail@x.org", "dev Request(\"nomail\")");
+        check("dev+mail@x.org", "dev Request(\"mail\")");
+        check("my-dev+owner@x.org", "my-dev Owner");
+        check("dev+check@x.org", "dev Check");
+    }
+
+    #[test]
+    fn tokens_are_kept_apart_by_what_they_are_for() {
+        check("dev+b-abc@x.org", "dev Bounce(\"abc\")");
+        check("DEV+B-ABC@x.org", "dev Bounce(\"abc\")");
+        check("dev+confirm-abc@x.org", "dev Answer(\"confirm\", \"abc\")");
+        check("dev+mod-abc@x.org", "dev Answer(\"mod\", \"abc\")");
+        check("dev+probe-a-b@x.org", "dev Answer(\"probe\", \"a-b\")");
+        check("my-dev+b-owner@x.org", "my-dev Bounce(\"owner\")");
+    }
+
+    #[test]
+    fn spellings_from_mailman_and_sourcehut_work() {
+        check("my-dev-request@x.org", "my-dev Request(\"help\")");
+        check("dev-subscribe@x.org", "dev Request(\"subscribe\")");
+        check("dev-join@x.org", "dev Request(\"subscribe\")");
+        check("dev-unsubscribe@x.org", "dev Request(\"unsubscribe\")");
+        check("dev-leave@x.org", "dev Request(\"unsubscribe\")");
+        check("my-dev-owner@x.org", "my-dev Owner");
+        check("dev-bounces@x.org", "dev Owner");
+        check("~ana/dev@x.org", "dev Post");
+        check("u.ana.dev@x.org", "dev Post");
+        check("~ana/dev+subscribe@x.org", "dev Request(\"subscribe\")");
+        check(
+            "u.ana.dev+unsubscribe@x.org",
+            "dev Request(\"unsubscribe\")",
         );
     }
 
     #[test]
-    fn addresses_of_all_schools_are_understood() {
-        check("dev@x.org", "dev@x.org Post");
-        check("DEV@X.org", "dev@x.org Post");
-        check("dev+owner@x.org", "dev@x.org Request(\"owner\")");
-        check("dev+b-abc@x.org", "dev@x.org Bounce(\"abc\")");
-        check("my-dev-request@x.org", "my-dev@x.org Request(\"help\")");
-        check("dev-leave@x.org", "dev@x.org Request(\"unsubscribe\")");
-        check("~ana/dev@x.org", "dev@x.org Post");
-        check(
-            "u.ana.dev+unsubscribe@x.org",
-            "dev@x.org Request(\"unsubscribe\")",
-        );
-        check("dev+nonsense@x.org", "dev+nonsense@x.org Post");
+    fn a_list_with_an_alias_in_its_name_gets_its_own_mail() {
+        check("dev-owner@x.org", "dev-owner Post");
+        check("dev-owner-owner@x.org", "dev-owner Owner");
+    }
+
+    #[test]
+    fn what_is_not_known_is_nobodys() {
+        check("dev@y.org", "nobody");
+        check("other@x.org", "nobody");
+        check("dev+nonsense@x.org", "nobody");
+        check("dev+b-@x.org", "nobody");
+        check("dev+@x.org", "nobody");
+        check("+owner@x.org", "nobody");
+        check("-owner@x.org", "nobody");
+        check("~dev@x.org", "nobody");
+        check("u.dev@x.org", "nobody");
+        check("dev%x.org@x.org", "nobody");
     }
 }

@@ -20,7 +20,9 @@ pub enum Decision {
 /// More trace fields than this are a loop (Postfix and chasquid count to 50).
 const MAX_RECEIVED: usize = 50;
 
-/// Decides for one recipient. `own_ids` are the List-Ids of this site's lists; `help_url` ends without a slash.
+/// Decides for one recipient. `own_list_id` is the List-Id of the list that is meant, without `<>`; `help_url` ends without a slash.
+///
+/// Whether a bounce's token is sound is for the caller to see, who has the key.
 pub fn decide(
     target: &Target,
     message: &Message,
@@ -30,42 +32,43 @@ pub fn decide(
     help_url: &str,
 ) -> Result<Decision, Reply> {
     match target {
-        Target::Bounce(token) => return Ok(Decision::Bounce(token.clone())),
+        Target::Bounce(token) => Ok(Decision::Bounce(token.clone())),
+        // Bounces may come here: Mailman's `-bounces` is an alias of it.
+        Target::Owner => Ok(Decision::Request("owner")),
         Target::Request(what) if null_sender => {
-            return refuse(
-                protocol,
-                what,
-                Reply::new(550, "5.7.1", "This address does not take bounces"),
-            );
+            let text = "This address does not take bounces";
+            refuse(protocol, what, Reply::new(550, "5.7.1", text))
         }
-        Target::Request(what) => return Ok(Decision::Request(what)),
-        Target::Post => {}
+        Target::Request(what) => Ok(Decision::Request(what)),
+        Target::Answer(..) => {
+            let text = "This address is not valid, or not any more";
+            refuse(protocol, "unknown token", Reply::new(550, "5.1.1", text))
+        }
+        Target::Check => {
+            let text = "This list offers no rehearsal; nothing was archived and nothing was sent";
+            refuse(protocol, "rehearsal", Reply::new(550, "5.3.3", text))
+        }
+        Target::Post => decide_post(message, null_sender, protocol, own_list_id, help_url),
     }
-    let fields = |name: &'static str| {
-        message
-            .headers
-            .iter()
-            .filter(move |(n, _)| n.eq_ignore_ascii_case(name))
-            .map(|(_, v)| v)
-    };
-    if fields("Received").count() > MAX_RECEIVED
-        || fields("List-Id").any(|v| v.contains(&format!("<{own_list_id}>")))
-    {
-        return refuse(
-            protocol,
-            "loop",
-            Reply::new(
-                554,
-                "5.4.6",
-                "Mail loop: this list has sent this mail already",
-            ),
-        );
+}
+
+fn decide_post(
+    message: &Message,
+    null_sender: bool,
+    protocol: Protocol,
+    own_list_id: &str,
+    help_url: &str,
+) -> Result<Decision, Reply> {
+    if has_looped(message, own_list_id) {
+        let text = "Mail loop: this list has sent this mail already";
+        return refuse(protocol, "loop", Reply::new(554, "5.4.6", text));
     }
     if null_sender {
+        let text = "A list does not take bounces";
         return refuse(
             protocol,
             "bounce to the list",
-            Reply::new(550, "5.7.1", "A list does not take bounces"),
+            Reply::new(550, "5.7.1", text),
         );
     }
     if message.flaws.contains(&Flaw::HtmlOnly) {
@@ -75,6 +78,37 @@ pub fn decide(
         return refuse(protocol, "only HTML", Reply::new(550, "5.6.1", text));
     }
     Ok(Decision::Accept)
+}
+
+/// Whether the list's own fields are there already, or far too many trace fields.
+fn has_looped(message: &Message, own_list_id: &str) -> bool {
+    let fields = |name: &'static str| {
+        message
+            .headers
+            .iter()
+            .filter(move |(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    };
+    // RFC 2919 section 6: compared without regard to case.
+    let own_id = |value: &str| in_brackets(value).any(|id| id.eq_ignore_ascii_case(own_list_id));
+    let own_post = |value: &str| {
+        let addresses = in_brackets(value).filter_map(|uri| {
+            uri.split_at_checked("mailto:".len())
+                .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("mailto:"))
+                .map(|(_, address)| super::header::list_id(address))
+        });
+        let mut ids = addresses;
+        ids.any(|id| id.eq_ignore_ascii_case(own_list_id))
+    };
+    fields("Received").count() > MAX_RECEIVED
+        || fields("List-Id").any(own_id)
+        || fields("List-Post").any(own_post)
+}
+
+/// What stands in `<>`, each.
+fn in_brackets(value: &str) -> impl Iterator<Item = &str> {
+    let pieces = value.split('<').skip(1);
+    pieces.filter_map(|piece| piece.split_once('>').map(|(inner, _)| inner.trim()))
 }
 
 /// Behind another mail server a refusal becomes its bounce to a sender who may be forged.
@@ -88,12 +122,13 @@ fn refuse(protocol: Protocol, what: &'static str, reply: Reply) -> Result<Decisi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Protocol::{Lmtp, Smtp};
 
     #[track_caller]
-    fn check(mail: &str, null: bool, protocol: Protocol, expected: &str) {
+    fn check_target(target: &Target, mail: &str, null: bool, protocol: Protocol, expected: &str) {
         let message = crate::mail::parse(mail.as_bytes());
         let decided = decide(
-            &Target::Post,
+            target,
             &message,
             null,
             protocol,
@@ -104,34 +139,78 @@ mod tests {
             Ok(decision) => format!("{decision:?}"),
             Err(reply) => format!("{} {}", reply.code, reply.enhanced),
         };
-        assert_eq!(got, expected, "{mail}");
+        assert_eq!(got, expected, "{target:?} {mail}");
+    }
+
+    #[track_caller]
+    fn check(mail: &str, null: bool, protocol: Protocol, expected: &str) {
+        check_target(&Target::Post, mail, null, protocol, expected);
+    }
+
+    const PLAIN: &str = "From: a@b.c\n\ntext\n";
+
+    #[test]
+    fn a_list_takes_text_and_says_why_not_html() {
+        let html = "From: a@b.c\nContent-Type: text/html\n\n<p>x\n";
+        let both = "From: a@b.c\nContent-Type: multipart/alternative; boundary=b\n\n--b\n\ntext\n--b\nContent-Type: text/html\n\n<p>x\n--b--\n";
+        check(PLAIN, false, Smtp, "Accept");
+        check(both, false, Smtp, "Accept");
+        check(html, false, Smtp, "550 5.6.1");
+        check(html, false, Lmtp, "Drop(\"only HTML\")");
     }
 
     #[test]
-    fn what_a_list_takes_and_what_not() {
-        let plain = "From: a@b.c\n\ntext\n";
-        let html = "From: a@b.c\nContent-Type: text/html\n\n<p>x\n";
-        check(plain, false, Protocol::Smtp, "Accept");
-        check(html, false, Protocol::Smtp, "550 5.6.1");
-        check(html, false, Protocol::Lmtp, "Drop(\"only HTML\")");
-        check(plain, true, Protocol::Smtp, "550 5.7.1");
+    fn broken_from_fields_are_archived_all_the_same() {
+        check("Subject: x\n\ntext\n", false, Smtp, "Accept");
+        check("From: a@b.c, d@e.f\n\ntext\n", false, Smtp, "Accept");
+    }
+
+    #[test]
+    fn a_bounce_is_no_posting() {
+        check(PLAIN, true, Smtp, "550 5.7.1");
+        check(PLAIN, true, Lmtp, "Drop(\"bounce to the list\")");
+    }
+
+    #[test]
+    fn loops_end_here() {
+        check("List-Id: Dev <dev.x.org>\n\nx", false, Smtp, "554 5.4.6");
+        check("List-ID: <DEV.X.org>\n\nx", false, Smtp, "554 5.4.6");
+        check("List-Id: <dev.x.org>\n\nx", false, Lmtp, "Drop(\"loop\")");
+        check("List-Id: <dev.x.org>\n\nx", true, Smtp, "554 5.4.6");
         check(
-            "List-Id: Dev <dev.x.org>\n\nx",
+            "List-Post: <MAILTO:Dev@x.org>\n\nx",
             false,
-            Protocol::Smtp,
+            Smtp,
             "554 5.4.6",
         );
+        check("List-Id: Dev <dev.y.org>\n\nx", false, Smtp, "Accept");
         check(
-            "List-Id: Dev <dev.y.org>\n\nx",
+            "List-Id: dev.x.org <other.y.org>\n\nx",
             false,
-            Protocol::Smtp,
+            Smtp,
             "Accept",
         );
-        check(
-            &format!("{}\nx", "Received: by x\n".repeat(51)),
-            false,
-            Protocol::Smtp,
-            "554 5.4.6",
-        );
+        check("List-Post: <mailto:dev@y.org>\n\nx", false, Smtp, "Accept");
+        check("List-Post: NO\n\nx", false, Smtp, "Accept");
+        let hops = |count| format!("{}\nx", "Received: by x\n".repeat(count));
+        check(&hops(50), false, Smtp, "Accept");
+        check(&hops(51), false, Smtp, "554 5.4.6");
+    }
+
+    #[test]
+    fn each_address_takes_what_it_is_for() {
+        let bounce = Target::Bounce("t".to_owned());
+        check_target(&bounce, PLAIN, true, Smtp, "Bounce(\"t\")");
+        check_target(&bounce, PLAIN, false, Lmtp, "Bounce(\"t\")");
+        check_target(&Target::Owner, PLAIN, false, Smtp, "Request(\"owner\")");
+        check_target(&Target::Owner, PLAIN, true, Smtp, "Request(\"owner\")");
+        let help = Target::Request("help");
+        check_target(&help, PLAIN, false, Smtp, "Request(\"help\")");
+        check_target(&help, PLAIN, true, Smtp, "550 5.7.1");
+        check_target(&help, PLAIN, true, Lmtp, "Drop(\"help\")");
+        let answer = Target::Answer("confirm", "t".to_owned());
+        check_target(&answer, PLAIN, false, Smtp, "550 5.1.1");
+        check_target(&answer, PLAIN, false, Lmtp, "Drop(\"unknown token\")");
+        check_target(&Target::Check, PLAIN, false, Smtp, "550 5.3.3");
     }
 }

@@ -1,4 +1,7 @@
 //! Keyed tokens in addresses: opaque, bound to a purpose, decoded without a look-up.
+//!
+//! Pure; the site's key is an argument. A token is a code and the ids it vouches for. The code is an HMAC-SHA-256 of purpose and
+//! ids; the ids are masked with a stream that key and code make, so that nobody else reads from them how many members or postings there are.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -16,72 +19,85 @@ pub struct Bounce {
     pub member: MemberId,
 }
 
-/// Octets of the code: 64 bits cannot be guessed over SMTP.
-const CODE: usize = 8;
+/// Octets of the code: 80 bits cannot be guessed over SMTP.
+const CODE: usize = 10;
+/// Octets an id: a million million lists, postings or members.
+const ID: usize = 5;
+const IDS: usize = 3 * ID;
+const BOUNCE: &[u8] = b"bounce v1";
 
-/// The token for a copy's return path: lower-case base32, at most 40 characters.
+/// The token for a copy's return path: 40 characters of lower-case base32; `None` for ids that are negative or need more than 40 bits.
 ///
 /// With `list+b-` and a name of 20 characters it fits the 64 octets of a local part (RFC 5321 section 4.5.3.1.1).
-pub fn render_bounce(key: &[u8], bounce: Bounce) -> String {
-    let mut plain = Vec::with_capacity(24);
-    // 5 bytes a number: a million million lists, postings or members.
-    for number in [bounce.list.0, bounce.number, bounce.member.0] {
-        let bytes = number.to_be_bytes();
-        plain.extend_from_slice(&bytes[bytes.len() - 5..]);
-    }
-    let code = code(key, &plain);
-    let mut out = mask(&code, &plain);
-    out.extend_from_slice(&code);
-    data_encoding::BASE32_NOPAD.encode(&out).to_lowercase()
+pub fn render_bounce(key: &[u8], bounce: Bounce) -> Option<String> {
+    seal(key, BOUNCE, [bounce.list.0, bounce.number, bounce.member.0])
 }
 
-/// Reads a token; `None` for any that was not made with this key.
+/// Reads a token in any case; `None` for any that was not made with this key for a return path.
 pub fn parse_bounce(key: &[u8], token: &str) -> Option<Bounce> {
-    let bytes = data_encoding::BASE32_NOPAD
-        .decode(token.to_uppercase().as_bytes())
-        .ok()?;
-    if bytes.len() != 15 + CODE {
-        return None;
-    }
-    let (hidden, given) = bytes.split_at(15);
-    let plain = mask(given, hidden);
-    // All octets are compared whatever the first ones say: no timing tells how much of a guess was right.
-    let differs = code(key, &plain)
-        .iter()
-        .zip(given)
-        .fold(0, |sum, (a, b)| sum | (a ^ b));
-    if differs != 0 {
-        return None;
-    }
-    let number = |at: usize| {
-        plain[at..at + 5]
-            .iter()
-            .fold(0i64, |n, b| n << 8 | i64::from(*b))
-    };
+    let [list, number, member] = open(key, BOUNCE, token)?;
     Some(Bounce {
-        list: ListId(number(0)),
-        number: number(5),
-        member: MemberId(number(10)),
+        list: ListId(list),
+        number,
+        member: MemberId(member),
     })
 }
 
-fn code(key: &[u8], plain: &[u8]) -> [u8; CODE] {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
-    mac.update(b"bounce v1");
-    mac.update(plain);
-    let full = mac.finalize().into_bytes();
-    let mut out = [0; CODE];
-    out.copy_from_slice(&full[..CODE]);
+fn seal(key: &[u8], purpose: &[u8], ids: [i64; 3]) -> Option<String> {
+    let mut plain = [0; IDS];
+    for (place, id) in plain.chunks_exact_mut(ID).zip(ids) {
+        let bytes = id.to_be_bytes();
+        let (high, low) = bytes.split_at(bytes.len() - ID);
+        if high.iter().any(|b| *b != 0) {
+            return None;
+        }
+        place.copy_from_slice(low);
+    }
+    let full = mac(key, purpose, 0, &plain).finalize().into_bytes();
+    let mut out = full[..CODE].to_vec();
+    out.extend(masked(key, purpose, &full[..CODE], &plain));
+    Some(
+        data_encoding::BASE32_NOPAD
+            .encode(&out)
+            .to_ascii_lowercase(),
+    )
+}
+
+fn open(key: &[u8], purpose: &[u8], token: &str) -> Option<[i64; 3]> {
+    let upper = token.to_ascii_uppercase();
+    // Whatever is no base32 is no token of ours.
+    let bytes = data_encoding::BASE32_NOPAD.decode(upper.as_bytes()).ok()?;
+    let (code, hidden) = bytes.split_at_checked(CODE)?;
+    let hidden: &[u8; IDS] = hidden.try_into().ok()?;
+    let plain = masked(key, purpose, code, hidden);
+    // Takes the same time wherever a guess goes wrong.
+    mac(key, purpose, 0, &plain)
+        .verify_truncated_left(code)
+        .ok()?;
+    let id = |at: usize| {
+        let octets = plain[at * ID..(at + 1) * ID].iter();
+        octets.fold(0, |number, octet| number << 8 | i64::from(*octet))
+    };
+    Some([id(0), id(1), id(2)])
+}
+
+/// Masks and unmasks.
+fn masked(key: &[u8], purpose: &[u8], code: &[u8], ids: &[u8; IDS]) -> [u8; IDS] {
+    let stream = mac(key, purpose, 1, code).finalize().into_bytes();
+    let mut out = *ids;
+    for (octet, noise) in out.iter_mut().zip(stream) {
+        *octet ^= noise;
+    }
     out
 }
 
-/// Makes ids unreadable at a glance; the code is what keeps tokens from being made.
-fn mask(code: &[u8], bytes: &[u8]) -> Vec<u8> {
-    bytes
-        .iter()
-        .enumerate()
-        .map(|(i, b)| b ^ code[i % code.len()])
-        .collect()
+/// `use_` keeps the code and the mask apart; no purpose ends in an octet below 2.
+fn mac(key: &[u8], purpose: &[u8], use_: u8, data: &[u8]) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(purpose);
+    mac.update(&[use_]);
+    mac.update(data);
+    mac
 }
 
 #[cfg(test)]
@@ -90,41 +106,91 @@ mod tests {
 
     const LARGE: i64 = (1 << 40) - 1;
 
-    #[test]
-    fn a_token_comes_back_and_fits_an_address() {
-        for (list, number, member) in [(1, 1, 1), (3, 70_000, 12), (LARGE, LARGE, LARGE)] {
-            let bounce = Bounce {
-                list: ListId(list),
-                number,
-                member: MemberId(member),
-            };
-            let token = render_bounce(b"key", bounce);
-            assert_eq!(parse_bounce(b"key", &token), Some(bounce));
-            assert!(20 + "+b-".len() + token.len() <= 64);
+    fn bounce(list: i64, number: i64, member: i64) -> Bounce {
+        Bounce {
+            list: ListId(list),
+            number,
+            member: MemberId(member),
         }
     }
 
     #[test]
+    fn a_token_comes_back_and_fits_an_address() {
+        for bounce in [
+            bounce(1, 1, 1),
+            bounce(3, 70_000, 12),
+            bounce(LARGE, LARGE, LARGE),
+        ] {
+            let token = render_bounce(b"key", bounce).expect("ids in range");
+            assert_eq!(parse_bounce(b"key", &token), Some(bounce));
+            assert_eq!(
+                parse_bounce(b"key", &token.to_ascii_uppercase()),
+                Some(bounce)
+            );
+            assert!(
+                token
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+            );
+            let address = format!("{}+b-{token}@x.org", "a".repeat(20));
+            address
+                .parse::<crate::types::Address>()
+                .expect("a local part of at most 64 octets");
+        }
+    }
+
+    #[test]
+    fn ids_that_do_not_fit_get_no_token_rather_than_anothers() {
+        assert_eq!(render_bounce(b"key", bounce(1, LARGE + 1, 1)), None);
+        assert_eq!(render_bounce(b"key", bounce(1, 1, -1)), None);
+    }
+
+    #[test]
     fn no_changed_token_and_no_other_key_is_taken() {
-        let token = render_bounce(
-            b"key",
-            Bounce {
-                list: ListId(1),
-                number: 2,
-                member: MemberId(3),
-            },
-        );
+        let token = render_bounce(b"key", bounce(1, 2, 3)).expect("ids in range");
         assert_eq!(parse_bounce(b"other", &token), None);
         for at in 0..token.len() {
-            let mut changed = token.clone().into_bytes();
-            changed[at] = if changed[at] == b'a' { b'b' } else { b'a' };
-            let changed = String::from_utf8(changed).expect("ASCII");
-            let parsed = parse_bounce(b"key", &changed);
-            assert!(
-                parsed.is_none() || changed == token || at == token.len() - 1,
-                "{changed}"
-            );
+            for letter in "abcdefghijklmnopqrstuvwxyz234567".bytes() {
+                let mut changed = token.clone().into_bytes();
+                if changed[at] == letter {
+                    continue;
+                }
+                changed[at] = letter;
+                let changed = String::from_utf8(changed).expect("ASCII");
+                assert_eq!(parse_bounce(b"key", &changed), None, "{changed}");
+            }
         }
-        assert_eq!(parse_bounce(b"key", ""), None);
+    }
+
+    #[test]
+    fn what_is_no_token_is_none() {
+        let token = render_bounce(b"key", bounce(1, 2, 3)).expect("ids in range");
+        let longer = format!("{token}aaaaaaaa");
+        for text in [
+            "",
+            "a",
+            "=",
+            "\u{e9}\u{e9}",
+            &token[..39],
+            &token[1..],
+            &longer,
+        ] {
+            assert_eq!(parse_bounce(b"key", text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_token_for_another_purpose_is_none() {
+        let other = seal(b"key", b"confirm v1", [1, 2, 3]).expect("ids in range");
+        assert_eq!(open(b"key", b"confirm v1", &other), Some([1, 2, 3]));
+        assert_eq!(parse_bounce(b"key", &other), None);
+    }
+
+    #[test]
+    fn neighbours_have_nothing_in_common() {
+        let first = render_bounce(b"key", bounce(1, 2, 3)).expect("ids in range");
+        let second = render_bounce(b"key", bounce(1, 2, 4)).expect("ids in range");
+        let same = first.bytes().zip(second.bytes()).filter(|(a, b)| a == b);
+        assert!(same.count() < 12, "{first} {second}");
     }
 }

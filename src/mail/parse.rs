@@ -326,7 +326,7 @@ fn leaf(mail: &mail_parser::Message<'_>, part: &MessagePart<'_>, flaws: &mut Vec
     let declared = part
         .content_disposition()
         .is_some_and(|d| d.c_type.eq_ignore_ascii_case("attachment"));
-    let attachment = declared || (filename.is_some() && !is_text) || !is_text;
+    let attachment = declared || !is_text;
     Part {
         content_type,
         filename,

@@ -210,7 +210,13 @@ impl<'a> World<'a> {
     /// Said versions; else that of the nearest ancestor of the same submitter and total; a cover without one takes its patches'.
     fn settle_versions(&self) -> Vec<Version> {
         let first = Version { major: 1, minor: 0 };
-        let said = |at: usize| self.mails[at].recognised.tag.version;
+        let said = |at: usize| {
+            self.mails[at]
+                .recognised
+                .tag
+                .version
+                .filter(|v| v.minor == 0 || self.beside(at, v.major))
+        };
         let same = |a: usize, b: usize| {
             self.submitter(a) == self.submitter(b) && self.total(a) == self.total(b)
         };
@@ -248,6 +254,25 @@ impl<'a> World<'a> {
             nearest.and_then(said).unwrap_or(first)
         };
         (0..self.mails.len()).map(one).collect()
+    }
+
+    /// Kernel lists write branches as `v5.10`: it is a version only beside a `v5` of the same change.
+    fn beside(&self, at: usize, major: u32) -> bool {
+        let whole = Some(Version { major, minor: 0 });
+        let fits = |other: usize| {
+            let tag = &self.mails[other].recognised.tag;
+            self.is_candidate(other)
+                && tag.version == whole
+                && self.submitter(other) == self.submitter(at)
+        };
+        let title = &self.mails[at].recognised.normal_title;
+        let same_title = |other: &usize| {
+            let r = &self.mails[*other].recognised;
+            !title.is_empty() && r.normal_title == *title && r.tag.number.unwrap_or(1) <= 1
+        };
+        let head = self.mails[at].recognised.tag.number.unwrap_or(1) <= 1;
+        self.ancestors(at).into_iter().any(fits)
+            || (head && (0..self.mails.len()).filter(same_title).any(fits))
     }
 
     fn has_unsaid_child(&self, cover: usize) -> bool {

@@ -169,7 +169,7 @@ fn decide(message: &Message, tag: &Tag, diff: bool) -> Kind {
         return Kind::PullRequest;
     }
     // A reply that lost its `Re:` quotes the patch that it answers.
-    if diff && !(!message.parents.is_empty() && scan::quotes_first(&message.text)) {
+    if diff && (message.parents.is_empty() || !scan::quotes_first(&message.text)) {
         return Kind::Patch;
     }
     if message.parents.is_empty() {

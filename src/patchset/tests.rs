@@ -210,6 +210,16 @@ fn a_partial_reroll_takes_the_others_over() {
 }
 
 #[test]
+fn a_branch_like_v5_10_is_no_version_but_v5_1_beside_v5_is() {
+    check_mails(&[mail_at("1", "[PATCH v5.10] a", "", 0)], &["v1 1 of 1 c0"]);
+    let m = [
+        mail_at("1", "[PATCH v5] a", "", 0),
+        mail_at("2", "[PATCH v5.1] a", "1", 9),
+    ];
+    check_mails(&m, &["v5 1 of 1 c0 superseded", "v5.1 1 of 1 c0"]);
+}
+
+#[test]
 fn unthreaded_mails_join_by_time_and_different_senders_do_not() {
     let m = [
         mail_at("1", "[PATCH 1/2] a", "", 0),

@@ -67,33 +67,28 @@ impl<'a> Import<'a> {
             batch.into_iter().map(read).collect::<Vec<_>>()
         })
         .await?;
-        let mut waiting = Vec::new();
+        let mut mails = Vec::new();
         for (message, bytes, crlf, arrived) in parsed {
-            let prepared = self
-                .ctx
-                .prepare(&message, &bytes, crlf, std::slice::from_ref(&self.list))
-                .await?;
-            let receipt = NewReceipt {
-                list: self.list.id,
-                realm: self.list.realm,
-                sender: String::new(),
-                arrived,
-                source: "import",
-            };
-            let store = self.ctx.store.clone();
-            // All at once: they share a commit.
-            waiting.push(tokio::spawn(async move {
-                store.accept(prepared, vec![receipt]).await
-            }));
+            let lists = std::slice::from_ref(&self.list);
+            let prepared = self.ctx.prepare(&message, &bytes, crlf, lists).await?;
+            let (list, realm) = (self.list.id, self.list.realm);
+            let sender = String::new();
+            mails.push((
+                prepared,
+                NewReceipt {
+                    list,
+                    realm,
+                    sender,
+                    arrived,
+                    source: "import",
+                },
+            ));
         }
-        for task in waiting {
-            let accepted = task
-                .await
-                .map_err(|e| PipelineError::Broken(e.to_string()))??;
+        for accepted in self.ctx.store.accept_all(mails).await? {
             self.done.read += 1;
-            match accepted.first() {
-                Some(Accepted::New(_)) => self.done.new += 1,
-                _ => self.done.known += 1,
+            match accepted {
+                Accepted::New(_) => self.done.new += 1,
+                Accepted::Known => self.done.known += 1,
             }
         }
         Ok(())

@@ -61,7 +61,15 @@ impl Ctx {
                 return Ok(Some((list, target)));
             }
         }
-        Ok(None)
+        // `name@localhost` is what one types on the machine itself.
+        match address.domain() {
+            "localhost" => Ok(self
+                .store
+                .find_list(&address.local().to_lowercase())
+                .await?
+                .map(|l| (l, Target::Post))),
+            _ => Ok(None),
+        }
     }
 
     /// Decides for each recipient and stores the mail for those that take it, in one commit.

@@ -90,6 +90,36 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Stores many mails in the order given, as few commits as can be; the answers are in that order.
+    pub async fn accept_all(
+        &self,
+        mails: Vec<(Prepared, NewReceipt)>,
+    ) -> Result<Vec<Accepted>, StoreError> {
+        let mut waiting = Vec::with_capacity(mails.len());
+        for (mail, receipt) in mails {
+            let receipts = vec![receipt];
+            waiting.push(
+                self.writer
+                    .enqueue(|reply| Pending {
+                        mail,
+                        receipts,
+                        result: None,
+                        reply,
+                    })
+                    .await?,
+            );
+        }
+        let mut out = Vec::with_capacity(waiting.len());
+        for answer in waiting {
+            let gone = Err(StoreError::Temporary(sqlx::Error::WorkerCrashed));
+            out.extend(answer.await.unwrap_or(gone)?);
+        }
+        self.jobs.notify_one();
+        Ok(out)
+    }
+}
+
 /// Runs all acceptances of a commit as multi-row statements; should those fail, each by itself.
 /// Returns whether the connection is still sound.
 pub(super) async fn run(tx: &mut Tx, mails: &mut [Pending]) -> bool {

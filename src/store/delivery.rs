@@ -1,11 +1,14 @@
 //! Copies that are owed: a cursor over the members makes them by batches; a finished copy is deleted.
+//!
+//! A claim is committed before anything is sent. Its attempt number fences it: whoever comes back after the lease ran out changes nothing
+//! of the claim that followed.
 
 use super::sql::Bind;
 use super::{Dialect, Store, StoreError, Tx, job, marks};
 use crate::types::{DeliveryId, JobId, ListId, MailId, MemberId, MessageId, Timestamp};
 
 /// A claimed copy.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     /// Its row.
     pub id: DeliveryId,
@@ -17,10 +20,12 @@ pub struct Delivery {
     pub member: MemberId,
     /// Where it goes.
     pub address: String,
-    /// How often it was begun, this time included.
+    /// How often it was begun, this time included. Also says whose claim it is, should a lease have run out.
     pub attempts: i64,
     /// When the posting arrived, from which the time to give up counts.
     pub started: Timestamp,
+    /// Whether the member still wants mail at this address.
+    pub wanted: bool,
 }
 
 /// A posting as its copies need it.
@@ -39,20 +44,26 @@ pub struct PostingToSend {
 }
 
 /// What became of one copy.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The next hop has it.
     Sent,
-    /// Try again then.
+    /// Tried in vain: again then.
     Later(Timestamp, String),
+    /// Not begun: due as before, and the attempt does not count. The text says what is in the way; if empty, what was noted before stays.
+    Untried(String),
     /// Never again.
     GaveUp(String),
+    /// Nobody wants it any more.
+    Unwanted,
 }
 
 /// Members served by one step of a fan-out.
 const STEP: i64 = 500;
-/// A claim holds this long in seconds: longer than the longest transaction with the next hop.
-const LEASE: i64 = 1_800;
+/// A claim holds this long in seconds: longer than the sender works on one claim (see `deliver`).
+pub(crate) const CLAIM_SECS: i64 = 1_800;
+/// Rows per statement of a record: SQLite compares each with all.
+const CHUNK: usize = 100;
 
 impl Store {
     /// Makes the next copies of a posting; `true` when the last member was reached. The job ends with it.
@@ -78,14 +89,18 @@ impl Store {
         Ok(done)
     }
 
-    /// Claims due copies; the claim is committed before anything is sent, so that a full disk can never send twice without end.
+    /// Claims due copies, those of one posting side by side; empty when none is due.
+    ///
+    /// The claim and the attempt are committed before anything is sent: when the disk is full there is no claim,
+    /// and a copy whose outcome could not be recorded is due again only when its lease runs out.
     pub async fn claim_deliveries(
         &self,
         limit: i64,
         now: Timestamp,
     ) -> Result<Vec<Delivery>, StoreError> {
-        type Row = (i64, i64, i64, i64, String, i64);
-        let due = "select id from delivery where state < 2 and run_at <= $1 and claimed_until <= $1 limit 1";
+        // Looking costs no commit.
+        let due = "select id from (select id from delivery where state = 0 and run_at <= $1 limit 1) fresh union all \
+             select id from (select id from delivery where state = 1 and claimed_until <= $1 limit 1) lapsed";
         if self
             .fetch_one::<(i64,)>(due, vec![now.0.into()])
             .await?
@@ -93,52 +108,45 @@ impl Store {
         {
             return Ok(Vec::new());
         }
-        let skip = if self.dialect == Dialect::Postgres {
-            "for update skip locked"
-        } else {
-            ""
-        };
-        let text = format!(
-            "update delivery set state = 1, claimed_until = ?, attempts = attempts + 1 where id in (select id from delivery \
-             where state < 2 and run_at <= ? and claimed_until <= ? order by run_at, id limit ? {skip}) \
-             returning id, list, number, member, address, attempts"
-        );
-        let binds = vec![
-            now.plus_secs(LEASE).0.into(),
-            now.0.into(),
-            now.0.into(),
-            limit.into(),
-        ];
-        let rows: Vec<Row> = self
-            .write(move |tx| Box::pin(async move { tx.fetch(text, binds).await }))
+        let ids = self
+            .write(move |tx| Box::pin(claim(tx, limit, now)))
             .await?;
-        let mut started = std::collections::HashMap::new();
-        for (_, list, number, ..) in &rows {
-            if !started.contains_key(&(*list, *number)) {
-                let text = "select started from fan_out where list = $1 and number = $2";
-                let row: Option<(i64,)> = self
-                    .fetch_one(text, vec![(*list).into(), (*number).into()])
-                    .await?;
-                started.insert((*list, *number), Timestamp(row.map_or(now.0, |r| r.0)));
-            }
+        self.load_claimed(&ids).await
+    }
+
+    async fn load_claimed(&self, ids: &[i64]) -> Result<Vec<Delivery>, StoreError> {
+        type Row = (i64, i64, i64, i64, String, i64, i64, i64);
+        let mut claimed = Vec::with_capacity(ids.len());
+        for chunk in ids.chunks(500) {
+            let text = format!(
+                "select d.id, d.list, d.number, d.member, d.address, d.attempts, coalesce(f.started, d.run_at), \
+                 case when m.id is null then 0 else 1 end from delivery d \
+                 left join fan_out f on f.list = d.list and f.number = d.number \
+                 left join member m on m.id = d.member and m.list = d.list and m.address = d.address and m.mail = 1 \
+                 where d.id in ({})",
+                marks(chunk.len())
+            );
+            let binds = chunk.iter().map(|id| Bind::from(*id)).collect();
+            claimed.extend(self.fetch::<Row>(text, binds).await?.into_iter().map(
+                |(id, list, number, member, address, attempts, started, wanted)| Delivery {
+                    id: DeliveryId(id),
+                    list: ListId(list),
+                    number,
+                    member: MemberId(member),
+                    address,
+                    attempts,
+                    started: Timestamp(started),
+                    wanted: wanted == 1,
+                },
+            ));
         }
-        let mut claimed: Vec<Delivery> = rows
-            .into_iter()
-            .map(|(id, list, number, member, address, attempts)| Delivery {
-                id: DeliveryId(id),
-                list: ListId(list),
-                number,
-                member: MemberId(member),
-                address,
-                attempts,
-                started: started[&(list, number)],
-            })
-            .collect();
         claimed.sort_by_key(|d| (d.list, d.number, d.id));
         Ok(claimed)
     }
 
-    /// Records what became of copies, in one commit.
+    /// Records what became of copies, in one commit. Safe to repeat.
+    ///
+    /// A copy that somebody else has claimed meanwhile is theirs: only that it was sent is still taken from here.
     pub async fn record_deliveries(
         &self,
         outcomes: Vec<(Delivery, Outcome)>,
@@ -146,14 +154,14 @@ impl Store {
         self.write(move |tx| Box::pin(record(tx, outcomes))).await
     }
 
-    /// The posting with its list, for making copies.
+    /// The posting with its list, for making copies; `None` when it was taken back or its list is gone.
     pub async fn load_posting_to_send(
         &self,
         list: ListId,
         number: i64,
     ) -> Result<Option<PostingToSend>, StoreError> {
         let text = "select l.name, l.address, l.description, m.message_id, m.id from posting p join list l on l.id = p.list \
-             join mail m on m.id = p.mail where p.list = $1 and p.number = $2";
+             join mail m on m.id = p.mail where p.list = $1 and p.number = $2 and m.state = 0";
         let row: Option<(String, String, String, String, i64)> = self
             .fetch_one(text, vec![list.0.into(), number.into()])
             .await?;
@@ -235,50 +243,132 @@ async fn fan_out(
     Ok(done)
 }
 
+/// Returns the ids of the rows that are claimed now.
+async fn claim(tx: &mut Tx, limit: i64, now: Timestamp) -> Result<Vec<i64>, StoreError> {
+    let lapsed =
+        "update delivery set state = 0, claimed_until = 0 where state = 1 and claimed_until <= $1";
+    tx.execute(lapsed, vec![now.0.into()]).await?;
+    let skip = match tx.dialect {
+        Dialect::Sqlite => "",
+        Dialect::Postgres => "for update skip locked",
+    };
+    let text = format!(
+        "update delivery set state = 1, claimed_until = ?, attempts = attempts + 1 where id in (select id from delivery \
+         where state = 0 and run_at <= ? order by run_at, id limit ? {skip}) returning id"
+    );
+    let until = now.plus_secs(CLAIM_SECS);
+    let binds = vec![until.0.into(), now.0.into(), limit.into()];
+    let rows: Vec<(i64,)> = tx.fetch(text, binds).await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
+}
+
+/// What a row that stays is set to.
+struct Left {
+    id: i64,
+    attempts: i64,
+    state: i64,
+    /// How the attempts change.
+    add: i64,
+    run_at: Option<i64>,
+    problem: Option<String>,
+}
+
 async fn record(tx: &mut Tx, outcomes: Vec<(Delivery, Outcome)>) -> Result<(), StoreError> {
-    let mut sent: Vec<i64> = Vec::new();
-    let mut counts: std::collections::BTreeMap<(i64, i64), (i64, i64)> =
-        std::collections::BTreeMap::new();
+    let (mut sent, mut unwanted, mut left) = (vec![], vec![], vec![]);
     for (delivery, outcome) in outcomes {
-        let count = counts
-            .entry((delivery.list.0, delivery.number))
-            .or_default();
-        let (state, run_at, problem) = match outcome {
+        let (id, attempts) = (delivery.id.0, delivery.attempts);
+        let (state, add, run_at, problem) = match outcome {
             Outcome::Sent => {
-                count.0 += 1;
-                sent.push(delivery.id.0);
+                sent.push(id);
                 continue;
             }
-            Outcome::Later(at, problem) => (0, at.0, problem),
-            Outcome::GaveUp(problem) => {
-                count.1 += 1;
-                (2, 0, problem)
+            Outcome::Unwanted => {
+                unwanted.push(id);
+                continue;
             }
+            Outcome::Later(at, problem) => (0, 0, Some(at.0), Some(problem)),
+            Outcome::Untried(problem) => (0, -1, None, Some(problem).filter(|p| !p.is_empty())),
+            Outcome::GaveUp(problem) => (2, 0, None, Some(problem)),
         };
-        let text = "update delivery set state = $1, run_at = $2, claimed_until = 0, problem = $3 where id = $4";
-        tx.execute(
-            text,
-            vec![
-                state.into(),
-                run_at.into(),
-                problem.into(),
-                delivery.id.0.into(),
-            ],
-        )
-        .await?;
+        left.push(Left {
+            id,
+            attempts,
+            state,
+            add,
+            run_at,
+            problem,
+        });
     }
-    for chunk in sent.chunks(400) {
-        let text = format!("delete from delivery where id in ({})", marks(chunk.len()));
-        tx.execute(text, chunk.iter().map(|id| Bind::from(*id)).collect())
-            .await?;
+    let mut counts = Counts::new();
+    for (list, number) in delete(tx, &sent).await? {
+        counts.entry((list, number)).or_default().0 += 1;
     }
+    delete(tx, &unwanted).await?;
+    for chunk in left.chunks(CHUNK) {
+        for (list, number) in update(tx, chunk).await? {
+            counts.entry((list, number)).or_default().1 += 1;
+        }
+    }
+    count(tx, counts).await
+}
+
+/// (sent, given up) by posting.
+type Counts = std::collections::BTreeMap<(i64, i64), (i64, i64)>;
+
+/// Deletes rows; returns the posting of each that was still there, so that nothing is counted twice.
+async fn delete(tx: &mut Tx, ids: &[i64]) -> Result<Vec<(i64, i64)>, StoreError> {
+    let mut gone = Vec::with_capacity(ids.len());
+    for chunk in ids.chunks(400) {
+        let text = format!(
+            "delete from delivery where id in ({}) returning list, number",
+            marks(chunk.len())
+        );
+        let binds = chunk.iter().map(|id| Bind::from(*id)).collect();
+        gone.extend(tx.fetch::<(i64, i64)>(text, binds).await?);
+    }
+    Ok(gone)
+}
+
+/// Updates rows that are still claimed by us; returns the posting of each that was given up.
+async fn update(tx: &mut Tx, rows: &[Left]) -> Result<Vec<(i64, i64)>, StoreError> {
+    let case = |column: &str, value: &str| {
+        let arms = format!("when ? then {value} ").repeat(rows.len());
+        format!("{column} = case id {arms} end")
+    };
+    let text = format!(
+        "update delivery set {}, {}, {}, {}, claimed_until = 0 where state = 1 and (id, attempts) in (values {}) \
+         returning state, list, number",
+        case("state", "cast(? as bigint)"),
+        case("attempts", "attempts + cast(? as bigint)"),
+        case("run_at", "coalesce(cast(? as bigint), run_at)"),
+        case("problem", "coalesce(cast(? as text), problem)"),
+        vec!["(?,?)"; rows.len()].join(",")
+    );
+    let mut binds = Vec::with_capacity(rows.len() * 10);
+    let mut column = |value: &dyn Fn(&Left) -> Bind| {
+        for row in rows {
+            binds.extend([Bind::from(row.id), value(row)]);
+        }
+    };
+    column(&|row| row.state.into());
+    column(&|row| row.add.into());
+    column(&|row| row.run_at.into());
+    column(&|row| row.problem.clone().into());
+    column(&|row| row.attempts.into());
+    let updated: Vec<(i64, i64, i64)> = tx.fetch(text, binds).await?;
+    let given_up = updated.into_iter().filter(|row| row.0 == 2);
+    Ok(given_up.map(|(_, list, number)| (list, number)).collect())
+}
+
+/// Few postings share a record: usually one.
+async fn count(tx: &mut Tx, counts: Counts) -> Result<(), StoreError> {
     for ((list, number), (sent, failed)) in counts {
         let text = "update fan_out set sent = sent + $1, failed = failed + $2 where list = $3 and number = $4";
-        tx.execute(
-            text,
-            vec![sent.into(), failed.into(), list.into(), number.into()],
-        )
-        .await?;
+        let binds = vec![sent.into(), failed.into(), list.into(), number.into()];
+        tx.execute(text, binds).await?;
     }
     Ok(())
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -150,6 +150,26 @@ impl Store {
         Ok(claims)
     }
 
+    /// Frees what a server that was killed had claimed: on SQLite only one serves a folder, so no claim can be alive.
+    /// On PostgreSQL leases run out by themselves.
+    pub async fn free_claims(&self) -> Result<(), StoreError> {
+        if self.dialect == Dialect::Postgres {
+            return Ok(());
+        }
+        self.write(move |tx| {
+            Box::pin(async move {
+                tx.execute(
+                    "update job set leased_until = 0 where leased_until > 0",
+                    vec![],
+                )
+                .await?;
+                let text = "update delivery set claimed_until = 0 where claimed_until > 0";
+                tx.execute(text, vec![]).await.map(|_| ())
+            })
+        })
+        .await
+    }
+
     /// Strikes jobs off whose results are recorded already.
     pub async fn finish_jobs(&self, ids: Vec<JobId>) -> Result<(), StoreError> {
         self.write(move |tx| Box::pin(async move { finish(tx, &ids).await }))

@@ -15,6 +15,7 @@ mod list;
 mod mail;
 pub mod pages;
 pub mod patch_pages;
+mod regroup;
 pub mod search;
 mod series;
 mod sql;
@@ -29,6 +30,9 @@ use sqlx::AnyPool;
 pub use accept::{Accepted, NewReceipt, Prepared};
 pub use application::{NewApplication, SeriesToApply};
 pub use connect::Location;
+pub(crate) use delivery::CLAIM_SECS;
+#[cfg(test)]
+pub(crate) use delivery::tests as delivery_tests;
 pub use delivery::{Delivery, Outcome, PostingToSend};
 pub use file::NewMail;
 pub use list::{ListChange, ListRow, MemberRow, NewList, NewRepo, RepoRow};

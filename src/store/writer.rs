@@ -128,6 +128,9 @@ pub struct Writer {
     queue: mpsc::Sender<Request>,
 }
 
+type Reply = oneshot::Sender<Result<Vec<accept::Accepted>, StoreError>>;
+type Answer = oneshot::Receiver<Result<Vec<accept::Accepted>, StoreError>>;
+
 /// How much one commit may gather: more would keep others off the lock for too long.
 const BATCH: usize = 256;
 const BATCH_TIME: Duration = Duration::from_millis(50);
@@ -158,11 +161,19 @@ impl Writer {
 
     pub(super) async fn accept(
         &self,
-        make: impl FnOnce(oneshot::Sender<Result<Vec<accept::Accepted>, StoreError>>) -> Pending,
+        make: impl FnOnce(Reply) -> Pending,
     ) -> Result<Vec<accept::Accepted>, StoreError> {
+        self.enqueue(make).await?.await.unwrap_or(Err(gone()))
+    }
+
+    /// Queues an acceptance; its answer comes when its commit is flushed.
+    pub(super) async fn enqueue(
+        &self,
+        make: impl FnOnce(Reply) -> Pending,
+    ) -> Result<Answer, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.send(Request::Accept(make(reply))).await?;
-        answer.await.unwrap_or(Err(gone()))
+        Ok(answer)
     }
 
     async fn send(&self, request: Request) -> Result<(), StoreError> {

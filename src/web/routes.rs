@@ -12,13 +12,14 @@ use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 use tower_http::limit::RequestBodyLimitLayer;
 
 use super::cache::Cache;
 use super::list::Place;
 use super::page::{Answer, Frame, Problem, Theme, etag, file, has};
 use super::{assets, feed, git, list, message, patches, search, style};
-use crate::git::Repos;
+use crate::pipeline::Repos;
 use crate::store::{ListRow, Store};
 use crate::types::MessageId;
 
@@ -92,10 +93,21 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; i
 
 /// The router of the web pages.
 pub fn router(app: App) -> Router {
+    // What is packed already, and git's stream, which must not wait for a compressor's block to fill.
+    let worth = DefaultPredicate::new()
+        .and(NotForContentType::const_new("application/gzip"))
+        .and(NotForContentType::const_new(
+            "application/x-git-upload-pack",
+        ));
     Router::new()
         .fallback(dispatch)
         .layer(middleware::from_fn(finish))
-        .layer(CompressionLayer::new().gzip(true).zstd(true))
+        .layer(
+            CompressionLayer::new()
+                .gzip(true)
+                .zstd(true)
+                .compress_when(worth),
+        )
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
         .layer(CatchPanicLayer::new())
         .with_state((app, Arc::<Cache>::default()))

@@ -1,1 +1,12 @@
+//! The one integration-test binary: the real program with real clients.
+#![allow(clippy::unwrap_used)]
 
+mod architecture;
+mod corpus;
+mod crash;
+mod deploy;
+mod harness;
+mod import;
+mod postgres;
+mod road;
+mod web;

@@ -1,0 +1,27 @@
+# make run: build and start with a demo list. make test: set up what tests need, then run all of them.
+
+# Counts of randomised and long tests: small here, middle in .ci/run, full in make test-full.
+export PATCHPOST_TEST_SIZE ?= small
+export PATCHPOST_TOOLS ?= $(CURDIR)/target/tools
+
+.PHONY: run test test-full setup lint fmt
+
+run:
+	cargo run --release -- serve --demo
+
+setup:
+	tests/install
+
+test: setup
+	cargo test --locked
+	@echo "test size: $(PATCHPOST_TEST_SIZE)"
+
+test-full:
+	$(MAKE) test PATCHPOST_TEST_SIZE=full
+
+fmt:
+	cargo fmt
+
+lint:
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings

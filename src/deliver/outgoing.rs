@@ -1,0 +1,113 @@
+//! A posting made ready to be copied: all that its copies share is made once. Nothing waits here.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use crate::list::header::{self, CopyHead};
+use crate::list::token::{self, Bounce};
+use crate::mail;
+use crate::store::{Delivery, PostingToSend};
+use crate::view::url;
+
+/// What all copies of one posting share.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// List name, for file names and log lines.
+    pub list: String,
+    /// The generated header block with CRLF.
+    pub head: Bytes,
+    /// What arrived, with CRLF line ends, without the fields that are not passed on.
+    pub body: Bytes,
+    /// `body` as SMTP carries it: dots doubled, and a line end at its end.
+    pub stuffed: Bytes,
+    /// Octets beyond ASCII, for which a next hop must offer 8BITMIME.
+    pub eight_bit: bool,
+    /// Why it cannot be sent by SMTP.
+    pub flaw: Option<&'static str>,
+    local: String,
+    domain: String,
+}
+
+impl Outgoing {
+    /// Makes a posting ready; `base_url` ends without a slash.
+    pub fn new(posting: &PostingToSend, base_url: &str) -> Outgoing {
+        let page = format!("{base_url}/{}/", posting.list);
+        let permalink = format!("{page}{}/", url::message_id(&posting.message_id));
+        let head = header::render(&CopyHead {
+            address: &posting.address,
+            description: &posting.description,
+            page: &page,
+            permalink: &permalink,
+        });
+        let (stored, _) = mail::header::to_lf(&posting.bytes);
+        let flaw = find_flaw(&stored);
+        let body = Bytes::from(mail::header::to_crlf(&header::body_of_copy(&stored)));
+        let stuffed = match stuff(&body) {
+            Cow::Borrowed(_) => body.clone(),
+            Cow::Owned(stuffed) => stuffed.into(),
+        };
+        let (local, domain) = posting
+            .address
+            .split_once('@')
+            .unwrap_or((&posting.address, "localhost"));
+        Outgoing {
+            list: posting.list.clone(),
+            eight_bit: !head.is_ascii() || !body.is_ascii(),
+            head: head.into(),
+            body,
+            stuffed,
+            flaw,
+            local: local.to_owned(),
+            domain: domain.to_owned(),
+        }
+    }
+
+    /// Octets that a next hop counts (RFC 1870 section 5: without the doubled dots).
+    pub fn size(&self) -> usize {
+        self.head.len() + self.body.len()
+    }
+
+    /// The opaque envelope sender of one member's copy; `None` when an id is too large for a token.
+    pub fn return_path(&self, key: &[u8], delivery: &Delivery) -> Option<String> {
+        let bounce = Bounce {
+            list: delivery.list,
+            number: delivery.number,
+            member: delivery.member,
+        };
+        let token = token::render_bounce(key, bounce)?;
+        Some(format!("{}+b-{token}@{}", self.local, self.domain))
+    }
+}
+
+/// What must never leave (RFC 5321 section 2.3.8). Ingress refuses it; imported mail may hold it.
+///
+/// `stored` has LF line ends where that was possible: a CR that is left stood alone, or beside bare LF.
+fn find_flaw(stored: &[u8]) -> Option<&'static str> {
+    if memchr::memchr(b'\r', stored).is_some() {
+        return Some("the mail holds bare CR, or both CRLF and bare LF, which SMTP does not allow");
+    }
+    memchr::memchr(0, stored).map(|_| "the mail holds NUL, which SMTP does not allow")
+}
+
+/// Doubles dots at line starts (RFC 5321 section 4.5.2) and ends the last line.
+fn stuff(body: &[u8]) -> Cow<'_, [u8]> {
+    let ended = body.is_empty() || body.ends_with(b"\r\n");
+    if ended && !body.starts_with(b".") && memchr::memmem::find(body, b"\n.").is_none() {
+        return body.into();
+    }
+    let mut out = Vec::with_capacity(body.len() + body.len() / 32 + 2);
+    for line in body.split_inclusive(|b| *b == b'\n') {
+        if line.starts_with(b".") {
+            out.push(b'.');
+        }
+        out.extend_from_slice(line);
+    }
+    if !ended {
+        out.extend_from_slice(b"\r\n");
+    }
+    out.into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,393 @@
+use super::*;
+use crate::store::{Location, NewList};
+
+/// A store in a folder that lives as long as the guard.
+pub(crate) async fn open() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(folder.path(), &Location::File).await;
+    (folder, store.expect("a store"))
+}
+
+const START: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+/// At `start`, makes the list `dev` with members `m1@y.org` … and its posting 1 of these bytes, for which no copy is made yet.
+pub(crate) async fn seed(store: &Store, members: usize, bytes: &[u8], start: Timestamp) -> ListId {
+    let list = NewList {
+        name: "dev".to_owned(),
+        address: "dev@x.org".to_owned(),
+        description: "Development".to_owned(),
+        style: "patch".to_owned(),
+        visibility: "public".to_owned(),
+        repos: vec![],
+    };
+    let list = store.insert_list(list, start).await.expect("a list");
+    let addresses = (1..=members).map(|n| format!("m{n}@y.org")).collect();
+    store
+        .insert_members(list, addresses, start)
+        .await
+        .expect("members");
+    let realm = crate::types::RealmId::PUBLIC;
+    let (dictionary, frame) = store.compress(realm, bytes).await.expect("compressed");
+    let size = i64::try_from(bytes.len()).expect("a size");
+    let sql = [
+        (
+            "insert into blob (realm, hash, size, crlf, dictionary, data) values (1, $1, $2, 1, $3, $4)",
+            vec![[7; 32].into(), size.into(), dictionary.into(), frame.into()],
+        ),
+        (
+            "insert into thread (id, realm, version) values (1, 1, 0)",
+            vec![],
+        ),
+        (
+            "insert into node (id, realm, message_id, thread) values (1, 1, 'm@y', 1)",
+            vec![],
+        ),
+        (
+            "insert into mail (id, realm, identity, hash, node, message_id, subject, author, address, arrived, size, flaws, kind, \
+             recognised, verdict, state) values (1, 1, $1, $1, 1, 'm@y', 's', '', 'a@b', $2, $3, '', '', '', '', 0)",
+            vec![[7; 32].into(), start.0.into(), size.into()],
+        ),
+    ];
+    for (text, binds) in sql {
+        change(store, text, binds).await;
+    }
+    post(store, list, 1, start).await;
+    list
+}
+
+/// Posts mail 1 to the list under a number.
+async fn post(store: &Store, list: ListId, number: i64, start: Timestamp) {
+    if number == 1 {
+        let text =
+            "insert into posting (list, number, mail, node, arrived) values ($1, 1, 1, 1, $2)";
+        change(store, text, vec![list.0.into(), start.0.into()]).await;
+    }
+    let text = "insert into fan_out (list, number, cursor, made, sent, failed, started) values ($1, $2, 0, 0, 0, 0, $3)";
+    change(
+        store,
+        text,
+        vec![list.0.into(), number.into(), start.0.into()],
+    )
+    .await;
+}
+
+async fn change(store: &Store, text: &'static str, binds: Vec<Bind>) {
+    store
+        .write(move |tx| Box::pin(async move { tx.execute(text, binds).await }))
+        .await
+        .expect(text);
+}
+
+/// Makes all copies that are owed due at once.
+pub(crate) async fn make_due(store: &Store) {
+    let text = "update delivery set run_at = 0 where state = 0";
+    change(store, text, vec![]).await;
+    store.deliveries.notify_one();
+}
+
+/// Makes all stored bytes unreadable.
+pub(crate) async fn damage(store: &Store) {
+    let text = "update blob set data = $1";
+    change(store, text, vec![vec![1u8, 2, 3].into()]).await;
+}
+
+/// Stops copies to one address.
+pub(crate) async fn set_nomail(store: &Store, address: &str) {
+    let text = "update member set mail = 0 where address = $1";
+    change(store, text, vec![address.into()]).await;
+}
+
+/// Makes all copies of a posting; returns how many steps it took.
+pub(crate) async fn fan_out_all(store: &Store, list: ListId, number: i64) -> usize {
+    let mut steps = 1;
+    while !store
+        .fan_out(list, number, JobId(0), Timestamp(0))
+        .await
+        .expect("a step")
+    {
+        steps += 1;
+    }
+    steps
+}
+
+/// What the fan-out of a posting says: `made 3 sent 2 failed 1 owed 0 given up 1`.
+pub(crate) async fn tally(store: &Store, number: i64) -> String {
+    let text = "select made, sent, failed from fan_out where number = $1";
+    let row: Option<(i64, i64, i64)> = store
+        .fetch_one(text, vec![number.into()])
+        .await
+        .expect("a read");
+    let (made, sent, failed) = row.expect("a fan-out");
+    let (owed, given_up) = store.count_deliveries().await.expect("a read");
+    format!("made {made} sent {sent} failed {failed} owed {owed} given up {given_up}")
+}
+
+/// Rows as `address state attempts seconds-from-start problem`.
+async fn rows(store: &Store) -> Vec<String> {
+    let text = "select address, state, attempts, run_at, problem from delivery order by id";
+    let rows: Vec<(String, i64, i64, i64, String)> =
+        store.fetch(text, vec![]).await.expect("a read");
+    let show = |(address, state, attempts, at, problem): (String, i64, i64, i64, String)| {
+        let secs = if at == 0 {
+            0
+        } else {
+            Timestamp(at).secs() - START.secs()
+        };
+        format!("{address} {state} {attempts} {secs} {problem}")
+    };
+    rows.into_iter().map(show).collect()
+}
+
+async fn claim_at(store: &Store, limit: i64, secs: i64) -> Vec<Delivery> {
+    let claimed = store.claim_deliveries(limit, START.plus_secs(secs)).await;
+    claimed.expect("a claim")
+}
+
+async fn record(store: &Store, outcomes: Vec<(Delivery, Outcome)>) {
+    store.record_deliveries(outcomes).await.expect("a record");
+}
+
+#[tokio::test]
+async fn every_member_gets_one_copy_however_often_the_job_runs() {
+    let (_folder, store) = open().await;
+    let list = seed(&store, 1_203, b"Subject: s\n\nb\n", START).await;
+    assert_eq!(fan_out_all(&store, list, 1).await, 3);
+    assert_eq!(fan_out_all(&store, list, 1).await, 1);
+    assert_eq!(
+        tally(&store, 1).await,
+        "made 1203 sent 0 failed 0 owed 1203 given up 0"
+    );
+}
+
+#[tokio::test]
+async fn a_fan_out_that_was_broken_off_goes_on_where_it_was() {
+    let (_folder, store) = open().await;
+    let list = seed(&store, 700, b"Subject: s\n\nb\n", START).await;
+    let done = store.fan_out(list, 1, JobId(0), START).await;
+    assert!(!done.expect("a step"));
+    // Who subscribes now has a higher id and gets a copy, too; who was served is not served again.
+    let new = vec!["m1@y.org".to_owned(), "new@y.org".to_owned()];
+    store
+        .insert_members(list, new, START)
+        .await
+        .expect("a member");
+    assert_eq!(fan_out_all(&store, list, 1).await, 1);
+    assert_eq!(
+        tally(&store, 1).await,
+        "made 701 sent 0 failed 0 owed 701 given up 0"
+    );
+}
+
+#[tokio::test]
+async fn a_list_without_members_owes_nothing() {
+    let (_folder, store) = open().await;
+    let list = seed(&store, 0, b"Subject: s\n\nb\n", START).await;
+    assert_eq!(fan_out_all(&store, list, 1).await, 1);
+    assert!(claim_at(&store, 10, 0).await.is_empty());
+}
+
+#[tokio::test]
+async fn no_copy_is_claimed_twice() {
+    let (_folder, store) = open().await;
+    let list = seed(&store, 25, b"Subject: s\n\nb\n", START).await;
+    fan_out_all(&store, list, 1).await;
+    let mut ids = std::collections::BTreeSet::new();
+    let claims = futures_join([
+        store.claim_deliveries(10, START),
+        store.claim_deliveries(10, START),
+        store.claim_deliveries(10, START),
+    ])
+    .await;
+    for delivery in claims {
+        assert_eq!(delivery.attempts, 1);
+        assert!(ids.insert(delivery.id), "{delivery:?} twice");
+    }
+    assert_eq!(ids.len(), 25);
+    assert!(claim_at(&store, 10, 0).await.is_empty());
+}
+
+async fn futures_join(
+    claims: [impl Future<Output = Result<Vec<Delivery>, StoreError>>; 3],
+) -> Vec<Delivery> {
+    let [a, b, c] = claims;
+    let (a, b, c) = tokio::join!(a, b, c);
+    [a, b, c]
+        .into_iter()
+        .flat_map(|c| c.expect("a claim"))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_sender_that_died_leaves_copies_that_are_due_when_the_lease_runs_out() {
+    let (folder, store) = open().await;
+    let list = seed(&store, 2, b"Subject: s\n\nb\n", START).await;
+    fan_out_all(&store, list, 1).await;
+    assert_eq!(claim_at(&store, 10, 0).await.len(), 2);
+    drop(store);
+    let store = Store::open(folder.path(), &Location::File)
+        .await
+        .expect("a store");
+    assert!(claim_at(&store, 10, CLAIM_SECS - 1).await.is_empty());
+    let again = claim_at(&store, 10, CLAIM_SECS).await;
+    assert_eq!(again.iter().map(|d| d.attempts).collect::<Vec<_>>(), [2, 2]);
+    assert!(claim_at(&store, 10, CLAIM_SECS).await.is_empty());
+}
+
+#[tokio::test]
+async fn each_outcome_leaves_what_it_should() {
+    let (_folder, store) = open().await;
+    let list = seed(&store, 5, b"Subject: s\n\nb\n", START).await;
+    fan_out_all(&store, list, 1).await;
+    let claimed = claim_at(&store, 10, 60).await;
+    let later = Outcome::Later(START.plus_secs(360), "450 busy".to_owned());
+    let outcomes = [
+        Outcome::Sent,
+        later,
+        Outcome::GaveUp("550 who\0?".to_owned()),
+        Outcome::Untried("no relay".to_owned()),
+        Outcome::Unwanted,
+    ];
+    record(&store, claimed.into_iter().zip(outcomes).collect()).await;
+    assert_eq!(
+        rows(&store).await,
+        [
+            "m2@y.org 0 1 360 450 busy",
+            "m3@y.org 2 1 0 550 who\u{fffd}?",
+            "m4@y.org 0 0 0 no relay"
+        ]
+    );
+    assert_eq!(
+        tally(&store, 1).await,
+        "made 5 sent 1 failed 1 owed 2 given up 1"
+    );
+    let due = claim_at(&store, 10, 60).await;
+    assert_eq!(
+        due.iter().map(|d| d.address.as_str()).collect::<Vec<_>>(),
+        ["m4@y.org"]
+    );
+    let due = claim_at(&store, 10, 360).await;
+    assert_eq!(
+        due.iter()
+            .map(|d| (d.address.as_str(), d.attempts))
+            .collect::<Vec<_>>(),
+        [("m2@y.org", 2)]
+    );
+}
+
+#[tokio::test]
+async fn large_records_take_few_statements_and_lose_nothing() {
+    let (_folder, store) = open().await;
+    let list = seed(&store, 950, b"Subject: s\n\nb\n", START).await;
+    fan_out_all(&store, list, 1).await;
+    let claimed = claim_at(&store, 1_000, 0).await;
+    assert_eq!(claimed.len(), 950);
+    let outcome = |(at, delivery): (usize, Delivery)| match at % 2 {
+        0 => (delivery, Outcome::Sent),
+        _ => {
+            let problem = format!("450 for {}", delivery.address);
+            (delivery, Outcome::Later(START.plus_secs(300), problem))
+        }
+    };
+    record(
+        &store,
+        claimed.into_iter().enumerate().map(outcome).collect(),
+    )
+    .await;
+    assert_eq!(
+        tally(&store, 1).await,
+        "made 950 sent 475 failed 0 owed 475 given up 0"
+    );
+    let rows = rows(&store).await;
+    assert_eq!(rows[0], "m2@y.org 0 1 300 450 for m2@y.org");
+    assert_eq!(rows[474], "m950@y.org 0 1 300 450 for m950@y.org");
+}
+
+#[tokio::test]
+async fn a_repeated_record_counts_once() {
+    let (_folder, store) = open().await;
+    let list = seed(&store, 2, b"Subject: s\n\nb\n", START).await;
+    fan_out_all(&store, list, 1).await;
+    let claimed = claim_at(&store, 10, 0).await;
+    let outcomes = [Outcome::Sent, Outcome::GaveUp("550".to_owned())];
+    let outcomes: Vec<_> = claimed.into_iter().zip(outcomes).collect();
+    record(&store, outcomes.clone()).await;
+    record(&store, outcomes).await;
+    assert_eq!(
+        tally(&store, 1).await,
+        "made 2 sent 1 failed 1 owed 0 given up 1"
+    );
+}
+
+#[tokio::test]
+async fn who_comes_back_after_the_lease_changes_nothing_of_the_next_claim() {
+    let (_folder, store) = open().await;
+    let list = seed(&store, 2, b"Subject: s\n\nb\n", START).await;
+    fan_out_all(&store, list, 1).await;
+    let slow = claim_at(&store, 10, 0).await;
+    let next = claim_at(&store, 10, CLAIM_SECS).await;
+    assert_eq!(next.len(), 2);
+    let late = [
+        Outcome::GaveUp("too late".to_owned()),
+        Outcome::Untried("too late".to_owned()),
+    ];
+    record(&store, slow.into_iter().zip(late).collect()).await;
+    assert_eq!(rows(&store).await, ["m1@y.org 1 2 0 ", "m2@y.org 1 2 0 "]);
+    let sent = next.into_iter().map(|d| (d, Outcome::Sent)).collect();
+    record(&store, sent).await;
+    assert_eq!(
+        tally(&store, 1).await,
+        "made 2 sent 2 failed 0 owed 0 given up 0"
+    );
+}
+
+#[tokio::test]
+async fn who_left_is_not_written_to_any_more() {
+    let (_folder, store) = open().await;
+    let list = seed(&store, 3, b"Subject: s\n\nb\n", START).await;
+    fan_out_all(&store, list, 1).await;
+    store
+        .delete_members(list, vec!["m3@y.org".to_owned()])
+        .await
+        .expect("gone");
+    // The row number of who left may be given to the next one.
+    store
+        .insert_members(list, vec!["new@y.org".to_owned()], START)
+        .await
+        .expect("a member");
+    set_nomail(&store, "m1@y.org").await;
+    let claimed = claim_at(&store, 10, 0).await;
+    let wanted: Vec<_> = claimed
+        .iter()
+        .map(|d| (d.address.as_str(), d.wanted))
+        .collect();
+    assert_eq!(
+        wanted,
+        [("m1@y.org", false), ("m2@y.org", true), ("m3@y.org", false)]
+    );
+}
+
+#[tokio::test]
+async fn copies_of_one_posting_stand_side_by_side() {
+    let (_folder, store) = open().await;
+    let list = seed(&store, 3, b"Subject: s\n\nb\n", START).await;
+    post(&store, list, 2, START).await;
+    fan_out_all(&store, list, 2).await;
+    fan_out_all(&store, list, 1).await;
+    let numbers: Vec<i64> = claim_at(&store, 10, 0)
+        .await
+        .iter()
+        .map(|d| d.number)
+        .collect();
+    assert_eq!(numbers, [1, 1, 1, 2, 2, 2]);
+}
+
+#[tokio::test]
+async fn a_posting_that_was_taken_back_is_not_sent() {
+    let (_folder, store) = open().await;
+    let list = seed(&store, 1, b"Subject: s\n\nb\n", START).await;
+    let found = store.load_posting_to_send(list, 1).await.expect("a read");
+    assert_eq!(found.expect("a posting").bytes, b"Subject: s\n\nb\n");
+    change(&store, "update mail set state = 1 where id = 1", vec![]).await;
+    let found = store.load_posting_to_send(list, 1).await.expect("a read");
+    assert!(found.is_none());
+}

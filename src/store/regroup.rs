@@ -1,0 +1,467 @@
+//! Recording what was assembled: stable ids, aliases, and only what differs is written.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::series::{Done, NewPatchset, NewSeries, Recorded};
+use super::sql::{self, Bind};
+use super::{StoreError, Tx, file, job, marks};
+use crate::types::{Job, MailId, PatchsetId, RealmId, SeriesId, Timestamp};
+
+/// What a series' stored rows were made from: if it is the same, nothing is written.
+pub(super) fn digest(series: &NewSeries) -> String {
+    use sha2::Digest;
+    let hash = sha2::Sha256::digest(format!("{series:?}"));
+    data_encoding::HEXLOWER.encode(&hash[..16])
+}
+
+/// A stored series, as far as comparing needs it.
+#[derive(Clone)]
+struct Stored {
+    id: i64,
+    patchset: i64,
+    anchor: i64,
+    digest: String,
+}
+
+pub(super) async fn record(
+    tx: &mut Tx,
+    realm: RealmId,
+    version: i64,
+    mails: &[MailId],
+    patchsets: Vec<NewPatchset>,
+    done: &Done,
+) -> Result<Recorded, StoreError> {
+    let current: Option<(i64,)> = tx
+        .fetch_one(
+            "select version from realm where id = $1",
+            vec![realm.0.into()],
+        )
+        .await?;
+    if current.map(|v| v.0) != Some(version) {
+        return Err(StoreError::Stale);
+    }
+    let stored = load_stored(tx, mails).await?;
+    let mut left: BTreeMap<i64, Stored> = stored.iter().map(|s| (s.id, s.clone())).collect();
+    let mut recorded = Recorded::default();
+    let mut taken = HashSet::new();
+    for patchset in patchsets {
+        let unchanged = same(&patchset, &stored);
+        if unchanged {
+            taken.insert(stored_patchset_of(&patchset, &stored));
+            patchset
+                .series
+                .iter()
+                .for_each(|s| left.retain(|_, old| old.anchor != s.anchor.0));
+            continue;
+        }
+        let id = settle_patchset(tx, realm, &patchset, &stored, &mut taken).await?;
+        recorded.differences.push(format!(
+            "patchset {id}: {} version(s), {:?}",
+            patchset.series.len(),
+            patchset.title
+        ));
+        for (position, series) in (0i64..).zip(&patchset.series) {
+            record_series(tx, realm, id, position, series, &mut left, done.quiet).await?;
+        }
+        finish_patchset(tx, id, &patchset).await?;
+        recorded.changed.push(PatchsetId(id));
+    }
+    dissolve(tx, left).await?;
+    if !recorded.changed.is_empty() {
+        let threads = super::application::threads(tx, mails).await?;
+        file::raise(tx, realm, &threads).await?;
+    }
+    Ok(recorded)
+}
+
+async fn load_stored(tx: &mut Tx, mails: &[MailId]) -> Result<Vec<Stored>, StoreError> {
+    let mut found = BTreeMap::new();
+    for chunk in mails.chunks(400) {
+        let text = format!(
+            "select id, patchset, anchor, digest from series where anchor in ({})",
+            marks(chunk.len())
+        );
+        let binds = chunk.iter().map(|m| Bind::from(m.0)).collect();
+        for (id, patchset, anchor, digest) in
+            tx.fetch::<(i64, i64, i64, String)>(text, binds).await?
+        {
+            found.insert(
+                id,
+                Stored {
+                    id,
+                    patchset,
+                    anchor,
+                    digest,
+                },
+            );
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+fn stored_patchset_of(patchset: &NewPatchset, stored: &[Stored]) -> i64 {
+    stored
+        .iter()
+        .find(|s| s.anchor == patchset.anchor.0)
+        .map_or(0, |s| s.patchset)
+}
+
+/// Whether exactly these series with these contents are stored as one patchset already.
+fn same(patchset: &NewPatchset, stored: &[Stored]) -> bool {
+    let owner = |s: &NewSeries| {
+        stored
+            .iter()
+            .find(|o| o.anchor == s.anchor.0 && o.digest == digest(s))
+            .map(|o| o.patchset)
+    };
+    let owners: HashSet<Option<i64>> = patchset.series.iter().map(owner).collect();
+    let Some(Some(id)) = owners.iter().next() else {
+        return false;
+    };
+    owners.len() == 1
+        && stored.iter().filter(|o| o.patchset == *id).count() == patchset.series.len()
+}
+
+/// The lowest stored patchset whose anchor this group holds, else a new one; others become aliases.
+async fn settle_patchset(
+    tx: &mut Tx,
+    realm: RealmId,
+    patchset: &NewPatchset,
+    stored: &[Stored],
+    taken: &mut HashSet<i64>,
+) -> Result<i64, StoreError> {
+    let mails: HashSet<i64> = patchset.mails().map(|m| m.0).collect();
+    let near: BTreeSet<i64> = stored
+        .iter()
+        .filter(|s| mails.contains(&s.anchor))
+        .map(|s| s.patchset)
+        .collect();
+    let mut held = Vec::new();
+    for id in near {
+        let row: Option<(i64,)> = tx
+            .fetch_one("select anchor from patchset where id = $1", vec![id.into()])
+            .await?;
+        if row.is_some_and(|r| mails.contains(&r.0)) && !taken.contains(&id) {
+            held.push(id);
+        }
+    }
+    let id = match held.first() {
+        Some(id) => *id,
+        None => {
+            let row = vec![
+                realm.0.into(),
+                patchset.anchor.0.into(),
+                patchset.title.as_str().into(),
+                patchset.prefixes.as_str().into(),
+                1.into(),
+                0.into(),
+                0.into(),
+            ];
+            let head = "patchset (realm, anchor, title, prefixes, state, updated, versions)";
+            sql::id(&tx.insert(head, vec![row], "returning id").await?[0])?
+        }
+    };
+    taken.insert(id);
+    for old in held.into_iter().skip(1) {
+        taken.insert(old);
+        tx.execute(
+            "update patchset_alias set patchset = $1 where patchset = $2",
+            vec![id.into(), old.into()],
+        )
+        .await?;
+        let tail = "on conflict (old) do update set patchset = excluded.patchset";
+        tx.insert(
+            "patchset_alias (old, patchset)",
+            vec![vec![old.into(), id.into()]],
+            tail,
+        )
+        .await?;
+        tx.execute(
+            "update series set patchset = $1 where patchset = $2",
+            vec![id.into(), old.into()],
+        )
+        .await?;
+        tx.execute(
+            "update patchset set versions = 0 where id = $1",
+            vec![old.into()],
+        )
+        .await?;
+        tx.execute(
+            "delete from patchset_list where patchset = $1",
+            vec![old.into()],
+        )
+        .await?;
+    }
+    Ok(id)
+}
+
+/// States of Patchwork that a newer version replaces by `superseded`: new, under review, rfc, changes requested.
+const OPEN_STATES: &str = "1, 2, 5, 7";
+
+async fn record_series(
+    tx: &mut Tx,
+    realm: RealmId,
+    patchset: i64,
+    position: i64,
+    series: &NewSeries,
+    left: &mut BTreeMap<i64, Stored>,
+    quiet: bool,
+) -> Result<(), StoreError> {
+    let mails: HashSet<i64> = series.mails().map(|m| m.0).collect();
+    let held: Vec<Stored> = left
+        .values()
+        .filter(|s| mails.contains(&s.anchor))
+        .cloned()
+        .collect();
+    let unchanged =
+        held.len() == 1 && held[0].digest == digest(series) && held[0].patchset == patchset;
+    held.iter().for_each(|s| drop(left.remove(&s.id)));
+    let id = match held.first() {
+        Some(first) => first.id,
+        None => {
+            let head = "series (patchset, realm, anchor, position, label, version, total, received, complete, superseded, \
+                        state, archived, submitter, submitter_name, title, flags, reason, arrived, digest)";
+            let zero = || Bind::from(0);
+            let empty = || Bind::from("");
+            let mut row: Vec<Bind> = vec![
+                patchset.into(),
+                realm.0.into(),
+                series.anchor.0.into(),
+                position.into(),
+                empty(),
+            ];
+            row.extend((0..5).map(|_| zero()));
+            row.extend([
+                1.into(),
+                zero(),
+                empty(),
+                empty(),
+                empty(),
+                empty(),
+                empty(),
+                zero(),
+                empty(),
+            ]);
+            sql::id(&tx.insert(head, vec![row], "returning id").await?[0])?
+        }
+    };
+    tx.execute(
+        "update series set position = $1 where id = $2",
+        vec![position.into(), id.into()],
+    )
+    .await?;
+    for old in held.iter().skip(1) {
+        merge_series(tx, old.id, id).await?;
+    }
+    if unchanged {
+        return Ok(());
+    }
+    update_series(tx, patchset, id, series).await?;
+    let other_patches = replace_patches(tx, id, series).await?;
+    tx.execute("delete from comment where series = $1", vec![id.into()])
+        .await?;
+    let rows = series
+        .comments
+        .iter()
+        .map(|(mail, target)| vec![id.into(), mail.0.into(), target.0.into()])
+        .collect();
+    tx.insert(
+        "comment (series, mail, target)",
+        rows,
+        "on conflict do nothing",
+    )
+    .await?;
+    // A new answer or title changes nothing in what git would make of it.
+    if series.complete && other_patches {
+        job::insert(
+            tx,
+            &[(Job::Apply(SeriesId(id)), if quiet { 5 } else { 1 })],
+            Timestamp(0),
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+async fn merge_series(tx: &mut Tx, old: i64, id: i64) -> Result<(), StoreError> {
+    tx.execute(
+        "update series_alias set series = $1 where series = $2",
+        vec![id.into(), old.into()],
+    )
+    .await?;
+    let tail = "on conflict (old) do update set series = excluded.series";
+    tx.insert(
+        "series_alias (old, series)",
+        vec![vec![old.into(), id.into()]],
+        tail,
+    )
+    .await?;
+    delete_series(tx, old).await
+}
+
+async fn delete_series(tx: &mut Tx, id: i64) -> Result<(), StoreError> {
+    for text in [
+        "delete from comment where series = $1",
+        "delete from patch where series = $1",
+        "delete from application_commit where series = $1",
+        "delete from application where series = $1",
+        "delete from series where id = $1",
+    ] {
+        tx.execute(text, vec![id.into()]).await?;
+    }
+    Ok(())
+}
+
+async fn update_series(
+    tx: &mut Tx,
+    patchset: i64,
+    id: i64,
+    series: &NewSeries,
+) -> Result<(), StoreError> {
+    let received = i64::try_from(series.patches.len()).unwrap_or(i64::MAX);
+    let text = format!(
+        "update series set patchset = ?, anchor = ?, label = ?, version = ?, total = ?, received = ?, complete = ?, \
+         superseded = ?, state = case when ? = 1 and state in ({OPEN_STATES}) then 9 when ? = 0 and state = 9 then 1 else state end, \
+         submitter = ?, submitter_name = ?, title = ?, cover = ?, base_commit = ?, flags = ?, reason = ?, arrived = ?, \
+         digest = ? where id = ?"
+    );
+    let superseded = || Bind::from(series.superseded);
+    let binds = vec![
+        patchset.into(),
+        series.anchor.0.into(),
+        series.label.as_str().into(),
+        series.version.into(),
+        series.total.into(),
+        received.into(),
+        series.complete.into(),
+        superseded(),
+        superseded(),
+        superseded(),
+        series.submitter.as_str().into(),
+        series.submitter_name.as_str().into(),
+        series.title.as_str().into(),
+        series.cover.map(|c| c.0).into(),
+        series.base_commit.clone().into(),
+        series.flags.as_str().into(),
+        series.reason.as_str().into(),
+        series.arrived.0.into(),
+        digest(series).into(),
+        id.into(),
+    ];
+    tx.execute(text, binds).await?;
+    Ok(())
+}
+
+/// Patches keep their rows, and with them state and delegate, as long as the mail stays in the series.
+/// Returns whether they are others than before.
+async fn replace_patches(tx: &mut Tx, id: i64, series: &NewSeries) -> Result<bool, StoreError> {
+    type Row = (
+        i64,
+        i64,
+        Option<i64>,
+        i64,
+        Option<i64>,
+        Option<String>,
+        Option<String>,
+    );
+    let text = "select number, mail from patch where series = $1 order by number";
+    let before: Vec<(i64, i64)> = tx.fetch(text, vec![id.into()]).await?;
+    let wanted: Vec<(i64, i64)> = series.patches.iter().map(|p| (p.0, p.1.0)).collect();
+    if before == wanted {
+        return Ok(false);
+    }
+    let text =
+        "select id, mail, state, archived, delegate, commit_ref, hash from patch where series = $1";
+    let kept: HashMap<i64, Row> = tx
+        .fetch::<Row>(text, vec![id.into()])
+        .await?
+        .into_iter()
+        .map(|r| (r.1, r))
+        .collect();
+    tx.execute("delete from patch where series = $1", vec![id.into()])
+        .await?;
+    let (mut old, mut new) = (Vec::new(), Vec::new());
+    for (number, mail, taken_over) in &series.patches {
+        let place = vec![
+            Bind::from(id),
+            (*number).into(),
+            mail.0.into(),
+            (*taken_over).into(),
+        ];
+        match kept.get(&mail.0).cloned() {
+            Some((row, _, state, archived, delegate, commit_ref, hash)) => {
+                let mut binds = vec![Bind::from(row)];
+                binds.extend(place);
+                binds.extend([
+                    state.into(),
+                    archived.into(),
+                    delegate.into(),
+                    commit_ref.into(),
+                    hash.into(),
+                ]);
+                old.push(binds);
+            }
+            None => new.push(place.into_iter().chain([0.into()]).collect()),
+        }
+    }
+    tx.insert(
+        "patch (id, series, number, mail, taken_over, state, archived, delegate, commit_ref, hash)",
+        old,
+        "",
+    )
+    .await?;
+    tx.insert(
+        "patch (series, number, mail, taken_over, archived)",
+        new,
+        "",
+    )
+    .await?;
+    Ok(true)
+}
+
+/// A patchset shows its newest version's state, and stands in the lists where its mails were posted.
+async fn finish_patchset(tx: &mut Tx, id: i64, patchset: &NewPatchset) -> Result<(), StoreError> {
+    let text = "update patchset set anchor = $1, title = $2, prefixes = $3, versions = (select count(*) from series where patchset = $4), \
+         newest = (select id from series where patchset = $4 order by position desc limit 1), \
+         state = coalesce((select state from series where patchset = $4 order by position desc limit 1), 1), \
+         updated = coalesce((select max(arrived) from series where patchset = $4), 0) where id = $4";
+    let (anchor, title, prefixes) = (
+        patchset.anchor.0,
+        patchset.title.as_str(),
+        patchset.prefixes.as_str(),
+    );
+    tx.execute(
+        text,
+        vec![anchor.into(), title.into(), prefixes.into(), id.into()],
+    )
+    .await?;
+    tx.execute(
+        "delete from patchset_list where patchset = $1",
+        vec![id.into()],
+    )
+    .await?;
+    let text = "insert into patchset_list (list, patchset, updated) select distinct po.list, s.patchset, p.updated \
+         from series s join patchset p on p.id = s.patchset join patch pa on pa.series = s.id \
+         join posting po on po.mail = pa.mail where s.patchset = $1 on conflict do nothing";
+    tx.execute(text, vec![id.into()]).await?;
+    let text = "insert into patchset_list (list, patchset, updated) select distinct po.list, s.patchset, p.updated \
+         from series s join patchset p on p.id = s.patchset join posting po on po.mail = s.cover \
+         where s.patchset = $1 on conflict do nothing";
+    tx.execute(text, vec![id.into()]).await?;
+    Ok(())
+}
+
+/// Series that no assembled group holds any more.
+async fn dissolve(tx: &mut Tx, left: BTreeMap<i64, Stored>) -> Result<(), StoreError> {
+    let owners: BTreeSet<i64> = left.values().map(|s| s.patchset).collect();
+    for id in left.keys() {
+        delete_series(tx, *id).await?;
+    }
+    for owner in owners {
+        let text = "update patchset set versions = (select count(*) from series where patchset = $1) where id = $1";
+        tx.execute(text, vec![owner.into()]).await?;
+        let text = "delete from patchset_list where patchset = $1 and not exists (select 1 from series where patchset = $1)";
+        tx.execute(text, vec![owner.into()]).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,520 @@
+//! Starts the real binary on port 0 in a folder of its own and speaks to it as clients do.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How long a fact is waited for. Generous: it says "never", not "slow".
+const DEADLINE: Duration = Duration::from_secs(60);
+
+pub struct TestServer {
+    pub dir: tempfile::TempDir,
+    child: Option<Child>,
+    pub addresses: HashMap<String, String>,
+    environment: Vec<(String, String)>,
+}
+
+impl TestServer {
+    pub fn start() -> TestServer {
+        TestServer::start_with(&[])
+    }
+
+    pub fn start_with(environment: &[(&str, &str)]) -> TestServer {
+        let dir = tempfile::tempdir().unwrap();
+        let own = |(k, v): &(&str, &str)| ((*k).to_owned(), (*v).to_owned());
+        let environment = environment.iter().map(own).collect();
+        let mut server = TestServer {
+            dir,
+            child: None,
+            addresses: HashMap::new(),
+            environment,
+        };
+        server.launch();
+        server
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_patchpost"));
+        // The settings of whoever runs the tests are not the test's.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("PATCHPOST_") {
+                command.env_remove(name);
+            }
+        }
+        command
+            .env("PATCHPOST_DATA", self.data())
+            .current_dir(self.dir.path());
+        command.envs(self.environment.iter().cloned());
+        command
+    }
+
+    pub fn launch(&mut self) {
+        let ready = self.dir.path().join("ready.json");
+        let _absent = std::fs::remove_file(&ready);
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.dir.path().join("log"))
+            .unwrap();
+        let mut command = self.command();
+        for name in ["SMTP", "LMTP", "HTTP", "OPS"] {
+            let fixed = self.addresses.get(&name.to_lowercase()).cloned();
+            command.env(
+                format!("PATCHPOST_{name}_LISTEN"),
+                fixed.unwrap_or_else(|| "127.0.0.1:0".to_owned()),
+            );
+        }
+        command
+            .args(["serve", "--ready-file"])
+            .arg(&ready)
+            .stderr(log)
+            .stdout(Stdio::null());
+        self.child = Some(command.spawn().unwrap());
+        let text = self.wait_for("the server to be ready", || {
+            std::fs::read_to_string(&ready).ok()
+        });
+        self.addresses = serde_json::from_str(&text).unwrap();
+    }
+
+    /// kill -9
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// SIGTERM, and it must end in time.
+    pub fn terminate(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        Command::new("kill")
+            .arg(child.id().to_string())
+            .status()
+            .unwrap();
+        let started = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                assert!(status.success(), "a stop is no failure: {status}");
+                return;
+            }
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "it did not stop"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    #[track_caller]
+    pub fn wait_for<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+        let started = Instant::now();
+        while started.elapsed() < DEADLINE {
+            if let Some(found) = look() {
+                return found;
+            }
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        let log = self.log();
+        let tail: Vec<&str> = log.lines().rev().take(30).collect();
+        panic!(
+            "waited for {what} in vain; the server's log ends with:\n{}",
+            tail.into_iter().rev().collect::<Vec<_>>().join("\n")
+        );
+    }
+
+    /// Runs a command on the server's folder; it must succeed.
+    #[track_caller]
+    pub fn cli(&self, arguments: &[&str]) -> String {
+        let out = self.command().args(arguments).output().unwrap();
+        assert!(
+            out.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    /// Runs a command that must fail; what it said.
+    #[track_caller]
+    pub fn cli_fails(&self, arguments: &[&str]) -> String {
+        let out = self.command().args(arguments).output().unwrap();
+        assert!(
+            !out.status.success(),
+            "{arguments:?} succeeded: {}",
+            String::from_utf8_lossy(&out.stdout)
+        );
+        String::from_utf8(out.stderr).unwrap()
+    }
+
+    #[track_caller]
+    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
+        serde_json::from_str(&self.cli(&arguments)).unwrap()
+    }
+
+    pub fn base(&self) -> String {
+        format!("http://{}", self.addresses["http"])
+    }
+
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Answer {
+        request(
+            &self.addresses["http"],
+            &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+        )
+    }
+
+    #[track_caller]
+    pub fn page(&self, path: &str) -> String {
+        let answer = self.get(path);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        answer.text()
+    }
+
+    /// Sends one mail by SMTP; the final reply.
+    #[track_caller]
+    pub fn send(&self, recipients: &[&str], mail: &[u8]) -> String {
+        let mut smtp = Smtp::connect(&self.addresses["smtp"]);
+        let (replies, _) = smtp.send("ana@example.org", recipients, mail);
+        replies
+    }
+
+    /// Waits until no work is owed.
+    #[track_caller]
+    pub fn drain(&self) {
+        self.wait_for("all work to be done", || {
+            let jobs = self.json(&["jobs"]);
+            jobs.as_array().unwrap().is_empty().then_some(())
+        });
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _gone = child.kill();
+            let _reaped = child.wait();
+        }
+    }
+}
+
+pub struct Answer {
+    pub status: u16,
+    /// As sent: names keep their case.
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn header(&self, name: &str) -> Option<String> {
+        self.head
+            .lines()
+            .find_map(|l| l.strip_prefix(&format!("{name}: ")).map(str::to_owned))
+    }
+}
+
+pub fn request(address: &str, text: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(text.as_bytes()).unwrap();
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).unwrap();
+    let at = all
+        .windows(4)
+        .position(|w| w == b"\r\n\r\n")
+        .expect("a header");
+    let head = String::from_utf8(all[..at].to_vec()).unwrap();
+    let mut body = all[at + 4..].to_vec();
+    if head.to_lowercase().contains("transfer-encoding: chunked") {
+        body = unchunk(&body);
+    }
+    Answer {
+        status: head[9..12].parse().unwrap(),
+        head,
+        body,
+    }
+}
+
+fn unchunk(mut rest: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    while let Some(at) = rest.windows(2).position(|w| w == b"\r\n") {
+        let size =
+            usize::from_str_radix(std::str::from_utf8(&rest[..at]).unwrap().trim(), 16).unwrap();
+        if size == 0 {
+            break;
+        }
+        out.extend_from_slice(&rest[at + 2..at + 2 + size]);
+        rest = &rest[at + 4 + size..];
+    }
+    out
+}
+
+/// A plain client that says exactly what it is told.
+pub struct Smtp {
+    stream: BufReader<TcpStream>,
+}
+
+impl Smtp {
+    pub fn connect(address: &str) -> Smtp {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut smtp = Smtp {
+            stream: BufReader::new(stream),
+        };
+        smtp.reply().unwrap();
+        smtp.say("EHLO client.example");
+        smtp
+    }
+
+    pub fn reply(&mut self) -> std::io::Result<String> {
+        loop {
+            let mut line = String::new();
+            if self.stream.read_line(&mut line)? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            if line.as_bytes().get(3) != Some(&b'-') {
+                return Ok(line.trim_end().to_owned());
+            }
+        }
+    }
+
+    pub fn say(&mut self, line: &str) -> String {
+        self.try_say(line).unwrap()
+    }
+
+    pub fn try_say(&mut self, line: &str) -> std::io::Result<String> {
+        self.stream
+            .get_mut()
+            .write_all(format!("{line}\r\n").as_bytes())?;
+        self.reply()
+    }
+
+    /// One transaction with LF turned into CRLF and dots stuffed; the last reply and what went over the wire.
+    pub fn send(&mut self, sender: &str, recipients: &[&str], mail: &[u8]) -> (String, Vec<u8>) {
+        self.try_send(sender, recipients, mail).unwrap()
+    }
+
+    pub fn try_send(
+        &mut self,
+        sender: &str,
+        recipients: &[&str],
+        mail: &[u8],
+    ) -> std::io::Result<(String, Vec<u8>)> {
+        let reply = self.try_say(&format!("MAIL FROM:<{sender}>"))?;
+        if !reply.starts_with('2') {
+            return Ok((reply, Vec::new()));
+        }
+        let mut taken = false;
+        let mut last = String::new();
+        for recipient in recipients {
+            last = self.try_say(&format!("RCPT TO:<{recipient}>"))?;
+            taken |= last.starts_with('2');
+        }
+        if !taken {
+            self.try_say("RSET")?;
+            return Ok((last, Vec::new()));
+        }
+        self.try_say("DATA")?;
+        let wire = crlf(mail);
+        let mut out = Vec::new();
+        for line in wire.split_inclusive(|b| *b == b'\n') {
+            if line.starts_with(b".") {
+                out.push(b'.');
+            }
+            out.extend_from_slice(line);
+        }
+        out.extend_from_slice(b".\r\n");
+        self.stream.get_mut().write_all(&out)?;
+        Ok((self.reply()?, wire))
+    }
+}
+
+/// Bare LF becomes CRLF, and the end gets one.
+pub fn crlf(mail: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(mail.len() + 100);
+    for (at, byte) in mail.iter().enumerate() {
+        if *byte == b'\n' && (at == 0 || mail[at - 1] != b'\r') {
+            out.push(b'\r');
+        }
+        out.push(*byte);
+    }
+    if !out.ends_with(b"\r\n") && !out.is_empty() {
+        out.extend_from_slice(b"\r\n");
+    }
+    out
+}
+
+/// A server that takes every mail and keeps it.
+pub struct Sink {
+    pub address: String,
+    pub mails: Arc<Mutex<Vec<Copy>>>,
+}
+
+#[derive(Clone)]
+pub struct Copy {
+    pub sender: String,
+    pub bytes: Vec<u8>,
+}
+
+impl Sink {
+    pub fn start() -> Sink {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let mails = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&mails);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let kept = Arc::clone(&kept);
+                // A client that breaks off ends its own thread only.
+                std::thread::spawn(move || drop(Sink::talk(stream, &kept)));
+            }
+        });
+        Sink { address, mails }
+    }
+
+    fn talk(stream: TcpStream, kept: &Mutex<Vec<Copy>>) -> std::io::Result<()> {
+        let mut out = stream.try_clone()?;
+        let mut input = BufReader::new(stream);
+        out.write_all(b"220 sink\r\n")?;
+        let mut sender = String::new();
+        loop {
+            let mut line = String::new();
+            if input.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            let path = || line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
+            match line.split([' ', '\r']).next().unwrap_or_default() {
+                "EHLO" => out.write_all(b"250-sink\r\n250-PIPELINING\r\n250 8BITMIME\r\n")?,
+                "MAIL" => {
+                    sender = path();
+                    out.write_all(b"250 ok\r\n")?;
+                }
+                "DATA" => {
+                    out.write_all(b"354 go\r\n")?;
+                    let mut bytes = Vec::new();
+                    loop {
+                        let mut line = Vec::new();
+                        input.read_until(b'\n', &mut line)?;
+                        if line == b".\r\n" {
+                            break;
+                        }
+                        bytes.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
+                    }
+                    kept.lock().unwrap().push(Copy {
+                        sender: sender.clone(),
+                        bytes,
+                    });
+                    out.write_all(b"250 taken\r\n")?;
+                }
+                "QUIT" => return out.write_all(b"221 bye\r\n"),
+                _ => out.write_all(b"250 ok\r\n")?,
+            }
+        }
+    }
+
+    pub fn all(&self) -> Vec<Copy> {
+        self.mails.lock().unwrap().clone()
+    }
+}
+
+/// Runs git in a folder as a contributor would; what it printed.
+#[track_caller]
+pub fn git(dir: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new("git");
+    command
+        .current_dir(dir)
+        .args([
+            "-c",
+            "user.name=Ana Lima",
+            "-c",
+            "user.email=ana@example.org",
+        ])
+        .args(arguments);
+    command
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("HOME", dir);
+    let out = command.output().unwrap();
+    assert!(
+        out.status.success(),
+        "git {arguments:?}: {}{}",
+        String::from_utf8_lossy(&out.stdout),
+        String::from_utf8_lossy(&out.stderr)
+    );
+    String::from_utf8_lossy(&out.stdout).trim().to_owned()
+}
+
+/// A project with some history: a folder with a work tree on branch `main`.
+pub fn project(dir: &Path) -> PathBuf {
+    let work = dir.join("project");
+    std::fs::create_dir_all(work.join("src")).unwrap();
+    git(&work, &["init", "-q", "-b", "main", "."]);
+    let lines: Vec<String> = (1..=40).map(|n| format!("line {n}")).collect();
+    std::fs::write(work.join("src/a.c"), lines.join("\n") + "\n").unwrap();
+    std::fs::write(work.join("README"), "A project\n").unwrap();
+    git(&work, &["add", "."]);
+    git(&work, &["commit", "-q", "-m", "Begin"]);
+    work
+}
+
+/// Changes one line of a file and commits it.
+pub fn change(work: &Path, file: &str, from: &str, to: &str, message: &str) {
+    let path = work.join(file);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{file} holds {from}");
+    std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
+    git(work, &["commit", "-q", "-am", message]);
+}
+
+/// The real `git send-email`.
+#[track_caller]
+pub fn send_email(server: &TestServer, work: &Path, list: &str, arguments: &[&str]) {
+    let (host, port) = server.addresses["smtp"].rsplit_once(':').unwrap();
+    let (to, host, port) = (
+        format!("--to={list}"),
+        format!("--smtp-server={host}"),
+        format!("--smtp-server-port={port}"),
+    );
+    let mut all = vec![
+        "send-email",
+        "--from=Ana Lima <ana@example.org>",
+        "--confirm=never",
+        "--suppress-cc=all",
+        "--quiet",
+    ];
+    all.extend(["--smtp-encryption=none", "--no-validate", &to, &host, &port]);
+    all.extend(arguments);
+    git(work, &all);
+}
+
+/// Where the corpus of real mail is, if it is there.
+pub fn corpus() -> Option<PathBuf> {
+    let given = std::env::var_os("PATCHPOST_CORPUS").map(PathBuf::from);
+    let path =
+        given.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus"));
+    path.is_dir().then_some(path)
+}
+
+/// How much to do: 1 small, 2 middle, 3 full.
+pub fn size() -> usize {
+    match std::env::var("PATCHPOST_TEST_SIZE").as_deref() {
+        Ok("full") => 3,
+        Ok("middle") => 2,
+        _ => 1,
+    }
+}

@@ -1,0 +1,227 @@
+//! Import and export beside a running server.
+
+use super::harness::{TestServer, corpus, git};
+
+fn mbox(count: usize) -> String {
+    let one = |n: usize| {
+        let parent = if n.is_multiple_of(5) {
+            String::new()
+        } else {
+            format!("In-Reply-To: <{}@x>\n", n - n % 5)
+        };
+        format!(
+            "From mboxrd@z Thu Jan  1 00:00:00 1970\nFrom: a{n}@b.c\nMessage-ID: <{n}@x>\n{parent}Subject: s {n}\nDate: Mon, 01 Jan 2024 10:00:{:02} +0000\n\n>From x\nbody {n}\n\n",
+            n % 60
+        )
+    };
+    (0..count).map(one).collect()
+}
+
+#[test]
+fn an_mbox_is_imported_once_however_often_it_is_given() {
+    let server = TestServer::start();
+    server.cli(&["list", "create", "dev", "--address", "dev@x.org"]);
+    server.cli(&["member", "add", "dev", "ben@example.org"]);
+    let path = server.dir.path().join("old.mbox");
+    std::fs::write(&path, mbox(250)).unwrap();
+    let said = server.cli(&["import", "dev", &path.display().to_string()]);
+    assert!(
+        said.contains("250 mails read: 250 new, 0 known already"),
+        "{said}"
+    );
+    let said = server.cli(&[
+        "import",
+        "dev",
+        &path.display().to_string(),
+        "--format",
+        "mbox",
+    ]);
+    assert!(said.contains("0 new"), "{said}");
+    server.drain();
+    let show = server.json(&["list", "show", "dev"]);
+    assert_eq!(
+        (&show["postings"], &show["threads"]),
+        (&250.into(), &50.into())
+    );
+    assert!(
+        !server.data().join("outbox").exists(),
+        "nobody gets a copy of old mail"
+    );
+    let out = server.dir.path().join("out.mbox");
+    server.cli(&[
+        "export",
+        "dev",
+        &out.display().to_string(),
+        "--format",
+        "mbox",
+    ]);
+    assert!(
+        std::fs::read_to_string(&out).unwrap() == mbox(250),
+        "what comes out is what went in, in its order"
+    );
+    let epoch = server.dir.path().join("out.git");
+    server.cli(&[
+        "export",
+        "dev",
+        &epoch.display().to_string(),
+        "--format",
+        "public-inbox",
+    ]);
+    git(&epoch, &["fsck"]);
+    assert_eq!(git(&epoch, &["rev-list", "--count", "master"]), "250");
+    server.cli(&[
+        "list",
+        "create",
+        "again",
+        "--address",
+        "again@x.org",
+        "--private",
+    ]);
+    let said = server.cli(&["import", "again", &epoch.display().to_string()]);
+    assert!(said.contains("250 new"), "{said}");
+}
+
+#[test]
+fn a_maildir_is_imported() {
+    let server = TestServer::start();
+    server.cli(&["list", "create", "dev", "--address", "dev@x.org"]);
+    let dir = server.dir.path().join("Maildir");
+    for folder in ["cur", "new", "tmp"] {
+        std::fs::create_dir_all(dir.join(folder)).unwrap();
+        std::fs::write(
+            dir.join(folder).join("1.x"),
+            format!("Message-ID: <{folder}@x>\nFrom: a@b.c\n\nx\n"),
+        )
+        .unwrap();
+    }
+    let said = server.cli(&["import", "dev", &dir.display().to_string()]);
+    assert!(said.contains("2 new"), "{said}");
+}
+
+#[test]
+fn mistakes_are_told_in_plain_words() {
+    let server = TestServer::start();
+    assert!(
+        server
+            .cli_fails(&["import", "nope", "/etc/hostname"])
+            .contains("there is no list nope; make one with")
+    );
+    server.cli(&["list", "create", "dev"]);
+    assert!(
+        server
+            .cli_fails(&["import", "dev", "/nowhere"])
+            .contains("there is nothing at /nowhere")
+    );
+    assert!(
+        server
+            .cli_fails(&["list", "create", "dev"])
+            .contains("is taken by list dev")
+    );
+    assert!(
+        server
+            .cli_fails(&["list", "create", "api"])
+            .contains("the web site uses that word")
+    );
+    assert!(
+        server
+            .cli_fails(&["member", "add", "dev", "no address"])
+            .contains("is not an e-mail address")
+    );
+    assert!(
+        server
+            .cli_fails(&["repo", "add", "x", "--path", "/nowhere"])
+            .contains("there is no repository at /nowhere")
+    );
+    assert!(
+        server
+            .cli_fails(&["series", "show", "7"])
+            .contains("there is no patchset 7")
+    );
+    assert!(
+        server
+            .cli_fails(&["list", "create", "b", "--repo", "none"])
+            .contains("there is no repository none")
+    );
+}
+
+/// A real archive: 6,000 mails, of which one stands twice by another way. The second run adds none.
+#[test]
+fn a_kernel_list_is_imported_while_mail_comes_in() {
+    let Some(corpus) = corpus() else {
+        return small_epoch();
+    };
+    let server = TestServer::start();
+    server.cli(&["list", "create", "selinux", "--address", "selinux@x.org"]);
+    let bundle = corpus.join("selinux-list.bundle").display().to_string();
+    std::thread::scope(|scope| {
+        let import = scope.spawn(|| server.cli(&["import", "selinux", &bundle]));
+        for n in 0..20 {
+            let mail = format!("From: a@b.c\nMessage-ID: <live{n}@x>\nSubject: live\n\nx\n");
+            assert!(
+                server
+                    .send(&["selinux@x.org"], mail.as_bytes())
+                    .starts_with("250")
+            );
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        let said = import.join().unwrap();
+        assert!(
+            said.contains("6000 mails read: 5999 new, 1 known already"),
+            "{said}"
+        );
+    });
+    server.drain();
+    assert_eq!(server.json(&["list", "show", "selinux"])["postings"], 6019);
+    compare_with_truth(&server, &corpus.join("selinux-git-am.tsv"));
+    let said = server.cli(&["import", "selinux", &bundle, "--format", "public-inbox"]);
+    assert!(said.contains("0 new"), "{said}");
+    assert_eq!(server.json(&["list", "show", "selinux"])["postings"], 6019);
+}
+
+/// 600 series of that archive are known to be complete: root mail, version, count.
+fn compare_with_truth(server: &TestServer, table: &std::path::Path) {
+    let all = server.json(&["series", "ls"]);
+    let mut known = std::collections::HashMap::new();
+    for s in all.as_array().unwrap() {
+        let patches = s["patches"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|p| p["message_id"].as_str());
+        let names: Vec<String> = patches
+            .chain([s["cover"].as_str()])
+            .flatten()
+            .map(str::to_owned)
+            .collect();
+        let fact = (
+            s["version"].as_str().unwrap().to_owned(),
+            s["total"].as_u64().unwrap(),
+            s["complete"].as_bool().unwrap(),
+        );
+        for name in names {
+            known.insert(name, fact.clone());
+        }
+    }
+    let text = std::fs::read_to_string(table).unwrap();
+    let (mut right, mut rows) = (0, 0);
+    for line in text.lines().skip(1) {
+        let mut cells = line.split('\t');
+        let root = cells.next().unwrap().trim_matches(['<', '>']).to_owned();
+        let (version, total) = (
+            cells.next().unwrap(),
+            cells.next().unwrap().parse::<u64>().unwrap(),
+        );
+        rows += 1;
+        match known.get(&root) {
+            Some((v, t, true)) if v.split('-').next() == Some(version) && *t == total => right += 1,
+            found => println!("{root}: v{version} of {total} expected, got {found:?}"),
+        }
+    }
+    println!("series of a real list: {right} of {rows} as expected");
+    assert!(right * 100 >= rows * 95, "{right} of {rows}");
+}
+
+fn small_epoch() {
+    println!("the corpus is not here: the small archive stands in");
+    an_mbox_is_imported_once_however_often_it_is_given();
+}

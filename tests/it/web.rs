@@ -1,0 +1,281 @@
+//! Pages as readers, feed readers, b4 and browsers get them.
+
+use std::process::Command;
+
+use super::harness::{TestServer, request};
+
+const IDS: [&str; 7] = [
+    "a/b%c d@x",
+    "x/raw@y",
+    "t.atom@z/t.atom",
+    "../..@x",
+    "\"onclick=alert(1)@x",
+    "<script>alert(1)</script>@x",
+    "q?a=b&c#d@x",
+];
+
+fn archive() -> TestServer {
+    let server = TestServer::start();
+    server.cli(&["list", "create", "dev", "--address", "dev@x.org"]);
+    for (n, id) in IDS.iter().enumerate() {
+        let subject = "=?utf-8?q?<script>alert(1)</script>_=E2=80=AE_x?=";
+        let mail = format!(
+            "From: \"<b>Ana</b>\" <ana@x.org>\nMessage-ID: <{id}>\nSubject: {subject} {n}\n\n</pre><script>alert(1)</script> ]]> caf\u{e9}\u{1} w{n}\n"
+        );
+        assert!(
+            server
+                .send(&["dev@x.org"], mail.as_bytes())
+                .starts_with("250"),
+            "{id}"
+        );
+    }
+    server.drain();
+    server
+}
+
+#[test]
+fn hostile_mails_are_shown_and_run_nowhere() {
+    let server = archive();
+    let home = server.page("/dev/");
+    assert!(!home.contains("<script>alert"), "{home}");
+    let links: Vec<String> = home
+        .split("class=\"title\" href=\"")
+        .skip(1)
+        .map(|l| l.split('"').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(links.len(), IDS.len());
+    for link in links {
+        for ending in ["", "T/"] {
+            let page = server.page(&format!("{link}{ending}"));
+            assert!(
+                !page.contains("<script>alert") && !page.contains("<b>Ana"),
+                "{link}"
+            );
+            assert!(!page.contains('\u{202e}'), "nothing turns a line around");
+        }
+        for ending in ["raw", "eml", "t.mbox.gz", "t.atom"] {
+            assert_eq!(
+                server.get(&format!("{link}{ending}")).status,
+                200,
+                "{link}{ending}"
+            );
+        }
+    }
+    assert_eq!(server.get("/dev/nobody@x/").status, 404);
+    assert_eq!(server.get("/nolist/").status, 404);
+}
+
+#[test]
+fn answers_carry_what_caches_and_browsers_need() {
+    let server = archive();
+    let answer = server.get("/dev/");
+    let tag = answer.header("Etag").expect("a tag, in title case");
+    assert!(
+        answer
+            .header("Content-Security-Policy")
+            .unwrap()
+            .contains("default-src 'none'")
+    );
+    assert_eq!(
+        answer.header("X-Content-Type-Options").as_deref(),
+        Some("nosniff")
+    );
+    let http = &server.addresses["http"];
+    let again = request(
+        http,
+        &format!(
+            "GET /dev/ HTTP/1.1\r\nHost: x\r\nIf-None-Match: {tag}\r\nConnection: close\r\n\r\n"
+        ),
+    );
+    assert_eq!((again.status, again.body.len()), (304, 0));
+    let head = request(
+        http,
+        "HEAD /dev/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    );
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    let put = request(
+        http,
+        "PUT /dev/ HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    );
+    assert_eq!(put.status, 405);
+    let packed = request(
+        http,
+        "GET /dev/ HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n",
+    );
+    assert_eq!(packed.header("Content-Encoding").as_deref(), Some("gzip"));
+    let mbox = request(
+        http,
+        "GET /dev/x%2Fraw@y/t.mbox.gz HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n",
+    );
+    assert_eq!(
+        (
+            mbox.header("Content-Type").as_deref(),
+            mbox.header("Content-Encoding")
+        ),
+        (Some("application/gzip"), None)
+    );
+    assert_eq!(&mbox.body[..2], b"\x1f\x8b");
+    assert_eq!(
+        request(
+            &server.addresses["ops"],
+            "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .status,
+        200
+    );
+}
+
+#[test]
+fn words_are_found_newest_first_and_phrases_stay_together() {
+    let server = archive();
+    let page = server.page("/dev/?q=alert+w3");
+    assert!(
+        page.contains("row-main") && page.matches("row-main").count() == 1,
+        "{page}"
+    );
+    assert!(
+        server
+            .page("/dev/?q=%22alert+1+script%22")
+            .matches("row-main")
+            .count()
+            >= 1
+    );
+    assert!(
+        server
+            .page("/dev/?q=nothinglikethis")
+            .contains("No mail holds all of these words")
+    );
+    assert_eq!(server.get("/dev/?q=%22%27%3B--").status, 400);
+}
+
+#[test]
+fn what_is_private_shows_nowhere() {
+    let server = archive();
+    server.cli(&[
+        "list",
+        "create",
+        "secret",
+        "--address",
+        "secret@x.org",
+        "--private",
+    ]);
+    let mail = b"From: a@b.c\nMessage-ID: <canary@x>\nSubject: canary\n\ncanary\n";
+    assert!(server.send(&["secret@x.org"], mail).starts_with("250"));
+    server.drain();
+    for path in [
+        "/secret/",
+        "/secret/canary@x/",
+        "/secret/new.atom",
+        "/canary@x/",
+        "/all/canary@x/",
+        "/dev/canary@x/",
+    ] {
+        let answer = server.get(path);
+        assert_eq!(answer.status, 404, "{path}");
+    }
+    for path in ["/", "/dev/", "/dev/?q=canary", "/dev/new.atom"] {
+        let body = server
+            .get(path)
+            .text()
+            .replace("q=canary", "")
+            .replace("value=\"canary\"", "")
+            .replace("Mails with canary", "");
+        assert!(
+            !body.contains("canary") && !body.contains("secret"),
+            "{path}"
+        );
+    }
+}
+
+fn tool(name: &str) -> Command {
+    let tools = std::env::var("PATCHPOST_TOOLS")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools").to_owned());
+    Command::new(format!("{tools}/venv/bin/{name}"))
+}
+
+#[test]
+fn feeds_are_read_by_a_feed_reader_and_pages_by_lynx_and_chromium() {
+    let server = archive();
+    let script = "import feedparser,sys\nf=feedparser.parse(sys.argv[1])\nassert not f.bozo, f.bozo_exception\nprint(len(f.entries))";
+    let feed = tool("python")
+        .args(["-c", script, &format!("{}/dev/new.atom", server.base())])
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&feed.stdout).trim(),
+        "7",
+        "{}",
+        String::from_utf8_lossy(&feed.stderr)
+    );
+    let page = format!("{}/dev/", server.base());
+    let lynx = Command::new("lynx")
+        .args(["-dump", &page])
+        .output()
+        .expect("lynx is installed");
+    assert!(
+        String::from_utf8_lossy(&lynx.stdout).contains("Post to"),
+        "lynx shows the page"
+    );
+    let profile = server.dir.path().join("chromium");
+    let dom = Command::new("chromium")
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-background-networking",
+        ])
+        .args([
+            "--disable-component-update",
+            "--disable-sync",
+            "--virtual-time-budget=3000",
+            "--dump-dom",
+        ])
+        .arg(format!("--user-data-dir={}", profile.display()))
+        .arg(&page)
+        .output()
+        .expect("chromium is installed");
+    let dom = String::from_utf8_lossy(&dom.stdout).into_owned();
+    assert!(
+        dom.contains("class=\"copy\"") || dom.contains("row-main"),
+        "chromium shows the page: {dom}"
+    );
+}
+
+#[test]
+fn b4_finds_a_series_and_makes_an_mbox_of_it() {
+    let server = TestServer::start();
+    server.cli(&["list", "create", "dev", "--address", "dev@x.org"]);
+    for n in 1..=2 {
+        let parent = if n == 1 {
+            ""
+        } else {
+            "In-Reply-To: <p1@x.org>\nReferences: <p1@x.org>\n"
+        };
+        let mail = format!(
+            "From: Ana Lima <ana@x.org>\nMessage-ID: <p{n}@x.org>\n{parent}Subject: [PATCH {n}/2] p{n}\nDate: Mon, 01 Jan 2024 10:00:0{n} +0000\n\n\
+             Text.\n\nSigned-off-by: Ana Lima <ana@x.org>\n---\n f | 2 +-\n 1 file changed, 1 insertion(+), 1 deletion(-)\n\n\
+             diff --git a/f b/f\nindex 1111111..2222222 100644\n--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a{n}\n+b{n}\n-- \n2.40\n"
+        );
+        assert!(
+            server
+                .send(&["dev@x.org"], mail.as_bytes())
+                .starts_with("250")
+        );
+    }
+    server.drain();
+    let mask = format!("b4.midmask={}/dev/%s", server.base());
+    let out = tool("b4")
+        .args(["-c", &mask, "--no-interactive", "am", "-o", "-", "p1@x.org"])
+        .current_dir(server.dir.path())
+        .env("HOME", server.dir.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert_eq!(
+        text.matches("\ndiff --git").count(),
+        2,
+        "{text}{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+}
