@@ -177,8 +177,8 @@ mod tests {
         );
         check(
             "'; drop OR bs:\"a' & !b\"",
-            "(((\"drop\")) OR ({subject body} : \"a b\"))",
-            "((('drop')) | ('a':AD <-> 'b':AD))",
+            "((\"drop\") OR ({subject body} : \"a b\"))",
+            "(('drop') | ('a':AD <-> 'b':AD))",
         );
     }
 }
