@@ -56,7 +56,7 @@ impl DiffRow {
             RowKind::Context => "ctx",
             RowKind::Added => "add",
             RowKind::Removed => "del",
-            RowKind::Meta => "meta",
+            RowKind::Meta => "head",
         }
     }
 

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use askama::Template;
 
-use super::page::{Answer, Frame, Problem, Row, cached, count, html, mail_href, person, pills};
+use super::page::{
+    Answer, Frame, Pill, Problem, Row, cached, count, html, mail_href, person, pills,
+};
 use super::routes::{App, Wish};
 use crate::query::PREFIXES;
 use crate::store::ListRow;
@@ -184,7 +186,7 @@ async fn home_page(
         let mut row = Row::new(href, &t.subject, t.last);
         row.who = people(t, voices.get(&t.thread).map_or(&[], Vec::as_slice));
         row.count = count(t.postings, "mail");
-        row.pills = fact.map(|f| pills(f, false)).unwrap_or_default();
+        row.pills = fact.map(short_pills).unwrap_or_default();
         row
     };
     Ok(ListPage {
@@ -203,6 +205,13 @@ async fn home_page(
         rows: threads.iter().map(row).collect(),
         older,
     })
+}
+
+/// What is not said by the subject already: a first version of one patch says so by saying nothing.
+fn short_pills(fact: &SeriesFact) -> Vec<Pill> {
+    let mut out = pills(fact, false);
+    out.retain(|p| p.text != "v1" && p.text != "1/1");
+    out
 }
 
 /// Who began, who wrote last, and how many more: `Ana Lima, Ben +3`.

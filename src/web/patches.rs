@@ -419,22 +419,7 @@ fn note(fact: &SeriesFact, application: Option<&ApplicationRow>) -> Option<(&'st
         return Some(("", "It will be applied in a moment.".to_owned()));
     };
     match a.outcome.as_str() {
-        "conflict" => {
-            let place = match (a.patch, a.file.as_deref(), a.hunk) {
-                (Some(patch), Some(file), Some(hunk)) if hunk > 0 => {
-                    format!("Patch {patch} does not fit in {file}, hunk {hunk}")
-                }
-                (Some(patch), Some(file), _) => format!("Patch {patch} does not fit in {file}"),
-                _ => "It does not fit".to_owned(),
-            };
-            Some((
-                "bad",
-                format!(
-                    "{place}: {}. Rebase it and send a new version in reply to this one.",
-                    a.detail
-                ),
-            ))
-        }
+        "conflict" => Some(("bad", conflict(a))),
         "bad" => Some((
             "bad",
             format!(
@@ -446,6 +431,26 @@ fn note(fact: &SeriesFact, application: Option<&ApplicationRow>) -> Option<(&'st
         "elsewhere" => Some(("", format!("Not for a repository here: {}.", a.detail))),
         _ => None,
     }
+}
+
+/// Patch, file and hunk that do not fit, what was found there, and what to do.
+fn conflict(a: &ApplicationRow) -> String {
+    let mut detail = a.detail.trim_end_matches('.').to_owned();
+    let place = match (a.patch, a.file.as_deref()) {
+        (Some(patch), Some(file)) => {
+            // The place is said once.
+            detail = detail.replace(&format!(" of {file}"), "");
+            match a.hunk.filter(|h| *h > 0) {
+                Some(hunk) => {
+                    detail = detail.replacen(&format!("hunk {hunk}, "), "", 1);
+                    format!("Patch {patch} does not fit in {file}, hunk {hunk}")
+                }
+                None => format!("Patch {patch} does not fit in {file}"),
+            }
+        }
+        _ => "It does not fit".to_owned(),
+    };
+    format!("{place}: {detail}. Rebase it and send a new version in reply to this one.")
 }
 
 /// Lines to copy: what for, and the command.
