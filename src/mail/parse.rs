@@ -269,8 +269,20 @@ fn judge_from(from: &[Mailbox], fields: &[RawField<'_>], flaws: &mut Vec<Flaw>) 
 
 /// The leaves of the MIME tree in order, those of attached mails too.
 fn parts(bytes: &[u8], flaws: &mut Vec<Flaw>) -> Vec<Part> {
-    let Some(message) = MessageParser::default().parse(bytes) else {
-        return Vec::new();
+    // The parser breaks off on some wrong nestings (a multipart that ends twice): such a mail is one text, and is kept.
+    let parsed = std::panic::catch_unwind(|| MessageParser::default().parse(bytes));
+    let Ok(Some(message)) = parsed else {
+        flaws.push(Flaw::TooManyParts);
+        let (_, body) = header::split(bytes);
+        let text = Some(decode_lenient(body));
+        let (content_type, bytes) = ("text/plain".to_owned(), body.to_vec());
+        return vec![Part {
+            content_type,
+            filename: None,
+            attachment: false,
+            bytes,
+            text,
+        }];
     };
     let mut out = Vec::new();
     let mut stack: Vec<(&mail_parser::Message<'_>, usize, usize)> = vec![(&message, 0, 0)];
