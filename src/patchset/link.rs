@@ -1,305 +1,269 @@
-//! Which series are versions of one patchset, in which order, and what partial rerolls take over.
+//! Which series are versions of one change.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::assemble::{Growing, Input, Patchset, Series, Slot, World, find, union};
+use super::correct::{Correction, home as home_of};
+use super::grow::{Growing, Leaders};
+use super::keys::SAME_TITLE;
 use super::recognise::Kind;
-use crate::types::MailId;
+use super::tag::Version;
+use super::world::World;
+use crate::types::MessageId;
 
-/// The same title counts as a new version for this long, in seconds.
-const SAME_TITLE: i64 = 180 * 24 * 3600;
-/// Buckets of the key that finds unthreaded mails of one sending again.
-const DAY: i64 = 24 * 3600;
-
-/// Keys such that any two mails which a rule may connect outside their threads share one.
-///
-/// `assemble` over the closure of threads and these keys gives what `assemble` over the whole archive gives.
-pub fn link_keys(input: &Input) -> Vec<String> {
-    let r = &input.recognised;
-    let mut keys = Vec::new();
-    if !matches!(r.kind, Kind::Patch | Kind::Cover) {
-        return keys;
-    }
-    keys.push(format!("m:{}", input.message_id));
-    keys.extend(r.supersedes.iter().map(|id| format!("m:{id}")));
-    keys.extend(r.change_id.iter().map(|id| format!("c:{id}")));
-    keys.extend(
-        r.stem
-            .iter()
-            .map(|s| format!("s:{}:{}", r.submitter, s.stem)),
-    );
-    if r.tag.number.unwrap_or(1) <= 1 && !r.normal_title.is_empty() {
-        keys.push(format!("t:{}:{}", r.submitter, r.normal_title));
-    }
-    if r.tag.total.unwrap_or(1) > 1 && input.parents.is_empty() {
-        let day = input.arrived.secs().div_euclid(DAY);
-        let total = r.tag.total.unwrap_or(1);
-        keys.extend([day, day + 1].map(|d| format!("u:{}:{total}:{d}", r.submitter)));
-    }
-    for key in &mut keys {
-        key.truncate(key.floor_char_boundary(500));
-    }
-    keys
+/// Why two series are versions of one change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    ChangeId,
+    Answer,
+    Supersedes,
+    Slug,
+    Title,
+    Hand,
 }
 
-/// Links series to patchsets.
-pub(super) fn link(
-    world: &World<'_>,
-    growing: &[Growing],
-    mut series: Vec<Series>,
-) -> Vec<Patchset> {
-    let mut home: HashMap<usize, usize> = HashMap::new();
-    for (at, one) in growing.iter().enumerate() {
-        one.members.iter().for_each(|m| {
-            home.insert(*m, at);
-        });
-    }
-    let mut leader: HashMap<usize, usize> = (0..series.len()).map(|at| (at, at)).collect();
-    let mut why: HashMap<usize, &'static str> = HashMap::new();
-    let mut tie = |a: usize, b: usize, reason: &'static str| {
-        if a != b {
-            why.entry(a).or_insert(reason);
-            union(&mut leader, a, b);
-        }
-    };
-    by_names(world, growing, &home, &mut tie);
-    by_thread(world, growing, &home, &series, &mut tie);
-    by_title(&series, growing, world, &mut tie);
-    let mut sets: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for at in 0..series.len() {
-        sets.entry(find(&leader, at)).or_default().push(at);
-    }
-    for (at, reason) in &why {
-        series[*at].reason = format!("{} {reason}", series[*at].reason);
-    }
-    sets.into_values()
-        .map(|set| finish(world, growing, &home, &series, set))
-        .collect()
+/// Series tied to patchsets; indices name series.
+pub(super) struct Ties {
+    pub(super) leader: Leaders,
+    /// For a series, the older one that it belongs to and why: the first rule that fits.
+    pub(super) why: HashMap<usize, (usize, Why)>,
+    /// Series that a later one says it supersedes.
+    pub(super) superseded: BTreeSet<usize>,
 }
 
-/// `change-id:`, `Supersedes:`, and b4's Message-IDs.
-fn by_names(
+/// Series of the same title that one is compared with, in each direction of time.
+const MAX_COMPARED: usize = 200;
+
+/// Ties series by, in order: change-id, an answer to an older version, `Supersedes:`, b4's Message-IDs, sender and title;
+/// then as people said.
+pub(super) fn find_ties(
     world: &World<'_>,
-    growing: &[Growing],
-    home: &HashMap<usize, usize>,
-    tie: &mut impl FnMut(usize, usize, &'static str),
-) {
-    let mut by_change = HashMap::new();
-    let mut by_slug = HashMap::new();
-    let by_id: HashMap<_, _> = home
+    all: &[Growing],
+    corrections: &[Correction],
+) -> Ties {
+    let home: HashMap<usize, usize> = all
         .iter()
-        .map(|(m, s)| (&world.mails[*m].message_id, *s))
+        .enumerate()
+        .flat_map(|(i, one)| one.members.iter().map(move |at| (*at, i)))
         .collect();
-    for (at, one) in growing.iter().enumerate() {
-        for member in &one.members {
-            let r = &world.mails[*member].recognised;
-            if let Some(change) = &r.change_id {
-                tie(
-                    at,
-                    *by_change.entry(change).or_insert(at),
-                    "Version of the same change by its change-id.",
-                );
-            }
-            if let Some(stem) = r.stem.as_ref().filter(|s| s.version.is_some()) {
-                let first = *by_slug.entry((&stem.stem, &r.submitter)).or_insert(at);
-                tie(at, first, "Version of the same change by b4's Message-IDs.");
-            }
-            for old in r.supersedes.iter().filter_map(|id| by_id.get(id)) {
-                tie(
-                    at,
-                    *old,
-                    "Version of the same change by its Supersedes line.",
-                );
+    let mut ties = Ties {
+        leader: Leaders::new(all.len()),
+        why: HashMap::new(),
+        superseded: BTreeSet::new(),
+    };
+    by_change_id(world, all, &mut ties);
+    by_answer(world, all, &home, &mut ties);
+    by_supersedes(world, all, &home, &mut ties);
+    by_slug(world, all, &mut ties);
+    by_title(world, all, &mut ties);
+    for correction in corrections {
+        if let Correction::Merge(a, b) = correction
+            && let Some((a, b)) = world.find_mail(*a).zip(world.find_mail(*b))
+            && let Some((a, b)) = home_of(all, a).zip(home_of(all, b))
+        {
+            ties.join(all, a, b, Why::Hand);
+        }
+    }
+    ties
+}
+
+impl Ties {
+    fn tie(&mut self, all: &[Growing], a: usize, b: usize, why: Why) {
+        if !all[a].apart && !all[b].apart {
+            self.join(all, a, b, why);
+        }
+    }
+
+    fn join(&mut self, all: &[Growing], a: usize, b: usize, why: Why) {
+        if a == b {
+            return;
+        }
+        let order = |i: &usize| (all[*i].version, *i);
+        let (older, newer) = if order(&a) < order(&b) { (a, b) } else { (b, a) };
+        self.why.entry(newer).or_insert((older, why));
+        self.leader.join(a, b);
+    }
+}
+
+fn by_change_id(world: &World<'_>, all: &[Growing], ties: &mut Ties) {
+    let mut first: HashMap<&str, usize> = HashMap::new();
+    for (i, one) in all.iter().enumerate() {
+        for at in &one.members {
+            if let Some(change) = world.facts(*at).change_id.as_deref().filter(|_| world.is_candidate(*at)) {
+                let older = *first.entry(change).or_insert(i);
+                ties.tie(all, i, older, Why::ChangeId);
             }
         }
     }
 }
 
-/// A higher version in reply to an older one.
-fn by_thread(
-    world: &World<'_>,
-    growing: &[Growing],
-    home: &HashMap<usize, usize>,
-    series: &[Series],
-    tie: &mut impl FnMut(usize, usize, &'static str),
-) {
-    for (at, one) in growing.iter().enumerate() {
-        for member in &one.members {
-            let older = world
-                .ancestors(*member)
-                .into_iter()
-                .filter_map(|a| home.get(&a))
-                .find(|s| **s != at);
-            let Some(older) = older else { continue };
-            let same_person = series[at].submitter == series[*older].submitter;
-            let same_title = super::tag::normalise_title(&series[at].title)
-                == super::tag::normalise_title(&series[*older].title);
-            let newer = series[at].version > series[*older].version;
-            if (newer && (same_person || same_title)) || (same_person && same_title) {
-                tie(at, *older, "Sent in reply to an older version.");
-            }
-        }
-    }
-}
-
-/// Same submitter, same title, same prefix words, a higher version, within 180 days.
-fn by_title(
-    series: &[Series],
-    growing: &[Growing],
-    world: &World<'_>,
-    tie: &mut impl FnMut(usize, usize, &'static str),
-) {
-    let mut by_title: HashMap<(&str, String), Vec<usize>> = HashMap::new();
-    for (at, one) in series.iter().enumerate() {
-        // A title counts only where a key carries it: that of the cover, or of patch 1.
-        let head = growing[at].cover.or(growing[at].slots.get(&1).copied());
-        let Some(head) = head else { continue };
-        let title = &world.mails[head].recognised.normal_title;
-        if !title.is_empty() {
-            by_title
-                .entry((&one.submitter, title.clone()))
-                .or_default()
-                .push(at);
-        }
-    }
-    for group in by_title.into_values() {
-        let mut group = group;
-        group.sort_by_key(|at| (series[*at].first_arrived, *at));
-        for (i, at) in group.iter().enumerate() {
-            let fits = |older: &&usize| {
-                let (new, old) = (&series[*at], &series[**older]);
-                let gap = new.first_arrived.secs() - old.first_arrived.secs();
-                let words = |s: &Series| {
-                    s.prefixes
-                        .iter()
-                        .map(|p| p.to_lowercase())
-                        .collect::<HashSet<_>>()
-                };
-                new.version > old.version && gap <= SAME_TITLE && words(new) == words(old)
+/// A higher version, or the same change again, in reply to another series.
+fn by_answer(world: &World<'_>, all: &[Growing], home: &HashMap<usize, usize>, ties: &mut Ties) {
+    for (i, one) in all.iter().enumerate() {
+        for at in one.members.iter().filter(|at| world.is_candidate(**at)) {
+            let mut above = world.ancestors(*at).filter_map(|a| home.get(&a).copied());
+            let Some(older) = above.find(|other| *other != i) else {
+                continue;
             };
-            if let Some(older) = group[..i].iter().rev().find(fits) {
-                tie(
-                    *at,
-                    *older,
-                    "Version of the same change by sender and title.",
-                );
+            let other = &all[older];
+            let person = submitter(world, one) == submitter(world, other);
+            let title = same_title(world, one, other);
+            let newer = one.version > other.version;
+            if (newer && (person || title)) || (person && title) {
+                ties.tie(all, i, older, Why::Answer);
             }
         }
     }
 }
 
-/// Orders versions, lets partial rerolls take over what they do not send anew, and marks what is superseded.
-fn finish(
+fn by_supersedes(
     world: &World<'_>,
-    growing: &[Growing],
+    all: &[Growing],
     home: &HashMap<usize, usize>,
-    series: &[Series],
-    mut set: Vec<usize>,
-) -> Patchset {
-    set.sort_by_key(|at| (series[*at].version, series[*at].first_arrived, *at));
-    let mut out: Vec<Series> = Vec::new();
-    let mut seen: HashMap<String, usize> = HashMap::new();
-    let mut rerolls: HashMap<usize, usize> = HashMap::new();
-    let mut place: HashMap<usize, usize> = HashMap::new();
-    for at in set {
-        let mut one = series[at].clone();
-        let base = reroll_base(world, &growing[at], home)
-            .filter(|b| place.contains_key(b) && !one.complete);
-        match base {
-            Some(base) => {
-                let count = rerolls.entry(base).or_insert(0);
-                *count += 1;
-                take_over(&mut one, &out[place[&base]], *count);
-            }
-            None => {
-                let count = seen.entry(one.label.clone()).or_insert(0);
-                *count += 1;
-                if *count > 1 {
-                    one.label = format!("{}-{count}", one.label);
+    ties: &mut Ties,
+) {
+    // Only patches and covers carry the key by which a distant mail is found.
+    let candidate = |at: &usize| world.is_candidate(*at);
+    let known = |id: &MessageId| {
+        let found = world.find_id(id).filter(candidate);
+        found.and_then(|at| home.get(&at).copied())
+    };
+    for (i, one) in all.iter().enumerate() {
+        for at in one.members.iter().filter(|at| world.is_candidate(**at)) {
+            for older in world.facts(*at).supersedes.iter().filter_map(known) {
+                if older != i && !one.apart && !all[older].apart {
+                    ties.tie(all, i, older, Why::Supersedes);
+                    // Two that supersede each other: the later one stands.
+                    ties.superseded.extend((older < i).then_some(older));
                 }
             }
         }
-        place.insert(at, out.len());
-        out.push(one);
-    }
-    let newest = out.len() - 1;
-    for at in 0..newest {
-        let replaced = out[at + 1..].iter().any(|later| {
-            later.version > out[at].version
-                || later.label.contains("-r")
-                || later.flags.contains(&"resend")
-        });
-        out[at].superseded = replaced;
-    }
-    let anchor = out
-        .iter()
-        .min_by_key(|s| (s.first_arrived, s.anchor))
-        .map_or(MailId(0), |s| s.anchor);
-    Patchset {
-        anchor,
-        title: out[newest].title.clone(),
-        prefixes: out[newest].prefixes.clone(),
-        series: out,
     }
 }
 
-/// A few patches, each in reply to a patch of one older series of the same person, are a partial reroll of that series.
-fn reroll_base(world: &World<'_>, one: &Growing, home: &HashMap<usize, usize>) -> Option<usize> {
-    if one.cover.is_some() || one.slots.is_empty() {
-        return None;
-    }
-    let mut base = None;
-    for member in one.slots.values() {
-        let answered = world
-            .ancestors(*member)
-            .into_iter()
-            .find(|a| home.contains_key(a) && !one.members.contains(a))?;
-        let same = world.submitter(answered) == world.submitter(*member)
-            && world.versions[answered] < world.versions[*member];
-        if !same
-            || world.mails[answered].recognised.kind != Kind::Patch
-            || base.is_some_and(|b| b != home[&answered])
-        {
-            return None;
+/// The same slug of b4 by the same person, each within the time that a title counts.
+fn by_slug(world: &World<'_>, all: &[Growing], ties: &mut Ties) {
+    let mut uses: BTreeMap<(&str, &str), Vec<(usize, usize)>> = BTreeMap::new();
+    for (i, one) in all.iter().enumerate() {
+        for at in one.members.iter().filter(|at| world.is_candidate(**at)) {
+            if let Some(stem) = world.facts(*at).stem.as_ref().filter(|s| s.version.is_some()) {
+                let name = (world.submitter(*at), stem.stem.as_str());
+                uses.entry(name).or_default().push((*at, i));
+            }
         }
-        base = Some(home[&answered]);
     }
-    base
+    for mut uses in uses.into_values() {
+        uses.sort_unstable();
+        for pair in uses.windows(2) {
+            let gap = world.secs(pair[1].0).saturating_sub(world.secs(pair[0].0));
+            if gap <= SAME_TITLE {
+                ties.tie(all, pair[0].1, pair[1].1, Why::Slug);
+            }
+        }
+    }
 }
 
-fn take_over(one: &mut Series, base: &Series, count: usize) {
-    let mut slots: BTreeMap<u32, Slot> = base
-        .patches
-        .iter()
-        .map(|s| {
-            (
-                s.number,
-                Slot {
-                    taken_over: true,
-                    ..s.clone()
-                },
-            )
-        })
-        .collect();
-    for slot in &one.patches {
-        slots.insert(slot.number, slot.clone());
+/// Same submitter, same title, same prefix words, a higher version (or said to be sent again), within 180 days.
+fn by_title(world: &World<'_>, all: &[Growing], ties: &mut Ties) {
+    let mut uses: BTreeMap<(&str, &str), Vec<(usize, usize)>> = BTreeMap::new();
+    for (i, one) in all.iter().enumerate() {
+        for at in titled(world, one) {
+            let title = world.facts(at).normal_title.as_str();
+            uses.entry((world.submitter(at), title)).or_default().push((at, i));
+        }
     }
-    one.total = base.total;
-    one.patches = slots.into_values().collect();
-    one.complete = one
-        .patches
-        .iter()
-        .filter(|s| s.number >= 1 && s.number <= one.total)
-        .count()
-        >= one.total as usize;
-    one.label = format!(
-        "{}-r{count}",
-        base.label.split("-r").next().unwrap_or(&base.label)
-    );
-    one.title = base.title.clone();
-    one.base_commit = one.base_commit.take().or_else(|| base.base_commit.clone());
-    one.reason = format!(
-        "{} A partial reroll: the other patches are taken over from v{}.",
-        one.reason, base.label
-    );
+    for mut uses in uses.into_values().filter(|uses| uses.len() > 1) {
+        uses.sort_unstable();
+        for (n, (at, i)) in uses.iter().enumerate() {
+            let before = uses[..n].iter().rev().take(MAX_COMPARED);
+            let after = uses[n + 1..].iter().take(MAX_COMPARED);
+            let gap = |other: &usize| world.secs(*other).abs_diff(world.secs(*at));
+            let older = before.chain(after).filter(|(other, j)| {
+                gap(other) <= SAME_TITLE.unsigned_abs()
+                    && is_newer(world, &all[*i], &all[*j], other < at)
+                    && comparable(world, &all[*i], &all[*j], *at, *other)
+            });
+            if let Some((_, j)) = older.min_by_key(|(other, j)| (gap(other), *j)) {
+                ties.tie(all, *i, *j, Why::Title);
+            }
+        }
+    }
+}
+
+fn is_newer(world: &World<'_>, one: &Growing, other: &Growing, later: bool) -> bool {
+    let resend = world.facts(one.head()).tag.resend;
+    let higher = one.version > other.version || (resend && later && one.version == other.version);
+    higher && prefixes(world, one) == prefixes(world, other)
+}
+
+/// A cover's title is compared with a cover's; patch 1's counts where one of them has no cover.
+fn comparable(world: &World<'_>, one: &Growing, other: &Growing, at: usize, with: usize) -> bool {
+    let cover = |s: &Growing| s.cover.is_some_and(|c| world.facts(c).kind == Kind::Cover);
+    let (a, b) = (world.number(at) == 0, world.number(with) == 0);
+    (a && b) || !(cover(one) && cover(other))
+}
+
+/// The mails whose titles a series is known by, and found by: its cover letter and patch 1.
+fn titled(world: &World<'_>, one: &Growing) -> Vec<usize> {
+    let first = one.slots.get(&1).copied();
+    let both = one.cover.into_iter().chain(first);
+    both.filter(|at| world.is_candidate(*at) && !world.facts(*at).normal_title.is_empty())
+        .collect()
+}
+
+fn submitter<'a>(world: &World<'a>, one: &Growing) -> &'a str {
+    world.submitter(one.head())
+}
+
+fn same_title(world: &World<'_>, one: &Growing, other: &Growing) -> bool {
+    let title = |at: usize| world.facts(at).normal_title.as_str();
+    let first = |s: &Growing| s.slots.get(&1).map(|at| title(*at));
+    let bare = one.cover.is_none() || other.cover.is_none();
+    title(one.head()) == title(other.head()) || (bare && first(one).is_some() && first(one) == first(other))
+}
+
+fn prefixes(world: &World<'_>, one: &Growing) -> BTreeSet<String> {
+    let words = world.facts(one.head()).tag.prefixes.iter();
+    let branch = one.branch.map(|v| format!("v{v}"));
+    words.map(|w| w.to_lowercase()).chain(branch).collect()
+}
+
+/// Kernel lists write branches as `v5.10`: it is a version only beside a v5 of the same change.
+pub(super) fn settle_branches(world: &World<'_>, all: &mut [Growing]) {
+    if all.iter().all(|one| one.version.minor == 0) {
+        return;
+    }
+    let mut names: HashSet<(u32, String)> = HashSet::new();
+    for one in all.iter().filter(|one| one.version.minor == 0) {
+        names.extend(known_as(world, one).map(|name| (one.version.major, name)));
+    }
+    for one in all.iter_mut().filter(|one| one.version.minor > 0) {
+        let whole = Version {
+            major: one.version.major,
+            minor: 0,
+        };
+        let answers = one.members.iter().any(|at| {
+            let mut above = world.ancestors(*at);
+            above.any(|a| world.version(a) == whole && world.submitter(a) == world.submitter(*at))
+        });
+        let named = || known_as(world, one).any(|name| names.contains(&(whole.major, name)));
+        if !answers && !named() {
+            one.branch = Some(one.version);
+            one.version = Version::FIRST;
+        }
+    }
+}
+
+/// What versions of one change share: title by sender and time, change-id, slug.
+fn known_as(world: &World<'_>, one: &Growing) -> impl Iterator<Item = String> {
+    let mut names = Vec::new();
+    for at in titled(world, one) {
+        let span = world.secs(at).div_euclid(SAME_TITLE);
+        let facts = world.facts(at);
+        // Neighbouring spans meet, as in `link_keys`.
+        for span in [span, span.saturating_add(1)] {
+            names.push(format!("t:{}:{span}:{}", facts.submitter, facts.normal_title));
+        }
+        names.extend(facts.change_id.iter().map(|id| format!("c:{id}")));
+    }
+    names.into_iter()
 }

@@ -2,16 +2,41 @@
 //!
 //! `recognise` looks at one mail; `assemble` at all that may belong together and says in words why. The rules are
 //! those of `docs/grouping.md`.
+//!
+//! One mail at a time: [`tag`], [`scan`], [`trailer`], [`sending`], [`submitter`], [`recognise`](mod@recognise).
+//! Many mails, in this order: [`world`] (who answers whom, which version), [`grow`] (series of one thread),
+//! [`loose`] (mails without a thread), [`correct`] (what people decided), [`link`] (versions of one change),
+//! [`finish`] (order, labels, partial rerolls), [`describe`] (words).
 
 mod assemble;
+mod correct;
+mod describe;
+mod finish;
+mod grow;
+mod keys;
 mod link;
+mod loose;
 mod recognise;
 mod scan;
+mod sending;
+mod submitter;
 mod tag;
-#[cfg(test)]
-mod tests;
+mod trailer;
+mod world;
 
-pub use assemble::{Input, Patchset, Series, Slot, assemble};
-pub use link::link_keys;
-pub use recognise::{Kind, Recognised, patch_text, recognise};
+#[cfg(test)]
+mod assemble_tests;
+#[cfg(test)]
+mod property_tests;
+#[cfg(test)]
+mod recognise_tests;
+#[cfg(test)]
+mod tag_tests;
+
+pub use assemble::{Input, Patchset, Series, Slot, assemble, assemble_corrected};
+pub use correct::Correction;
+pub use keys::link_keys;
+pub use recognise::{Kind, Place, PullRequest, Recognised, patch_text, recognise};
+pub use sending::Stem;
 pub use tag::{Tag, Version, normalise_title, parse_tag};
+pub use trailer::{Trailer, parse_trailers};

@@ -3,8 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::scan::{self, Found};
+use super::sending::{self, Stem};
+use super::submitter::submitter;
 use super::tag::{Tag, normalise_title, parse_tag};
-use crate::mail::{Message, Part};
+use super::trailer::{Trailer, parse_trailers};
+use crate::mail::{Flaw, Message, Part};
 use crate::types::MessageId;
 
 /// What a mail is.
@@ -36,13 +39,23 @@ impl Kind {
     }
 }
 
-/// Where a Message-ID made by a tool says a mail stands.
+/// Which text of a mail carries its diff.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// The text that a reader sees.
+    Text,
+    /// The leaf of that index in [`Message::parts`].
+    Part(usize),
+}
+
+/// What `git request-pull` asks to be pulled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stem {
-    /// What the mails of one sending share.
-    pub stem: String,
-    /// b4 writes the version into it.
-    pub version: Option<u32>,
+pub struct PullRequest {
+    /// The repository.
+    pub url: String,
+    /// Branch or tag; empty if none is named.
+    pub reference: String,
 }
 
 /// What one mail says of itself; stored as JSON and thought about together with others.
@@ -60,12 +73,24 @@ pub struct Recognised {
     pub submitter_name: String,
     /// `base-commit:`
     pub base_commit: Option<String>,
+    /// `prerequisite-patch-id:`, at most 100.
+    #[serde(default)]
+    pub prerequisites: Vec<String>,
     /// `change-id:`
     pub change_id: Option<String>,
     /// `Supersedes:`
     pub supersedes: Vec<MessageId>,
     /// `Based-on:` and `Depends-on:`
     pub depends_on: Vec<MessageId>,
+    /// Trailers of its message, or, of a comment, those that stand unquoted in it.
+    #[serde(default)]
+    pub trailers: Vec<Trailer>,
+    /// Where its diff is, if it carries one (a comment may, too).
+    #[serde(default)]
+    pub diff: Option<Place>,
+    /// What it asks to be pulled, if it is a pull request.
+    #[serde(default)]
+    pub pull: Option<PullRequest>,
     /// Paths that the diff changes, at most 1,000.
     pub files: Vec<String>,
     /// Pre-image blobs of the diff: (path, abbreviated id), at most 1,000.
@@ -80,140 +105,148 @@ pub struct Recognised {
 pub fn recognise(message: &Message) -> Recognised {
     let tag = parse_tag(&message.subject);
     let (submitter, submitter_name) = submitter(message);
-    let patch = patch_text(message);
-    let found = patch.map(scan::scan).unwrap_or_default();
-    let ignored = message
-        .header("X-Patchwork-Hint")
-        .is_some_and(|v| v.eq_ignore_ascii_case("ignore"));
-    let kind = if ignored {
-        Kind::Plain
-    } else {
-        decide(message, &tag, patch.is_some())
+    let diff = place(message);
+    let pull = pull_request(&message.text);
+    let kind = decide(message, &tag, diff.is_some(), pull.is_some());
+    let patch = diff.and_then(|place| text_at(message, place));
+    let Found { files, blobs, stat } = match patch {
+        Some(text) if kind == Kind::Patch => scan::scan(text),
+        _ => Found::default(),
     };
-    let Found { files, blobs, stat } = if kind == Kind::Patch {
-        found
-    } else {
-        Found::default()
-    };
-    let trailers = scan::trailers(&message.text);
+    // A patch as attachment has its message there, too.
+    let said = patch.filter(|_| kind == Kind::Patch).unwrap_or(&message.text);
+    let one = |name: &str| scan::fields(said, &[name], 1).first().map(|v| v.to_string());
     let ids = |names: &[&str]| {
-        let values = trailers
-            .iter()
-            .filter(|(n, _)| names.iter().any(|w| n.eq_ignore_ascii_case(w)));
-        values.filter_map(|(_, v)| id_of(v)).take(20).collect()
+        let mut ids: Vec<MessageId> = Vec::new();
+        for id in scan::fields(said, names, 20).into_iter().filter_map(id_of) {
+            if id != message.message_id && !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        ids
     };
-    let one = |name: &str| {
-        trailers
-            .iter()
-            .find(|(n, _)| n.eq_ignore_ascii_case(name))
-            .map(|(_, v)| v.to_string())
-    };
+    let prerequisites = scan::fields(said, &["prerequisite-patch-id"], 100);
     Recognised {
         kind,
         normal_title: normalise_title(&tag.title),
         submitter,
         submitter_name,
-        base_commit: one("base-commit")
-            .filter(|v| v.len() >= 7 && v.len() <= 64 && v.bytes().all(|b| b.is_ascii_hexdigit())),
+        base_commit: one("base-commit").filter(|v| is_hex(v, 7)),
+        prerequisites: prerequisites
+            .into_iter()
+            .filter(|v| is_hex(v, 40))
+            .map(str::to_owned)
+            .collect(),
         change_id: one("change-id").filter(|v| v.len() <= 200 && !v.contains(' ')),
-        supersedes: ids(&["Supersedes"]),
-        depends_on: ids(&["Based-on", "Depends-on"]),
+        supersedes: ids(&["supersedes", "obsoletes"]),
+        depends_on: ids(&["based-on", "depends-on"]),
+        trailers: parse_trailers(said),
+        diff,
+        pull: pull.filter(|_| kind == Kind::PullRequest),
         files,
         blobs,
         stat,
-        stem: stem(message.message_id.as_str()),
+        stem: sending::stem(message.message_id.as_str()),
         tag,
     }
 }
 
 /// The text that carries the diff: the plain text, else the first part that is a patch by type or name.
 pub fn patch_text(message: &Message) -> Option<&str> {
-    if scan::has_diff(&message.text) {
-        return Some(&message.text);
+    place(message).and_then(|place| text_at(message, place))
+}
+
+fn place(message: &Message) -> Option<Place> {
+    // Text made out of HTML has lost what makes a diff apply.
+    if !message.flaws.contains(&Flaw::HtmlOnly) && scan::has_diff(&message.text) {
+        return Some(Place::Text);
     }
-    let is_patch = |p: &&Part| {
-        let typed = matches!(
-            p.content_type.as_str(),
-            "text/x-patch" | "text/x-diff" | "application/x-patch" | "application/x-diff"
-        );
-        let named = p
-            .filename
-            .as_deref()
-            .is_some_and(|n| n.ends_with(".patch") || n.ends_with(".diff"));
-        typed || named || p.content_type == "text/plain"
-    };
-    message
+    let found = message
         .parts
         .iter()
-        .filter(is_patch)
-        .filter_map(part_text)
-        .find(|t| scan::has_diff(t))
+        .position(|p| is_patch(p) && part_text(p).is_some_and(scan::has_diff));
+    found.map(Place::Part)
+}
+
+fn text_at(message: &Message, place: Place) -> Option<&str> {
+    match place {
+        Place::Text => Some(&message.text),
+        Place::Part(at) => message.parts.get(at).and_then(part_text),
+    }
+}
+
+fn is_patch(part: &Part) -> bool {
+    let typed = matches!(
+        part.content_type.as_str(),
+        "text/plain" | "text/x-patch" | "text/x-diff" | "application/x-patch" | "application/x-diff"
+    );
+    let named = part.filename.as_deref().is_some_and(|name| {
+        let name = name.to_ascii_lowercase();
+        name.ends_with(".patch") || name.ends_with(".diff")
+    });
+    typed || named
 }
 
 fn part_text(part: &Part) -> Option<&str> {
-    part.text
-        .as_deref()
-        .or_else(|| std::str::from_utf8(&part.bytes).ok())
+    let text = part.text.as_deref();
+    // Bytes that are no UTF-8 carry no diff that could be placed.
+    text.or_else(|| std::str::from_utf8(&part.bytes).ok())
 }
 
-fn decide(message: &Message, tag: &Tag, diff: bool) -> Kind {
-    let answers = tag.reply
-        || (!tag.tagged && !message.parents.is_empty() && scan::is_quoting(&message.text));
-    if answers {
+fn decide(message: &Message, tag: &Tag, diff: bool, pull: bool) -> Kind {
+    let hint = message.header("X-Patchwork-Hint").unwrap_or_default();
+    if hint.trim().eq_ignore_ascii_case("ignore") {
+        return Kind::Plain;
+    }
+    let answers = !message.parents.is_empty();
+    if tag.reply || (answers && !tag.tagged && scan::is_quoting(&message.text)) {
+        return Kind::Comment;
+    }
+    // A reply that lost its `Re:` quotes what it answers; a diff in it is a suggestion.
+    // A cover letter may quote, too, but has its diffstat.
+    let own = tag.number == Some(0) && scan::has_diffstat(&message.text);
+    if answers && !own && scan::quotes_first(&message.text) {
         return Kind::Comment;
     }
     if tag.number == Some(0) {
-        return Kind::Cover;
-    }
-    if scan::is_pull_request(&message.text) {
-        return Kind::PullRequest;
-    }
-    // A reply that lost its `Re:` quotes the patch that it answers.
-    if diff && (message.parents.is_empty() || !scan::quotes_first(&message.text)) {
-        return Kind::Patch;
-    }
-    if message.parents.is_empty() {
-        Kind::Plain
-    } else {
+        Kind::Cover
+    } else if pull {
+        Kind::PullRequest
+    } else if diff {
+        Kind::Patch
+    } else if answers {
         Kind::Comment
+    } else {
+        Kind::Plain
     }
 }
 
-/// Who sent it. Where a list rewrote From ("Ana via dev"), the author stands in X-Original-From, Reply-To or Cc.
-fn submitter(message: &Message) -> (String, String) {
-    let author = message.author();
-    let name = author.name.trim().trim_matches(['"', '\'']);
-    let Some((own, _)) = name.split_once(" via ") else {
-        return (author.address.to_lowercase(), name.to_owned());
-    };
-    let own = own.trim().trim_matches(['"', '\'']);
-    if let Some(original) = message.header("X-Original-From") {
-        let (name, rest) = original.split_once('<').unwrap_or(("", original));
-        let address = rest.trim_end_matches('>').trim();
-        if address.contains('@') {
-            return (
-                address.to_lowercase(),
-                name.trim().trim_matches('"').to_owned(),
-            );
-        }
-    }
-    let reply_to = message.header("Reply-To").unwrap_or_default();
-    for candidate in reply_to.split(',') {
-        let (name, rest) = candidate.split_once('<').unwrap_or(("", candidate));
-        let address = rest.trim().trim_end_matches('>').trim();
-        let differs = address.contains('@') && !address.eq_ignore_ascii_case(&author.address);
-        if differs && (name.trim().is_empty() || name.trim().trim_matches('"') == own) {
-            return (address.to_lowercase(), own.to_owned());
-        }
-    }
-    match message
-        .cc
-        .iter()
-        .find(|m| m.name == own && !m.address.eq_ignore_ascii_case(&author.address))
-    {
-        Some(found) => (found.address.to_lowercase(), own.to_owned()),
-        None => (author.address.to_lowercase(), name.to_owned()),
-    }
+/// What stands in a `git request-pull`: "The following changes since commit …", then "are available in the git
+/// repository at:" (older git: "are available in the git repository at:" on the first line), then URL and name.
+fn pull_request(text: &str) -> Option<PullRequest> {
+    let start = text.find("The following changes since commit")?;
+    // What follows is short; a book behind the sentence is not read.
+    let rest: String = text[start..].chars().take(4_000).collect();
+    let folded = rest.split_whitespace().collect::<Vec<_>>().join(" ");
+    let at = find_ignoring_case(&folded, "in the git repository at")?;
+    let mut words = folded[at..].split(' ').skip(5);
+    let url = words.by_ref().find(|w| w.contains("://") || w.contains('@'))?;
+    let name = words.next().filter(|w| {
+        // "for you to fetch changes up to", or the shortlog: no name was given.
+        *w != "for" && !w.ends_with(':') && w.len() <= 200
+    });
+    Some(PullRequest {
+        url: url.to_owned(),
+        reference: name.unwrap_or_default().to_owned(),
+    })
+}
+
+fn find_ignoring_case(text: &str, needle: &str) -> Option<usize> {
+    text.to_ascii_lowercase().find(needle)
+}
+
+fn is_hex(value: &str, least: usize) -> bool {
+    (least..=64).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// A Message-ID, or the one at the end of an archive's URL.
@@ -223,45 +256,8 @@ fn id_of(value: &str) -> Option<MessageId> {
         return MessageId::parse(value).filter(|id| id.as_str().contains('@'));
     }
     let last = value
-        .trim_end_matches('/')
+        .trim_end_matches(['/', '>'])
         .rsplit('/')
         .find(|piece| piece.contains('@') || piece.contains("%40"))?;
     MessageId::parse(&last.replace("%40", "@"))
-}
-
-/// git: `20240315173105.636749-2-ana@example.org`; b4: `20240315-slug-v2-3-0123456789ab@example.org`.
-fn stem(id: &str) -> Option<Stem> {
-    let digits = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
-    let mut pieces = id.splitn(3, '-');
-    let (first, second, rest) = (pieces.next()?, pieces.next()?, pieces.next()?);
-    if let Some((date, process)) = first.split_once('.')
-        && date.len() == 14
-        && digits(date)
-        && digits(process)
-        && digits(second)
-    {
-        return Some(Stem {
-            stem: first.to_owned(),
-            version: None,
-        });
-    }
-    if first.len() != 8 || !digits(first) {
-        return None;
-    }
-    let local = id.split('@').next()?;
-    let (head, hash) = local.rsplit_once('-')?;
-    let (head, number) = head.rsplit_once('-')?;
-    let (slug, version) = head.rsplit_once("-v")?;
-    if hash.len() < 8
-        || !hash.bytes().all(|b| b.is_ascii_hexdigit())
-        || !digits(number)
-        || !digits(version)
-        || rest.is_empty()
-    {
-        return None;
-    }
-    Some(Stem {
-        stem: slug.to_owned(),
-        version: version.parse().ok(),
-    })
 }

@@ -1,25 +1,31 @@
-//! A tolerant look through a mail's text: is there a diff, what does it touch, which trailers stand in it.
+//! A tolerant look through a mail's text: is there a diff, what does it touch, which fields stand at the margin.
+//!
+//! Module `diff` parses patches in earnest; here a wrong guess costs a wrong kind, never a wrong tree.
 
 /// What a diff touches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
+pub(super) struct Found {
     /// Paths, each once.
-    pub files: Vec<String>,
+    pub(super) files: Vec<String>,
     /// Pre-image blobs: (path, abbreviated id).
-    pub blobs: Vec<(String, String)>,
+    pub(super) blobs: Vec<(String, String)>,
     /// Added and removed lines.
-    pub stat: (u32, u32),
+    pub(super) stat: (u32, u32),
 }
 
 const MAX_FILES: usize = 1_000;
+/// Longest path that is kept, in bytes (Linux's PATH_MAX).
+const MAX_PATH: usize = 4_096;
+/// Lines between `diff --git` and what says what it does: modes, similarity, names.
+const GIT_HEADER: usize = 8;
 
 /// Whether the text holds a diff that stands at the margin (a quoted one does not count).
-pub fn has_diff(text: &str) -> bool {
+pub(super) fn has_diff(text: &str) -> bool {
     let mut lines = text.lines().peekable();
     let mut git = 0;
     while let Some(line) = lines.next() {
         if line.starts_with("diff --git ") || line.starts_with("diff -") {
-            git = 8;
+            git = GIT_HEADER;
             continue;
         }
         if git > 0 {
@@ -39,7 +45,7 @@ pub fn has_diff(text: &str) -> bool {
         }
         if line.starts_with("--- ") && lines.peek().is_some_and(|l| l.starts_with("+++ ")) {
             lines.next();
-            if lines.peek().is_some_and(|l| l.starts_with("@@ -")) {
+            if lines.peek().is_some_and(|l| hunk_counts(l).is_some()) {
                 return true;
             }
         }
@@ -49,40 +55,55 @@ pub fn has_diff(text: &str) -> bool {
 }
 
 /// Looks through a diff for paths, blobs and line counts.
-pub fn scan(text: &str) -> Found {
+pub(super) fn scan(text: &str) -> Found {
     let mut found = Found::default();
-    let mut path = String::new();
+    let mut known = std::collections::HashSet::new();
+    // The pre-image's path while in a file that begins with `diff --git`; else the plain headers name the file.
+    let mut old_path: Option<String> = None;
+    let mut plain_old = String::new();
     let mut left = (0u32, 0u32);
     for line in text.lines() {
         if left != (0, 0) {
             count(line, &mut left, &mut found.stat);
             continue;
         }
-        if let Some(rest) = line.strip_prefix("diff --git ") {
-            path = rest
-                .rsplit_once(" b/")
-                .map_or(rest, |(_, b)| b)
-                .trim_end()
-                .to_owned();
-            add_file(&mut found, &path);
-        } else if let Some(rest) = line.strip_prefix("index ")
-            && let Some((old, _)) = rest.split_once("..")
-            && old.len() >= 7
-            && old.bytes().all(|b| b.is_ascii_hexdigit())
-        {
-            if old.bytes().any(|b| b != b'0') && found.blobs.len() < MAX_FILES && !path.is_empty() {
-                found.blobs.push((path.clone(), old.to_owned()));
+        let mut add = |path: &str| {
+            if !path.is_empty()
+                && path.len() <= MAX_PATH
+                && found.files.len() < MAX_FILES
+                && known.insert(path.to_owned())
+            {
+                found.files.push(path.to_owned());
             }
-        } else if let Some(rest) = line.strip_prefix("rename from ") {
+        };
+        if let Some(rest) = line.strip_prefix("diff --git ") {
+            let path = git_path(rest.trim_end());
+            add(&path);
+            old_path = Some(path);
+        } else if let Some(rest) = line
+            .strip_prefix("rename from ")
+            .or_else(|| line.strip_prefix("copy from "))
+        {
             // The pre-image of a rename lies under the old name.
-            path = rest.trim_end().to_owned();
-            add_file(&mut found, &path);
+            let path = unquote(rest.trim_end());
+            if line.starts_with("rename") {
+                add(&path);
+            }
+            old_path = Some(path);
+        } else if let Some(id) = line.strip_prefix("index ").and_then(old_blob) {
+            if let Some(path) = old_path.as_ref().filter(|p| !p.is_empty())
+                && found.blobs.len() < MAX_FILES
+            {
+                found.blobs.push((path.clone(), id.to_owned()));
+            }
         } else if let Some(rest) = line.strip_prefix("--- ") {
-            take_path(&mut found, rest);
+            plain_old = plain_path(rest);
         } else if let Some(rest) = line.strip_prefix("+++ ") {
-            take_path(&mut found, rest);
-        } else if let Some(hunk) = line.strip_prefix("@@ -") {
-            left = hunk_counts(hunk).unwrap_or((0, 0));
+            if old_path.is_none() {
+                add(&plain_name(&plain_old, &plain_path(rest)));
+            }
+        } else if let Some(counts) = hunk_counts(line) {
+            left = counts;
         }
     }
     found
@@ -90,8 +111,14 @@ pub fn scan(text: &str) -> Found {
 
 fn count(line: &str, left: &mut (u32, u32), stat: &mut (u32, u32)) {
     match line.as_bytes().first() {
-        Some(b'+') => (left.1, stat.0) = (left.1.saturating_sub(1), stat.0 + 1),
-        Some(b'-') => (left.0, stat.1) = (left.0.saturating_sub(1), stat.1 + 1),
+        Some(b'+') => {
+            left.1 = left.1.saturating_sub(1);
+            stat.0 = stat.0.saturating_add(1);
+        }
+        Some(b'-') => {
+            left.0 = left.0.saturating_sub(1);
+            stat.1 = stat.1.saturating_add(1);
+        }
         Some(b' ') | None => {
             (left.0, left.1) = (left.0.saturating_sub(1), left.1.saturating_sub(1))
         }
@@ -100,65 +127,141 @@ fn count(line: &str, left: &mut (u32, u32), stat: &mut (u32, u32)) {
     }
 }
 
-fn hunk_counts(hunk: &str) -> Option<(u32, u32)> {
-    let (old, rest) = hunk.split_once(" +")?;
-    let new = rest.split(" @@").next()?;
-    let size = |range: &str| {
-        range
-            .split_once(',')
-            .map_or(Some(1), |(_, n)| n.trim().parse().ok())
+/// The line counts of `@@ -a,b +c,d @@`; `None` if it is no hunk header.
+fn hunk_counts(line: &str) -> Option<(u32, u32)> {
+    let (old, rest) = line.strip_prefix("@@ -")?.split_once(" +")?;
+    let (new, _) = rest.split_once(" @@")?;
+    let number = |t: &str| {
+        (t.bytes().all(|b| b.is_ascii_digit()))
+            .then(|| t.parse().ok())
+            .flatten()
+    };
+    let size = |range: &str| match range.split_once(',') {
+        Some((start, size)) => number(start).and_then(|_: u32| number(size)),
+        None => number(range).map(|_: u32| 1),
     };
     Some((size(old)?, size(new)?))
 }
 
-fn take_path(found: &mut Found, rest: &str) {
-    let path = rest.split('\t').next().unwrap_or(rest).trim_end();
-    if path == "/dev/null" || path.is_empty() {
-        return;
-    }
-    let path = path
-        .strip_prefix("a/")
-        .or_else(|| path.strip_prefix("b/"))
-        .unwrap_or(path);
-    add_file(found, path);
+/// The pre-image of `index 257cc56..5716ca1 100644`; `None` for a new file.
+fn old_blob(rest: &str) -> Option<&str> {
+    let (old, _) = rest.split_once("..")?;
+    let hex = (7..=64).contains(&old.len()) && old.bytes().all(|b| b.is_ascii_hexdigit());
+    (hex && old.bytes().any(|b| b != b'0')).then_some(old)
 }
 
-fn add_file(found: &mut Found, path: &str) {
-    if found.files.len() < MAX_FILES
-        && !found.files.iter().rev().take(4).any(|f| f == path)
-        && !path.is_empty()
+/// The new path of `diff --git a/x b/x`: with quotes, with other prefixes, or without any (`--no-prefix`).
+fn git_path(rest: &str) -> String {
+    if let Some(quoted) = rest.strip_suffix('"')
+        && let Some(start) = quoted.rfind(" \"")
     {
-        found.files.push(path.to_owned());
+        return strip_prefix(&unquote(&rest[start + 1..])).to_owned();
+    }
+    // Both names are the same but for the prefix: then the middle blank parts them.
+    if let Some((old, new)) = rest.split_at_checked(rest.len() / 2)
+        && let Some(new) = new.strip_prefix(' ')
+    {
+        if old == new {
+            return new.to_owned();
+        }
+        if strip_prefix(old) == strip_prefix(new) {
+            return strip_prefix(new).to_owned();
+        }
+    }
+    let new = rest.rsplit_once(" b/").map(|(_, new)| new);
+    new.or_else(|| rest.rsplit_once(' ').map(|(_, new)| new))
+        .unwrap_or(rest)
+        .to_owned()
+}
+
+/// Takes git's one-letter prefix off: `a/`, `b/`, and `i/ w/ c/ o/` of `diff.mnemonicPrefix`.
+fn strip_prefix(path: &str) -> &str {
+    match path.split_once('/') {
+        Some(("a" | "b" | "i" | "w" | "c" | "o", rest)) if !rest.is_empty() => rest,
+        _ => path,
     }
 }
 
-/// `Name: value` lines at the margin whose name is one word, in order; at most 200.
-pub fn trailers(text: &str) -> Vec<(&str, &str)> {
-    let lines = text.lines().filter_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        let word = name.len() <= 40
-            && !name.is_empty()
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        (word && value.starts_with(' ')).then(|| (name, value.trim()))
-    });
-    lines.take(200).collect()
+fn plain_path(rest: &str) -> String {
+    let path = rest.split('\t').next().unwrap_or(rest).trim_end();
+    unquote(path)
 }
 
-/// `git request-pull` writes both sentences.
-pub fn is_pull_request(text: &str) -> bool {
-    text.contains("The following changes since commit")
-        && text.to_lowercase().contains("in the git repository at")
+/// The path of a plain diff: as `patch -p1` sees it if the two names differ in their first folder only.
+fn plain_name(old: &str, new: &str) -> String {
+    let name = if new == "/dev/null" { old } else { new };
+    let tail = |path: &str| path.split_once('/').map(|(_, t)| t.to_owned());
+    match (tail(old), tail(new)) {
+        (Some(a), Some(b)) if a == b && !a.is_empty() && old != new => a,
+        _ => strip_prefix(name).to_owned(),
+    }
+}
+
+/// Undoes git's C-style quoting (`"f\303\266o"`); other text is left alone.
+fn unquote(path: &str) -> String {
+    let Some(inner) = path.strip_prefix('"').and_then(|p| p.strip_suffix('"')) else {
+        return path.to_owned();
+    };
+    let bytes = inner.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        at += 1;
+        if *byte != b'\\' {
+            out.push(*byte);
+            continue;
+        }
+        let octal = bytes.get(at..at + 3).and_then(|d| std::str::from_utf8(d).ok());
+        if let Some(code) = octal.and_then(|d| u8::from_str_radix(d, 8).ok()) {
+            out.push(code);
+            at += 3;
+            continue;
+        }
+        match bytes.get(at) {
+            Some(b'n') => out.push(b'\n'),
+            Some(b't') => out.push(b'\t'),
+            Some(other) => out.push(*other),
+            None => {}
+        }
+        at += 1;
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Values of `name: value` lines at the margin, for names in lower case; at most `max`.
+pub(super) fn fields<'a>(text: &'a str, names: &[&str], max: usize) -> Vec<&'a str> {
+    let value = |line: &'a str| {
+        let (name, value) = line.split_once(':')?;
+        let named = name.len() <= 40 && names.iter().any(|n| name.eq_ignore_ascii_case(n));
+        (named && value.starts_with([' ', '\t'])).then(|| value.trim())
+    };
+    text.lines().filter_map(value).take(max).collect()
+}
+
+/// Quoted lines at the margin, as a reply has them; counts up to two.
+fn quotes<'a>(lines: impl Iterator<Item = &'a str>) -> usize {
+    lines.filter(|l| l.starts_with('>')).take(2).count()
 }
 
 /// At least two quoted lines.
-pub fn is_quoting(text: &str) -> bool {
-    text.lines().filter(|l| l.starts_with('>')).take(2).count() == 2
+pub(super) fn is_quoting(text: &str) -> bool {
+    quotes(text.lines()) == 2
 }
 
-/// Whether quoted lines stand before any diff: an answer that shows a change of its own.
-pub fn quotes_first(text: &str) -> bool {
-    let head = text
-        .lines()
-        .take_while(|l| !l.starts_with("diff --git ") && !l.starts_with("--- a/"));
-    head.filter(|l| l.starts_with("> ")).take(2).count() == 2
+/// Whether quoted lines stand before any diff or diffstat: an answer, perhaps with a change of its own.
+pub(super) fn quotes_first(text: &str) -> bool {
+    let starts = |l: &&str| {
+        l.starts_with("diff --git ")
+            || l.starts_with("--- a/")
+            || l.starts_with("Index: ")
+            || (l.starts_with(' ') && l.contains(" | ") && l.trim_end().ends_with(['+', '-']))
+    };
+    quotes(text.lines().take_while(|l| !starts(l))) == 2
+}
+
+/// Whether the last line of `git diff --stat` stands in it.
+pub(super) fn has_diffstat(text: &str) -> bool {
+    text.lines().any(|l| {
+        l.starts_with(' ') && (l.contains(" file changed, ") || l.contains(" files changed, "))
+    })
 }

@@ -1,5 +1,7 @@
 //! Subjects: reply prefixes, bracketed tags, version, number and title.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// A version such as `v3` or `v5.1`.
@@ -11,6 +13,20 @@ pub struct Version {
     pub minor: u32,
 }
 
+impl Version {
+    /// What a series is that says nothing.
+    pub const FIRST: Version = Version { major: 1, minor: 0 };
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.minor {
+            0 => write!(f, "{}", self.major),
+            minor => write!(f, "{}.{minor}", self.major),
+        }
+    }
+}
+
 /// What a subject says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tag {
@@ -18,7 +34,7 @@ pub struct Tag {
     pub reply: bool,
     /// `Fwd:` in any language.
     pub forward: bool,
-    /// Says that it is a patch: `[PATCH …]`, `[RFC v2 1/3]`, `PATCH v9: …`.
+    /// Says that it is a patch: `[PATCH …]`, `[RFC v2 1/3]`, `[net,v2,1/2]`.
     pub tagged: bool,
     /// `v2`, if said.
     pub version: Option<Version>,
@@ -39,7 +55,7 @@ pub struct Tag {
 }
 
 /// Reply prefixes that mail clients write (English, German, Scandinavian, Dutch, Polish, Italian, French/Spanish/
-/// Portuguese, Turkish, Finnish, Hungarian, Chinese, Japanese-style with count). Forward prefixes are not replies.
+/// Portuguese, Turkish, Hungarian, Chinese, Japanese). Forward prefixes are not replies.
 const REPLIES: [&str; 18] = [
     "re", "aw", "sv", "vs", "antw", "antwort", "odp", "rif", "r", "res", "ref", "ynt", "vá",
     "回复", "答复", "回覆", "答覆", "返信",
@@ -49,6 +65,9 @@ const FORWARDS: [&str; 9] = ["fwd", "fw", "wg", "tr", "rv", "vb", "enc", "转发
 /// Larger numbers are slips or jokes: no marker, no version.
 const MAX_TOTAL: u32 = 1_000;
 const MAX_VERSION: u32 = 999;
+/// Bracketed groups that are read, and the bytes of one.
+const MAX_GROUPS: usize = 10;
+const MAX_GROUP: usize = 200;
 
 /// Reads a decoded subject. Any text gives a tag.
 pub fn parse_tag(subject: &str) -> Tag {
@@ -56,9 +75,14 @@ pub fn parse_tag(subject: &str) -> Tag {
     let mut rest = subject.trim();
     let mut groups = 0;
     loop {
-        if let Some(after) = strip_prefix_word(rest, &mut tag) {
+        // Behind a patch's own tag stands its title, and `ref: fix the leak` is a title.
+        let title_follows = tag.tagged || tag.number.is_some();
+        let answer = (!title_follows).then(|| reply_word(rest, groups > 0));
+        if let Some((reply, after)) = answer.flatten() {
+            tag.reply |= reply;
+            tag.forward |= !reply;
             rest = after.trim_start();
-        } else if let Some((group, after)) = bracket(rest).filter(|_| groups < 10) {
+        } else if let Some((group, after)) = bracket(rest).filter(|_| groups < MAX_GROUPS) {
             read_group(group, &mut tag);
             groups += 1;
             rest = after.trim_start();
@@ -66,43 +90,47 @@ pub fn parse_tag(subject: &str) -> Tag {
             break;
         }
     }
-    if !tag.tagged {
-        rest = unbracketed(rest, &mut tag);
-    }
-    // `[RFC 1/3]`, `[foo v2 2/5]`: a marker or a version makes a tag of the brackets.
-    tag.tagged |= tag.number.is_some() || (groups > 0 && tag.rfc);
+    // `[RFC 1/3]`, `[foo v2 2/5]`: a number or RFC makes a tag of the brackets.
+    tag.tagged |= tag.number.is_some() || tag.rfc;
     if tag.version.is_none() {
         tag.version = parenthesised_version(rest);
     }
+    // Some write `[Patch 2/2]: title`.
+    let rest = if groups > 0 {
+        rest.trim_start_matches(':')
+    } else {
+        rest
+    };
     tag.title = rest.split_whitespace().collect::<Vec<_>>().join(" ");
     tag
 }
 
-fn strip_prefix_word<'a>(rest: &'a str, tag: &mut Tag) -> Option<&'a str> {
+/// `Re:`, `AW:`, `Fwd:` at the start: whether it is a reply, and what follows.
+/// Behind a list's `[name]` only `Re:` counts, as there `tr: fix an option` may be a title.
+fn reply_word(rest: &str, behind_group: bool) -> Option<(bool, &str)> {
     let colon = rest.find([':', '：'])?;
-    let word = &rest[..colon];
     // `Re[2]:` and `Re (3):` count replies.
-    let word = word.split(['[', '(']).next().unwrap_or(word).trim();
-    if word.len() > 12 {
+    let word = rest[..colon]
+        .split(['[', '('])
+        .next()
+        .unwrap_or_default()
+        .trim();
+    if word.is_empty() || word.len() > 12 {
         return None;
     }
     let lower = word.to_lowercase();
     let after = rest[colon..].trim_start_matches([':', '：']);
-    if REPLIES.contains(&lower.as_str()) {
-        tag.reply = true;
-        return Some(after);
+    let reply = REPLIES.contains(&lower.as_str());
+    if behind_group && lower != "re" && !after.trim_start().starts_with('[') {
+        return None;
     }
-    if FORWARDS.contains(&lower.as_str()) {
-        tag.forward = true;
-        return Some(after);
-    }
-    None
+    (reply || FORWARDS.contains(&lower.as_str())).then_some((reply, after))
 }
 
 fn bracket(rest: &str) -> Option<(&str, &str)> {
     let inner = rest.strip_prefix('[')?;
     let end = inner.find(']')?;
-    (end <= 200).then(|| (&inner[..end], &inner[end + 1..]))
+    (end <= MAX_GROUP).then(|| (&inner[..end], &inner[end + 1..]))
 }
 
 fn read_group(group: &str, tag: &mut Tag) {
@@ -126,65 +154,91 @@ fn read_group(group: &str, tag: &mut Tag) {
     }
 }
 
+/// One word of a tag: keywords, version and number may be run together (`PATCHv2`, `v2PATCH12/15`, `RFC/PATCH`).
 fn read_word(word: &str, tag: &mut Tag) {
-    let lower = word.to_lowercase();
-    let mut rest = lower.as_str();
+    let lower = word.to_ascii_lowercase();
+    let mut said = tag.clone();
+    match read_known(&lower, &mut said) {
+        Some("") => *tag = said,
+        // `PATCH-foo` names a repository beside the keyword; `patchwork` and `wipe` are words of their own.
+        Some(left) if left.starts_with(SEPARATORS) => {
+            *tag = said;
+            let name = word[word.len() - left.len()..].trim_matches(SEPARATORS);
+            tag.prefixes
+                .extend((!name.is_empty()).then(|| name.to_owned()));
+        }
+        _ => match word.rsplit_once('-').map(|(head, tail)| (head, marker(tail))) {
+            // `foo-1/2`: a word glued to the number.
+            Some((head, Some((number, total)))) if !head.is_empty() => {
+                set_marker(tag, number, total);
+                tag.prefixes.push(head.to_owned());
+            }
+            _ => tag.prefixes.push(word.to_owned()),
+        },
+    }
+}
+
+const SEPARATORS: [char; 5] = ['-', '_', ':', '/', '.'];
+
+/// Eats what it knows from the front of a lower-case word; what is left, or `None` if it knew nothing.
+fn read_known<'a>(word: &'a str, tag: &mut Tag) -> Option<&'a str> {
+    let mut rest = word;
     let mut known = false;
-    // Words run together: `PATCHv2`, `RFCPATCH`, `v2PATCH12/15`, `PATCH-v3`.
     loop {
-        let trimmed = if known {
-            rest.trim_start_matches(['-', '_', ':'])
+        let next = if known {
+            rest.trim_start_matches(SEPARATORS)
         } else {
             rest
         };
-        if let Some(after) = trimmed
-            .strip_prefix("patches")
-            .or_else(|| trimmed.strip_prefix("patch"))
-        {
-            tag.tagged = true;
+        if let Some(after) = keyword(next, tag) {
             rest = after;
-        } else if let Some(after) = trimmed.strip_prefix("rfc") {
-            tag.rfc = true;
+        } else if let Some((version, after)) = version(next) {
+            if let Some(version) = version {
+                set_version(tag, version);
+            }
             rest = after;
-        } else if let Some(after) = trimmed
-            .strip_prefix("resend")
-            .or_else(|| trimmed.strip_prefix("repost"))
-        {
-            tag.resend = true;
-            rest = after;
-        } else if let Some(after) = trimmed.strip_prefix("wip") {
-            tag.wip = true;
-            rest = after;
-        } else if let Some((version, after)) = version(trimmed) {
-            tag.version = tag.version.or(version);
-            rest = after;
-        } else if let Some((number, total)) = marker(trimmed) {
+        } else if let Some((number, total)) = marker(next) {
             set_marker(tag, number, total);
             rest = "";
         } else {
-            rest = trimmed;
-            break;
+            return known.then_some(if next.is_empty() { next } else { rest });
         }
         known = true;
         if rest.is_empty() {
-            break;
+            return Some(rest);
         }
     }
-    if rest.is_empty() {
-        return;
+}
+
+fn keyword<'a>(word: &'a str, tag: &mut Tag) -> Option<&'a str> {
+    let eat = |words: &[&str]| words.iter().find_map(|w| word.strip_prefix(w));
+    if let Some(after) = eat(&["patches", "patch"]) {
+        tag.tagged = true;
+        Some(after)
+    } else if let Some(after) = eat(&["rfc"]) {
+        tag.rfc = true;
+        Some(after)
+    } else if let Some(after) = eat(&["resent", "resend", "repost"]) {
+        tag.resend = true;
+        Some(after)
+    } else if let Some(after) = eat(&["wip"]) {
+        tag.wip = true;
+        Some(after)
+    } else {
+        None
     }
-    // `foo-1/2`: a word glued to the marker.
-    if let Some((head, tail)) = rest.rsplit_once('-')
-        && let Some((number, total)) = marker(tail)
-        && !head.is_empty()
-    {
-        set_marker(tag, number, total);
-        tag.prefixes
-            .push(word[..word.len() - tail.len() - 1].to_owned());
-        return;
-    }
-    if !known || rest.chars().any(char::is_alphanumeric) {
-        tag.prefixes.push(word.to_owned());
+}
+
+/// The first version counts; but beside `v2`, `v5.10` is the name of a branch.
+fn set_version(tag: &mut Tag, version: Version) {
+    match tag.version {
+        Some(old) if old.minor > 0 && version.minor == 0 => {
+            tag.prefixes.push(format!("v{old}"));
+            tag.version = Some(version);
+        }
+        Some(_) if version.minor > 0 => tag.prefixes.push(format!("v{version}")),
+        Some(_) => {}
+        None => tag.version = Some(version),
     }
 }
 
@@ -194,7 +248,7 @@ fn set_marker(tag: &mut Tag, number: u32, total: u32) {
     }
 }
 
-/// `2/5` as a whole word; 0/0 and totals of 0 are none.
+/// `2/5` as a whole word; totals of 0 and above the bound are none.
 fn marker(word: &str) -> Option<(u32, u32)> {
     let (number, total) = word.split_once('/')?;
     let digits = |t: &str| !t.is_empty() && t.len() <= 6 && t.bytes().all(|b| b.is_ascii_digit());
@@ -207,62 +261,35 @@ fn marker(word: &str) -> Option<(u32, u32)> {
 
 /// `v2`, `v5.1` at the start of a word; `None` inside means it was a version that is out of bounds.
 fn version(word: &str) -> Option<(Option<Version>, &str)> {
-    let rest = word.strip_prefix('v')?;
-    let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    if digits == 0 {
-        return None;
+    let (major, mut after) = digits(word.strip_prefix('v')?)?;
+    let mut minor = Some(0);
+    if let Some((digits, rest)) = after.strip_prefix('.').and_then(digits) {
+        (minor, after) = (digits.parse().ok(), rest);
     }
-    let (major, mut after) = rest.split_at(digits);
-    let mut minor = 0;
-    if let Some(tail) = after.strip_prefix('.') {
-        let digits = tail.len() - tail.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        if digits > 0 {
-            // More digits than a number has are out of bounds like any other large number.
-            minor = tail[..digits].parse().unwrap_or(u32::MAX);
-            after = &tail[digits..];
-        }
-    }
-    // `v2ray` is a word, `v2PATCH` and `v2-1/3` are not.
-    let ends = after.is_empty()
-        || after.starts_with(['-', ':', '_', 'p', 'r'])
-        || after.starts_with(|c: char| c.is_ascii_digit());
-    if !ends {
-        return None;
-    }
+    // `v6.1.12` and `v5.10.y` are releases and branches.
+    let bare = after.is_empty() || !after.starts_with('.');
     let major = major.parse().ok().filter(|m| (1..=MAX_VERSION).contains(m));
-    let version = major
-        .filter(|_| minor <= MAX_VERSION)
-        .map(|major| Version { major, minor });
-    Some((version, after))
+    match (major, minor.filter(|m| *m <= MAX_VERSION)) {
+        _ if !bare => None,
+        (Some(major), Some(minor)) => Some((Some(Version { major, minor }), after)),
+        _ => Some((None, after)),
+    }
 }
 
-/// `PATCH v9: title` and `PATCH 2/3: title`, typed by hand without brackets.
-fn unbracketed<'a>(rest: &'a str, tag: &mut Tag) -> &'a str {
-    let Some((head, title)) = rest.split_once(':') else {
-        return rest;
-    };
-    let mut words = head.split_whitespace();
-    if !words.next().is_some_and(|w| w == "PATCH" || w == "Patch") || head.len() > 30 {
-        return rest;
-    }
-    let mut probe = Tag::default();
-    read_group(head, &mut probe);
-    if !probe.prefixes.is_empty() {
-        return rest;
-    }
-    tag.tagged = true;
-    (tag.version, tag.number, tag.total) =
-        (tag.version.or(probe.version), probe.number, probe.total);
-    title.trim_start()
+/// Splits leading digits off; `None` if there are none.
+fn digits(text: &str) -> Option<(&str, &str)> {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    (end > 0).then(|| text.split_at(end))
 }
 
 /// `(v2)` anywhere in the title.
 fn parenthesised_version(title: &str) -> Option<Version> {
-    let lower = title.to_lowercase();
-    lower.match_indices("(v").find_map(|(at, _)| {
-        let (version, after) =
-            version(&lower[at + 1..lower.len().min(lower[at..].find(')')? + at)])?;
-        after.is_empty().then_some(version)?
+    let lower = title.to_ascii_lowercase();
+    lower.split('(').skip(1).find_map(|piece| {
+        let (version, after) = version(piece)?;
+        version.filter(|_| after.starts_with(')'))
     })
 }
 

@@ -1,0 +1,304 @@
+//! Mails without a thread: they join by git's own Message-IDs, else by sender, version, count and time.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::grow::{Growing, How, Leaders};
+use super::tag::Version;
+use super::world::{Key, World};
+
+/// Unthreaded mails of one sending arrive within this many seconds …
+const NEAR: i64 = 20 * 60;
+/// … or within this many, if only one series can take them.
+pub(super) const FAR: i64 = 24 * 3600;
+/// Neighbours in time that a mail is compared with.
+const MAX_NEIGHBOURS: usize = 200;
+
+/// The version that a numbered mail stands for by itself; unthreaded mails have no ancestor to take another from.
+pub(super) fn own_version(said: Option<Version>) -> Version {
+    said.unwrap_or(Version::FIRST)
+}
+
+/// Joins series of one key that no thread ties together.
+pub(super) fn join(world: &World<'_>, all: &mut Vec<Growing>) {
+    let mut buckets: BTreeMap<Key<'_>, Vec<Growing>> = BTreeMap::new();
+    let mut done = Vec::new();
+    for one in all.drain(..) {
+        let first = one.members[0];
+        if world.is_numbered(first) {
+            buckets.entry(world.key(first)).or_default().push(one);
+        } else {
+            done.push(one);
+        }
+    }
+    for bucket in buckets.into_values() {
+        if bucket.len() == 1 {
+            done.extend(bucket);
+            continue;
+        }
+        let mut pool = Pool::new(world, bucket);
+        pool.join_sendings();
+        pool.join_in_turn();
+        pool.join_near();
+        pool.join_far();
+        done.extend(pool.series.into_iter().flatten());
+    }
+    done.sort_by_key(|s| s.members[0]);
+    *all = done;
+}
+
+/// The series of one key while they join.
+struct Pool<'w, 'a> {
+    world: &'w World<'a>,
+    series: Vec<Option<Growing>>,
+    leader: Leaders,
+    /// No mail of it answers anything.
+    loose: Vec<bool>,
+    /// (seconds, series) of the mails that say or mean the version by themselves, in order of arrival.
+    times: Vec<(i64, usize)>,
+    /// For each series its places in `times`.
+    places: Vec<Vec<usize>>,
+}
+
+impl<'w, 'a> Pool<'w, 'a> {
+    fn new(world: &'w World<'a>, bucket: Vec<Growing>) -> Pool<'w, 'a> {
+        let loose = |s: &Growing| s.members.iter().all(|at| world.answers(*at).is_empty());
+        let mut times = Vec::new();
+        for (i, one) in bucket.iter().enumerate() {
+            // Only what says the version by itself: `link_keys` sees one mail at a time and must find them all.
+            let says = |at: &&usize| {
+                let tag = &world.facts(**at).tag;
+                tag.total.is_some() && own_version(tag.version) == one.version
+            };
+            times.extend(one.members.iter().filter(says).map(|at| (*at, i)));
+        }
+        times.sort_unstable();
+        let mut places = vec![Vec::new(); bucket.len()];
+        for (n, (_, i)) in times.iter().enumerate() {
+            places[*i].push(n);
+        }
+        Pool {
+            places,
+            world,
+            loose: bucket.iter().map(loose).collect(),
+            leader: Leaders::new(bucket.len()),
+            times: times.iter().map(|(at, i)| (world.secs(*at), *i)).collect(),
+            series: bucket.into_iter().map(Some).collect(),
+        }
+    }
+
+    fn one(&self, i: usize) -> Option<&Growing> {
+        self.series[i].as_ref()
+    }
+
+    /// Joins two series if all their numbers differ; whether it did.
+    fn try_join(&mut self, a: usize, b: usize, how: How) -> bool {
+        let (a, b) = (self.leader.find(a), self.leader.find(b));
+        let (Some(one), Some(other)) = (self.one(a), self.one(b)) else {
+            return false;
+        };
+        if a == b || !one.is_apart_from(other) {
+            return false;
+        }
+        let (keep, gone) = (a.min(b), a.max(b));
+        self.leader.join(keep, gone);
+        self.loose[keep] &= self.loose[gone];
+        let moved = std::mem::take(&mut self.places[gone]);
+        self.places[keep].extend(moved);
+        if let (Some(gone), Some(kept)) = (self.series[gone].take(), self.series[keep].as_mut()) {
+            gone.members.iter().for_each(|at| kept.add(self.world, *at));
+            kept.how = how;
+            kept.ambiguous |= gone.ambiguous;
+        }
+        true
+    }
+
+    fn join_sendings(&mut self) {
+        let mut runs: HashMap<&'a str, Vec<usize>> = HashMap::new();
+        let mut order = Vec::new();
+        for (i, one) in self.series.iter().enumerate() {
+            for run in one.iter().flat_map(|one| sendings(self.world, one)) {
+                let place = runs.entry(run).or_insert_with(|| {
+                    order.push(run);
+                    Vec::new()
+                });
+                place.push(i);
+            }
+        }
+        for run in order {
+            let Some(parts) = runs.remove(run) else { continue };
+            for (n, part) in parts.iter().enumerate() {
+                // A run that holds several series of one shape: the first with room takes the part.
+                let earlier: Vec<usize> = parts[n.saturating_sub(MAX_NEIGHBOURS)..n].to_vec();
+                if earlier.into_iter().any(|other| self.try_join(other, *part, How::Sending)) {
+                    continue;
+                }
+            }
+        }
+    }
+
+    /// Several whole series of one shape at the same time, mails one by one and without Message-IDs that help:
+    /// the first 1/2 goes with the first 2/2, the second with the second. If they overlap, that is a guess.
+    fn join_in_turn(&mut self) {
+        for cluster in self.clusters() {
+            let mut by_number: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+            for i in &cluster {
+                let plain = self.one(*i).filter(|s| {
+                    self.loose[*i] && s.members.len() == 1 && sendings(self.world, s).is_empty()
+                });
+                let Some(one) = plain else {
+                    by_number.clear();
+                    break;
+                };
+                let number = self.world.number(one.members[0]);
+                by_number.entry(number).or_default().push(*i);
+            }
+            let Some(total) = cluster.first().and_then(|i| self.one(*i)).map(|s| s.total) else {
+                continue;
+            };
+            let count = by_number.get(&1).map_or(0, Vec::len);
+            let even = by_number.values().all(|v| v.len() == count);
+            let whole = (1..=total).all(|n| by_number.contains_key(&n));
+            if count < 2 || !even || !whole || by_number.keys().any(|n| *n > total) {
+                continue;
+            }
+            let mut ends = Vec::new();
+            for turn in 0..count {
+                let parts: Vec<usize> = by_number.values().map(|v| v[turn]).collect();
+                for part in &parts[1..] {
+                    self.try_join(parts[0], *part, How::Near);
+                }
+                let first = self.leader.find(parts[0]);
+                let members = self.one(first).map(|s| (s.members[0], s.members[s.members.len() - 1]));
+                ends.extend(members.map(|(from, to)| (first, from, to)));
+            }
+            let overlap = ends.windows(2).any(|pair| pair[1].1 < pair[0].2);
+            for (i, _, _) in ends.iter().filter(|_| overlap) {
+                if let Some(one) = self.series[*i].as_mut() {
+                    one.ambiguous = true;
+                }
+            }
+        }
+    }
+
+    /// Series whose mails follow each other within [`NEAR`], each series once.
+    fn clusters(&mut self) -> Vec<Vec<usize>> {
+        let mut out: Vec<Vec<usize>> = Vec::new();
+        let mut last = None;
+        let times = std::mem::take(&mut self.times);
+        for (secs, i) in &times {
+            let i = self.leader.find(*i);
+            if last.is_none_or(|l: i64| secs.saturating_sub(l) > NEAR) {
+                out.push(Vec::new());
+            }
+            last = Some(*secs);
+            if let Some(cluster) = out.last_mut().filter(|c| c.last() != Some(&i)) {
+                cluster.push(i);
+            }
+        }
+        self.times = times;
+        out
+    }
+
+    /// Pairs within [`NEAR`], the closest first.
+    fn join_near(&mut self) {
+        let mut pairs = Vec::new();
+        for (n, (secs, i)) in self.times.iter().enumerate() {
+            for (later, j) in self.times[n + 1..].iter().take(MAX_NEIGHBOURS) {
+                let gap = later.saturating_sub(*secs);
+                if gap > NEAR {
+                    break;
+                }
+                if i != j && (self.loose[*i] || self.loose[*j]) {
+                    pairs.push((gap, *i.min(j), *i.max(j)));
+                }
+            }
+        }
+        pairs.sort_unstable();
+        for (_, i, j) in pairs {
+            let (i, j) = (self.leader.find(i), self.leader.find(j));
+            if (self.loose[i] || self.loose[j]) && !self.two_runs(i, j) {
+                self.try_join(i, j, How::Near);
+            }
+        }
+    }
+
+    /// Within [`FAR`], if all that has room for the one is one series, and all that has room for the other, too.
+    fn join_far(&mut self) {
+        for i in 0..self.series.len() {
+            if !self.loose[i] || self.one(i).is_none_or(Growing::is_complete) {
+                continue;
+            }
+            let rooms = self.rooms(i);
+            let Some(nearest) = rooms.first().copied().filter(|_| self.are_one(&rooms)) else {
+                continue;
+            };
+            let back = self.rooms(nearest);
+            if self.are_one(&back) {
+                self.try_join(i, nearest, How::Far);
+            }
+        }
+    }
+
+    /// Whether no number is taken twice in these series.
+    fn are_one(&self, series: &[usize]) -> bool {
+        let mut sum: Option<Growing> = None;
+        for other in series.iter().filter_map(|i| self.one(*i)) {
+            match sum.as_mut() {
+                Some(sum) if !sum.is_apart_from(other) => return false,
+                Some(sum) => other.members.iter().for_each(|at| sum.add(self.world, *at)),
+                None => sum = Some(other.clone()),
+            }
+        }
+        true
+    }
+
+    /// Series within [`FAR`] that have room for series `i`, the nearest first, each once.
+    fn rooms(&mut self, i: usize) -> Vec<usize> {
+        let mut found: BTreeMap<usize, i64> = BTreeMap::new();
+        let times = std::mem::take(&mut self.times);
+        for n in self.places[i].clone() {
+            let secs = times[n].0;
+            let before = times[..n].iter().rev().take(MAX_NEIGHBOURS);
+            let after = times[n + 1..].iter().take(MAX_NEIGHBOURS);
+            for (other, j) in before.chain(after) {
+                let gap = i64::try_from(other.abs_diff(secs)).unwrap_or(i64::MAX);
+                let j = self.leader.find(*j);
+                if gap <= FAR && j != i {
+                    let least = found.entry(j).or_insert(gap);
+                    *least = gap.min(*least);
+                }
+            }
+        }
+        self.times = times;
+        let room = |j: &usize| {
+            let (Some(one), Some(other)) = (self.one(i), self.one(*j)) else {
+                return false;
+            };
+            one.is_apart_from(other) && !self.two_runs(i, *j)
+        };
+        let found = found.into_iter().filter(|(j, _)| room(j));
+        let mut found: Vec<(i64, usize)> = found.map(|(j, gap)| (gap, j)).collect();
+        found.sort_unstable();
+        found.into_iter().map(|(_, j)| j).collect()
+    }
+
+    /// Whether a tool sent them in two runs, one of which sent several mails: then they are two series.
+    fn two_runs(&self, i: usize, j: usize) -> bool {
+        let (Some(one), Some(other)) = (self.one(i), self.one(j)) else {
+            return false;
+        };
+        let (a, b) = (sendings(self.world, one), sendings(self.world, other));
+        let several = |s: &Growing| {
+            s.members.iter().any(|at| {
+                let stem = self.world.facts(*at).stem.as_ref();
+                stem.is_some_and(|s| s.sequence != 1)
+            })
+        };
+        !a.is_empty() && !b.is_empty() && a.is_disjoint(&b) && (several(one) || several(other))
+    }
+}
+
+fn sendings<'a>(world: &World<'a>, series: &Growing) -> BTreeSet<&'a str> {
+    let run = |at: &usize| world.facts(*at).stem.as_ref().map(|s| s.sending.as_str());
+    series.members.iter().filter_map(run).collect()
+}

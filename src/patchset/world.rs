@@ -1,0 +1,264 @@
+//! All mails that are thought about together: in a fixed order, who answers whom, and which version each one is.
+//!
+//! Nothing here recurses: threads may be as deep as a stranger likes.
+
+use std::collections::{HashMap, HashSet};
+
+use super::assemble::Input;
+use super::recognise::{Kind, Recognised};
+use super::tag::Version;
+use crate::types::{MailId, MessageId};
+
+/// Steps up a thread when an ancestor is looked for; real series are answered within a few.
+const MAX_CLIMB: usize = 300;
+/// A cover letter without a version takes that of its patches if they came within this many seconds.
+const COVER_PATCHES: i64 = 24 * 3600;
+
+/// What the mails of one series have in common.
+pub(super) type Key<'a> = (&'a str, Version, u32);
+
+/// The mails by arrival, then identity, with what is looked up again and again. Indices name mails.
+pub(super) struct World<'a> {
+    mails: Vec<&'a Input>,
+    by_id: HashMap<&'a MessageId, usize>,
+    by_mail: HashMap<MailId, usize>,
+    /// How many of a mail's parents count: those behind an edge that was cut do not.
+    kept: Vec<usize>,
+    parent: Vec<Option<usize>>,
+    /// Steps to the root of its thread.
+    depth: Vec<usize>,
+    /// The nearest ancestor that is a patch or a cover.
+    up: Vec<Option<usize>>,
+    version: Vec<Version>,
+}
+
+impl<'a> World<'a> {
+    /// Sorts the mails, each once, and finds out what answers what; `cuts` are edges (child, parent) that do not count.
+    pub(super) fn new(inputs: &'a [Input], cuts: &[(MailId, MailId)]) -> World<'a> {
+        let mut mails: Vec<&Input> = inputs.iter().collect();
+        mails.sort_by_key(|m| (m.arrived, m.identity, m.mail));
+        let mut seen = HashSet::new();
+        mails.retain(|m| seen.insert(m.mail));
+        let mut by_id = HashMap::new();
+        let mut by_mail = HashMap::new();
+        for (at, mail) in mails.iter().enumerate() {
+            by_id.entry(&mail.message_id).or_insert(at);
+            by_mail.insert(mail.mail, at);
+        }
+        let count = mails.len();
+        let mut world = World {
+            kept: mails.iter().map(|m| m.parents.len()).collect(),
+            mails,
+            by_id,
+            by_mail,
+            parent: vec![None; count],
+            depth: vec![0; count],
+            up: vec![None; count],
+            version: vec![Version::FIRST; count],
+        };
+        world.cut(cuts);
+        world.find_parents();
+        let order = world.from_roots();
+        for at in &order {
+            if let Some(parent) = world.parent[*at] {
+                world.depth[*at] = world.depth[parent] + 1;
+                let near = if world.is_candidate(parent) { Some(parent) } else { world.up[parent] };
+                world.up[*at] = near;
+            }
+        }
+        world.settle_versions(&order);
+        world
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.mails.len()
+    }
+
+    pub(super) fn mail(&self, at: usize) -> &'a Input {
+        self.mails[at]
+    }
+
+    pub(super) fn find_mail(&self, mail: MailId) -> Option<usize> {
+        self.by_mail.get(&mail).copied()
+    }
+
+    pub(super) fn find_id(&self, id: &MessageId) -> Option<usize> {
+        self.by_id.get(id).copied()
+    }
+
+    pub(super) fn facts(&self, at: usize) -> &'a Recognised {
+        &self.mails[at].recognised
+    }
+
+    /// Seconds of arrival.
+    pub(super) fn secs(&self, at: usize) -> i64 {
+        self.mails[at].arrived.secs()
+    }
+
+    /// What the mail answers, nearest first, known or not.
+    pub(super) fn answers(&self, at: usize) -> &'a [MessageId] {
+        &self.mails[at].parents[..self.kept[at]]
+    }
+
+    pub(super) fn parent(&self, at: usize) -> Option<usize> {
+        self.parent[at]
+    }
+
+    pub(super) fn depth(&self, at: usize) -> usize {
+        self.depth[at]
+    }
+
+    pub(super) fn version(&self, at: usize) -> Version {
+        self.version[at]
+    }
+
+    pub(super) fn is_candidate(&self, at: usize) -> bool {
+        matches!(self.facts(at).kind, Kind::Patch | Kind::Cover)
+    }
+
+    pub(super) fn submitter(&self, at: usize) -> &'a str {
+        &self.facts(at).submitter
+    }
+
+    pub(super) fn total(&self, at: usize) -> u32 {
+        self.facts(at).tag.total.unwrap_or(1)
+    }
+
+    pub(super) fn number(&self, at: usize) -> u32 {
+        let unsaid = u32::from(self.facts(at).kind != Kind::Cover);
+        self.facts(at).tag.number.unwrap_or(unsaid)
+    }
+
+    /// Whether it says its number, or answers a cover letter `0/1` of the same person.
+    pub(super) fn is_numbered(&self, at: usize) -> bool {
+        let lone = |up: usize| {
+            self.number(up) == 0 && self.total(up) == 1 && self.submitter(up) == self.submitter(at)
+        };
+        self.facts(at).tag.number.is_some() || self.up[at].is_some_and(lone)
+    }
+
+    pub(super) fn key(&self, at: usize) -> Key<'a> {
+        (self.submitter(at), self.version[at], self.total(at))
+    }
+
+    /// Patches and covers above a mail, nearest first.
+    pub(super) fn ancestors(&self, at: usize) -> impl Iterator<Item = usize> + '_ {
+        std::iter::successors(self.up[at], |next| self.up[*next]).take(MAX_CLIMB)
+    }
+
+    /// For every mail, what `of` says of it or else of the nearest mail above it.
+    pub(super) fn nearest<T: Copy>(&self, of: impl Fn(usize) -> Option<T>) -> Vec<Option<T>> {
+        let mut found: Vec<Option<T>> = vec![None; self.len()];
+        for at in self.from_roots() {
+            let above = self.parent[at].and_then(|p| of(p).or(found[p]));
+            found[at] = above;
+        }
+        found
+    }
+
+    fn cut(&mut self, cuts: &[(MailId, MailId)]) {
+        for (child, parent) in cuts {
+            let (Some(child), Some(parent)) = (self.find_mail(*child), self.find_mail(*parent))
+            else {
+                continue;
+            };
+            let name = &self.mails[parent].message_id;
+            if let Some(at) = self.answers(child).iter().position(|id| id == name) {
+                self.kept[child] = at;
+            }
+        }
+    }
+
+    /// The nearest known mail that each answers. In a ring of answers the earliest mail answers nothing.
+    fn find_parents(&mut self) {
+        for at in 0..self.len() {
+            let known = self.answers(at).iter().filter_map(|id| self.find_id(id));
+            self.parent[at] = known.into_iter().find(|p| *p != at);
+        }
+        // 0: not looked at, else the walk that came by.
+        let mut walk = vec![0usize; self.len()];
+        for start in 0..self.len() {
+            let mut at = start;
+            while walk[at] == 0 {
+                walk[at] = start + 1;
+                match self.parent[at] {
+                    Some(parent) => at = parent,
+                    None => break,
+                }
+            }
+            if walk[at] != start + 1 || self.parent[at].is_none() {
+                continue;
+            }
+            let ring = std::iter::successors(Some(at), |next| {
+                self.parent[*next].filter(|next| *next != at)
+            });
+            if let Some(first) = ring.min() {
+                self.parent[first] = None;
+            }
+        }
+    }
+
+    /// All mails, each behind the one that it answers.
+    fn from_roots(&self) -> Vec<usize> {
+        let mut children: Vec<Vec<usize>> = vec![Vec::new(); self.len()];
+        let mut order = Vec::with_capacity(self.len());
+        for at in 0..self.len() {
+            match self.parent[at] {
+                Some(parent) => children[parent].push(at),
+                None => order.push(at),
+            }
+        }
+        let mut next = 0;
+        while next < order.len() {
+            order.extend_from_slice(&children[order[next]]);
+            next += 1;
+        }
+        order
+    }
+
+    /// Said versions; else that of the nearest ancestor of the same submitter and total, else 1. A cover without
+    /// one takes its patches'.
+    fn settle_versions(&mut self, order: &[usize]) {
+        let of_patches = self.versions_of_patches();
+        for at in order.iter().copied() {
+            if !self.is_candidate(at) {
+                continue;
+            }
+            let same = |a: &usize| {
+                self.submitter(*a) == self.submitter(at) && self.total(*a) == self.total(at)
+            };
+            let version = self
+                .facts(at)
+                .tag
+                .version
+                .or_else(|| of_patches.get(&at).copied().flatten())
+                .or_else(|| {
+                    let above = self.is_numbered(at).then(|| self.ancestors(at).find(same));
+                    above.flatten().map(|a| self.version[a])
+                });
+            self.version[at] = version.unwrap_or(Version::FIRST);
+        }
+    }
+
+    /// For covers that say no version: the one that all patches right below them say; `None` if they do not agree.
+    fn versions_of_patches(&self) -> HashMap<usize, Option<Version>> {
+        let mut found: HashMap<usize, Option<Version>> = HashMap::new();
+        for at in (0..self.len()).filter(|at| self.is_candidate(*at) && self.number(*at) > 0) {
+            let Some(cover) = self.up[at].filter(|c| {
+                self.number(*c) == 0
+                    && self.facts(*c).tag.version.is_none()
+                    && self.submitter(*c) == self.submitter(at)
+                    && self.total(*c) == self.total(at)
+                    && self.secs(at).abs_diff(self.secs(*c)) <= COVER_PATCHES.unsigned_abs()
+            }) else {
+                continue;
+            };
+            let said = self.facts(at).tag.version;
+            let all = found.entry(cover).or_insert(said);
+            if *all != said {
+                *all = None;
+            }
+        }
+        found
+    }
+}
