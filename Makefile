@@ -1,9 +1,10 @@
 # make run: build and start with a demo list. make test: set up what tests need, then run all of them.
 
-CORPUS ?= ../shared/corpus
+# Counts of randomised and long tests: small here, middle in .ci/run, full in make test-full.
 export PATCHPOST_TEST_SIZE ?= small
+export PATCHPOST_TOOLS ?= $(CURDIR)/target/tools
 
-.PHONY: run test test-full setup lint fmt bench
+.PHONY: run test test-full setup lint fmt
 
 run:
 	cargo run --release -- serve --demo
@@ -12,7 +13,7 @@ setup:
 	tests/install
 
 test: setup
-	PATCHPOST_TOOLS="$(CURDIR)/target/tools" cargo test
+	cargo test --locked
 	@echo "test size: $(PATCHPOST_TEST_SIZE)"
 
 test-full:
@@ -24,6 +25,3 @@ fmt:
 lint:
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
-
-bench:
-	benches/run

@@ -27,6 +27,7 @@ pub mod session;
 pub mod archive;
 pub mod list;
 pub mod patchset;
+pub mod query;
 pub mod thread;
 pub mod view;
 

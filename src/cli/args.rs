@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     name = "patchpost",
     version,
     about,
-    after_help = "First steps:\n  patchpost serve --demo\n  patchpost list create dev --description 'Development'"
+    after_help = "Examples:\n  patchpost serve --demo\n  patchpost list create dev --description 'Development'"
 )]
 pub struct Cli {
     /// Folder with the database, repositories and copies to send
@@ -37,13 +37,22 @@ pub enum Command {
     #[command(after_help = "Example:\n  patchpost serve --data /var/lib/patchpost")]
     Serve(Serve),
     /// Make, change and show lists
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  patchpost list create dev --repo tool\n  patchpost list ls --json"
+    )]
     List(List),
     /// Make repositories known
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  patchpost repo add tool --clone https://git.example.org/tool.git\n  patchpost repo fetch tool"
+    )]
     Repo(Repo),
     /// Who gets copies
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  patchpost member add dev ana@example.org\n  patchpost member ls dev --json"
+    )]
     Member(Member),
     /// Take an archive into a list; nobody gets a copy
     #[command(
@@ -54,7 +63,10 @@ pub enum Command {
     #[command(after_help = "Example:\n  patchpost export dev dev.mbox --format mbox")]
     Export(Export),
     /// Show patch series
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  patchpost series ls dev --json\n  patchpost series mbox 12 | git am"
+    )]
     Series(Series),
     /// Group the mails of an archive anew with today's rules
     #[command(after_help = "Example:\n  patchpost reclassify dev --dry-run")]
@@ -344,28 +356,92 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
 
+    /// Every command below `command`, with the words that call it.
+    fn all(command: &clap::Command, path: &str) -> Vec<(String, clap::Command)> {
+        let mut found = vec![(path.to_owned(), command.clone())];
+        for sub in command.get_subcommands() {
+            found.extend(all(sub, &format!("{path} {}", sub.get_name())));
+        }
+        found
+    }
+
+    fn examples(command: &clap::Command) -> Vec<String> {
+        let help = command.get_after_help().map(ToString::to_string);
+        let help = help.unwrap_or_default();
+        let lines = help.lines().filter(|line| line.starts_with("  "));
+        lines.map(|line| line.trim().to_owned()).collect()
+    }
+
+    /// The words of an example's patchpost command, as a shell would split them.
+    fn words(example: &str) -> Vec<&str> {
+        let command = example.split(['|', '>']).next().unwrap_or_default();
+        let parts = command.split('\'').enumerate();
+        parts
+            .flat_map(|(n, part)| match n % 2 {
+                0 => part.split_whitespace().collect(),
+                _ => vec![part],
+            })
+            .collect()
+    }
+
     #[test]
-    fn every_command_says_what_it_does_and_shows_an_example() {
+    fn every_command_says_what_it_does_and_shows_an_example_of_itself() {
         Cli::command().debug_assert();
-        let mut waiting: Vec<clap::Command> = Cli::command().get_subcommands().cloned().collect();
-        let mut seen = 0;
-        while let Some(command) = waiting.pop() {
-            assert!(command.get_about().is_some(), "{}", command.get_name());
-            if command.has_subcommands() {
-                waiting.extend(command.get_subcommands().cloned());
-            } else {
-                let help = command
-                    .get_after_help()
-                    .map(ToString::to_string)
-                    .unwrap_or_default();
-                assert!(
-                    help.contains("Example"),
-                    "{} has no example",
-                    command.get_name()
-                );
-                seen += 1;
+        let commands = all(&Cli::command(), "patchpost");
+        assert!(commands.len() > 25);
+        for (path, command) in commands {
+            assert!(command.get_about().is_some(), "{path} says nothing");
+            let own = examples(&command).into_iter();
+            let own = own.filter(|example| example.starts_with(&path));
+            assert!(own.count() > 0, "{path} has no example of itself");
+            for argument in command.get_arguments() {
+                let said = argument.get_help().is_some();
+                assert!(said, "{path} {} says nothing", argument.get_id());
             }
         }
-        assert!(seen >= 20);
+    }
+
+    #[test]
+    fn every_example_is_a_command_that_works() {
+        for (_, command) in all(&Cli::command(), "patchpost") {
+            for example in examples(&command) {
+                if let Err(error) = Cli::try_parse_from(words(&example)) {
+                    panic!("{example}\n{error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn listings_take_json_and_every_command_takes_data_and_config() {
+        for listing in [
+            "list ls",
+            "list show dev",
+            "repo ls",
+            "member ls dev",
+            "series ls",
+            "series show 1",
+            "jobs",
+        ] {
+            let line = format!("patchpost {listing} --json --data d --config c");
+            let cli = Cli::try_parse_from(line.split(' ')).expect(listing);
+            assert_eq!(cli.data, PathBuf::from("d"));
+            assert_eq!(cli.config, Some(PathBuf::from("c")));
+        }
+    }
+
+    #[test]
+    fn a_repository_has_exactly_one_source() {
+        for (options, fine) in [
+            ("--init", true),
+            ("--path d", true),
+            ("", false),
+            ("--init --path d", false),
+            ("--clone u --path d", false),
+        ] {
+            let line = format!("patchpost repo add tool {options}");
+            let parsed = Cli::try_parse_from(line.split_whitespace());
+            assert_eq!(parsed.is_ok(), fine, "{line}");
+        }
     }
 }

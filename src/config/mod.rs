@@ -2,175 +2,59 @@
 //!
 //! Pure: texts come in, values go out. Every key has a default, so that no file at all is a working set-up on loopback.
 
-use serde::{Deserialize, Serialize};
+mod keys;
+mod kind;
 
-/// All settings.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// Who this site is.
-    pub site: Site,
-    /// Mail from other servers.
-    pub smtp: Smtp,
-    /// Mail from a mail server on this machine.
-    pub lmtp: Lmtp,
-    /// The web pages.
-    pub http: Http,
-    /// Health and metrics.
-    pub ops: Ops,
-    /// Where everything is stored.
-    pub database: Database,
-    /// How copies leave.
-    pub delivery: Delivery,
-    /// Project repositories.
-    pub repos: Repos,
-    /// When to stop taking mail.
-    pub limits: Limits,
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use toml::de::{DeTable, DeValue};
+
+pub use keys::{Config, Database, Delivery, Http, Limits, Lmtp, Ops, Repos, Site, Smtp};
+pub use kind::{BareNewline, Transport};
+
+use keys::{KEYS, Key, SECTIONS};
+
+/// What is wrong with the settings: all of it, so that it is mended in one go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// In the order of the file, then of the environment.
+    pub problems: Vec<Problem>,
 }
 
-macro_rules! section {
-    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr,)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-        #[serde(deny_unknown_fields, default)]
-        pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// `FILE line N`, `environment NAME`, or a key.
+    pub place: String,
+    /// What is wrong there and what is allowed, in a line.
+    pub text: String,
+}
 
-        impl Default for $name {
-            fn default() -> Self {
-                $name { $($field: $default,)* }
-            }
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, problem) in self.problems.iter().enumerate() {
+            let apart = if n == 0 { "" } else { "\n" };
+            write!(f, "{apart}{}: {}", problem.place, problem.text)?;
         }
-    };
-}
-
-section! {
-    /// `[site]`
-    Site {
-        /// Host name: in greetings, and the domain of new lists' addresses.
-        hostname: String = "localhost".to_owned(),
-        /// Name shown on pages.
-        name: String = "patchpost".to_owned(),
+        Ok(())
     }
 }
 
-section! {
-    /// `[smtp]`
-    Smtp {
-        /// Addresses to listen on, separated by commas; empty: none.
-        listen: String = "127.0.0.1:2525".to_owned(),
-        /// Largest mail in bytes.
-        max_size: usize = 10 << 20,
-        /// Recipients of one mail.
-        max_recipients: usize = 100,
-        /// Connections at once.
-        max_connections: usize = 500,
-        /// Connections at once from one address.
-        max_connections_per_ip: usize = 50,
-        /// What to do with bare CR or LF in a mail.
-        bare_newline: BareNewline = BareNewline::Reject,
-        /// Certificate chain (PEM file); empty: no STARTTLS.
-        tls_cert: String = String::new(),
-        /// Its private key (PEM file).
-        tls_key: String = String::new(),
-    }
-}
+impl std::error::Error for ConfigError {}
 
-section! {
-    /// `[lmtp]`
-    Lmtp {
-        /// Addresses to listen on, separated by commas; `unix:PATH` for a socket; empty: none.
-        listen: String = "127.0.0.1:2424".to_owned(),
-    }
-}
-
-section! {
-    /// `[http]`
-    Http {
-        /// Addresses to listen on, separated by commas.
-        listen: String = "127.0.0.1:8080".to_owned(),
-        /// How readers reach the pages, without a slash at the end; empty: the address listened on.
-        base_url: String = String::new(),
-    }
-}
-
-section! {
-    /// `[ops]`
-    Ops {
-        /// Addresses for `/health` and `/metrics`, separated by commas; keep them off the internet. Empty: none.
-        listen: String = "127.0.0.1:9090".to_owned(),
-    }
-}
-
-section! {
-    /// `[database]`
-    Database {
-        /// Empty: SQLite in the data folder; else `postgres://user@host/database`.
-        url: String = String::new(),
-    }
-}
-
-section! {
-    /// `[delivery]`
-    Delivery {
-        /// Where copies go.
-        transport: Transport = Transport::Directory,
-        /// Folder for `directory`; empty: `outbox` in the data folder.
-        directory: String = String::new(),
-        /// `host:port` of the mail server for `smtp`.
-        relay: String = String::new(),
-        /// Connections to it at once.
-        connections: usize = 4,
-    }
-}
-
-section! {
-    /// `[repos]`
-    Repos {
-        /// Minutes between looks at a repository's source; 0: only by `patchpost repo fetch`.
-        fetch_minutes: u64 = 5,
-    }
-}
-
-section! {
-    /// `[limits]`
-    Limits {
-        /// Free megabytes on the data folder's disk below which mail is refused for the time being.
-        free_disk_mb: u64 = 200,
-    }
-}
-
-/// `smtp.bare_newline`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BareNewline {
-    /// Refuse the mail, as RFC 5321 section 2.3.8 has it.
-    Reject,
-    /// Turn each into CRLF, for old senders on one's own network.
-    Normalise,
-}
-
-/// `delivery.transport`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Transport {
-    /// Into files: nothing leaves the machine.
-    Directory,
-    /// To a mail server.
-    Smtp,
-}
-
-/// A setting that cannot be used; the text names key, place and what is allowed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ConfigError(pub String);
-
-/// Environment names that are no settings.
-const OTHER_NAMES: [&str; 4] = [
+/// Environment names with the prefix that are no settings.
+const OTHER_NAMES: [&str; 5] = [
     "PATCHPOST_DATA",
     "PATCHPOST_CONFIG",
     "PATCHPOST_LOG",
     "PATCHPOST_CORPUS",
+    // Where `make test` keeps the clients that tests use.
+    "PATCHPOST_TOOLS",
 ];
+const OTHER_PREFIXES: [&str; 2] = ["PATCHPOST_TEST_", "PATCHPOST_BENCH_"];
 
 /// Reads the file's text (named in errors), then the environment's `PATCHPOST_<SECTION>_<KEY>`, and checks the whole.
 pub fn parse(
@@ -178,112 +62,39 @@ pub fn parse(
     text: &str,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Config, ConfigError> {
-    let config: Config = toml::from_str(text)
-        .map_err(|e| ConfigError(format!("{name}: {}", e.to_string().trim_end())))?;
-    let config = with_environment(config, environment)?;
-    check(&config)?;
-    Ok(config)
-}
-
-/// The effective configuration as a file, for `patchpost config`.
-pub fn render(config: &Config) -> String {
-    toml::to_string(config).expect("plain values are written as TOML")
-}
-
-fn with_environment(
-    config: Config,
-    environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<Config, ConfigError> {
-    let bad = |text: String| Err(ConfigError(text));
-    let mut table = toml::Table::try_from(&config).expect("plain values are a table");
+    let mut config = Config::default();
+    let mut problems = read_file(&mut config, name, text);
+    let mut environment: Vec<_> = environment.into_iter().collect();
+    environment.sort();
     for (name, value) in environment {
-        let Some(rest) = name.strip_prefix("PATCHPOST_") else {
-            continue;
-        };
-        if OTHER_NAMES.contains(&name.as_str())
-            || rest.starts_with("TEST_")
-            || rest.starts_with("BENCH_")
-        {
-            continue;
-        }
-        let lower = rest.to_lowercase();
-        let (section, key) = lower.split_once('_').unwrap_or((&lower, ""));
-        let Some(toml::Value::Table(keys)) = table.get_mut(section) else {
-            return bad(format!("environment {name}: there is no section {section}"));
-        };
-        let known = keys.keys().cloned().collect::<Vec<_>>().join(", ");
-        let Some(old) = keys.get_mut(key) else {
-            return bad(format!(
-                "environment {name}: section {section} has no key {key}; it has {known}"
-            ));
-        };
-        *old = match (&*old, value.parse::<i64>()) {
-            (toml::Value::Integer(_), Ok(number)) => toml::Value::Integer(number),
-            (toml::Value::Integer(_), Err(_)) => {
-                return bad(format!(
-                    "environment {name}: {section}.{key} takes a whole number, not {value:?}"
-                ));
-            }
-            _ => toml::Value::String(value),
-        };
-        let one = toml::Table::from_iter([(section.to_owned(), toml::Value::Table(keys.clone()))]);
-        if let Err(error) = one.try_into::<Config>() {
-            return bad(format!("environment {name}: {}", error.message()));
-        }
+        problems.extend(read_variable(&mut config, &name, &value));
     }
-    table
-        .try_into()
-        .map_err(|e| ConfigError(format!("environment: {}", e.message())))
+    if problems.is_empty() {
+        problems = check_together(&config);
+    }
+    if problems.is_empty() {
+        Ok(config)
+    } else {
+        Err(ConfigError { problems })
+    }
 }
 
-fn check(config: &Config) -> Result<(), ConfigError> {
-    let bad = |text: String| Err(ConfigError(text));
-    for (key, list) in [
-        ("smtp.listen", &config.smtp.listen),
-        ("lmtp.listen", &config.lmtp.listen),
-        ("http.listen", &config.http.listen),
-        ("ops.listen", &config.ops.listen),
-    ] {
-        for address in addresses(list) {
-            let fine =
-                address.starts_with("unix:/") || address.parse::<std::net::SocketAddr>().is_ok();
-            if !fine {
-                return bad(format!(
-                    "{key}: {address:?} is not an address; write 127.0.0.1:2525, [::1]:2525 or unix:/path"
-                ));
-            }
+/// The effective configuration as a file in which every key is explained, for `patchpost config`.
+pub fn render(config: &Config) -> String {
+    let mut text = String::from(
+        "# The settings of patchpost as they are in force. A key that a file leaves out has its default.\n\
+         # PATCHPOST_<SECTION>_<KEY> in the environment wins over the file, such as PATCHPOST_SMTP_LISTEN.\n",
+    );
+    for section in SECTIONS {
+        text.push('\n');
+        push_comment(&mut text, section.doc);
+        text.push_str(&format!("[{}]\n", section.name));
+        for key in KEYS.iter().filter(|key| key.section == section.name) {
+            push_comment(&mut text, key.doc);
+            text.push_str(&format!("{} = {}\n", key.name, (key.render)(config)));
         }
     }
-    if config.delivery.transport == Transport::Smtp && config.delivery.relay.is_empty() {
-        return bad("delivery.transport is \"smtp\": delivery.relay must name the mail server, such as \"127.0.0.1:25\"".into());
-    }
-    if config.smtp.tls_cert.is_empty() != config.smtp.tls_key.is_empty() {
-        return bad("smtp.tls_cert and smtp.tls_key belong together: set both or none".into());
-    }
-    let url = &config.database.url;
-    if !(url.is_empty() || url.starts_with("postgres://") || url.starts_with("postgresql://")) {
-        return bad(format!(
-            "database.url: {url:?} is not usable; leave it empty for SQLite, or write postgres://user@host/database"
-        ));
-    }
-    let base = &config.http.base_url;
-    if !(base.is_empty() || base.starts_with("http://") || base.starts_with("https://"))
-        || base.ends_with('/')
-    {
-        return bad(format!(
-            "http.base_url: {base:?} must begin with http:// or https:// and have no slash at its end"
-        ));
-    }
-    if config.smtp.max_size < 65_536 || config.smtp.max_size > 200 << 20 {
-        return bad("smtp.max_size takes 65536 to 209715200 bytes".into());
-    }
-    if config.delivery.connections == 0
-        || config.smtp.max_connections == 0
-        || config.smtp.max_recipients < 100
-    {
-        return bad("delivery.connections and smtp.max_connections take 1 or more, smtp.max_recipients 100 or more".into());
-    }
-    Ok(())
+    text
 }
 
 /// The addresses of a `listen` value.
@@ -291,82 +102,163 @@ pub fn addresses(list: &str) -> impl Iterator<Item = &str> {
     list.split(',').map(str::trim).filter(|a| !a.is_empty())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
-        let pairs = environment
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-        parse("patchpost.toml", text, pairs).map_err(|e| e.to_string())
+fn push_comment(text: &mut String, doc: &[&str]) {
+    for line in doc {
+        text.push_str(&format!("#{line}\n"));
     }
+}
 
-    #[track_caller]
-    fn check_error(text: &str, environment: &[(&str, &str)], words: &[&str]) {
-        let error = read(text, environment).expect_err("must be refused");
-        for word in words {
-            assert!(error.contains(word), "{word:?} is missing in: {error}");
+fn read_file(config: &mut Config, name: &str, text: &str) -> Vec<Problem> {
+    let mut problems = match DeTable::parse(text) {
+        Ok(table) => read_sections(config, table.get_ref()),
+        Err(error) => {
+            let start = error.span().map_or(0, |span| span.start);
+            let message = error.message().replace('\n', ", ");
+            vec![(start, format!("not TOML: {message}"))]
+        }
+    };
+    // The parser hands keys out by name; people mend a file from its top.
+    problems.sort();
+    let place = |offset| format!("{name} line {}", line_of(text, offset));
+    let problems = problems.into_iter();
+    problems
+        .map(|(offset, text)| Problem {
+            place: place(offset),
+            text,
+        })
+        .collect()
+}
+
+/// Sets what the sections say; returns what is wrong, each with its offset in the file.
+fn read_sections(config: &mut Config, sections: &DeTable<'_>) -> Vec<(usize, String)> {
+    let mut problems = Vec::new();
+    for (section, value) in sections {
+        let name = section.get_ref().as_ref();
+        let problem = match value.get_ref() {
+            _ if !SECTIONS.iter().any(|known| known.name == name) => {
+                let known: Vec<&str> = SECTIONS.iter().map(|known| known.name).collect();
+                format!("there is no section {name}; allowed: {}", known.join(", "))
+            }
+            DeValue::Table(keys) => {
+                problems.extend(read_keys(config, name, keys));
+                continue;
+            }
+            _ => format!("{name} is a section: write [{name}], and its keys below"),
+        };
+        problems.push((section.span().start, problem));
+    }
+    problems
+}
+
+fn read_keys(config: &mut Config, section: &str, keys: &DeTable<'_>) -> Vec<(usize, String)> {
+    let mut problems = Vec::new();
+    for (name, value) in keys {
+        let key = KEYS
+            .iter()
+            .find(|key| key.section == section && key.name == name.get_ref());
+        let set = match (key, text_of(value.get_ref())) {
+            (None, _) => Err(unknown_key(section, name.get_ref())),
+            (Some(key), Some(text)) => set(config, key, &text),
+            (Some(key), None) => Err(format!(
+                "{section}.{} cannot be a table, date or fraction; allowed: {}",
+                key.name,
+                (key.allowed)()
+            )),
+        };
+        if let Err(problem) = set {
+            problems.push((name.span().start, problem));
         }
     }
+    problems
+}
 
-    #[test]
-    fn no_file_at_all_is_a_working_set_up() {
-        let config = read("", &[]).expect("defaults");
-        assert_eq!(config.smtp.listen, "127.0.0.1:2525");
-        assert_eq!(
-            read(&render(&config), &[]).expect("what is printed can be read"),
-            config
+fn read_variable(config: &mut Config, name: &str, value: &str) -> Option<Problem> {
+    let rest = name.strip_prefix("PATCHPOST_")?;
+    if OTHER_NAMES.contains(&name) || OTHER_PREFIXES.iter().any(|p| name.starts_with(p)) {
+        return None;
+    }
+    let named = |key: &&Key| format!("{}_{}", key.section, key.name).to_uppercase() == rest;
+    let text = match KEYS.iter().find(named) {
+        Some(key) => set(config, key, value).err()?,
+        None => {
+            let lower = rest.to_lowercase();
+            let (section, key) = lower.split_once('_').unwrap_or((&lower, ""));
+            if SECTIONS.iter().any(|known| known.name == section) {
+                unknown_key(section, key)
+            } else {
+                format!("there is no section {section}; `patchpost config` shows all settings")
+            }
+        }
+    };
+    Some(Problem {
+        place: format!("environment {name}"),
+        text,
+    })
+}
+
+fn set(config: &mut Config, key: &Key, text: &str) -> Result<(), String> {
+    (key.set)(config, text).map_err(|why| {
+        let why = if why.is_empty() {
+            why
+        } else {
+            format!(": {why}")
+        };
+        let (section, name, allowed) = (key.section, key.name, (key.allowed)());
+        let shown = kind::masked(text);
+        format!("{section}.{name} cannot be {shown:?}{why}; allowed: {allowed}")
+    })
+}
+
+fn unknown_key(section: &str, name: &str) -> String {
+    let known = KEYS.iter().filter(|key| key.section == section);
+    let known: Vec<&str> = known.map(|key| key.name).collect();
+    format!(
+        "there is no key {section}.{name}; allowed: {}",
+        known.join(", ")
+    )
+}
+
+/// What no single key shows.
+fn check_together(config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut wrong = |key: &str, text: &str| {
+        problems.push(Problem {
+            place: key.to_owned(),
+            text: text.to_owned(),
+        });
+    };
+    if config.delivery.transport == Transport::Smtp && config.delivery.relay.is_empty() {
+        wrong(
+            "delivery.relay",
+            "delivery.transport = \"smtp\" needs it: the mail server, such as 127.0.0.1:25",
         );
     }
-
-    #[test]
-    fn the_environment_wins_over_the_file() {
-        let config = read(
-            "[smtp]\nmax_size = 100000",
-            &[
-                ("PATCHPOST_SMTP_MAX_SIZE", "200000"),
-                ("PATCHPOST_HTTP_BASE_URL", "https://x"),
-            ],
-        );
-        let config = config.expect("fine");
-        assert_eq!(
-            (config.smtp.max_size, config.http.base_url.as_str()),
-            (200_000, "https://x")
+    if config.smtp.tls_cert.is_empty() != config.smtp.tls_key.is_empty() {
+        wrong(
+            "smtp.tls_cert",
+            "smtp.tls_cert and smtp.tls_key belong together: set both or none",
         );
     }
+    problems
+}
 
-    #[test]
-    fn errors_name_key_line_and_what_is_allowed() {
-        check_error(
-            "[smtp]\nlisten = \"127.0.0.1:25\"\nlisen = \"x\"",
-            &[],
-            &["patchpost.toml", "line 3", "lisen", "listen"],
-        );
-        check_error(
-            "[delivery]\ntransport = \"pigeon\"",
-            &[],
-            &["line 2", "pigeon", "directory", "smtp"],
-        );
-        check_error("[delivery]\ntransport = \"smtp\"", &[], &["delivery.relay"]);
-        check_error("[smtp]\nlisten = \"here\"", &[], &["smtp.listen", "here"]);
-        check_error(
-            "",
-            &[("PATCHPOST_SMTP_LISEN", "x")],
-            &["PATCHPOST_SMTP_LISEN", "listen"],
-        );
-        check_error(
-            "",
-            &[("PATCHPOST_SMTP_MAX_SIZE", "big")],
-            &["smtp.max_size", "whole number"],
-        );
-        check_error(
-            "",
-            &[("PATCHPOST_DELIVERY_TRANSPORT", "pigeon")],
-            &["PATCHPOST_DELIVERY_TRANSPORT", "directory"],
-        );
-        check_error("", &[("PATCHPOST_NOPE_X", "1")], &["nope"]);
-        check_error("[database]\nurl = \"mysql://x\"", &[], &["database.url"]);
-        check_error("[http]\nbase_url = \"https://x/\"", &[], &["http.base_url"]);
+/// The text form of a TOML value, as it would stand in an environment variable.
+fn text_of(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => Some(number.to_string()),
+        DeValue::Boolean(flag) => Some(flag.to_string()),
+        DeValue::Array(items) => items
+            .iter()
+            .map(|item| text_of(item.get_ref()))
+            .collect::<Option<Vec<_>>>()
+            .map(|parts| parts.join(",")),
+        DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => None,
     }
+}
+
+/// The line, counted from 1, that the byte at `offset` stands on.
+fn line_of(text: &str, offset: usize) -> usize {
+    let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
+    1 + before.iter().filter(|&&byte| byte == b'\n').count()
 }

@@ -135,7 +135,17 @@ impl Repos {
         self.settle(dir)?;
         let branch = match branch {
             Some(branch) => branch.to_owned(),
-            None => run::line(&run::run(dir, &["symbolic-ref", "--short", "HEAD"], None)?),
+            None => {
+                let mut command = run::git(dir);
+                let head =
+                    run::output(command.args(["symbolic-ref", "--short", "HEAD"]), dir, None)?;
+                if !head.status.success() {
+                    let text =
+                        "the source's HEAD names no branch; say which one to follow with --branch";
+                    return Err(GitError::Refused(text.to_owned()));
+                }
+                run::line(&head.stdout)
+            }
         };
         check_branch(&branch)?;
         Ok(branch)

@@ -1,11 +1,11 @@
-//! Binding, accepting, and how many connections may be open.
+//! Binding and accepting, TCP and unix sockets alike.
 
-use std::collections::HashMap;
+use std::fs::Permissions;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,8 +16,14 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 pub enum Listener {
     /// TCP.
     Tcp(TcpListener),
-    /// Unix socket, by its path.
-    Unix(UnixListener, PathBuf),
+    /// Unix socket; the file goes first, while it is still ours beyond doubt.
+    Unix(SocketFile, UnixListener),
+}
+
+/// The file of a bound unix socket; removed with the listener, unless it is another's by then.
+pub struct SocketFile {
+    path: PathBuf,
+    inode: u64,
 }
 
 /// A plain connection of either kind.
@@ -68,31 +74,52 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// Binds addresses such as `127.0.0.1:2525`, `[::1]:2525` or `unix:/path`.
+/// Binds addresses such as `127.0.0.1:2525`, `[::1]:2525`, `localhost:2525` or `unix:/path`.
 ///
-/// A socket file that nobody listens on any more is replaced; one that is in use is an error.
+/// A socket file that nobody listens on any more is replaced; one that is in use, or no socket, is an error. Who may
+/// connect to a unix socket is decided by the permissions of its folder.
 pub async fn bind<'a>(addresses: impl Iterator<Item = &'a str>) -> io::Result<Vec<Listener>> {
     let mut out = Vec::new();
     for address in addresses {
+        let bound = match address.strip_prefix("unix:") {
+            Some(path) => bind_unix(Path::new(path)).await,
+            None => TcpListener::bind(address).await.map(Listener::Tcp),
+        };
         let named =
             |e: io::Error| io::Error::new(e.kind(), format!("cannot listen on {address}: {e}"));
-        match address.strip_prefix("unix:") {
-            Some(path) => {
-                let path = PathBuf::from(path);
-                if path.exists() && UnixStream::connect(&path).await.is_err() {
-                    std::fs::remove_file(&path).map_err(named)?;
-                }
-                out.push(Listener::Unix(
-                    UnixListener::bind(&path).map_err(named)?,
-                    path,
-                ));
-            }
-            None => out.push(Listener::Tcp(
-                TcpListener::bind(address).await.map_err(named)?,
-            )),
-        }
+        out.push(bound.map_err(named)?);
     }
     Ok(out)
+}
+
+async fn bind_unix(path: &Path) -> io::Result<Listener> {
+    match std::fs::symlink_metadata(path) {
+        Ok(file) if !file.file_type().is_socket() => {
+            let text = "the file there is no socket; move it away or choose another path";
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+        }
+        // Only a refusal says that nobody listens: a socket that is busy, or closed to us, is somebody's.
+        Ok(_) => match UnixStream::connect(path).await {
+            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
+            Err(e) => return Err(e),
+            Ok(_) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::AddrInUse,
+                    "another program listens there",
+                ));
+            }
+        },
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => return Err(e),
+    }
+    let listener = UnixListener::bind(path)?;
+    // The mail server before us runs as another user.
+    std::fs::set_permissions(path, Permissions::from_mode(0o666))?;
+    let file = SocketFile {
+        path: path.to_owned(),
+        inode: std::fs::symlink_metadata(path)?.ino(),
+    };
+    Ok(Listener::Unix(file, listener))
 }
 
 impl Listener {
@@ -102,7 +129,7 @@ impl Listener {
             Listener::Tcp(listener) => listener
                 .local_addr()
                 .map_or_else(|_| String::new(), |a| a.to_string()),
-            Listener::Unix(_, path) => format!("unix:{}", path.display()),
+            Listener::Unix(file, _) => format!("unix:{}", file.path.display()),
         }
     }
 
@@ -110,6 +137,7 @@ impl Listener {
     ///
     /// Out of file descriptors and the like is waited out: the listener stays.
     pub async fn accept(&self) -> (Stream, Option<SocketAddr>) {
+        let mut failed = false;
         loop {
             let accepted = match self {
                 Listener::Tcp(l) => l.accept().await.map(|(s, peer)| {
@@ -117,12 +145,15 @@ impl Listener {
                     let _only_slower = s.set_nodelay(true);
                     (Stream::Tcp(s), Some(peer))
                 }),
-                Listener::Unix(l, _) => l.accept().await.map(|(s, _)| (Stream::Unix(s), None)),
+                Listener::Unix(_, l) => l.accept().await.map(|(s, _)| (Stream::Unix(s), None)),
             };
             match accepted {
                 Ok(connection) => return connection,
                 Err(error) => {
-                    tracing::warn!(%error, listener = self.address(), "could not accept a connection, trying again");
+                    // One line for one time of trouble, however often it is tried.
+                    if !std::mem::replace(&mut failed, true) {
+                        tracing::error!(%error, listener = self.address(), "cannot accept connections, trying again");
+                    }
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
@@ -130,75 +161,15 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        if let Listener::Unix(_, path) = self {
+        let ours = std::fs::symlink_metadata(&self.path).is_ok_and(|f| f.ino() == self.inode);
+        if ours {
             // A file left behind is replaced at the next start.
-            let _left = std::fs::remove_file(path);
+            let _left = std::fs::remove_file(&self.path);
         }
     }
 }
 
-/// How many connections are open, in all and by address.
-pub struct Gate {
-    total: usize,
-    per_ip: usize,
-    open: Mutex<HashMap<Option<IpAddr>, usize>>,
-}
-
-/// An open connection's place; given back when dropped.
-pub struct Pass {
-    gate: Arc<Gate>,
-    ip: Option<IpAddr>,
-}
-
-impl Gate {
-    /// A gate for that many connections, and that many from one address.
-    pub fn new(total: usize, per_ip: usize) -> Arc<Gate> {
-        Arc::new(Gate {
-            total,
-            per_ip,
-            open: Mutex::default(),
-        })
-    }
-
-    /// A place for a connection, or `None` when there are enough. Unix sockets count only in all.
-    pub fn enter(self: &Arc<Gate>, ip: Option<IpAddr>) -> Option<Pass> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = open.values().sum();
-        let own = open.get(&ip).copied().unwrap_or(0);
-        if all >= self.total || (ip.is_some() && own >= self.per_ip) {
-            return None;
-        }
-        open.insert(ip, own + 1);
-        Some(Pass {
-            gate: Arc::clone(self),
-            ip,
-        })
-    }
-
-    /// How many connections are open.
-    pub fn open(&self) -> usize {
-        self.open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .sum()
-    }
-}
-
-impl Drop for Pass {
-    fn drop(&mut self) {
-        let mut open = self
-            .gate
-            .open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.ip) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.ip);
-            }
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

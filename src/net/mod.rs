@@ -2,11 +2,15 @@
 //!
 //! Edge: sockets only; what is said over them is decided elsewhere.
 
+mod gate;
 mod listener;
 mod tls;
 
-pub use listener::{Gate, Listener, Pass, Stream, bind};
+pub use gate::{Gate, Pass};
+pub use listener::{Listener, SocketFile, Stream, bind};
 pub use tls::Tls;
+#[cfg(test)]
+pub(crate) use tls::tests as tls_tests;
 
 /// Free megabytes on the disk that holds `folder`; `None` if the system does not say.
 pub fn free_disk_mb(folder: &std::path::Path) -> Option<u64> {

@@ -13,14 +13,19 @@ use tokio_rustls::TlsAcceptor;
 pub struct Tls {
     cert: PathBuf,
     key: PathBuf,
-    current: Mutex<(TlsAcceptor, Option<SystemTime>)>,
+    current: Mutex<(TlsAcceptor, Option<Stamp>)>,
 }
+
+/// When both files were changed and how long they are. Not the newer time alone: a certificate that was made before
+/// the key is older than it, and still another one.
+type Stamp = [(SystemTime, u64); 2];
 
 impl Tls {
     /// Reads both files; an error says which one is unfit and why.
     pub fn open(cert: &Path, key: &Path) -> Result<Tls, String> {
-        let acceptor = load(cert, key)?;
-        let current = Mutex::new((acceptor, changed(cert, key)));
+        // The stamp first: what changes while the files are read is then read again.
+        let stamp = stamp(cert, key);
+        let current = Mutex::new((load(cert, key)?, stamp));
         Ok(Tls {
             cert: cert.to_owned(),
             key: key.to_owned(),
@@ -31,7 +36,7 @@ impl Tls {
     /// The acceptor for a new connection. Files that changed are read again; if they do not fit, the old pair stays.
     pub fn acceptor(&self) -> TlsAcceptor {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = changed(&self.cert, &self.key);
+        let now = stamp(&self.cert, &self.key);
         if now != current.1 {
             current.1 = now;
             match load(&self.cert, &self.key) {
@@ -48,10 +53,14 @@ impl Tls {
     }
 }
 
-fn changed(cert: &Path, key: &Path) -> Option<SystemTime> {
-    // A file that is away for a moment counts as unchanged-to-nothing and is read again when it is back.
-    let time = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified()).ok();
-    Some(time(cert)?.max(time(key)?))
+/// `None` while a file is away; it is read again when it is back.
+fn stamp(cert: &Path, key: &Path) -> Option<Stamp> {
+    let of = |path: &Path| {
+        // Unreadable and away are the same here: `load` says which.
+        let file = std::fs::metadata(path).ok()?;
+        Some((file.modified().ok()?, file.len()))
+    };
+    Some([of(cert)?, of(key)?])
 }
 
 fn load(cert: &Path, key: &Path) -> Result<TlsAcceptor, String> {
@@ -75,3 +84,6 @@ fn load(cert: &Path, key: &Path) -> Result<TlsAcceptor, String> {
         })?;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -13,7 +13,8 @@ pub use screen::NewMail;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::git::Repos;
+// All that the web needs of git, to serve fetches: it reaches nothing else of it.
+pub use crate::git::{Repos, Service, UploadPack};
 use crate::session::Reply;
 use crate::store::{Store, StoreError};
 

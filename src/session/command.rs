@@ -2,6 +2,15 @@
 
 use crate::types::Address;
 
+/// Whose address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// In `MAIL`.
+    Sender,
+    /// In `RCPT`.
+    Recipient,
+}
+
 /// A command as parsed; what is wrong with it is a variant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -32,12 +41,20 @@ pub enum Command {
     Help,
     /// `VRFY`
     Vrfy,
-    /// Known, and never done here: EXPN, TURN, ETRN, BDAT, AUTH …
+    /// `RCPT TO:<postmaster>`, the one recipient that needs no domain.
+    Postmaster,
+    /// Known, and never done here: EXPN, TURN, ETRN, AUTH …
     NotDone,
+    /// `BDAT` or `BURL`: not offered, and what follows is content that must not be read as commands.
+    Chunk,
+    /// The first line of an HTTP request, for example from a browser that was sent here by a hostile page.
+    Http,
     /// Not a command.
     Unknown,
     /// A command whose words are malformed; says which.
     Malformed(&'static str),
+    /// An address that cannot be one; the field says whose.
+    BadAddress(Side),
     /// `MAIL` or `RCPT` with a parameter that was not offered.
     Parameter(String),
     /// `SIZE=` with something that is no number of octets.
@@ -82,9 +99,9 @@ pub fn parse(line: &[u8]) -> Command {
         "NOOP" => Command::Noop,
         "HELP" => Command::Help,
         "VRFY" => Command::Vrfy,
-        "EXPN" | "TURN" | "ETRN" | "BDAT" | "AUTH" | "SEND" | "SOML" | "SAML" | "BURL" => {
-            Command::NotDone
-        }
+        "EXPN" | "TURN" | "ETRN" | "AUTH" | "SEND" | "SOML" | "SAML" => Command::NotDone,
+        "BDAT" | "BURL" => Command::Chunk,
+        "GET" | "POST" | "PUT" | "HEAD" | "OPTIONS" | "CONNECT" => Command::Http,
         _ => Command::Unknown,
     }
 }
@@ -134,7 +151,7 @@ fn mail(rest: &str) -> Command {
         let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         match key.to_ascii_uppercase().as_str() {
             "SIZE" => match value.parse() {
-                Ok(octets) if value.len() <= 20 => size = Some(octets),
+                Ok(octets) if value.bytes().all(|b| b.is_ascii_digit()) => size = Some(octets),
                 _ => return Command::BadSize,
             },
             "BODY" if matches!(value.to_ascii_uppercase().as_str(), "7BIT" | "8BITMIME") => {}
@@ -159,7 +176,7 @@ fn mail(rest: &str) -> Command {
             sender: Some(address),
             size,
         },
-        None => Command::Malformed("the sender's address is malformed"),
+        None => Command::BadAddress(Side::Sender),
     }
 }
 
@@ -181,13 +198,10 @@ fn rcpt(rest: &str) -> Command {
     }
     // RFC 5321 section 4.5.1: `<postmaster>` without a domain is always a recipient.
     if path.eq_ignore_ascii_case("postmaster") {
-        return "postmaster@localhost".parse().map_or(
-            Command::Malformed("the address is malformed"),
-            Command::Rcpt,
-        );
+        return Command::Postmaster;
     }
-    mailbox(path).map_or(
-        Command::Malformed("the recipient's address is malformed"),
-        Command::Rcpt,
-    )
+    mailbox(path).map_or(Command::BadAddress(Side::Recipient), Command::Rcpt)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,16 +1,17 @@
 //! The strict DATA receiver: ends at CRLF.CRLF only, so that one message can never become two.
 //!
-//! RFC 5321 section 4.5.2. SMTP smuggling rests on servers that also end data at LF.LF, LF.CRLF and the like; here
-//! these are content, noted as flaws, and refused after the true end.
+//! Pure. RFC 5321 sections 2.3.8 and 4.5.2. SMTP smuggling rests on servers that also end data at LF.LF, LF.CRLF and
+//! the like; here these are content, noted as faults, and either refused after the true end or, where the operator
+//! wants it, turned into proper line ends.
 
-/// Where the receiver stands in the line structure.
+/// What to do with a CR or LF that stands alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
-    LineStart,
-    Inside,
-    Cr,
-    Dot,
-    DotCr,
+pub enum BareNewlines {
+    /// Noted; the mail is going to be refused.
+    Refused,
+    /// Each LF becomes CRLF, and so does a run of CR; CRs right before a CRLF are dropped (a mail whose line ends were
+    /// converted twice would get blank lines into its patches else).
+    Normalised,
 }
 
 /// What was wrong with received data.
@@ -22,15 +23,27 @@ pub struct Faults {
     pub bare_lf: bool,
     /// A NUL byte.
     pub nul: bool,
-    /// Longer than allowed: nothing past the limit was kept.
+    /// Longer than allowed: nothing was kept.
     pub too_big: bool,
 }
 
-impl Faults {
-    /// Whether there is any.
-    pub fn any(self) -> bool {
-        self != Faults::default()
-    }
+/// Where the receiver stands in the line structure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    /// Behind a CRLF, or at the very start.
+    LineStart,
+    /// Behind a CRLF and a dot, which is not kept yet.
+    Dot,
+    /// Behind a CRLF, a dot and a CR, neither of which is kept yet.
+    DotCr,
+    /// In a line.
+    Inside,
+    /// Behind a CR, which is kept.
+    Cr,
+    /// Behind a line end that was normalised: never the end of data.
+    LooseStart,
+    /// The same, and a dot that is not kept yet.
+    LooseDot,
 }
 
 /// Receives one message; feed it until it says it is done.
@@ -38,16 +51,18 @@ impl Faults {
 pub struct DataReceiver {
     at: At,
     limit: usize,
+    policy: BareNewlines,
     bytes: Vec<u8>,
     faults: Faults,
 }
 
 impl DataReceiver {
     /// A receiver that keeps at most `limit` bytes and drains what comes beyond.
-    pub fn new(limit: usize) -> DataReceiver {
+    pub fn new(limit: usize, policy: BareNewlines) -> DataReceiver {
         DataReceiver {
             at: At::LineStart,
             limit,
+            policy,
             bytes: Vec::new(),
             faults: Faults::default(),
         }
@@ -55,69 +70,103 @@ impl DataReceiver {
 
     /// Takes input; returns how much of it belongs to the message, and whether the end was reached there.
     pub fn feed(&mut self, input: &[u8]) -> (usize, bool) {
-        let mut at = 0;
+        // `input[from..at]` is seen and not copied yet: copying waits for a byte that is not to be kept.
+        let (mut from, mut at) = (0, 0);
         while at < input.len() {
-            // The long way between line ends in one step.
-            if self.at == At::Inside {
-                let run = memchr::memchr2(b'\r', b'\n', &input[at..]).unwrap_or(input.len() - at);
-                self.keep(&input[at..at + run]);
-                at += run;
-                if at == input.len() {
-                    break;
+            match (self.at, input[at]) {
+                (At::Inside, _) => self.inside(input, &mut from, &mut at),
+                (At::LineStart | At::LooseStart, b'.') => {
+                    self.keep(&input[from..at]);
+                    at += 1;
+                    from = at;
+                    self.at = if self.at == At::LineStart {
+                        At::Dot
+                    } else {
+                        At::LooseDot
+                    };
+                }
+                (At::LineStart | At::LooseStart, _) => self.at = At::Inside,
+                (At::Dot, b'\r') => {
+                    at += 1;
+                    from = at;
+                    self.at = At::DotCr;
+                }
+                // RFC 5321 section 4.5.2: the first of a line's leading dots is the sender's stuffing.
+                (At::Dot, _) => self.at = At::Inside,
+                (At::DotCr, b'\n') => return (at + 1, true),
+                (At::DotCr, _) => {
+                    self.keep(b"\r");
+                    self.at = At::Cr;
+                }
+                // A sender that ends lines with LF stuffs dots there too. A single dot stays what it is.
+                (At::LooseDot, b'.') => self.at = At::Inside,
+                (At::LooseDot, _) => {
+                    self.keep(b".");
+                    self.at = At::Inside;
+                }
+                (At::Cr, b'\n') => {
+                    at += 1;
+                    self.at = At::LineStart;
+                }
+                (At::Cr, byte) => {
+                    self.faults.bare_cr = true;
+                    self.at = At::Inside;
+                    if self.policy == BareNewlines::Normalised {
+                        self.keep(&input[from..at]);
+                        from = at;
+                        self.mend_cr(byte);
+                    }
                 }
             }
-            let byte = input[at];
-            at += 1;
-            if self.step(byte) {
-                return (at, true);
-            }
         }
-        (at, false)
+        self.keep(&input[from..]);
+        (input.len(), false)
     }
 
-    /// One byte; `true` at the end of data.
-    fn step(&mut self, byte: u8) -> bool {
-        match (self.at, byte) {
-            (At::LineStart, b'.') => self.at = At::Dot,
-            (At::Dot, b'\r') => self.at = At::DotCr,
-            (At::DotCr, b'\n') => return true,
-            (At::DotCr, _) => {
-                // ".CR" and then something else: a line that began with a stuffed dot, then a bare CR.
-                self.faults.bare_cr = true;
-                self.keep(b"\r");
-                self.plain(byte);
-            }
-            // RFC 5321 section 4.5.2: the first of a line's leading dots is the sender's stuffing.
-            (At::Dot, _) => self.plain(byte),
-            (At::Cr, b'\n') => {
-                self.keep(b"\r\n");
+    /// Goes on in a line up to behind its end, or the end of the input.
+    fn inside(&mut self, input: &[u8], from: &mut usize, at: &mut usize) {
+        let Some(found) = memchr::memchr3(b'\r', b'\n', 0, &input[*at..]) else {
+            *at = input.len();
+            return;
+        };
+        *at += found + 1;
+        match input[*at - 1] {
+            b'\r' if input.get(*at) == Some(&b'\n') => {
+                *at += 1;
                 self.at = At::LineStart;
             }
-            (At::Cr, _) => {
-                self.faults.bare_cr = true;
-                self.keep(b"\r");
-                self.plain(byte);
+            b'\r' => self.at = At::Cr,
+            b'\n' => {
+                self.faults.bare_lf = true;
+                if self.policy == BareNewlines::Normalised {
+                    self.keep(&input[*from..*at - 1]);
+                    *from = *at;
+                    self.keep(b"\r\n");
+                    self.at = At::LooseStart;
+                }
             }
-            _ => self.plain(byte),
+            _ => self.faults.nul = true,
         }
-        false
     }
 
-    fn plain(&mut self, byte: u8) {
-        if byte == b'\r' {
-            self.at = At::Cr;
-            return;
+    /// The last byte kept is a bare CR, and `next` follows it.
+    fn mend_cr(&mut self, next: u8) {
+        if next == b'\r' {
+            self.bytes.pop();
+        } else {
+            self.keep(b"\n");
+            self.at = At::LooseStart;
         }
-        self.faults.bare_lf |= byte == b'\n';
-        self.keep(&[byte]);
-        self.at = At::Inside;
     }
 
     fn keep(&mut self, bytes: &[u8]) {
-        self.faults.nul |= memchr::memchr(0, bytes).is_some();
-        if self.bytes.len() + bytes.len() > self.limit {
+        if self.faults.too_big {
+            return;
+        }
+        if bytes.len() > self.limit - self.bytes.len() {
             self.faults.too_big = true;
-        } else if !self.faults.too_big {
+            self.bytes = Vec::new();
+        } else {
             self.bytes.extend_from_slice(bytes);
         }
     }
@@ -127,3 +176,6 @@ impl DataReceiver {
         (self.bytes, self.faults)
     }
 }
+
+#[cfg(test)]
+mod tests;

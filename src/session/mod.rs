@@ -4,15 +4,17 @@
 
 pub mod command;
 mod data;
+mod lines;
 mod reply;
 #[cfg(test)]
 mod tests;
 
-pub use data::{DataReceiver, Faults};
+pub use data::{BareNewlines, DataReceiver, Faults};
+pub use lines::{Line, Lines, MAX_LINE};
 pub use reply::Reply;
 
 use crate::types::Address;
-use command::Command;
+use command::{Command, Side};
 
 /// Which of the two a listener speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +36,7 @@ pub struct Settings {
     pub max_recipients: usize,
     /// A certificate is there.
     pub tls: bool,
-    /// Bare CR and LF are turned into CRLF instead of refused.
+    /// Bare CR and LF are turned into CRLF instead of refused (see [`BareNewlines`]).
     pub normalise: bool,
 }
 
@@ -47,9 +49,9 @@ pub enum Action {
     CheckRecipient(Address),
     /// Check that there is room (a refusal goes to [`Session::refuse_mail`]), else send the reply.
     CheckRoom(Reply),
-    /// Send 354, receive data; then [`Session::received`].
+    /// Send 354, receive data with [`Session::receiver`]; then [`Session::received`].
     Receive(Reply),
-    /// Send 220, then speak TLS; then [`Session::secured`].
+    /// Send 220, throw away what came behind the line, then speak TLS; then [`Session::secured`].
     StartTls(Reply),
     /// Send this and close.
     Close(Reply),
@@ -72,6 +74,7 @@ pub struct Session {
     recipients: Vec<Address>,
     errors: u32,
     junk: u32,
+    refused_any: bool,
 }
 
 impl Session {
@@ -87,6 +90,7 @@ impl Session {
             recipients: Vec::new(),
             errors: 0,
             junk: 0,
+            refused_any: false,
         }
     }
 
@@ -114,11 +118,31 @@ impl Session {
         (self.sender.clone().flatten(), &self.recipients)
     }
 
-    /// Decides on one line, given without its CRLF.
-    pub fn line(&mut self, line: &[u8]) -> Action {
+    /// Decides on one line, given without its CRLF. `waiting` is what came behind it and was not read yet.
+    ///
+    /// RFC 2920 section 3.1: DATA is the last command of a group. A client that sends more without having seen the
+    /// answer does not care for it; its "mail" may be somebody else's commands. Such a session ends.
+    pub fn line(&mut self, line: &[u8], waiting: &[u8]) -> Action {
         let command = command::parse(line);
+        if command == Command::Data && !waiting.is_empty() {
+            return Action::Close(Reply::new(
+                554,
+                "5.5.0",
+                "Data before 354 was said; wait for the answer to DATA",
+            ));
+        }
         let action = self.decide(command);
         self.count(action)
+    }
+
+    /// The client spoke before it was greeted (RFC 5321 section 3.1): no mail server does.
+    pub fn early(&self) -> Reply {
+        Reply::new(554, "5.5.0", "Wait for the greeting")
+    }
+
+    /// A line that does not end.
+    pub fn endless_line(&self) -> Reply {
+        Reply::new(500, "5.5.6", "The line does not end, closing")
     }
 
     /// The line was too long for any command; it was read to its end.
@@ -167,7 +191,21 @@ impl Session {
                 "A mailing-list server; see RFC 5321 for the commands",
             )),
             Command::Vrfy => self.junk(Reply::new(252, "2.5.0", "Send mail and see")),
+            Command::Postmaster => match format!("postmaster@{}", self.settings.hostname).parse() {
+                Ok(address) => self.rcpt(address),
+                Err(_) => reply(550, "5.1.1", "There is no postmaster here"),
+            },
             Command::NotDone => reply(502, "5.5.1", "Not done here"),
+            Command::Chunk => {
+                Action::Close(Reply::new(502, "5.5.1", "CHUNKING is not offered here"))
+            }
+            Command::Http => Action::Close(Reply::new(554, "5.5.1", "This is a mail server")),
+            Command::BadAddress(Side::Sender) => {
+                reply(501, "5.1.7", "The sender's address is malformed")
+            }
+            Command::BadAddress(Side::Recipient) => {
+                reply(501, "5.1.3", "The recipient's address is malformed")
+            }
             Command::Unknown => reply(500, "5.5.2", "Unknown command"),
             Command::Malformed(why) => reply(501, "5.5.4", &format!("Malformed: {why}")),
             Command::Parameter(key) => reply(
@@ -198,6 +236,7 @@ impl Session {
     fn reset(&mut self) {
         self.sender = None;
         self.recipients.clear();
+        self.refused_any = false;
     }
 
     fn hello(&mut self, name: String, extended: bool) -> Action {
@@ -279,7 +318,14 @@ impl Session {
                 self.recipients.push(address);
                 Action::Reply(Reply::new(250, "2.1.5", "Recipient taken"))
             }
-            Err(reply) => self.count(Action::Reply(reply)),
+            Err(reply) => {
+                self.refused_any = true;
+                // Over LMTP it is not the mail server before us that guesses at names.
+                match self.protocol {
+                    Protocol::Smtp => self.count(Action::Reply(reply)),
+                    Protocol::Lmtp => Action::Reply(reply),
+                }
+            }
         }
     }
 
@@ -288,13 +334,28 @@ impl Session {
             return Action::Reply(Reply::new(503, "5.5.1", "Say MAIL first"));
         }
         if self.recipients.is_empty() {
-            return Action::Reply(Reply::new(503, "5.5.1", "No recipient was taken"));
+            // RFC 2033 section 4.2 wants 503 of LMTP; RFC 5321 section 3.3 allows 554 where all were refused.
+            let code = match (self.protocol, self.refused_any) {
+                (Protocol::Smtp, true) => 554,
+                _ => 503,
+            };
+            return Action::Reply(Reply::new(code, "5.5.1", "No recipient was taken"));
         }
         Action::Receive(Reply::new(
             354,
             "",
             "Go ahead, end with a dot on a line of its own",
         ))
+    }
+
+    /// What receives the data of this mail.
+    pub fn receiver(&self) -> DataReceiver {
+        let policy = if self.settings.normalise {
+            BareNewlines::Normalised
+        } else {
+            BareNewlines::Refused
+        };
+        DataReceiver::new(self.settings.max_size, policy)
     }
 
     /// Judges received data: `Err` is the refusal for every recipient, else the bytes to submit.
@@ -315,16 +376,17 @@ impl Session {
                 "The mail holds a bare CR or LF; lines end with CRLF (RFC 5321 section 2.3.8)";
             return Err(Reply::new(550, "5.5.2", text));
         }
-        Ok(if faults.bare_cr || faults.bare_lf {
-            normalised(&bytes)
-        } else {
-            bytes
-        })
+        Ok(bytes)
     }
 
     /// Ends a transaction with the answers per recipient; returns the replies to send, in order.
-    pub fn submitted(&mut self, answers: Vec<Result<(), Reply>>) -> Vec<Reply> {
+    pub fn submitted(&mut self, mut answers: Vec<Result<(), Reply>>) -> Vec<Reply> {
+        answers.resize(self.recipients.len(), Err(unanswered()));
         self.reset();
+        if answers.iter().any(Result::is_ok) {
+            // Limits are for clients that bring nothing; a mail server may keep its connection for days.
+            (self.errors, self.junk) = (0, 0);
+        }
         let taken = || Reply::new(250, "2.0.0", "Taken, it will not be lost");
         let mut replies: Vec<Reply> = answers
             .into_iter()
@@ -337,7 +399,10 @@ impl Session {
         // acceptance counts; else the first refusal.
         let temporary = replies.iter().position(Reply::is_temporary);
         let accepted = replies.iter().position(|r| !r.is_error());
-        vec![replies.swap_remove(temporary.or(accepted).unwrap_or(0))]
+        match temporary.or(accepted) {
+            Some(at) => vec![replies.swap_remove(at)],
+            None => vec![replies.into_iter().next().unwrap_or_else(unanswered)],
+        }
     }
 
     fn start_tls(&mut self) -> Action {
@@ -364,20 +429,7 @@ impl Session {
     }
 }
 
-/// Every bare CR and bare LF as CRLF.
-fn normalised(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len() + 64);
-    let mut rest = bytes;
-    while let Some(at) = memchr::memchr2(b'\r', b'\n', rest) {
-        out.extend_from_slice(&rest[..at]);
-        out.extend_from_slice(b"\r\n");
-        let skip = if rest[at..].starts_with(b"\r\n") {
-            2
-        } else {
-            1
-        };
-        rest = &rest[at + skip..];
-    }
-    out.extend_from_slice(rest);
-    out
+/// A mail that the pipeline said nothing about was not taken.
+fn unanswered() -> Reply {
+    Reply::new(451, "4.3.0", "Trouble here, nothing was taken; come again")
 }

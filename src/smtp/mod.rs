@@ -2,30 +2,21 @@
 //!
 //! Edge: no decisions here. A mail that is being stored is never dropped half-way, whatever the client does.
 
+mod wire;
+
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::net::{Gate, Listener, Stream, Tls};
 use crate::pipeline::{Ctx, NewMail};
-use crate::session::{Action, DataReceiver, Protocol, Reply, Session, Settings};
-
-/// RFC 5321 section 4.5.3.2.7: a server waits at least five minutes for a command.
-const COMMAND_TIME: Duration = Duration::from_secs(300);
-/// Data must come at 500 bytes a second (Postfix's minimum), after this much grace.
-const DATA_GRACE: Duration = Duration::from_secs(120);
-const DATA_RATE: u64 = 500;
-/// A client that does not read its replies for this long is gone.
-const WRITE_TIME: Duration = Duration::from_secs(60);
-/// RFC 3207 gives no number; a handshake takes a second.
-const HANDSHAKE_TIME: Duration = Duration::from_secs(30);
-/// Command lines: 512 octets, and room for parameters (RFC 5321 section 4.5.3.1.4).
-const MAX_COMMAND: usize = 2048;
+use crate::session::{Action, Line, Lines, Protocol, Reply, Session, Settings};
+use wire::{Times, Waited, Wire};
 
 /// What all connections of a listener share.
 #[derive(Clone)]
@@ -43,7 +34,19 @@ pub struct Server {
 }
 
 /// Accepts connections until told to stop; sessions run in `tracker`.
+///
+/// Then idle sessions are told 421 and end; one whose data is coming may finish its mail, within seconds.
 pub async fn serve(
+    server: Server,
+    listener: Listener,
+    stop: CancellationToken,
+    tracker: TaskTracker,
+) {
+    serve_within(Times::USUAL, server, listener, stop, tracker).await;
+}
+
+async fn serve_within(
+    times: Times,
     server: Server,
     listener: Listener,
     stop: CancellationToken,
@@ -54,261 +57,247 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
             () = stop.cancelled() => return,
         };
-        let ip = peer.map(|p| p.ip());
-        let (server, stop) = (server.clone(), stop.clone());
+        let ip = peer.map(|p| p.ip().to_canonical());
+        let connection = Connection {
+            server: server.clone(),
+            ip,
+            stop: stop.clone(),
+            tracker: tracker.clone(),
+            times,
+        };
         tracker.spawn(async move {
-            match server.gate.enter(ip) {
-                Some(_pass) => {
-                    metrics::counter!("patchpost_connections").increment(1);
-                    connection(server, stream, ip, stop).await;
-                }
-                None => refuse(stream).await,
+            match connection.server.gate.enter(ip) {
+                Some(_pass) => connection.run(stream).await,
+                None => refuse(stream, times).await,
             }
         });
     }
 }
 
-async fn refuse(mut stream: Stream) {
-    let reply = Reply::new(421, "4.7.0", "Too many connections; come again soon").render();
-    // The client is turned away either way.
-    let _gone = timeout(Duration::from_secs(5), stream.write_all(&reply)).await;
+async fn refuse(stream: Stream, times: Times) {
+    metrics::counter!("patchpost_connections_refused").increment(1);
+    let mut wire = Wire::new(stream, times);
+    wire.say(&Reply::new(
+        421,
+        "4.7.0",
+        "Too many connections; come again soon",
+    ));
+    // The client is turned away, whether it hears so or not.
+    let _gone = wire.close().await;
 }
 
-async fn connection(server: Server, stream: Stream, ip: Option<IpAddr>, stop: CancellationToken) {
-    let settings = Settings {
-        tls: server.tls.is_some(),
-        ..server.settings.clone()
-    };
-    let mut session = Session::new(server.protocol, settings);
-    let greeting = session.greeting();
-    let mut wire = Wire {
-        stream,
-        input: Vec::new(),
-        start: 0,
-        output: greeting.render(),
-    };
-    match dialogue(&server, &mut session, &mut wire, ip, &stop).await {
-        Ok(End::Closed) => {}
-        Ok(End::StartTls) => {
-            let Some(tls) = &server.tls else { return };
-            // Bytes that came before the handshake are dropped, never executed (CVE-2011-0411).
-            match timeout(HANDSHAKE_TIME, tls.acceptor().accept(wire.stream)).await {
-                Ok(Ok(stream)) => {
-                    session.secured();
-                    let mut wire = Wire {
-                        stream,
-                        input: Vec::new(),
-                        start: 0,
-                        output: Vec::new(),
-                    };
-                    if let Err(error) = dialogue(&server, &mut session, &mut wire, ip, &stop).await
-                    {
-                        tracing::debug!(%error, client.ip = ?ip, "a connection broke");
-                    }
-                }
-                Ok(Err(error)) => {
-                    tracing::debug!(%error, client.ip = ?ip, "a TLS handshake failed")
-                }
-                Err(_) => tracing::debug!(client.ip = ?ip, "a TLS handshake took too long"),
-            }
-        }
-        Err(error) => tracing::debug!(%error, client.ip = ?ip, "a connection broke"),
-    }
+/// One client.
+struct Connection {
+    server: Server,
+    ip: Option<IpAddr>,
+    stop: CancellationToken,
+    tracker: TaskTracker,
+    times: Times,
 }
 
+/// How a dialogue ended.
 enum End {
     Closed,
     StartTls,
 }
 
-/// A connection with what was read and not used, and what is to be sent.
-struct Wire<S> {
-    stream: S,
-    input: Vec<u8>,
-    start: usize,
-    output: Vec<u8>,
-}
-
-enum Line {
-    Full(Vec<u8>),
-    TooLong,
-    End,
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    /// Sends what is waiting.
-    async fn flush(&mut self) -> std::io::Result<()> {
-        if !self.output.is_empty() {
-            let sent = timeout(WRITE_TIME, self.stream.write_all(&self.output)).await;
-            self.output.clear();
-            sent.map_err(|_| std::io::ErrorKind::TimedOut)??;
+impl Connection {
+    async fn run(self, stream: Stream) {
+        metrics::counter!("patchpost_connections").increment(1);
+        if let Err(error) = self.talk(stream).await {
+            tracing::debug!(%error, client.ip = ?self.ip, "a connection broke");
         }
+    }
+
+    async fn talk(&self, stream: Stream) -> io::Result<()> {
+        let settings = Settings {
+            tls: self.server.tls.is_some(),
+            ..self.server.settings.clone()
+        };
+        let mut session = Session::new(self.server.protocol, settings);
+        let mut wire = Wire::new(stream, self.times);
+        if wire.spoke_early().await? {
+            wire.say(&session.early());
+            return wire.hang_up().await;
+        }
+        wire.say(&session.greeting());
+        if let End::Closed = self.dialogue(&mut session, &mut wire).await? {
+            return Ok(());
+        }
+        let Some(tls) = &self.server.tls else {
+            return Ok(());
+        };
+        let handshake = tls.acceptor().accept(wire.into_stream());
+        let stream = timeout(self.times.handshake, handshake)
+            .await
+            .map_err(|_| io::ErrorKind::TimedOut)??;
+        session.secured();
+        self.dialogue(&mut session, &mut Wire::new(stream, self.times))
+            .await?;
         Ok(())
     }
 
-    /// Reads more; 0 at the end of the stream.
-    async fn fill(&mut self) -> std::io::Result<usize> {
-        if self.start > 0 {
-            self.input.drain(..self.start);
-            self.start = 0;
-        }
-        self.input.reserve(16 << 10);
-        self.stream.read_buf(&mut self.input).await
-    }
-
-    /// The next line up to CRLF. Replies are sent only when no full line waits: that is what pipelining is.
-    async fn line(&mut self, deadline: Instant) -> std::io::Result<Line> {
-        let mut searched = self.start;
-        let mut long = false;
+    /// Reads lines and does what the session says, until the connection ends or TLS is to begin.
+    async fn dialogue<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        session: &mut Session,
+        wire: &mut Wire<S>,
+    ) -> io::Result<End> {
+        let mut lines = Lines::default();
         loop {
-            let from = searched.max(self.start);
-            if let Some(at) = memchr::memmem::find(&self.input[from..], b"\r\n") {
-                let line = self.input[self.start..from + at].to_vec();
-                self.start = from + at + 2;
-                return Ok(if long || line.len() > MAX_COMMAND {
-                    Line::TooLong
-                } else {
-                    Line::Full(line)
-                });
-            }
-            if self.input.len() - self.start > MAX_COMMAND {
-                // Keep the last byte: it may be the CR of the line's end.
-                long = true;
-                self.start = self.input.len() - 1;
-            }
-            searched = self
-                .input
-                .len()
-                .saturating_sub(1)
-                .saturating_sub(self.start);
-            self.flush().await?;
-            let read = timeout_at(deadline, self.fill())
-                .await
-                .map_err(|_| std::io::ErrorKind::TimedOut)??;
-            if read == 0 {
-                return Ok(Line::End);
-            }
-        }
-    }
-}
-
-async fn dialogue<S: AsyncRead + AsyncWrite + Unpin>(
-    server: &Server,
-    session: &mut Session,
-    wire: &mut Wire<S>,
-    ip: Option<IpAddr>,
-    stop: &CancellationToken,
-) -> std::io::Result<End> {
-    loop {
-        let line = tokio::select! {
-            line = wire.line(Instant::now() + COMMAND_TIME) => line,
-            () = stop.cancelled() => {
-                wire.output.extend(Reply::new(421, "4.3.2", "Stopping; come again soon").render());
-                wire.flush().await?;
+            let Some(action) = self.next_action(session, &mut lines, wire).await? else {
                 return Ok(End::Closed);
-            }
-        };
-        let mut action = match line {
-            Ok(Line::Full(line)) => session.line(&line),
-            Ok(Line::TooLong) => session.long_line(),
-            Ok(Line::End) => return Ok(End::Closed),
-            Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
-                Action::Close(Reply::new(421, "4.4.2", "Nothing came for too long"))
-            }
-            Err(error) => return Err(error),
-        };
-        if let Action::CheckRecipient(address) = action {
-            let answer = server.ctx.check_recipient(&address).await;
-            action = session.recipient(address, answer);
-        }
-        match action {
-            Action::Reply(reply) => wire.output.extend(reply.render()),
-            Action::CheckRoom(reply) => {
-                let reply = match server.ctx.check_room() {
-                    Ok(()) => reply,
-                    Err(refusal) => session.refuse_mail(refusal),
-                };
-                wire.output.extend(reply.render());
-            }
-            Action::Receive(reply) => {
-                wire.output.extend(reply.render());
-                wire.flush().await?;
-                let Some(replies) = receive(server, session, wire, ip).await? else {
-                    return Ok(End::Closed);
-                };
-                replies.iter().for_each(|r| wire.output.extend(r.render()));
-            }
-            Action::StartTls(reply) => {
-                wire.output.extend(reply.render());
-                wire.flush().await?;
-                return Ok(End::StartTls);
-            }
-            Action::Close(reply) => {
-                wire.output.extend(reply.render());
-                wire.flush().await?;
-                return Ok(End::Closed);
-            }
-            Action::CheckRecipient(_) => {}
-        }
-    }
-}
-
-/// Receives data and submits it; `None` when the client went away before the end.
-async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
-    server: &Server,
-    session: &mut Session,
-    wire: &mut Wire<S>,
-    ip: Option<IpAddr>,
-) -> std::io::Result<Option<Vec<Reply>>> {
-    let mut receiver = DataReceiver::new(server.settings.max_size);
-    let started = Instant::now();
-    let mut total = 0u64;
-    loop {
-        let waiting = &wire.input[wire.start..];
-        let (used, done) = receiver.feed(waiting);
-        wire.start += used;
-        total += used as u64;
-        if done {
-            break;
-        }
-        let deadline = started + DATA_GRACE + Duration::from_secs(total / DATA_RATE);
-        match timeout_at(deadline, wire.fill()).await {
-            Ok(Ok(0)) => return Ok(None),
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => return Err(error),
-            Err(_) => {
-                wire.output
-                    .extend(Reply::new(421, "4.4.2", "The data came too slowly").render());
-                wire.flush().await?;
-                return Ok(None);
-            }
-        }
-    }
-    let (sender, recipients) = session.envelope();
-    let recipients = recipients.to_vec();
-    let answers = match session.received(receiver) {
-        Err(reply) => vec![Err(reply); recipients.len()],
-        Ok(bytes) => {
-            let count = recipients.len();
-            let protocol = server.protocol;
-            let helo = session.helo().to_owned();
-            let mail = NewMail {
-                bytes,
-                sender,
-                recipients,
-                protocol,
-                ip,
-                helo,
-                tls: session.is_secure(),
             };
-            let ctx = server.ctx.clone();
-            // A task of its own: it ends even if this connection does not.
-            let stored = tokio::spawn(async move { ctx.screen(mail).await }).await;
-            stored.unwrap_or_else(|error| {
-                tracing::error!(%error, "storing a mail failed");
-                vec![Err(Reply::new(451, "4.3.0", "Trouble here; come again")); count]
-            })
+            match self.answered(session, action).await {
+                Action::Receive(reply) => {
+                    wire.say(&reply);
+                    let Some(replies) = self.receive(session, wire).await? else {
+                        return Ok(End::Closed);
+                    };
+                    replies.iter().for_each(|reply| wire.say(reply));
+                }
+                Action::StartTls(reply) => {
+                    wire.say(&reply);
+                    wire.flush().await?;
+                    return Ok(End::StartTls);
+                }
+                Action::Close(reply) => {
+                    wire.say(&reply);
+                    match reply.code {
+                        500.. => wire.hang_up().await?,
+                        _ => wire.close().await?,
+                    }
+                    return Ok(End::Closed);
+                }
+                Action::Reply(reply) | Action::CheckRoom(reply) => wire.say(&reply),
+                Action::CheckRecipient(_) => {}
+            }
         }
-    };
-    Ok(Some(session.submitted(answers)))
+    }
+
+    /// What the next line asks for; `None` when the client went away.
+    async fn next_action<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        session: &mut Session,
+        lines: &mut Lines,
+        wire: &mut Wire<S>,
+    ) -> io::Result<Option<Action>> {
+        // For the whole line: a client cannot stay by sending it byte by byte.
+        let deadline = Instant::now() + self.times.command;
+        loop {
+            let waiting = wire.waiting();
+            let (action, used) = match lines.next(waiting) {
+                Line::Full(line, used) => (session.line(line, &waiting[used..]), used),
+                Line::TooLong(used) => (session.long_line(), used),
+                Line::Endless => (Action::Close(session.endless_line()), waiting.len()),
+                Line::Partial(used) => {
+                    wire.take(used);
+                    let reply = match wire.wait(deadline, &self.stop).await? {
+                        Waited::More => continue,
+                        Waited::End => return Ok(None),
+                        Waited::Late => Reply::new(421, "4.4.2", "Nothing came for too long"),
+                        Waited::Stop => stopping(),
+                    };
+                    return Ok(Some(Action::Close(reply)));
+                }
+            };
+            wire.take(used);
+            return Ok(Some(action));
+        }
+    }
+
+    /// Asks the pipeline what the session wants to know.
+    async fn answered(&self, session: &mut Session, action: Action) -> Action {
+        match action {
+            Action::CheckRecipient(address) => {
+                let answer = self.server.ctx.check_recipient(&address).await;
+                session.recipient(address, answer)
+            }
+            Action::CheckRoom(reply) => match self.server.ctx.check_room() {
+                Ok(()) => Action::Reply(reply),
+                Err(refusal) => Action::Reply(session.refuse_mail(refusal)),
+            },
+            action => action,
+        }
+    }
+
+    /// Receives data and submits it; `None` when the connection is at its end.
+    async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        session: &mut Session,
+        wire: &mut Wire<S>,
+    ) -> io::Result<Option<Vec<Reply>>> {
+        let mut receiver = session.receiver();
+        let never = CancellationToken::new();
+        let (mut stop, mut last) = (&self.stop, None::<Instant>);
+        let (started, mut total) = (Instant::now(), 0u64);
+        loop {
+            let (used, done) = receiver.feed(wire.waiting());
+            wire.take(used);
+            total += used as u64;
+            if done {
+                break;
+            }
+            let rate = std::time::Duration::from_secs(total / self.times.rate);
+            let deadline = started + self.times.grace + rate;
+            let deadline = last.map_or(deadline, |last| last.min(deadline));
+            let reply = match wire.wait(deadline, stop).await? {
+                Waited::More => continue,
+                Waited::End => return Ok(None),
+                Waited::Stop => {
+                    // The mail on its way may still come in; nothing after it.
+                    (stop, last) = (&never, Some(Instant::now() + self.times.drain));
+                    continue;
+                }
+                Waited::Late if last.is_some() => stopping(),
+                Waited::Late => Reply::new(421, "4.4.2", "The data came too slowly"),
+            };
+            wire.say(&reply);
+            wire.close().await?;
+            return Ok(None);
+        }
+        let answers = match session.received(receiver) {
+            Ok(bytes) => self.submit(session, bytes).await,
+            Err(reply) => {
+                tracing::info!(
+                    client.ip = ?self.ip,
+                    mail.bytes = total,
+                    reply.code = reply.code,
+                    "a mail was refused: {}",
+                    reply.lines.join(" ")
+                );
+                vec![Err(reply); session.envelope().1.len()]
+            }
+        };
+        Ok(Some(session.submitted(answers)))
+    }
+
+    /// Hands a mail to the pipeline; one answer for each recipient, in order.
+    async fn submit(&self, session: &Session, bytes: Vec<u8>) -> Vec<Result<(), Reply>> {
+        let (sender, recipients) = session.envelope();
+        let mail = NewMail {
+            bytes,
+            sender,
+            recipients: recipients.to_vec(),
+            protocol: self.server.protocol,
+            ip: self.ip,
+            helo: session.helo().to_owned(),
+            tls: session.is_secure(),
+        };
+        let ctx = self.server.ctx.clone();
+        // A task of its own: it ends even if this connection does not.
+        let stored = self.tracker.spawn(async move { ctx.screen(mail).await });
+        stored.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "storing a mail failed");
+            // No answers: the session says 451 for each recipient.
+            Vec::new()
+        })
+    }
 }
+
+fn stopping() -> Reply {
+    Reply::new(421, "4.3.2", "Stopping; come again soon")
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ pub mod job;
 mod list;
 mod mail;
 pub mod pages;
+pub mod patch_pages;
 mod regroup;
 pub mod search;
 mod series;

@@ -3,6 +3,31 @@
 use super::{Bind, ListRow, Store, StoreError, marks};
 use crate::types::{ListId, MailId, MessageId, RealmId, Timestamp};
 
+/// Whose mails are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// One list's.
+    List(ListId),
+    /// Those of all public lists.
+    Public,
+}
+
+impl Scope {
+    /// A condition on a posting `p`, and what it binds.
+    pub(super) fn condition(self) -> (&'static str, Option<Bind>) {
+        match self {
+            Scope::List(list) => ("p.list = ?", Some(list.0.into())),
+            Scope::Public => (
+                "p.list in (select id from list where visibility = 'public')",
+                None,
+            ),
+        }
+    }
+}
+
+/// A list on the front page, with the arrival of its newest mail.
+pub type ListLine = (ListRow, Option<Timestamp>);
+
 /// A thread in a list's front page.
 #[derive(Debug, Clone)]
 pub struct ThreadRow {
@@ -53,75 +78,8 @@ pub struct MailRow {
     pub node: i64,
     /// Its thread.
     pub thread: i64,
-}
-
-/// Facts of a series beside a mail or in a listing.
-#[derive(Debug, Clone)]
-pub struct SeriesFact {
-    /// The patchset's number.
-    pub patchset: i64,
-    /// The version's label.
-    pub label: String,
-    /// How many patches it says it has, and how many are there.
-    pub total: i64,
-    /// How many are there.
-    pub received: i64,
-    /// Patchwork's number.
-    pub state: i64,
-    /// `applied`, `conflict` …
-    pub outcome: Option<String>,
-    /// Title without tags.
-    pub title: String,
-    /// Who sent it.
-    pub submitter: String,
-    /// Its name.
-    pub submitter_name: String,
-    /// Arrival of its newest patch.
-    pub arrived: Timestamp,
-    /// How many versions the patchset has.
-    pub versions: i64,
-    /// How many mails answer it.
-    pub comments: i64,
-    /// The mail it was looked up by, if any.
-    pub mail: Option<MailId>,
-}
-
-/// Which patchsets to list.
-#[derive(Debug, Clone, Default)]
-pub struct PatchFilter {
-    /// Patchwork's numbers; empty: all.
-    pub states: Vec<i64>,
-    /// Part of the submitter's address or name.
-    pub submitter: String,
-    /// `applied`, `conflict`, `elsewhere`; empty: all.
-    pub outcome: String,
-    /// Part of the title.
-    pub words: String,
-}
-
-/// What came of applying, for a page.
-#[derive(Debug, Clone)]
-pub struct ApplicationRow {
-    /// `applied`, `conflict`, `elsewhere`, `bad`.
-    pub outcome: String,
-    /// The repository's name and branch.
-    pub repo: Option<(String, String)>,
-    /// The commit.
-    pub base: Option<String>,
-    /// Why that one.
-    pub why: String,
-    /// The ref.
-    pub ref_name: Option<String>,
-    /// The first patch that does not fit, from 1.
-    pub patch: Option<i64>,
-    /// The file.
-    pub file: Option<String>,
-    /// The hunk, from 1.
-    pub hunk: Option<i64>,
-    /// In words.
-    pub detail: String,
-    /// Commit ids by patch.
-    pub commits: Vec<String>,
+    /// Taken back: shown as a tombstone.
+    pub taken_back: bool,
 }
 
 type MailTuple = (
@@ -138,9 +96,10 @@ type MailTuple = (
     String,
     i64,
     i64,
+    i64,
 );
 const MAIL: &str = "select m.id, p.number, m.message_id, m.subject, m.author, m.address, m.date, m.arrived, m.kind, m.flaws, b.text, \
-     m.node, n.thread from posting p join mail m on m.id = p.mail join node n on n.id = m.node join body b on b.mail = m.id";
+     m.node, n.thread, m.state from posting p join mail m on m.id = p.mail join node n on n.id = m.node join body b on b.mail = m.id";
 
 fn mail_row(t: MailTuple) -> MailRow {
     let (
@@ -157,6 +116,7 @@ fn mail_row(t: MailTuple) -> MailRow {
         text,
         node,
         thread,
+        state,
     ) = t;
     let (mail, date, arrived) = (MailId(mail), date.map(Timestamp), Timestamp(arrived));
     MailRow {
@@ -173,61 +133,9 @@ fn mail_row(t: MailTuple) -> MailRow {
         text,
         node,
         thread,
+        taken_back: state == 1,
     }
 }
-
-type FactTuple = (
-    i64,
-    String,
-    i64,
-    i64,
-    i64,
-    Option<String>,
-    String,
-    String,
-    String,
-    i64,
-    i64,
-    i64,
-    Option<i64>,
-);
-
-fn fact(t: FactTuple) -> SeriesFact {
-    let (
-        patchset,
-        label,
-        total,
-        received,
-        state,
-        outcome,
-        title,
-        submitter,
-        submitter_name,
-        arrived,
-        versions,
-        comments,
-        mail,
-    ) = t;
-    let (arrived, mail) = (Timestamp(arrived), mail.map(MailId));
-    SeriesFact {
-        patchset,
-        label,
-        total,
-        received,
-        state,
-        outcome,
-        title,
-        submitter,
-        submitter_name,
-        arrived,
-        versions,
-        comments,
-        mail,
-    }
-}
-
-const FACT: &str = "s.patchset, s.label, s.total, s.received, s.state, a.outcome, s.title, s.submitter, s.submitter_name, s.arrived, \
-     ps.versions, (select count(*) from comment c where c.series = s.id)";
 
 impl Store {
     /// Newest threads of a list before (arrival, thread).
@@ -268,28 +176,6 @@ impl Store {
         Ok(rows.into_iter().map(row).collect())
     }
 
-    /// Facts of the series that these mails begin: cover or patch.
-    pub async fn load_facts(&self, mails: &[MailId]) -> Result<Vec<SeriesFact>, StoreError> {
-        let mut all = Vec::new();
-        for chunk in mails.chunks(200) {
-            let list = marks(chunk.len());
-            let text = format!(
-                "select {FACT}, s.cover from series s join patchset ps on ps.id = s.patchset left join application a on a.series = s.id \
-                 where s.cover in ({list}) union all select {FACT}, p.mail from patch p join series s on s.id = p.series \
-                 join patchset ps on ps.id = s.patchset left join application a on a.series = s.id where p.taken_over = 0 and p.mail in ({list})"
-            );
-            let mut binds: Vec<Bind> = chunk.iter().map(|m| Bind::from(m.0)).collect();
-            binds.extend(binds.clone());
-            all.extend(
-                self.fetch::<FactTuple>(text, binds)
-                    .await?
-                    .into_iter()
-                    .map(fact),
-            );
-        }
-        Ok(all)
-    }
-
     /// The mails of that name in a list; more than one if different mails carry it.
     pub async fn find_mails(
         &self,
@@ -324,21 +210,137 @@ impl Store {
         Ok(row.map(|r| r.0))
     }
 
-    /// The mails of a thread that a list has, by number; at most `limit`.
+    /// The mails of a thread that a list has, by number, those above `after`; at most `limit`.
     pub async fn load_thread(
         &self,
         list: ListId,
         thread: i64,
+        after: i64,
         limit: i64,
     ) -> Result<Vec<MailRow>, StoreError> {
-        let text = format!("{MAIL} where p.list = ? and n.thread = ? order by p.number limit ?");
-        let binds = vec![list.0.into(), thread.into(), limit.into()];
+        let text = format!(
+            "{MAIL} where p.list = ? and n.thread = ? and p.number > ? order by p.number limit ?"
+        );
+        let binds = vec![list.0.into(), thread.into(), after.into(), limit.into()];
         Ok(self
             .fetch::<MailTuple>(text, binds)
             .await?
             .into_iter()
             .map(mail_row)
             .collect())
+    }
+
+    /// Mails of these threads as (row, name), by arrival: what an mbox holds. Those taken back are left out.
+    pub async fn load_thread_ids(
+        &self,
+        scope: Scope,
+        threads: &[i64],
+    ) -> Result<Vec<(MailId, String)>, StoreError> {
+        let (condition, bind) = scope.condition();
+        let mut all = Vec::new();
+        for chunk in threads.chunks(400) {
+            let text = format!(
+                "select m.id, m.message_id from node n join mail m on m.node = n.id where n.thread in ({}) and m.state = 0 \
+                 and exists (select 1 from posting p where p.mail = m.id and {condition}) order by m.arrived, m.id",
+                marks(chunk.len())
+            );
+            let binds = chunk.iter().map(|t| Bind::from(*t)).chain(bind.clone());
+            let rows: Vec<(i64, String)> = self.fetch(text, binds.collect()).await?;
+            all.extend(rows.into_iter().map(|(id, name)| (MailId(id), name)));
+        }
+        Ok(all)
+    }
+
+    /// The threads of these mails, each once.
+    pub async fn load_threads_of(&self, mails: &[MailId]) -> Result<Vec<i64>, StoreError> {
+        let mut all = std::collections::BTreeSet::new();
+        for chunk in mails.chunks(400) {
+            let text = format!(
+                "select n.thread from mail m join node n on n.id = m.node where m.id in ({})",
+                marks(chunk.len())
+            );
+            let binds = chunk.iter().map(|m| Bind::from(m.0)).collect();
+            let rows: Vec<(i64,)> = self.fetch(text, binds).await?;
+            all.extend(rows.into_iter().map(|r| r.0));
+        }
+        Ok(all.into_iter().collect())
+    }
+
+    /// Stored bytes of these mails and whether CRLF is to be put back, in no order; those taken back are left out.
+    pub async fn load_bytes_of(
+        &self,
+        mails: &[MailId],
+    ) -> Result<Vec<(MailId, Vec<u8>, bool)>, StoreError> {
+        let text = format!(
+            "select m.id, b.size, b.crlf, b.dictionary, b.data from mail m join blob b on b.realm = m.realm and b.hash = m.hash \
+             where m.state = 0 and m.id in ({})",
+            marks(mails.len())
+        );
+        let binds = mails.iter().map(|m| Bind::from(m.0)).collect();
+        let rows: Vec<(i64, i64, i64, i64, Vec<u8>)> = self.fetch(text, binds).await?;
+        let mut all = Vec::with_capacity(rows.len());
+        for (mail, size, crlf, dictionary, data) in rows {
+            let bytes = self.inflate(dictionary, size, &data).await?;
+            all.push((MailId(mail), bytes, crlf == 1));
+        }
+        Ok(all)
+    }
+
+    /// Who wrote in these threads of a list, the latest first: (thread, name, address).
+    pub async fn load_people(
+        &self,
+        list: ListId,
+        threads: &[i64],
+    ) -> Result<Vec<(i64, String, String)>, StoreError> {
+        let mut all = Vec::new();
+        for chunk in threads.chunks(200) {
+            let text = format!(
+                "select n.thread, m.author, m.address, max(m.arrived) from node n join mail m on m.node = n.id \
+                 join posting p on p.mail = m.id and p.list = ? where n.thread in ({}) \
+                 group by n.thread, m.author, m.address order by 4 desc",
+                marks(chunk.len())
+            );
+            let binds =
+                std::iter::once(Bind::from(list.0)).chain(chunk.iter().map(|t| Bind::from(*t)));
+            let rows: Vec<(i64, String, String, i64)> = self.fetch(text, binds.collect()).await?;
+            all.extend(
+                rows.into_iter()
+                    .map(|(t, name, address, _)| (t, name, address)),
+            );
+        }
+        Ok(all)
+    }
+
+    /// Public lists by name, each with the arrival of its newest mail.
+    pub async fn load_public_lists(&self) -> Result<Vec<ListLine>, StoreError> {
+        let text = "select l.id, (select max(t.last_arrived) from list_thread t where t.list = l.id) from list l \
+             where l.visibility = 'public'";
+        let newest: Vec<(i64, Option<i64>)> = self.fetch(text, vec![]).await?;
+        let newest: std::collections::HashMap<i64, Option<i64>> = newest.into_iter().collect();
+        let lists = self.load_lists().await?.into_iter();
+        Ok(lists
+            .filter_map(|l| newest.get(&l.id.0).map(|n| (l, n.map(Timestamp))))
+            .collect())
+    }
+
+    /// What pages of a list are made of: raised by every visible change. (realm's version, members)
+    pub async fn find_list_version(&self, list: &ListRow) -> Result<(i64, i64), StoreError> {
+        let text = "select r.version, (select count(*) from member where list = $1) from realm r where r.id = $2";
+        let binds = vec![list.id.0.into(), list.realm.0.into()];
+        Ok(self.fetch_one(text, binds).await?.unwrap_or((0, 0)))
+    }
+
+    /// Thread and its version of the mail of that name in a list: what its pages are cached by, without reading them.
+    pub async fn find_mail_version(
+        &self,
+        list: &ListRow,
+        id: &MessageId,
+    ) -> Result<Option<(i64, i64)>, StoreError> {
+        let text = "select t.id, t.version from mail m join posting p on p.mail = m.id and p.list = $1 join node n on n.id = m.node \
+             join thread t on t.id = n.thread where m.realm = $2 and (m.message_id = $3 or m.id in \
+             (select mail from alias where realm = $2 and message_id = $3)) order by p.number limit 1";
+        let binds = vec![list.id.0.into(), list.realm.0.into(), id.as_str().into()];
+        self.fetch_one(text, binds).await
     }
 
     /// The parents of these places: (place, parent's name), nearest first.
@@ -348,221 +350,44 @@ impl Store {
         self.fetch(text, vec![thread.into()]).await
     }
 
-    /// A thread's version: what pages are cached by.
-    pub async fn find_thread_version(&self, thread: i64) -> Result<i64, StoreError> {
-        let row: Option<(i64,)> = self
-            .fetch_one(
-                "select version from thread where id = $1",
-                vec![thread.into()],
-            )
-            .await?;
-        Ok(row.map_or(0, |r| r.0))
+    /// The newest mails with their texts.
+    pub async fn load_newest(&self, scope: Scope, limit: i64) -> Result<Vec<MailRow>, StoreError> {
+        let (condition, bind) = scope.condition();
+        let text = format!(
+            "{MAIL} where m.state = 0 and {condition} order by p.arrived desc, p.number desc limit ?"
+        );
+        // A mail to several lists stands there several times.
+        let binds = bind.into_iter().chain([Bind::from(limit * 2)]).collect();
+        let rows: Vec<MailTuple> = self.fetch(text, binds).await?;
+        let mut seen = std::collections::HashSet::new();
+        let mails = rows.into_iter().map(mail_row);
+        let mails = mails.filter(|m| seen.insert(m.mail));
+        Ok(mails.take(usize::try_from(limit).unwrap_or(0)).collect())
     }
 
-    /// The newest mails of a list with their texts.
-    pub async fn load_newest(&self, list: ListId, limit: i64) -> Result<Vec<MailRow>, StoreError> {
-        let text =
-            format!("{MAIL} where p.list = ? order by p.arrived desc, p.number desc limit ?");
-        Ok(self
-            .fetch::<MailTuple>(text, vec![list.0.into(), limit.into()])
-            .await?
-            .into_iter()
-            .map(mail_row)
-            .collect())
-    }
-
-    /// These mails of a list with their texts, in no order.
+    /// These mails with their texts, each once, in no order.
     pub async fn load_mails(
         &self,
-        list: ListId,
+        scope: Scope,
         mails: &[MailId],
     ) -> Result<Vec<MailRow>, StoreError> {
+        let (condition, bind) = scope.condition();
+        let mut seen = std::collections::HashSet::new();
         let mut all = Vec::new();
         for chunk in mails.chunks(200) {
             let text = format!(
-                "{MAIL} where p.list = ? and m.id in ({})",
+                "{MAIL} where {condition} and m.id in ({})",
                 marks(chunk.len())
             );
-            let mut binds = vec![Bind::from(list.0)];
-            binds.extend(chunk.iter().map(|m| Bind::from(m.0)));
+            let ids = chunk.iter().map(|m| Bind::from(m.0));
+            let binds = bind.clone().into_iter().chain(ids).collect();
+            let rows: Vec<MailTuple> = self.fetch(text, binds).await?;
             all.extend(
-                self.fetch::<MailTuple>(text, binds)
-                    .await?
-                    .into_iter()
-                    .map(mail_row),
+                rows.into_iter()
+                    .map(mail_row)
+                    .filter(|m| seen.insert(m.mail)),
             );
         }
         Ok(all)
     }
-
-    /// Patchsets of a list by their newest version, newest first, before (arrival, patchset).
-    pub async fn load_patchsets(
-        &self,
-        list: ListId,
-        filter: &PatchFilter,
-        before: (i64, i64),
-        limit: i64,
-    ) -> Result<Vec<SeriesFact>, StoreError> {
-        let mut text = format!(
-            "select {FACT}, cast(null as bigint) from patchset_list pl join patchset ps on ps.id = pl.patchset join series s on s.id = ps.newest \
-             left join application a on a.series = s.id where pl.list = ? and (pl.updated < ? or (pl.updated = ? and pl.patchset < ?))"
-        );
-        let mut binds = vec![
-            Bind::from(list.0),
-            before.0.into(),
-            before.0.into(),
-            before.1.into(),
-        ];
-        if !filter.states.is_empty() {
-            text.push_str(&format!(" and s.state in ({})", marks(filter.states.len())));
-            binds.extend(filter.states.iter().map(|s| Bind::from(*s)));
-        }
-        let pattern = |words: &str| format!("%{}%", words.to_lowercase().replace(['%', '_'], ""));
-        if !filter.submitter.is_empty() {
-            text.push_str(" and (s.submitter like ? or lower(s.submitter_name) like ?)");
-            binds.extend([
-                pattern(&filter.submitter).into(),
-                pattern(&filter.submitter).into(),
-            ]);
-        }
-        if !filter.outcome.is_empty() {
-            text.push_str(" and a.outcome = ?");
-            binds.push(filter.outcome.as_str().into());
-        }
-        for word in filter.words.split_whitespace().take(8) {
-            text.push_str(" and lower(s.title) like ?");
-            binds.push(pattern(word).into());
-        }
-        text.push_str(" order by pl.updated desc, pl.patchset desc limit ?");
-        binds.push(limit.into());
-        Ok(self
-            .fetch::<FactTuple>(text, binds)
-            .await?
-            .into_iter()
-            .map(fact)
-            .collect())
-    }
-
-    /// The patchset that a number leads to in a list, following aliases.
-    pub async fn find_patchset(
-        &self,
-        list: ListId,
-        number: i64,
-    ) -> Result<Option<i64>, StoreError> {
-        let text = "select pl.patchset from patchset_list pl where pl.list = $1 and (pl.patchset = $2 or pl.patchset = \
-             (select patchset from patchset_alias where old = $2))";
-        let row: Option<(i64,)> = self
-            .fetch_one(text, vec![list.0.into(), number.into()])
-            .await?;
-        Ok(row.map(|r| r.0))
-    }
-
-    /// The version with that label: (series, facts, reason, cover, patches, comments).
-    pub async fn load_version(
-        &self,
-        patchset: i64,
-        label: &str,
-    ) -> Result<Option<Version>, StoreError> {
-        let text = "select s.id, s.reason, s.cover, s.base_commit from series s where s.patchset = $1 and s.label = $2";
-        let row: Option<(i64, String, Option<i64>, Option<String>)> = self
-            .fetch_one(text, vec![patchset.into(), label.into()])
-            .await?;
-        let Some((series, reason, cover, base_commit)) = row else {
-            return Ok(None);
-        };
-        let text = "select number, mail, taken_over from patch where series = $1 order by number";
-        let patches: Vec<(i64, i64, i64)> = self.fetch(text, vec![series.into()]).await?;
-        let comments: Vec<(i64, i64)> = self
-            .fetch(
-                "select mail, target from comment where series = $1",
-                vec![series.into()],
-            )
-            .await?;
-        Ok(Some(Version {
-            series,
-            reason,
-            base_commit,
-            cover: cover.map(MailId),
-            patches: patches
-                .into_iter()
-                .map(|(n, m, t)| (n, MailId(m), t == 1))
-                .collect(),
-            comments: comments
-                .into_iter()
-                .map(|(m, t)| (MailId(m), MailId(t)))
-                .collect(),
-        }))
-    }
-
-    /// All versions of a patchset as facts, oldest first.
-    pub async fn load_versions(&self, patchset: i64) -> Result<Vec<SeriesFact>, StoreError> {
-        let text = format!(
-            "select {FACT}, s.anchor from series s join patchset ps on ps.id = s.patchset left join application a on a.series = s.id \
-             where s.patchset = ? order by s.position"
-        );
-        Ok(self
-            .fetch::<FactTuple>(text, vec![patchset.into()])
-            .await?
-            .into_iter()
-            .map(fact)
-            .collect())
-    }
-
-    /// What came of applying a series.
-    pub async fn find_application(
-        &self,
-        series: i64,
-    ) -> Result<Option<ApplicationRow>, StoreError> {
-        type Row = (
-            String,
-            Option<String>,
-            Option<String>,
-            Option<String>,
-            String,
-            Option<String>,
-            Option<i64>,
-            Option<String>,
-            Option<i64>,
-            String,
-        );
-        let text = "select a.outcome, r.name, r.branch, a.base, a.why, a.ref_name, a.patch, a.file, a.hunk, a.detail \
-             from application a left join repo r on r.id = a.repo where a.series = $1";
-        let row: Option<Row> = self.fetch_one(text, vec![series.into()]).await?;
-        let Some((outcome, name, branch, base, why, ref_name, patch, file, hunk, detail)) = row
-        else {
-            return Ok(None);
-        };
-        let text = "select commit_id from application_commit where series = $1 order by number";
-        let commits: Vec<(String,)> = self.fetch(text, vec![series.into()]).await?;
-        let commits = commits.into_iter().map(|c| c.0).collect();
-        Ok(Some(ApplicationRow {
-            outcome,
-            repo: name.zip(branch),
-            base,
-            why,
-            ref_name,
-            patch,
-            file,
-            hunk,
-            detail,
-            commits,
-        }))
-    }
-}
-
-/// A version of a patchset with its mails.
-#[derive(Debug, Clone)]
-pub struct Version {
-    /// Its row.
-    pub series: i64,
-    /// Why these mails are one series.
-    pub reason: String,
-    /// `base-commit:`
-    pub base_commit: Option<String>,
-    /// Cover letter.
-    pub cover: Option<MailId>,
-    /// Number, mail, taken over.
-    pub patches: Vec<(i64, MailId, bool)>,
-    /// Comment and what it answers.
-    pub comments: Vec<(MailId, MailId)>,
 }

@@ -1,85 +1,184 @@
-//! Word search, newest first, the same on both databases.
+//! Word search, newest filed first, the same on both databases.
 
+use super::pages::Scope;
 use super::{Bind, Dialect, Store, StoreError, index};
-use crate::types::{ListId, MailId};
-
-/// Words that all must stand in a mail; those of one inner list stand behind each other.
-pub type Phrases = Vec<Vec<String>>;
-
-/// Cuts a search into words and "phrases in quotes"; at most 16 words.
-pub fn phrases(text: &str) -> Phrases {
-    let mut out = Phrases::new();
-    for (at, piece) in text.split('"').enumerate() {
-        if at % 2 == 1 {
-            out.push(index::tokens(piece));
-        } else {
-            out.extend(piece.split_whitespace().map(index::tokens));
-        }
-    }
-    out.retain(|p| !p.is_empty());
-    out.truncate(16);
-    out
-}
+use crate::query::{Field, Query, Words};
+use crate::types::MailId;
 
 impl Store {
-    /// Mails of a list that hold all phrases, newest first, with a row below `before`; at most `limit`.
+    /// Mails that fit, the last filed first, with a row below `before`, in one thread if that is given; at most `limit`.
+    ///
+    /// Rows grow as mails are filed: the order costs nothing, however common a word is.
     pub async fn search(
         &self,
-        list: ListId,
-        phrases: &Phrases,
+        scope: Scope,
+        query: &Query,
+        thread: Option<i64>,
         before: i64,
         limit: i64,
     ) -> Result<Vec<MailId>, StoreError> {
-        if phrases.is_empty() {
-            return Ok(Vec::new());
+        let words = match &query.words {
+            None => None,
+            Some(words) => match expression(self.dialect, words) {
+                Some(words) => Some(words),
+                // Words without a letter or digit stand nowhere.
+                None => return Ok(Vec::new()),
+            },
+        };
+        let mut text = "select m.id from mail m".to_owned();
+        let mut binds: Vec<Bind> = Vec::new();
+        let found = match (self.dialect, &words) {
+            (_, None) => "",
+            (Dialect::Sqlite, _) => " join search s on s.rowid = m.id",
+            (Dialect::Postgres, _) => " join search s on s.mail = m.id",
+        };
+        text.push_str(found);
+        text.push_str(" where m.id < ? and m.state = 0");
+        binds.push(before.into());
+        if let Some(words) = words {
+            text.push_str(match self.dialect {
+                Dialect::Sqlite => " and s.rowid < ? and search match ?",
+                Dialect::Postgres => " and s.mail < ? and s.tokens @@ (?)::tsquery",
+            });
+            binds.extend([before.into(), words.into()]);
         }
-        let text = match self.dialect {
-            Dialect::Sqlite => {
-                "select s.rowid from search s join posting p on p.mail = s.rowid \
-                 where search match ? and p.list = ? and s.rowid < ? order by s.rowid desc limit ?"
+        let (condition, bind) = scope.condition();
+        text.push_str(&format!(
+            " and exists (select 1 from posting p where p.mail = m.id and {condition})"
+        ));
+        binds.extend(bind);
+        if let Some(thread) = thread {
+            text.push_str(" and m.node in (select id from node where thread = ?)");
+            binds.push(thread.into());
+        }
+        if let Some(id) = &query.id {
+            text.push_str(" and m.message_id = ?");
+            binds.push(id.as_str().into());
+        }
+        for (column, range) in [
+            ("coalesce(m.date, m.arrived)", query.sent),
+            ("m.arrived", query.arrived),
+        ] {
+            for (sign, end) in [(">=", range.from), ("<", range.until)] {
+                if let Some(end) = end {
+                    text.push_str(&format!(" and {column} {sign} ?"));
+                    binds.push(end.0.into());
+                }
             }
-            Dialect::Postgres => {
-                "select s.mail from search s join posting p on p.mail = s.mail \
-                 where s.tokens @@ (?)::tsquery and p.list = ? and s.mail < ? order by s.mail desc limit ?"
-            }
+        }
+        // Ordered by the index's own row: SQLite walks it backwards and stops at the limit.
+        let order = match (self.dialect, found) {
+            (_, "") => "m.id",
+            (Dialect::Sqlite, _) => "s.rowid",
+            (Dialect::Postgres, _) => "s.mail",
         };
-        let words = match self.dialect {
-            Dialect::Sqlite => phrases
-                .iter()
-                .map(|p| format!("\"{}\"", p.join(" ")))
-                .collect::<Vec<_>>()
-                .join(" AND "),
-            Dialect::Postgres => phrases
-                .iter()
-                .map(|p| format!("('{}')", p.join("' <-> '")))
-                .collect::<Vec<_>>()
-                .join(" & "),
-        };
-        let binds: Vec<Bind> = vec![words.into(), list.0.into(), before.into(), limit.into()];
+        text.push_str(&format!(" order by {order} desc limit ?"));
+        binds.push(limit.into());
         let rows: Vec<(i64,)> = self.fetch(text, binds).await?;
         Ok(rows.into_iter().map(|r| MailId(r.0)).collect())
     }
 }
 
+/// The words in the database's own language, made of tokens only: letters and digits. `None` if there are none.
+fn expression(dialect: Dialect, words: &Words) -> Option<String> {
+    let all = |parts: &[Words], with: &str| {
+        let parts: Vec<String> = parts
+            .iter()
+            .filter_map(|w| expression(dialect, w))
+            .collect();
+        (!parts.is_empty()).then(|| format!("({})", parts.join(with)))
+    };
+    let sqlite = dialect == Dialect::Sqlite;
+    match words {
+        Words::Text {
+            field,
+            text,
+            prefix,
+        } => {
+            let tokens = index::tokens(text);
+            match dialect {
+                _ if tokens.is_empty() => None,
+                Dialect::Sqlite => Some(fts5(*field, &tokens, *prefix)),
+                Dialect::Postgres => Some(tsquery(*field, &tokens, *prefix)),
+            }
+        }
+        Words::And(parts) => all(parts, if sqlite { " AND " } else { " & " }),
+        Words::Or(parts) => all(parts, if sqlite { " OR " } else { " | " }),
+        Words::Not(yes, no) => {
+            let yes = expression(dialect, yes)?;
+            Some(match expression(dialect, no) {
+                None => yes,
+                Some(no) if sqlite => format!("({yes} NOT {no})"),
+                Some(no) => format!("({yes} & !{no})"),
+            })
+        }
+    }
+}
+
+fn fts5(field: Field, tokens: &[String], prefix: bool) -> String {
+    let columns = match field {
+        Field::Any => "",
+        Field::Subject => "{subject} : ",
+        Field::Sender => "{sender} : ",
+        Field::Body => "{body} : ",
+        Field::SubjectBody => "{subject body} : ",
+        Field::Files => "{files} : ",
+    };
+    let star = if prefix { " *" } else { "" };
+    format!("({columns}\"{}\"{star})", tokens.join(" "))
+}
+
+fn tsquery(field: Field, tokens: &[String], prefix: bool) -> String {
+    let weights = match field {
+        Field::Any => "",
+        Field::Subject => "A",
+        Field::Sender => "B",
+        Field::Files => "C",
+        Field::Body => "D",
+        Field::SubjectBody => "AD",
+    };
+    let last = tokens.len().saturating_sub(1);
+    let lexeme = |(at, token): (usize, &String)| {
+        let star = if prefix && at == last { "*" } else { "" };
+        match (star, weights) {
+            ("", "") => format!("'{token}'"),
+            _ => format!("'{token}':{star}{weights}"),
+        }
+    };
+    let lexemes: Vec<String> = tokens.iter().enumerate().map(lexeme).collect();
+    format!("({})", lexemes.join(" <-> "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::Timestamp;
+
+    #[track_caller]
+    fn check(text: &str, sqlite: &str, postgres: &str) {
+        let words = crate::query::parse(text, Timestamp(0))
+            .expect("a query")
+            .words;
+        let words = words.expect("words");
+        assert_eq!(expression(Dialect::Sqlite, &words).as_deref(), Some(sqlite));
+        assert_eq!(
+            expression(Dialect::Postgres, &words).as_deref(),
+            Some(postgres)
+        );
+    }
 
     #[test]
-    fn searches_are_words_and_phrases_and_nothing_else() {
-        let show = |text: &str| {
-            phrases(text)
-                .iter()
-                .map(|p| p.join("+"))
-                .collect::<Vec<_>>()
-                .join(" ")
-        };
-        assert_eq!(
-            show("Memory \"leak in core.c\" NOT x*"),
-            "memory leak+in+core+c not x"
+    fn words_become_tokens_and_never_syntax() {
+        check("Leak", "(\"leak\")", "('leak')");
+        check(
+            "s:core.c* -x",
+            "((({subject} : \"core c\" *)) NOT ((\"x\")))",
+            "((('core':A <-> 'c':*A)) & !(('x')))",
         );
-        assert_eq!(show("'; drop table \" OR"), "drop table or");
-        assert_eq!(show("kernel/sched"), "kernel+sched");
-        assert_eq!(show("  \"\" * "), "");
+        check(
+            "'; drop OR bs:\"a' & !b\"",
+            "((\"drop\") OR ({subject body} : \"a b\"))",
+            "(('drop') | ('a':AD <-> 'b':AD))",
+        );
     }
 }

@@ -1,4 +1,5 @@
 //! What pages show: text → blocks, diff rows, links. Pure.
 
+pub mod diff;
 pub mod text;
 pub mod url;

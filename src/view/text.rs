@@ -1,178 +1,217 @@
-//! A mail's text as blocks of lines: prose, quotes that fold, diffs, signature. Everything is data; nothing is markup.
+//! A mail's text as blocks: prose, quotes that fold, diffs, signature. Everything is data; nothing is markup.
+//!
+//! Pure, one pass over the lines.
+
+use super::diff::{self, FileDiff};
+use super::url;
+use crate::types::MessageId;
 
 /// A run of text, maybe a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
     /// As written.
     pub text: String,
-    /// `http` or `https` only.
+    /// `http`, `https`, or a page of ours.
     pub href: Option<String>,
 }
 
-/// A line with its class in the style sheet.
+/// Lines quoted equally deep.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
-    /// `add`, `del`, `hunk`, `file`, `meta`, `ctx`, or empty.
-    pub class: &'static str,
-    /// The line without its end.
+pub struct Quoted {
+    /// 1 to 4: deeper ones look alike.
+    pub level: u8,
+    /// The lines, `>` included.
     pub spans: Vec<Span>,
-}
-
-/// What a block is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Text of the author.
-    Prose,
-    /// Quoted text.
-    Quote,
-    /// A diff.
-    Diff,
-    /// Behind `-- `.
-    Signature,
 }
 
 /// Lines that belong together.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Block {
-    /// What it is.
-    pub kind: Kind,
-    /// Shown folded, with this many lines said.
-    pub folded: Option<usize>,
-    /// Its lines.
-    pub lines: Vec<Line>,
+pub enum Block {
+    /// Text of the author.
+    Prose(Vec<Span>),
+    /// Quoted text.
+    Quote {
+        /// How many lines are folded away; 0: none.
+        hidden: usize,
+        /// What is folded away.
+        folded: Vec<Quoted>,
+        /// What is shown: the end, which the answer below is about.
+        shown: Vec<Quoted>,
+    },
+    /// Changes to files.
+    Diff(Vec<FileDiff>),
+    /// Behind `-- `.
+    Signature(Vec<Span>),
 }
 
-impl Block {
-    /// Its class in the style sheet.
-    pub fn class(&self) -> &'static str {
-        match self.kind {
-            Kind::Prose => "prose",
-            Kind::Quote => "quote",
-            Kind::Diff => "diff",
-            Kind::Signature => "sig",
-        }
-    }
-}
-
-/// More quoted lines than this fold.
+/// More quoted lines than this fold …
 const FOLD: usize = 6;
+/// … but for these last ones.
+const TAIL: usize = 3;
 /// More lines than this are not laid out; the mail can be had raw.
-const MAX_LINES: usize = 50_000;
+pub const MAX_LINES: usize = 50_000;
 
 /// Cuts a text into blocks.
 pub fn blocks(text: &str) -> Vec<Block> {
+    let lines: Vec<&str> = text.lines().take(MAX_LINES).collect();
     let mut out: Vec<Block> = Vec::new();
-    let mut diff = Diff::default();
-    let mut signature = false;
-    for line in text.lines().take(MAX_LINES) {
-        let class = diff.classify(line);
-        signature |= class.is_none() && (line == "-- " || line == "--");
-        let kind = match class {
-            Some(_) => Kind::Diff,
-            None if signature => Kind::Signature,
-            None if line.starts_with('>') => Kind::Quote,
-            None => Kind::Prose,
-        };
-        let spans = if kind == Kind::Diff {
-            vec![Span {
-                text: visible(line),
-                href: None,
-            }]
+    let mut at = 0;
+    while at < lines.len() {
+        if diff::starts(&lines[at..]) {
+            let (file, used) = diff::parse_file(&lines[at..]);
+            at += used;
+            match out.last_mut() {
+                Some(Block::Diff(files)) => files.push(file),
+                _ => out.push(Block::Diff(vec![file])),
+            }
+        } else if lines[at] == "-- " || (lines[at] == "--" && lines.len() - at < 12) {
+            let rest = &lines[at..];
+            // A patch below the line is no signature.
+            let end = (1..rest.len())
+                .find(|n| diff::starts(&rest[*n..]))
+                .unwrap_or(rest.len());
+            out.push(Block::Signature(joined(&rest[..end])));
+            at += end;
         } else {
-            spans(line)
-        };
-        let line = Line {
-            class: class.unwrap_or_default(),
-            spans,
-        };
-        match out.last_mut() {
-            Some(block) if block.kind == kind => block.lines.push(line),
-            _ => out.push(Block {
-                kind,
-                folded: None,
-                lines: vec![line],
-            }),
-        }
-    }
-    for block in &mut out {
-        if block.kind == Kind::Quote && block.lines.len() > FOLD {
-            block.folded = Some(block.lines.len());
+            let quoted = lines[at].starts_with('>');
+            let stops = |n: &usize| {
+                let line = lines[*n];
+                line.starts_with('>') != quoted || line == "-- " || diff::starts(&lines[*n..])
+            };
+            let end = (at + 1..lines.len()).find(stops).unwrap_or(lines.len());
+            let run = &lines[at..end];
+            out.push(if quoted {
+                quote(run)
+            } else {
+                Block::Prose(joined(run))
+            });
+            at = end;
         }
     }
     out
 }
 
-/// Follows a diff line by line by the counts of its hunks.
-#[derive(Default)]
-struct Diff {
-    left: (u64, u64),
-    header: bool,
-}
-
-impl Diff {
-    fn classify(&mut self, line: &str) -> Option<&'static str> {
-        if self.left != (0, 0) {
-            return match line.as_bytes().first() {
-                Some(b'+') => self.used(0, 1, "add"),
-                Some(b'-') => self.used(1, 0, "del"),
-                Some(b' ') | None => self.used(1, 1, "ctx"),
-                Some(b'\\') => Some("meta"),
-                _ => {
-                    self.left = (0, 0);
-                    None
-                }
-            };
-        }
-        if line.starts_with("diff --git ") {
-            self.header = true;
-            return Some("file");
-        }
-        if let Some(counts) = line.strip_prefix("@@ -").and_then(hunk) {
-            self.left = counts;
-            self.header = true;
-            return Some("hunk");
-        }
-        let meta = [
-            "--- a/",
-            "+++ b/",
-            "--- /dev/null",
-            "+++ /dev/null",
-            "index ",
-            "new file mode ",
-            "deleted file mode ",
-            "old mode ",
-            "new mode ",
-            "similarity index ",
-            "rename ",
-            "copy ",
-            "GIT binary patch",
-            "\\ No newline",
-        ];
-        if self.header && meta.iter().any(|m| line.starts_with(m)) {
-            return Some("meta");
-        }
-        self.header = false;
-        (line.starts_with("--- a/") || line.starts_with("+++ b/")).then_some("meta")
-    }
-
-    fn used(&mut self, old: u64, new: u64, class: &'static str) -> Option<&'static str> {
-        self.left = (
-            self.left.0.saturating_sub(old),
-            self.left.1.saturating_sub(new),
-        );
-        Some(class)
-    }
-}
-
-fn hunk(rest: &str) -> Option<(u64, u64)> {
-    let (ranges, _) = rest.split_once(" @@")?;
-    let (old, new) = ranges.split_once(" +")?;
-    let size = |range: &str| {
-        range
-            .split_once(',')
-            .map_or(Some(1), |(_, n)| n.parse().ok())
+fn quote(lines: &[&str]) -> Block {
+    let hidden = if lines.len() > FOLD {
+        lines.len() - TAIL
+    } else {
+        0
     };
-    Some((size(old)?, size(new)?))
+    Block::Quote {
+        hidden,
+        folded: levels(&lines[..hidden]),
+        shown: levels(&lines[hidden..]),
+    }
+}
+
+fn levels(lines: &[&str]) -> Vec<Quoted> {
+    let mut out = Vec::new();
+    for run in lines.chunk_by(|a, b| level(a) == level(b)) {
+        out.push(Quoted {
+            level: level(run[0]),
+            spans: joined(run),
+        });
+    }
+    out
+}
+
+fn level(line: &str) -> u8 {
+    let marks = line.chars().take_while(|c| matches!(c, '>' | ' '));
+    let count = marks.filter(|c| *c == '>').take(4).count();
+    u8::try_from(count).unwrap_or(4)
+}
+
+/// The lines with their ends, web addresses and Message-IDs as links.
+fn joined(lines: &[&str]) -> Vec<Span> {
+    let mut out: Vec<Span> = Vec::new();
+    for line in lines {
+        spans(&visible(line), &mut out);
+        push_text("\n", &mut out);
+    }
+    out
+}
+
+fn push_text(text: &str, out: &mut Vec<Span>) {
+    match out.last_mut() {
+        Some(Span {
+            text: last,
+            href: None,
+        }) => last.push_str(text),
+        _ => out.push(Span {
+            text: text.to_owned(),
+            href: None,
+        }),
+    }
+}
+
+fn push_link(text: &str, href: String, out: &mut Vec<Span>) {
+    out.push(Span {
+        text: text.to_owned(),
+        href: Some(href),
+    });
+}
+
+/// Header-like lines in which `<…>` is a Message-ID rather than an address.
+const ID_LINES: [&str; 8] = [
+    "message-id:",
+    "in-reply-to:",
+    "references:",
+    "supersedes:",
+    "based-on:",
+    "depends-on:",
+    "replaces:",
+    "original-message-id:",
+];
+
+fn spans(line: &str, out: &mut Vec<Span>) {
+    let bare = line.trim_start_matches(['>', ' ']);
+    let names_ids = bare
+        .find(':')
+        .is_some_and(|at| ID_LINES.contains(&bare[..=at].to_ascii_lowercase().as_str()));
+    let mut rest = line;
+    while let Some(at) = rest.find(|c| c == 'h' || (c == '<' && names_ids)) {
+        let (before, candidate) = rest.split_at(at);
+        push_text(before, out);
+        if let Some(web) = web_address(candidate) {
+            push_link(web, web.to_owned(), out);
+            rest = &candidate[web.len()..];
+        } else if let Some(id) = candidate
+            .strip_prefix('<')
+            .and_then(|c| c.split_once('>'))
+            .map(|c| c.0)
+            && let Some(name) = MessageId::parse(id)
+        {
+            push_text("<", out);
+            push_link(id, format!("/r/{}/", url::message_id(&name)), out);
+            rest = &candidate[1 + id.len()..];
+        } else {
+            push_text(&candidate[..1], out);
+            rest = &candidate[1..];
+        }
+    }
+    push_text(rest, out);
+}
+
+/// The `http` or `https` address that the text begins with, without the punctuation of the sentence around it.
+fn web_address(text: &str) -> Option<&str> {
+    let host = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"))?;
+    let end = text
+        .find(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"' | '`' | '\u{fffd}'))
+        .unwrap_or(text.len());
+    let mut found = text[..end].trim_end_matches(['.', ',', ';', ':', '!', '?', '\'', '*']);
+    for (open, close) in [('(', ')'), ('[', ']')] {
+        // A closing bracket belongs to the address only if it was opened in it.
+        if found.ends_with(close) && found.matches(open).count() < found.matches(close).count() {
+            found = found[..found.len() - 1].trim_end_matches(['.', ',', ';', ':', '!', '?']);
+        }
+    }
+    let named = host
+        .chars()
+        .next()
+        .is_some_and(|c| c.is_alphanumeric() || c == '[');
+    (named && found.len() > "https://".len()).then_some(found)
 }
 
 /// The text with control characters shown: nobody may turn a line around or hide a part of it.
@@ -189,49 +228,54 @@ pub fn visible(line: &str) -> String {
         .collect()
 }
 
-/// A line with its web addresses as links.
-fn spans(line: &str) -> Vec<Span> {
-    let line = visible(line);
-    let mut out = Vec::new();
-    let mut rest = line.as_str();
-    while let Some(at) = rest.find("http") {
-        let candidate = &rest[at..];
-        let end = candidate
-            .find(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"' | '`'))
-            .unwrap_or(candidate.len());
-        let url = candidate[..end].trim_end_matches(['.', ',', ';', ':', '!', '?', ')', ']', '\'']);
-        let safe = (url.starts_with("http://") || url.starts_with("https://")) && url.len() > 8;
-        let used = if safe { url.len() } else { 4 };
-        if safe {
-            if at > 0 {
-                out.push(Span {
-                    text: rest[..at].to_owned(),
-                    href: None,
-                });
-            }
-            out.push(Span {
-                text: url.to_owned(),
-                href: Some(url.to_owned()),
-            });
-            rest = &rest[at + used..];
-        } else {
-            out.push(Span {
-                text: rest[..at + used].to_owned(),
-                href: None,
-            });
-            rest = &rest[at + used..];
-        }
+/// A subject as tag and title: `[PATCH v3 1/5] ` quiet, the rest loud. Either may be empty.
+pub fn split_subject(subject: &str) -> (String, String) {
+    let subject = visible(subject);
+    let mut end = 0;
+    while let Some(rest) = subject[end..].strip_prefix('[') {
+        let Some(close) = rest.find(']').filter(|c| *c <= 60) else {
+            break;
+        };
+        let after = &rest[close + 1..];
+        end = subject.len() - after.trim_start().len();
     }
-    if !rest.is_empty() || out.is_empty() {
-        out.push(Span {
-            text: rest.to_owned(),
-            href: None,
-        });
+    let title = subject[end..].to_owned();
+    if title.is_empty() {
+        return (String::new(), subject);
+    }
+    (subject[..end].trim_end().to_owned(), title)
+}
+
+/// A piece of prose that shows why a mail was found: around the first of the words, else its beginning; one line.
+pub fn snippet(text: &str, words: &[String]) -> String {
+    const LENGTH: usize = 180;
+    let own: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty() && !l.starts_with('>'))
+        .take(400)
+        .collect();
+    let found = own.iter().position(|line| {
+        let line = line.to_lowercase();
+        words.iter().any(|w| line.contains(w.as_str()))
+    });
+    let from = found.unwrap_or(0);
+    let mut out = visible(
+        &own[from.min(own.len())..]
+            .iter()
+            .take(4)
+            .copied()
+            .collect::<Vec<_>>()
+            .join(" "),
+    );
+    if out.chars().count() > LENGTH {
+        out = out.chars().take(LENGTH).collect();
+        out.push('…');
     }
     out
 }
 
-/// Two letters and one of eight colours that tell voices apart.
+/// Two letters and one of eight colours that tell voices apart; the colour depends on the address alone.
 pub fn tile(name: &str, address: &str) -> (String, u8) {
     let source = if name.trim().is_empty() {
         address
@@ -243,87 +287,18 @@ pub fn tile(name: &str, address: &str) -> (String, u8) {
         .filter_map(|w| w.chars().next())
         .take(2)
         .flat_map(char::to_uppercase)
+        .take(2)
         .collect();
     let sum = address.to_lowercase().bytes().fold(17u32, |sum, b| {
         sum.wrapping_mul(31).wrapping_add(u32::from(b))
     });
-    (
-        if letters.is_empty() {
-            "?".to_owned()
-        } else {
-            letters
-        },
-        (sum % 8) as u8,
-    )
+    let letters = if letters.is_empty() {
+        "?".to_owned()
+    } else {
+        letters
+    };
+    (letters, (sum % 8) as u8)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn render(text: &str) -> String {
-        let show = |b: &Block| {
-            let lines: Vec<String> = b
-                .lines
-                .iter()
-                .map(|l| {
-                    let spans: Vec<String> = l
-                        .spans
-                        .iter()
-                        .map(|s| {
-                            if s.href.is_some() {
-                                format!("<{}>", s.text)
-                            } else {
-                                s.text.clone()
-                            }
-                        })
-                        .collect();
-                    format!(
-                        "{}{}",
-                        if l.class.is_empty() {
-                            String::new()
-                        } else {
-                            format!("{}:", l.class)
-                        },
-                        spans.concat()
-                    )
-                })
-                .collect();
-            format!(
-                "{}[{}]{}",
-                b.class(),
-                lines.join("|"),
-                if b.folded.is_some() { " folded" } else { "" }
-            )
-        };
-        blocks(text).iter().map(show).collect::<Vec<_>>().join(" ")
-    }
-
-    #[test]
-    fn prose_quotes_and_signatures_are_told_apart() {
-        assert_eq!(
-            render("> old\nnew\n-- \nAna"),
-            "quote[> old] prose[new] sig[-- |Ana]"
-        );
-        assert!(render(&"> q\n".repeat(7)).ends_with("folded"));
-    }
-
-    #[test]
-    fn a_diff_is_followed_by_its_counts_and_the_mail_signature_is_not_part_of_it() {
-        let text = "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n-a\n+b\n c\n-- \n2.40";
-        assert_eq!(
-            render(text),
-            "diff[file:diff --git a/x b/x|meta:--- a/x|meta:+++ b/x|hunk:@@ -1,2 +1,2 @@|del:-a|add:+b|ctx: c] sig[-- |2.40]"
-        );
-    }
-
-    #[test]
-    fn only_web_addresses_become_links_and_nothing_turns_the_line_around() {
-        assert_eq!(
-            render("see https://x.org/a. and http"),
-            "prose[see <https://x.org/a>. and http]"
-        );
-        assert_eq!(render("javascript:x http:x"), "prose[javascript:x http:x]");
-        assert_eq!(render("a\u{202e}b"), "prose[a\u{fffd}b]");
-    }
-}
+mod tests;

@@ -1,46 +1,62 @@
 //! Atom feeds (RFC 4287).
 
 use atom_syndication::{Content, Entry, Feed, FixedDateTime, Link, Person, Text};
+use axum::http::{HeaderValue, header};
 use axum::response::Response;
 
-use super::page::{Answer, file};
-use super::routes::App;
-use crate::store::ListRow;
+use super::list::Place;
+use super::page::{Answer, file, mail_href, person};
+use super::routes::{App, Wish};
 use crate::store::pages::MailRow;
-use crate::types::{MessageId, Timestamp};
-use crate::view::url;
+use crate::types::Timestamp;
 
 /// Entries of the newest mails.
 const ENTRIES: i64 = 25;
 
 /// `GET /L/new.atom`
-pub async fn newest(app: &App, list: ListRow) -> Answer {
-    let mails = app.store.load_newest(list.id, ENTRIES).await?;
-    let title = list.name.clone();
-    Ok(render(app, &list, &title, &mails))
+pub async fn newest(app: &App, place: Place, wish: &Wish) -> Answer {
+    let mails = app.store.load_newest(place.scope, ENTRIES).await?;
+    let title = place.name.clone();
+    Ok(render(app, &place, &title, &mails, wish))
 }
 
 /// Mails as a feed.
-pub fn render(app: &App, list: &ListRow, title: &str, mails: &[MailRow]) -> Response {
-    let newest = mails
-        .iter()
-        .map(|m| m.arrived)
-        .max()
-        .unwrap_or(list.created);
-    let page = format!("{}/{}/", app.base_url, list.name);
+pub fn render(app: &App, place: &Place, title: &str, mails: &[MailRow], wish: &Wish) -> Response {
+    let newest = mails.iter().map(|m| m.arrived).max();
+    let newest = newest.unwrap_or(place.created);
+    let since = wish.headers.get(header::IF_MODIFIED_SINCE);
+    let page = format!("{}/{}/", app.base_url, place.name);
+    let list = if place.name == "all" {
+        "r"
+    } else {
+        &place.name
+    };
     let feed = Feed {
         title: Text::plain(clean(title)),
         id: page.clone(),
         updated: date(newest),
         links: vec![link(&page)],
-        entries: mails.iter().map(|m| entry(&page, m)).collect(),
+        entries: mails
+            .iter()
+            .map(|m| entry(&app.base_url, list, m))
+            .collect(),
         ..Feed::default()
     };
-    file(
+    let mut response = file(
         "application/atom+xml; charset=utf-8",
         None,
         feed.to_string(),
-    )
+    );
+    let modified = newest.http_date();
+    let tagged = wish.headers.contains_key(header::IF_NONE_MATCH);
+    if !tagged && since.is_some_and(|v| v.as_bytes() == modified.as_bytes()) {
+        *response.status_mut() = axum::http::StatusCode::NOT_MODIFIED;
+        *response.body_mut() = axum::body::Body::empty();
+    }
+    if let Ok(value) = HeaderValue::from_str(&modified) {
+        response.headers_mut().insert(header::LAST_MODIFIED, value);
+    }
+    response
 }
 
 fn link(href: &str) -> Link {
@@ -51,20 +67,12 @@ fn link(href: &str) -> Link {
     }
 }
 
-fn entry(page: &str, mail: &MailRow) -> Entry {
-    let id = MessageId::parse(&mail.message_id);
-    let href = format!(
-        "{page}{}/",
-        id.as_ref().map(url::message_id).unwrap_or_default()
-    );
-    let name = if mail.author.is_empty() {
-        &mail.address
-    } else {
-        &mail.author
-    };
+fn entry(base: &str, list: &str, mail: &MailRow) -> Entry {
+    let href = format!("{base}{}", mail_href(list, &mail.message_id));
+    let name = person(&mail.author, &mail.address);
     let content = Content {
         content_type: Some("text".to_owned()),
-        value: Some(clean(&mail.text)),
+        value: (!mail.taken_back).then(|| clean(&mail.text)),
         ..Content::default()
     };
     Entry {
@@ -76,7 +84,7 @@ fn entry(page: &str, mail: &MailRow) -> Entry {
         id: href.clone(),
         updated: date(mail.arrived),
         authors: vec![Person {
-            name: clean(name),
+            name: clean(&name),
             ..Person::default()
         }],
         links: vec![link(&href)],

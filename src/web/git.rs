@@ -8,7 +8,7 @@ use tokio_util::io::ReaderStream;
 
 use super::page::{Answer, Problem, file};
 use super::routes::{App, Wish};
-use crate::git::{Service, UploadPack};
+use crate::pipeline::{Service, UploadPack};
 use crate::types::RepoName;
 
 /// An inflated negotiation is never larger than this.

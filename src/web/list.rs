@@ -1,21 +1,21 @@
-//! `/` and `/L/`: lists, newest threads, search.
+//! `/` and `/L/`: lists, newest threads, help.
 
 use std::collections::HashMap;
 
 use askama::Template;
 
-use super::page::{Answer, Frame, Problem, Row, count, html, pills};
+use super::page::{
+    Answer, Frame, Pill, Problem, Row, cached, count, html, mail_href, person, pills,
+};
 use super::routes::{App, Wish};
+use crate::query::PREFIXES;
 use crate::store::ListRow;
-use crate::store::pages::{MailRow, SeriesFact};
-use crate::store::search::phrases;
-use crate::thread::effective_date;
-use crate::types::{MailId, MessageId};
-use crate::view::text::visible;
-use crate::view::url;
+use crate::store::pages::{Scope, ThreadRow};
+use crate::store::patch_pages::SeriesFact;
+use crate::types::{MailId, Timestamp};
 
 /// Rows on a page.
-const PAGE: i64 = 50;
+pub const PAGE: i64 = 50;
 
 /// What refusals of HTML mail link to.
 pub const PLAIN_TEXT: &str = "This list takes plain text.\n\n\
@@ -28,176 +28,229 @@ asked to:\n\n\
   patches       git send-email does it right by itself\n\n\
 HTML beside a text part is fine: the text part counts.\n";
 
-/// How to search.
-pub const SEARCH_HELP: &str = "Searching\n\nWrite words: mails that hold all of them are shown, newest first.\n\
-Words in \"quotes\" must stand behind each other.\nUpper and lower case are the same; punctuation separates words.\n";
+/// What pages that are not about one mail are of: a list, or all public lists.
+#[derive(Clone)]
+pub struct Place {
+    /// First piece of its addresses.
+    pub name: String,
+    /// Whose mails.
+    pub scope: Scope,
+    /// Posting address; empty for all lists.
+    pub address: String,
+    /// When it began.
+    pub created: Timestamp,
+}
+
+impl Place {
+    /// A list.
+    pub fn of(list: &ListRow) -> Place {
+        Place {
+            name: list.name.clone(),
+            scope: Scope::List(list.id),
+            address: list.address.clone(),
+            created: list.created,
+        }
+    }
+
+    /// All public lists.
+    pub fn all(_: &App) -> Place {
+        Place {
+            name: "all".to_owned(),
+            scope: Scope::Public,
+            address: String::new(),
+            created: Timestamp(0),
+        }
+    }
+}
+
+struct ListCard {
+    name: String,
+    address: String,
+    description: String,
+    newest: Option<Timestamp>,
+}
 
 #[derive(Template)]
 #[template(path = "index.html")]
 struct IndexPage {
     frame: Frame,
-    lists: Vec<ListRow>,
+    lists: Vec<ListCard>,
+}
+
+/// A page of rows: newest threads, or what a search found.
+#[derive(Template)]
+#[template(path = "list.html")]
+pub struct ListPage {
+    /// Around it.
+    pub frame: Frame,
+    /// Title.
+    pub heading: String,
+    /// First piece of addresses.
+    pub list: String,
+    /// What the list is.
+    pub description: String,
+    /// Posting address.
+    pub address: String,
+    /// `12 members · `, or empty.
+    pub members: String,
+    /// `2,300 mails`
+    pub postings: String,
+    /// It shows what a search found.
+    pub search: bool,
+    /// How many were found, in words.
+    pub found: String,
+    /// The rows.
+    pub rows: Vec<Row>,
+    /// Where older ones are.
+    pub older: Option<String>,
 }
 
 #[derive(Template)]
-#[template(path = "list.html")]
-struct ListPage {
+#[template(path = "help.html")]
+struct HelpPage {
     frame: Frame,
-    heading: String,
     list: String,
-    description: String,
     address: String,
-    members: i64,
-    postings: i64,
-    rows: Vec<Row>,
-    older: Option<String>,
+    base: String,
+    prefixes: [(&'static str, &'static str); 10],
 }
 
 /// `GET /`
-pub async fn index(app: &App) -> Answer {
-    let mut lists = app.store.load_lists().await?;
-    lists.retain(|l| l.visibility == "public");
+pub async fn index(app: &App, wish: &Wish) -> Answer {
+    let lists = app.store.load_public_lists().await?;
+    let card = |(l, newest): (ListRow, Option<Timestamp>)| ListCard {
+        name: l.name,
+        address: l.address,
+        description: l.description,
+        newest,
+    };
     Ok(html(&IndexPage {
-        frame: Frame {
-            site: app.site.to_string(),
-            list: None,
-            q: String::new(),
-        },
-        lists,
+        frame: wish.frame(app, None, ""),
+        lists: lists.into_iter().map(card).collect(),
+    }))
+}
+
+/// `GET /L/_/text/help/`
+pub fn help(app: &App, place: Place, wish: &Wish) -> Answer {
+    Ok(html(&HelpPage {
+        frame: wish.frame(app, Some(&place.name), ""),
+        list: place.name,
+        address: place.address,
+        base: app.base_url.to_string(),
+        prefixes: PREFIXES,
     }))
 }
 
 /// `GET /L/`: newest threads; `before=ARRIVAL.THREAD` pages on.
-pub async fn home(app: &App, list: ListRow, wish: Wish) -> Answer {
-    let before = wish
-        .get("before")
-        .split_once('.')
-        .and_then(|(a, t)| Some((a.parse().ok()?, t.parse().ok()?)));
-    let threads = app
-        .store
-        .load_threads(list.id, before.unwrap_or((i64::MAX, 0)), PAGE)
-        .await?;
+pub async fn home(app: &App, list: ListRow, wish: &Wish) -> Answer {
+    let (realm, members) = app.store.find_list_version(&list).await?;
+    let before = wish.pair("before").unwrap_or((i64::MAX, 0));
+    let key = format!(
+        "list {} {} {realm} {members} {before:?}",
+        list.id, list.version
+    );
+    let make = async {
+        let page = home_page(app, &list, wish, before, members).await?;
+        let newest = page.rows.iter().map(|r| r.when).max();
+        Ok((page, newest))
+    };
+    cached(wish, key, make).await
+}
+
+async fn home_page(
+    app: &App,
+    list: &ListRow,
+    wish: &Wish,
+    before: (i64, i64),
+    members: i64,
+) -> Result<ListPage, Problem> {
+    let threads = app.store.load_threads(list.id, before, PAGE).await?;
     let roots: Vec<MailId> = threads.iter().map(|t| t.root).collect();
     let facts = newest_facts(app.store.load_facts(&roots).await?);
-    let (postings, _, _, members) = app.store.count_list(list.id).await?;
+    let ids: Vec<i64> = threads.iter().map(|t| t.thread).collect();
+    let mut voices: HashMap<i64, Vec<(String, String)>> = HashMap::new();
+    for (thread, name, address) in app.store.load_people(list.id, &ids).await? {
+        voices.entry(thread).or_default().push((name, address));
+    }
+    let (postings, ..) = app.store.count_list(list.id).await?;
     let older = threads.last().filter(|_| threads.len() as i64 == PAGE);
     let older = older.map(|t| format!("/{}/?before={}.{}", list.name, t.last.0, t.thread));
-    let row = |t: &crate::store::pages::ThreadRow| {
-        let id = MessageId::parse(&t.message_id);
-        let piece = id.as_ref().map(url::message_id).unwrap_or_default();
-        let ending = if t.postings > 1 { "T/" } else { "" };
+    let row = |t: &ThreadRow| {
         let fact = facts.get(&t.root);
-        Row {
-            href: fact.map_or(format!("/{}/{piece}/{ending}", list.name), |f| {
-                format!("/{}/patches/{}/", list.name, f.patchset)
-            }),
-            subject: title(&t.subject),
-            author: visible(if t.author.is_empty() {
-                &t.address
-            } else {
-                &t.author
-            }),
-            count: count(t.postings, "mail"),
-            when: t.last,
-            pills: fact.map(|f| pills(f, false)).unwrap_or_default(),
-        }
+        let mail = mail_href(&list.name, &t.message_id);
+        let href = match fact {
+            Some(f) => format!("/{}/patches/{}/", list.name, f.patchset),
+            None if t.postings > 1 => format!("{mail}T/"),
+            None => mail,
+        };
+        let mut row = Row::new(href, &t.subject, t.last);
+        row.who = people(t, voices.get(&t.thread).map_or(&[], Vec::as_slice));
+        row.count = count(t.postings, "mail");
+        row.pills = fact.map(short_pills).unwrap_or_default();
+        row
     };
-    let rows = threads.iter().map(row).collect();
-    Ok(html(&ListPage {
-        frame: Frame {
-            site: app.site.to_string(),
-            list: Some(list.name.clone()),
-            q: String::new(),
-        },
+    Ok(ListPage {
+        frame: wish.frame(app, Some(&list.name), "threads"),
         heading: list.name.clone(),
-        list: list.name,
-        description: list.description,
-        address: list.address,
-        members,
-        postings,
-        rows,
+        list: list.name.clone(),
+        description: list.description.clone(),
+        address: list.address.clone(),
+        members: match members {
+            0 => String::new(),
+            n => format!("{} · ", count(n, "member")),
+        },
+        postings: count(postings, "mail"),
+        search: false,
+        found: String::new(),
+        rows: threads.iter().map(row).collect(),
         older,
-    }))
+    })
 }
 
-/// `GET /L/?q=WORDS`
-pub async fn search(app: &App, list: ListRow, wish: Wish) -> Answer {
-    let q = wish.get("q").to_owned();
-    let before = wish.get("before").parse().unwrap_or(i64::MAX);
-    let found = app
-        .store
-        .search(list.id, &phrases(&q), before, PAGE)
-        .await?;
-    let mut mails = app.store.load_mails(list.id, &found).await?;
-    mails.sort_by_key(|m| std::cmp::Reverse(m.mail));
-    if wish.get("x") == "A" {
-        return Ok(super::feed::render(
-            app,
-            &list,
-            &format!("search: {q}"),
-            &mails,
-        ));
-    }
-    if wish.get("x") == "m" && wish.post {
-        return super::message::gzip_mbox(app, &mails, &format!("results-{q}")).await;
-    }
-    let older = found.last().filter(|_| found.len() as i64 == PAGE);
-    let older = older.map(|m| format!("/{}/?q={}&before={}", list.name, url::query(&q), m.0));
-    let row = |m: &MailRow| Row {
-        href: format!(
-            "/{}/{}/",
-            list.name,
-            MessageId::parse(&m.message_id)
-                .as_ref()
-                .map(url::message_id)
-                .unwrap_or_default()
-        ),
-        subject: title(&m.subject),
-        author: visible(if m.author.is_empty() {
-            &m.address
-        } else {
-            &m.author
-        }),
-        count: String::new(),
-        when: effective_date(m.date, m.arrived),
-        pills: Vec::new(),
-    };
-    let rows = mails.iter().map(row).collect();
-    let frame = Frame {
-        site: app.site.to_string(),
-        list: Some(list.name.clone()),
-        q: q.clone(),
-    };
-    if phrases(&q).is_empty() {
-        return Err(Problem::Bad(
-            "A search needs a word: letters or digits.".to_owned(),
-        ));
-    }
-    Ok(html(&ListPage {
-        frame,
-        heading: format!("Mails with {q}"),
-        list: list.name,
-        description: list.description,
-        address: list.address,
-        members: 0,
-        postings: 0,
-        rows,
-        older,
-    }))
+/// What is not said by the subject already: a first version of one patch says so by saying nothing.
+fn short_pills(fact: &SeriesFact) -> Vec<Pill> {
+    let mut out = pills(fact, false);
+    out.retain(|p| p.text != "v1" && p.text != "1/1");
+    out
 }
 
-fn title(subject: &str) -> String {
-    if subject.trim().is_empty() {
-        "(no subject)".to_owned()
-    } else {
-        visible(subject)
+/// Who began, who wrote last, and how many more: `Ana Lima, Ben +3`.
+fn people(thread: &ThreadRow, voices: &[(String, String)]) -> String {
+    let mut others: Vec<&(String, String)> = Vec::new();
+    for voice in voices {
+        let known = |a: &str| a.eq_ignore_ascii_case(&voice.1);
+        if !known(&thread.address) && !others.iter().any(|o| known(&o.1)) {
+            others.push(voice);
+        }
     }
+    let mut out = person(&thread.author, &thread.address);
+    if let Some((name, address)) = others.first() {
+        let name = person(name, address);
+        out.push_str(", ");
+        out.push_str(
+            name.split_whitespace()
+                .next()
+                .unwrap_or(&name)
+                .trim_end_matches(','),
+        );
+    }
+    if others.len() > 1 {
+        out.push_str(&format!(" +{}", others.len() - 1));
+    }
+    out
 }
 
-/// One fact a mail: a patch taken over stands in several versions, the newest counts.
+/// For each mail the facts of the newest series that it begins.
 fn newest_facts(facts: Vec<SeriesFact>) -> HashMap<MailId, SeriesFact> {
-    facts
-        .into_iter()
-        .filter_map(|f| f.mail.map(|m| (m, f)))
-        .collect()
+    let mut newest: HashMap<MailId, SeriesFact> = HashMap::new();
+    for fact in facts {
+        let Some(mail) = fact.mail else { continue };
+        match newest.get(&mail) {
+            Some(old) if old.arrived >= fact.arrived => {}
+            _ => {
+                newest.insert(mail, fact);
+            }
+        }
+    }
+    newest
 }

@@ -1,20 +1,22 @@
 //! `/L/MID/…`: one mail, its thread, its bytes, its attachments.
 
 use std::collections::HashMap;
-use std::io::Write;
 
 use askama::Template;
 use axum::http::StatusCode;
-use axum::response::Response;
 
-use super::page::{Answer, Frame, Pill, Post, Problem, file, file_name, html};
-use super::routes::App;
-use crate::mail::{self, mbox};
+use super::list::Place;
+use super::mbox::{Packing, download, stream};
+use super::page::{Answer, Frame, Pill, Post, Problem, cached, count, file, pills};
+use super::routes::{App, Wish};
+use crate::mail;
+use crate::patchset::patch_text;
+use crate::query;
 use crate::store::ListRow;
 use crate::store::pages::MailRow;
 use crate::thread::{self, Row};
-use crate::types::{MailId, MessageId, Timestamp};
-use crate::view::text::visible;
+use crate::types::{MailId, MessageId};
+use crate::view::text::{Block, blocks, visible};
 use crate::view::url;
 
 /// What is wanted of a mail.
@@ -47,140 +49,213 @@ pub const ENDINGS: [(&str, What); 8] = [
 ];
 
 /// Mails of a thread on one page.
-const MAX_THREAD: i64 = 1_000;
+const MAX_THREAD: i64 = 500;
+
+/// A line of a thread's outline.
+struct OutlineRow {
+    depth: u32,
+    anchor: String,
+    who: String,
+    what: String,
+}
 
 #[derive(Template)]
 #[template(path = "thread.html")]
 struct ThreadPage {
     frame: Frame,
+    tag: String,
     heading: String,
+    count: String,
+    whole: bool,
     list: String,
     canonical: String,
     feed: String,
     thread: String,
     mbox: String,
-    patchset: Option<String>,
+    patchset: Option<(String, String)>,
+    pills: Vec<Pill>,
     warning: Option<String>,
-    outline: Vec<(u32, String, String)>,
+    outline: Vec<OutlineRow>,
     mails: Vec<Post>,
+    next: Option<String>,
 }
 
 /// `GET /L/MID/` and its endings.
-pub async fn show(app: &App, list: ListRow, id: MessageId, what: What) -> Answer {
-    let found = app.store.find_mails(&list, &id).await?;
-    let Some(first) = found.first() else {
-        let ways = vec![
-            (
-                format!("/{}/", list.name),
-                format!("Newest threads of {}", list.name),
-            ),
-            (
-                format!("/{}/?q={}", list.name, url::query(id.as_str())),
-                "Search for it".to_owned(),
-            ),
-        ];
-        return Err(Problem::Missing(
-            format!(
-                "There is no mail <{}> in {}.",
-                visible(id.as_str()),
-                list.name
-            ),
-            ways,
-        ));
+pub async fn show(app: &App, list: ListRow, id: MessageId, what: What, wish: &Wish) -> Answer {
+    let found = app.store.find_mail_version(&list, &id).await?;
+    let Some((thread, version)) = found else {
+        return Err(missing(&list, &id));
     };
     match what {
-        What::Raw => raw(app, &found).await,
-        What::Eml => eml(app, first.mail).await,
-        What::Mbox | What::Feed => {
-            let mails = app
-                .store
-                .load_thread(list.id, first.thread, MAX_THREAD)
-                .await?;
-            match what {
-                What::Mbox => gzip_mbox(app, &mails, &first.subject).await,
-                _ => Ok(super::feed::render(app, &list, &first.subject, &mails)),
-            }
+        What::Mail if wish.wants_mbox() => {
+            let query = query::parse(wish.get("q"), crate::store::now());
+            let query =
+                query.map_err(|e| Problem::Bad(format!("This search cannot be answered: {e}.")))?;
+            super::search::results_mbox(app, &Place::of(&list), &query, Some(thread), wish).await
         }
-        What::Mail => page(app, list, &id, found, false).await,
-        What::Thread => {
+        What::Raw => {
+            let found = app.store.find_mails(&list, &id).await?;
+            let name = found.first().map(|m| m.subject.clone()).unwrap_or_default();
+            let mails: Vec<MailId> = found
+                .iter()
+                .filter(|m| !m.taken_back)
+                .map(|m| m.mail)
+                .collect();
+            if mails.is_empty() {
+                return Err(taken_back());
+            }
+            Ok(stream(app, mails, &name, Packing::Plain))
+        }
+        What::Eml => {
+            let found = app.store.find_mails(&list, &id).await?;
+            let first = found
+                .iter()
+                .find(|m| !m.taken_back)
+                .ok_or_else(taken_back)?;
+            eml(app, first.mail).await
+        }
+        What::Mbox => {
+            let found = app.store.find_mails(&list, &id).await?;
+            let name = found
+                .first()
+                .map(|m| m.subject.as_str())
+                .unwrap_or_default();
             let mails = app
                 .store
-                .load_thread(list.id, first.thread, MAX_THREAD)
+                .load_thread_ids(Place::of(&list).scope, &[thread])
                 .await?;
-            page(app, list, &id, mails, true).await
+            Ok(download(app, mails, name, Packing::Gzip))
+        }
+        What::Feed => {
+            let mut mails = app
+                .store
+                .load_thread(list.id, thread, 0, MAX_THREAD)
+                .await?;
+            let title = mails.first().map(|m| m.subject.clone()).unwrap_or_default();
+            mails.reverse();
+            Ok(super::feed::render(
+                app,
+                &Place::of(&list),
+                &title,
+                &mails,
+                wish,
+            ))
+        }
+        What::Mail | What::Thread => {
+            let after = wish.get("after").parse().unwrap_or(0);
+            let key = format!(
+                "mail {} {} {thread} {version} {what:?} {after} {id}",
+                list.id, list.version
+            );
+            let make = async {
+                let mails = match what {
+                    What::Thread => {
+                        app.store
+                            .load_thread(list.id, thread, after, MAX_THREAD)
+                            .await?
+                    }
+                    _ => app.store.find_mails(&list, &id).await?,
+                };
+                let newest = mails.iter().map(|m| m.arrived).max();
+                let page = page(app, &list, &id, mails, what == What::Thread, wish).await?;
+                Ok((page, newest))
+            };
+            cached(wish, key, make).await
         }
     }
 }
 
+fn missing(list: &ListRow, id: &MessageId) -> Problem {
+    let ways = vec![
+        (
+            format!("/r/{}/", url::message_id(id)),
+            "Look in all lists".to_owned(),
+        ),
+        (
+            format!("/{}/", list.name),
+            format!("Newest threads of {}", list.name),
+        ),
+        (
+            format!("/{}/?q={}", list.name, url::query(id.as_str())),
+            "Search for its words".to_owned(),
+        ),
+    ];
+    let text = format!(
+        "There is no mail <{}> in {}.",
+        visible(id.as_str()),
+        list.name
+    );
+    Problem::Missing(text, ways)
+}
+
+fn taken_back() -> Problem {
+    Problem::Missing("This mail was taken back.".to_owned(), vec![])
+}
+
 async fn page(
     app: &App,
-    list: ListRow,
+    list: &ListRow,
     id: &MessageId,
     mails: Vec<MailRow>,
     whole: bool,
-) -> Answer {
+    wish: &Wish,
+) -> Result<ThreadPage, Problem> {
     let Some(first) = mails.first() else {
+        let text = "There are no more mails in this thread.".to_owned();
         return Err(Problem::Missing(
-            "There is no such thread.".to_owned(),
-            vec![],
+            text,
+            vec![(
+                format!("/{}/{}/T/", list.name, url::message_id(id)),
+                "The thread".to_owned(),
+            )],
         ));
     };
-    let facts = app
-        .store
-        .load_facts(&mails.iter().map(|m| m.mail).collect::<Vec<_>>())
-        .await?;
-    let patchset = facts
-        .last()
-        .map(|f| format!("/{}/patches/{}/", list.name, f.patchset));
+    let ids: Vec<MailId> = mails.iter().map(|m| m.mail).collect();
+    let facts = app.store.load_facts(&ids).await?;
     let order = if whole {
         in_order(app, first.thread, &mails).await?
     } else {
         (0..mails.len()).map(|i| (i, 0)).collect()
     };
-    let mut posts = Vec::with_capacity(mails.len());
-    for (at, depth) in order {
-        let mut post = Post::new(&list.name, &list.address, &mails[at], depth);
-        post.files = attachments(app, &post.href, &mails[at]).await?;
-        posts.push(post);
-    }
-    let (heading, root) = posts
+    let post = |(at, depth): (usize, u32)| Post::new(&list.name, &list.address, &mails[at], depth);
+    let rows: Vec<usize> = order.iter().map(|(at, _)| *at).collect();
+    let mut posts: Vec<Post> = order.into_iter().map(post).collect();
+    let ids: Vec<MailId> = rows.iter().map(|at| ids[*at]).collect();
+    add_attachments(app, &ids, &mut posts).await?;
+    let (tag, heading, root) = posts
         .first()
-        .map(|p| (p.subject.clone(), p.href.clone()))
+        .map(|p| (p.tag.clone(), p.subject.clone(), p.href.clone()))
         .unwrap_or_default();
-    let page = format!("{}/{}/{}/", app.base_url, list.name, url::message_id(id));
-    let warning = (!whole && posts.len() > 1)
-        .then(|| "Different mails carry this Message-ID; all of them are shown, the first to arrive first.".to_owned());
-    let outline = posts
-        .iter()
-        .map(|p| {
-            (
-                p.depth,
-                format!("#{}", p.anchor),
-                format!("{}: {}", p.author, p.subject),
-            )
-        })
-        .collect();
-    Ok(html(&ThreadPage {
-        frame: Frame {
-            site: app.site.to_string(),
-            list: Some(list.name.clone()),
-            q: String::new(),
-        },
+    let page = format!("/{}/{}/", list.name, url::message_id(id));
+    let fact = facts.iter().max_by_key(|f| f.arrived);
+    let outline = |p: &Post| OutlineRow {
+        depth: p.depth,
+        anchor: p.anchor.clone(),
+        who: p.author.clone(),
+        what: p.date.human().chars().take(10).collect(),
+    };
+    let last = mails.iter().map(|m| m.number).max().unwrap_or(0);
+    let more = whole && mails.len() as i64 == MAX_THREAD;
+    Ok(ThreadPage {
+        frame: wish.frame(app, Some(&list.name), "threads"),
+        tag,
         heading,
-        canonical: if whole {
-            format!("{}{root}T/", app.base_url)
-        } else {
-            page.clone()
-        },
+        count: if more { format!("{MAX_THREAD}+ mails") } else { count(posts.len() as i64, "mail") },
+        whole,
+        canonical: format!("{}{}", app.base_url, if whole { format!("{root}T/") } else { page.clone() }),
         feed: format!("{page}t.atom"),
-        thread: format!("/{}/{}/T/", list.name, url::message_id(id)),
+        thread: format!("{page}T/"),
         mbox: format!("{page}t.mbox.gz"),
-        list: list.name,
-        patchset,
-        warning,
-        outline: if whole { outline } else { Vec::new() },
+        list: list.name.clone(),
+        patchset: fact.map(|f| (format!("/{}/patches/{}/v{}/", list.name, f.patchset, f.label), f.label.clone())),
+        pills: fact.map(|f| pills(f, true)).unwrap_or_default(),
+        warning: (!whole && posts.len() > 1).then(|| {
+            "Different mails carry this Message-ID; all of them are shown, the first to arrive first.".to_owned()
+        }),
+        outline: if whole { posts.iter().map(outline).collect() } else { Vec::new() },
+        next: more.then(|| format!("{page}T/?after={last}")),
         mails: posts,
-    }))
+    })
 }
 
 /// Mails of a thread in reading order, with their depths.
@@ -210,46 +285,56 @@ async fn in_order(app: &App, thread: i64, mails: &[MailRow]) -> Result<Vec<(usiz
         .collect())
 }
 
-/// Attachments as (link, name, size); the text that is shown is none.
-async fn attachments(
+/// Adds links to attachments, and patches that were attached: they are read like those in the text.
+pub async fn add_attachments(
     app: &App,
-    href: &str,
-    mail: &MailRow,
-) -> Result<Vec<(String, String, String)>, Problem> {
-    // Most mails are one text part: their bytes need not be read.
-    let Some((bytes, _)) = app.store.load_bytes(mail.mail).await? else {
-        return Ok(Vec::new());
-    };
-    if memchr::memmem::find(&bytes, b"ultipart/").is_none()
-        && memchr::memmem::find(&bytes, b"ame=").is_none()
-    {
-        return Ok(Vec::new());
+    mails: &[MailId],
+    posts: &mut [Post],
+) -> Result<(), Problem> {
+    let place: HashMap<MailId, usize> = mails.iter().copied().zip(0..).collect();
+    for chunk in mails.chunks(64) {
+        for (mail, bytes, _) in app.store.load_bytes_of(chunk).await? {
+            // Most mails are one text part: they need no parsing.
+            let plain = memchr::memmem::find(&bytes, b"ultipart/").is_none()
+                && memchr::memmem::find(&bytes, b"ame=").is_none();
+            let Some(post) = place
+                .get(&mail)
+                .and_then(|at| posts.get_mut(*at))
+                .filter(|_| !plain)
+            else {
+                continue;
+            };
+            let message = mail::parse(&bytes);
+            if let Some(patch) = patch_text(&message)
+                && !post.blocks.iter().any(|b| matches!(b, Block::Diff(_)))
+            {
+                post.blocks.extend(blocks(patch));
+            }
+            let named = message
+                .parts
+                .iter()
+                .enumerate()
+                .filter(|(_, p)| p.attachment);
+            post.files = named.map(|(at, part)| link(&post.href, at, part)).collect();
+        }
     }
-    let message = mail::parse(&bytes);
-    let named = message
-        .parts
-        .iter()
-        .enumerate()
-        .filter(|(_, p)| p.attachment);
-    let link = |(at, p): (usize, &mail::Part)| {
-        let name = p
-            .filename
-            .clone()
-            .unwrap_or_else(|| p.content_type.replace('/', "."));
-        (
-            format!("{href}{}-{}", at + 1, url::query(&name)),
-            visible(&name),
-            format!("{} bytes", p.bytes.len()),
-        )
-    };
-    Ok(named.map(link).collect())
+    Ok(())
+}
+
+fn link(href: &str, at: usize, part: &mail::Part) -> (String, String, String) {
+    let name = part
+        .filename
+        .clone()
+        .unwrap_or_else(|| part.content_type.replace('/', "."));
+    let path = format!("{href}{}-{}", at + 1, url::query(&name));
+    (path, visible(&name), count(part.bytes.len() as i64, "byte"))
 }
 
 /// `GET /L/MID/<n>-name`: a download that no browser runs.
 pub async fn attachment(app: &App, list: ListRow, id: MessageId, number: usize) -> Answer {
     let found = app.store.find_mails(&list, &id).await?;
     let missing = || Problem::Missing("There is no such attachment.".to_owned(), vec![]);
-    let first = found.first().ok_or_else(missing)?;
+    let first = found.iter().find(|m| !m.taken_back).ok_or_else(missing)?;
     let (bytes, _) = app
         .store
         .load_bytes(first.mail)
@@ -283,31 +368,8 @@ pub async fn attachment(app: &App, list: ListRow, id: MessageId, number: usize) 
     Ok(response)
 }
 
-async fn bytes_of(app: &App, mail: MailId) -> Result<(Vec<u8>, bool), Problem> {
-    let gone = || Problem::Missing("The bytes of this mail are gone.".to_owned(), vec![]);
-    app.store.load_bytes(mail).await?.ok_or_else(gone)
-}
-
-async fn raw(app: &App, mails: &[MailRow]) -> Answer {
-    let mut out = Vec::new();
-    for mail in mails {
-        let (bytes, _) = bytes_of(app, mail.mail).await?;
-        // A vector takes all that is written.
-        let _infallible = mbox::write(&mut out, &bytes);
-    }
-    let name = mails
-        .first()
-        .map(|m| m.subject.as_str())
-        .unwrap_or_default();
-    Ok(file(
-        "text/plain; charset=utf-8",
-        Some(file_name(name, "txt")),
-        out,
-    ))
-}
-
 async fn eml(app: &App, mail: MailId) -> Answer {
-    let (bytes, crlf) = bytes_of(app, mail).await?;
+    let (bytes, crlf) = app.store.load_bytes(mail).await?.ok_or_else(taken_back)?;
     let bytes = if crlf {
         mail::header::to_crlf(&bytes)
     } else {
@@ -318,31 +380,6 @@ async fn eml(app: &App, mail: MailId) -> Answer {
         Some("attachment; filename=mail.eml".to_owned()),
         bytes,
     ))
-}
-
-/// Mails as one gzipped mboxrd: each Message-ID once, as b4 takes the first of a name.
-pub async fn gzip_mbox(app: &App, mails: &[MailRow], name: &str) -> Answer {
-    let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    let mut seen = std::collections::HashSet::new();
-    for mail in mails.iter().filter(|m| seen.insert(m.message_id.clone())) {
-        let (bytes, _) = bytes_of(app, mail.mail).await?;
-        // A vector takes all that is written.
-        let _infallible = mbox::write(&mut out, &bytes);
-    }
-    out.flush().and_then(|()| out.finish()).map_or_else(
-        |error| {
-            Err(Problem::Bad(format!(
-                "the mbox could not be packed: {error}"
-            )))
-        },
-        |packed| {
-            Ok(file(
-                "application/gzip",
-                Some(file_name(name, "mbox.gz")),
-                packed,
-            ))
-        },
-    )
 }
 
 /// `/MID/`, `/all/MID/…`, `/r/MID`: the public list that has it.
@@ -367,67 +404,4 @@ pub async fn anywhere(app: &App, rest: &str) -> Answer {
         "There is neither a list nor a mail of that name here.".to_owned(),
         vec![],
     ))
-}
-
-#[derive(Template)]
-#[template(path = "style.html")]
-struct StylePage {
-    frame: Frame,
-    pills: Vec<Pill>,
-    mails: Vec<Post>,
-}
-
-/// `GET /-/style`: every piece that pages are made of.
-pub fn style(app: &App) -> Result<Response, Problem> {
-    let pill = |tone, text: &str, dot| Pill {
-        tone,
-        text: text.to_owned(),
-        dot,
-    };
-    let pills = vec![
-        pill("caution", "new", true),
-        pill("good", "accepted", true),
-        pill("bad", "rejected", true),
-        pill("", "superseded", true),
-        pill("", "v3", false),
-        pill("", "5/5", false),
-        pill("good", "applies", false),
-        pill("bad", "conflicts", false),
-    ];
-    let text = "See https://example.org/ for more.\n\n> one\n> two\n> three\n> four\n> five\n> six\n> seven\n\nYes.\n\n\
-        diff --git a/x.c b/x.c\nindex 1111111..2222222 100644\n--- a/x.c\n+++ b/x.c\n@@ -1,2 +1,2 @@ main\n-old\n+new\n same\n-- \nAna\n";
-    let mail = MailRow {
-        mail: MailId(0),
-        number: 1,
-        message_id: "sample@example.org".to_owned(),
-        subject: "[PATCH v3 1/2] A sample".to_owned(),
-        author: "Ana Lima".to_owned(),
-        address: "ana@example.org".to_owned(),
-        date: None,
-        arrived: Timestamp::from_secs(1_774_000_000),
-        kind: "patch".to_owned(),
-        flaws: String::new(),
-        text: text.to_owned(),
-        node: 0,
-        thread: 0,
-    };
-    let reply = MailRow {
-        number: 2,
-        author: "Ben Ode".to_owned(),
-        address: "ben@example.org".to_owned(),
-        ..mail.clone()
-    };
-    let mails = vec![
-        Post::new("dev", "dev@example.org", &mail, 0),
-        Post::new("dev", "dev@example.org", &reply, 1),
-    ];
-    Ok(html(&StylePage {
-        frame: Frame {
-            site: app.site.to_string(),
-            list: None,
-            q: String::new(),
-        },
-        pills,
-        mails,
-    }))
 }

@@ -3,14 +3,19 @@
 //! Edge: handlers load, ask `view` for what to show, and render. Text of strangers is escaped by the templates; there is no HTML in
 //! any handler.
 
+mod assets;
+mod cache;
 mod feed;
 mod git;
 mod list;
+mod mbox;
 mod message;
 mod page;
 mod patches;
 mod routes;
+mod search;
 mod server;
+mod style;
 
 pub use routes::{App, router};
 pub use server::{ops_router, serve};

@@ -1,18 +1,54 @@
 //! What pages are made of: frame, pills, rows, posts; and how answers are sent.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sha2::Digest;
 
+use super::cache::Page;
 use crate::store::StoreError;
-use crate::store::pages::{MailRow, SeriesFact};
+use crate::store::pages::MailRow;
+use crate::store::patch_pages::SeriesFact;
 use crate::store::summary::state_name;
 use crate::thread::effective_date;
 use crate::types::{MessageId, Timestamp};
-use crate::view::text::{Block, blocks, tile, visible};
+use crate::view::text::{Block, MAX_LINES, blocks, split_subject, tile, visible};
 use crate::view::url;
+
+/// The colours a reader chose; the system decides where none were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Theme {
+    /// As the system says.
+    #[default]
+    Auto,
+    /// Dark on light.
+    Light,
+    /// Light on dark.
+    Dark,
+}
+
+impl Theme {
+    /// As in the cookie and in pages; empty for [`Theme::Auto`].
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Theme::Auto => "",
+            Theme::Light => "light",
+            Theme::Dark => "dark",
+        }
+    }
+
+    /// Reads a choice; anything unknown is [`Theme::Auto`].
+    pub fn parse(text: &str) -> Theme {
+        match text {
+            "light" => Theme::Light,
+            "dark" => Theme::Dark,
+            _ => Theme::Auto,
+        }
+    }
+}
 
 /// Around every page.
 pub struct Frame {
@@ -20,11 +56,32 @@ pub struct Frame {
     pub site: String,
     /// The list that the page is of.
     pub list: Option<String>,
+    /// Which part of it: `threads`, `patches` or empty.
+    pub here: &'static str,
     /// What was searched for.
     pub q: String,
+    /// `light`, `dark` or empty.
+    pub theme: &'static str,
+    /// Changes whenever style or script do.
+    pub assets: &'static str,
+}
+
+impl Frame {
+    /// The frame of a page of a list, or of the site.
+    pub fn new(site: &str, list: Option<&str>, here: &'static str, theme: Theme) -> Frame {
+        Frame {
+            site: site.to_owned(),
+            list: list.map(str::to_owned),
+            here,
+            q: String::new(),
+            theme: theme.as_str(),
+            assets: super::assets::version(),
+        }
+    }
 }
 
 /// A small fact.
+#[derive(Debug, Clone)]
 pub struct Pill {
     /// `good`, `caution`, `bad` or empty.
     pub tone: &'static str,
@@ -34,20 +91,67 @@ pub struct Pill {
     pub dot: bool,
 }
 
+impl Pill {
+    /// A fact.
+    pub fn fact(tone: &'static str, text: impl Into<String>) -> Pill {
+        Pill {
+            tone,
+            text: text.into(),
+            dot: false,
+        }
+    }
+
+    /// A state, by Patchwork's number.
+    pub fn state(state: i64) -> Pill {
+        let tone = match state {
+            3 => "good",
+            4 | 7 => "bad",
+            6 | 9 | 10 => "",
+            _ => "caution",
+        };
+        Pill {
+            tone,
+            text: state_name(state).to_owned(),
+            dot: true,
+        }
+    }
+}
+
 /// A line of a listing.
 pub struct Row {
     /// Where it leads.
     pub href: String,
+    /// `[PATCH v3 1/5]`, quiet.
+    pub tag: String,
     /// Its title.
-    pub subject: String,
+    pub title: String,
     /// Who.
-    pub author: String,
+    pub who: String,
     /// How many mails or answers.
     pub count: String,
     /// When.
     pub when: Timestamp,
     /// Facts.
     pub pills: Vec<Pill>,
+    /// A piece of its text; may be empty.
+    pub snippet: String,
+}
+
+impl Row {
+    /// A row about that subject.
+    pub fn new(href: String, subject: &str, when: Timestamp) -> Row {
+        let (tag, title) = split_subject(or_else(subject, "(no subject)"));
+        Row {
+            href,
+            tag,
+            title,
+            who: String::new(),
+            count: String::new(),
+            when,
+            pills: Vec::new(),
+            snippet: String::new(),
+        }
+    }
 }
 
 /// A mail on a page.
@@ -62,20 +166,30 @@ pub struct Post {
     pub tile: (String, u8),
     /// Display name, or the address.
     pub author: String,
-    /// Address.
+    /// Address; empty where it stands in for the name.
     pub address: String,
+    /// What it is to the page: `patch 2`, `on patch 2`; may be empty.
+    pub role: String,
     /// When.
     pub date: Timestamp,
-    /// Subject.
+    /// `[PATCH v3 1/5]`
+    pub tag: String,
+    /// Subject without it.
     pub subject: String,
-    /// Its name.
-    pub message_id: String,
     /// Posting address of the list.
     pub list_address: String,
+    /// Its Message-ID as a word that a shell takes.
+    pub shell_id: String,
+    /// The author's address as such a word.
+    pub shell_cc: String,
     /// Link that opens a mail client.
     pub mailto: String,
+    /// Taken back: a tombstone without text.
+    pub taken_back: bool,
     /// Its text.
     pub blocks: Vec<Block>,
+    /// It is longer than what is shown.
+    pub cut: bool,
     /// Attachments: link, name, size.
     pub files: Vec<(String, String, String)>,
 }
@@ -83,22 +197,11 @@ pub struct Post {
 impl Post {
     /// A mail of a list, at a depth of its thread.
     pub fn new(list: &str, list_address: &str, mail: &MailRow, depth: u32) -> Post {
-        let id = MessageId::parse(&mail.message_id);
-        let piece = id.as_ref().map(url::message_id).unwrap_or_default();
-        let subject = if mail.subject.is_empty() {
-            "(no subject)".to_owned()
-        } else {
-            visible(&mail.subject)
-        };
-        let name = if mail.author.trim().is_empty() {
-            mail.address.clone()
-        } else {
-            mail.author.clone()
-        };
-        let about = if subject.to_lowercase().starts_with("re:") {
-            subject.clone()
-        } else {
-            format!("Re: {subject}")
+        let named = !mail.author.trim().is_empty();
+        let (tag, subject) = split_subject(or_else(&mail.subject, "(no subject)"));
+        let about = match mail.subject.get(..3).map(str::to_lowercase).as_deref() {
+            Some("re:") => mail.subject.clone(),
+            _ => format!("Re: {}", mail.subject),
         };
         let (cc, about, parent) = (
             url::query(&mail.address),
@@ -107,58 +210,99 @@ impl Post {
         );
         Post {
             anchor: format!("m{}", mail.number),
-            href: format!("/{list}/{piece}/"),
+            href: mail_href(list, &mail.message_id),
             depth: depth.min(6),
             tile: tile(&mail.author, &mail.address),
-            author: visible(&name),
-            address: if mail.author.trim().is_empty() {
-                String::new()
-            } else {
+            author: person(&mail.author, &mail.address),
+            address: if named {
                 visible(&mail.address)
+            } else {
+                String::new()
             },
+            role: String::new(),
             date: effective_date(mail.date, mail.arrived),
+            tag,
             subject,
-            message_id: mail.message_id.clone(),
             list_address: list_address.to_owned(),
+            shell_id: shell(&mail.message_id),
+            shell_cc: shell(&mail.address),
             mailto: format!("mailto:{list_address}?cc={cc}&subject={about}&in-reply-to={parent}"),
-            blocks: blocks(&mail.text),
+            taken_back: mail.taken_back,
+            blocks: if mail.taken_back {
+                Vec::new()
+            } else {
+                blocks(&mail.text)
+            },
+            cut: mail.text.lines().nth(MAX_LINES).is_some(),
             files: Vec::new(),
         }
     }
+
+    /// Lines added and removed, and files changed, by its diffs.
+    pub fn stat(&self) -> (usize, usize, Vec<&str>) {
+        let diffs = self.blocks.iter().filter_map(|b| match b {
+            Block::Diff(files) => Some(files),
+            _ => None,
+        });
+        let (mut added, mut removed, mut paths) = (0, 0, Vec::new());
+        for file in diffs.flatten() {
+            added += file.added;
+            removed += file.removed;
+            paths.push(file.path.as_str());
+        }
+        (added, removed, paths)
+    }
 }
 
-/// The pills of a series: state, applies, completeness, answers; always in this order.
+/// The page of a mail in a list.
+pub fn mail_href(list: &str, message_id: &str) -> String {
+    let id = MessageId::parse(message_id);
+    format!(
+        "/{list}/{}/",
+        id.as_ref().map(url::message_id).unwrap_or_default()
+    )
+}
+
+/// A display name, or the address where there is none.
+pub fn person(name: &str, address: &str) -> String {
+    visible(or_else(or_else(name.trim(), address), "somebody"))
+}
+
+fn or_else<'a>(text: &'a str, other: &'a str) -> &'a str {
+    if text.is_empty() { other } else { text }
+}
+
+/// A word that a shell takes as it is; whatever is in it. Control characters are left out.
+pub fn shell(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@.-_+=%".contains(c);
+    if word.chars().all(plain) {
+        return word.to_owned();
+    }
+    let word: String = word.chars().filter(|c| !c.is_control()).collect();
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// The pills of a series: state, version, completeness, applies; always in this order.
 pub fn pills(fact: &SeriesFact, with_state: bool) -> Vec<Pill> {
     let mut out = Vec::new();
-    let pill = |tone, text: String| Pill {
-        tone,
-        text,
-        dot: false,
-    };
     if with_state {
-        let tone = match fact.state {
-            3 => "good",
-            4 | 7 => "bad",
-            9 | 10 => "",
-            _ => "caution",
-        };
-        out.push(Pill {
-            tone,
-            text: state_name(fact.state).to_owned(),
-            dot: true,
-        });
+        out.push(Pill::state(fact.state));
     }
-    out.push(pill("", format!("v{}", fact.label)));
-    let complete = fact.received >= fact.total;
-    out.push(pill(
-        if complete { "" } else { "caution" },
+    out.push(Pill::fact("", format!("v{}", fact.label)));
+    let complete = if fact.received >= fact.total {
+        ""
+    } else {
+        "caution"
+    };
+    out.push(Pill::fact(
+        complete,
         format!("{}/{}", fact.received, fact.total),
     ));
     match fact.outcome.as_deref() {
-        Some("applied") => out.push(pill("good", "applies".to_owned())),
-        Some("conflict") => out.push(pill("bad", "conflicts".to_owned())),
-        Some("bad") => out.push(pill("bad", "not usable".to_owned())),
-        Some("elsewhere") => out.push(pill("", "not for a repository here".to_owned())),
+        Some("applied") => out.push(Pill::fact("good", "applies")),
+        Some("conflict") => out.push(Pill::fact("bad", "conflicts")),
+        Some("bad") => out.push(Pill::fact("bad", "not usable")),
+        Some("elsewhere") => out.push(Pill::fact("", "other project")),
         _ => {}
     }
     out
@@ -201,12 +345,7 @@ struct MessagePage {
 
 impl Problem {
     /// The page, the redirect or the error.
-    pub fn answer(self, site: &str) -> Response {
-        let frame = || Frame {
-            site: site.to_owned(),
-            list: None,
-            q: String::new(),
-        };
+    pub fn answer(self, site: &str, theme: Theme) -> Response {
         let (status, heading, text, ways) = match self {
             Problem::Moved(status, to) => {
                 return (status, [(header::LOCATION, to)]).into_response();
@@ -238,7 +377,7 @@ impl Problem {
             }
         };
         let page = MessagePage {
-            frame: frame(),
+            frame: Frame::new(site, None, "", theme),
             heading: heading.to_owned(),
             text,
             ways,
@@ -256,6 +395,29 @@ pub fn html(page: &impl Template) -> Response {
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
+}
+
+/// A page out of the cache, or made now. The key names the versions of all that it shows.
+pub async fn cached<T: Template>(
+    wish: &super::routes::Wish,
+    key: String,
+    make: impl Future<Output = Result<(T, Option<Timestamp>), Problem>>,
+) -> Answer {
+    let key = format!("{} {key}", wish.theme.as_str());
+    if let Some(page) = wish.cache.find(&key) {
+        return Ok(page.answer(&wish.headers));
+    }
+    let (template, modified) = make.await?;
+    let text = match template.render() {
+        Ok(text) => text,
+        Err(error) => {
+            tracing::error!(%error, "a template failed");
+            return Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response());
+        }
+    };
+    let page = Arc::new(Page::new(text, modified));
+    wish.cache.insert(key, Arc::clone(&page));
+    Ok(page.answer(&wish.headers))
 }
 
 /// A file of that type.
@@ -290,10 +452,10 @@ pub fn file_name(subject: &str, extension: &str) -> String {
     )
 }
 
-/// The tag of a body: the same bytes, the same tag, also after a restart.
+/// The tag of a body: the same bytes, the same tag, also after a restart. Weak, as the body is sent in several encodings.
 pub fn etag(bytes: &[u8]) -> String {
     format!(
-        "\"{}\"",
+        "W/\"{}\"",
         data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(bytes)[..12])
     )
 }
@@ -304,7 +466,7 @@ pub fn has(headers: &HeaderMap, tag: &str) -> bool {
         .get(header::IF_NONE_MATCH)
         .and_then(|v| v.to_str().ok())
         .unwrap_or_default();
-    given
-        .split(',')
-        .any(|t| t.trim().trim_start_matches("W/") == tag || t.trim() == "*")
+    given.split(',').any(|t| {
+        t.trim().trim_start_matches("W/") == tag.trim_start_matches("W/") || t.trim() == "*"
+    })
 }

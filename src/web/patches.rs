@@ -4,19 +4,20 @@ use std::collections::HashMap;
 
 use askama::Template;
 
-use super::message::gzip_mbox;
-use super::page::{Answer, Frame, Pill, Post, Problem, Row, count, file, file_name, html, pills};
+use super::list::PAGE;
+use super::mbox::{Packing, stream};
+use super::message::add_attachments;
+use super::page::{
+    Answer, Frame, Pill, Post, Problem, Row, cached, count, html, person, pills, shell,
+};
 use super::routes::{App, Wish};
-use crate::mail::mbox;
 use crate::patchset::parse_tag;
 use crate::store::ListRow;
-use crate::store::pages::{ApplicationRow, MailRow, PatchFilter, SeriesFact, Version};
+use crate::store::pages::{MailRow, Scope};
+use crate::store::patch_pages::{ApplicationRow, PatchFilter, SeriesFact, Version};
 use crate::types::{MailId, MessageId, Timestamp};
 use crate::view::text::visible;
 use crate::view::url;
-
-/// Rows on a page.
-const PAGE: i64 = 50;
 
 /// A choice of a form: value, words, chosen.
 type Choice = (&'static str, &'static str, bool);
@@ -52,7 +53,7 @@ struct PatchesPage {
 }
 
 /// `GET /L/patches/`
-pub async fn index(app: &App, list: ListRow, wish: Wish) -> Answer {
+pub async fn index(app: &App, list: ListRow, wish: &Wish) -> Answer {
     let chosen = if wish.get("state").is_empty() {
         "open"
     } else {
@@ -77,25 +78,18 @@ pub async fn index(app: &App, list: ListRow, wish: Wish) -> Answer {
         outcome: outcome.to_owned(),
         words: words.clone(),
     };
-    let before = wish
-        .get("before")
-        .split_once('.')
-        .and_then(|(a, t)| Some((a.parse().ok()?, t.parse().ok()?)));
+    let before = wish.pair("before");
     let facts = app
         .store
         .load_patchsets(list.id, &filter, before.unwrap_or((i64::MAX, 0)), PAGE)
         .await?;
-    let row = |f: &SeriesFact| Row {
-        href: format!("/{}/patches/{}/", list.name, f.patchset),
-        subject: visible(&f.title),
-        author: visible(if f.submitter_name.is_empty() {
-            &f.submitter
-        } else {
-            &f.submitter_name
-        }),
-        count: count(f.comments, "answer"),
-        when: f.arrived,
-        pills: pills(f, true),
+    let row = |f: &SeriesFact| {
+        let href = format!("/{}/patches/{}/", list.name, f.patchset);
+        let mut row = Row::new(href, &f.title, f.arrived);
+        row.who = person(&f.submitter_name, &f.submitter);
+        row.count = count(f.comments, "answer");
+        row.pills = pills(f, true);
+        row
     };
     let older = facts
         .last()
@@ -108,11 +102,7 @@ pub async fn index(app: &App, list: ListRow, wish: Wish) -> Answer {
             )
         });
     Ok(html(&PatchesPage {
-        frame: Frame {
-            site: app.site.to_string(),
-            list: Some(list.name.clone()),
-            q: String::new(),
-        },
+        frame: wish.frame(app, Some(&list.name), "patches"),
         states: STATES.iter().map(|s| (s.0, s.1, s.0 == chosen)).collect(),
         outcomes: OUTCOMES
             .iter()
@@ -127,13 +117,16 @@ pub async fn index(app: &App, list: ListRow, wish: Wish) -> Answer {
 }
 
 /// `GET /L/patches/N/`, `/vM/`, `…/mbox`
-pub async fn one(app: &App, list: ListRow, rest: &str) -> Answer {
+pub async fn one(app: &App, list: ListRow, rest: &str, wish: &Wish) -> Answer {
     let missing = || {
-        let ways = vec![(
-            format!("/{}/patches/", list.name),
+        let way = (
+            format!("/{}/patches/?state=any", list.name),
             format!("Patches of {}", list.name),
-        )];
-        Problem::Missing(format!("There is no such patchset in {}.", list.name), ways)
+        );
+        Problem::Missing(
+            format!("There is no such patchset in {}.", list.name),
+            vec![way],
+        )
     };
     let mut pieces = rest.split('/');
     let number: i64 = pieces
@@ -144,68 +137,62 @@ pub async fn one(app: &App, list: ListRow, rest: &str) -> Answer {
     let Some(id) = app.store.find_patchset(list.id, number).await? else {
         return Err(missing());
     };
-    let versions = app.store.load_versions(id).await?;
     let (wanted, mbox) = match tail.as_slice() {
-        [] => {
-            let to = format!("/{}/patches/{number}/", list.name);
+        [] | [""] if id != number || tail.is_empty() => {
+            let to = format!("/{}/patches/{id}/", list.name);
             return Err(Problem::Moved(
                 axum::http::StatusCode::MOVED_PERMANENTLY,
                 to,
             ));
         }
-        [""] => (None, false),
-        ["mbox" | "mbox.gz"] => (None, true),
-        [label, ""] => (label.strip_prefix('v'), false),
-        [label, "mbox" | "mbox.gz"] => (label.strip_prefix('v'), true),
+        [""] => (None, None),
+        ["mbox"] => (None, Some(Packing::Plain)),
+        ["mbox.gz"] => (None, Some(Packing::Gzip)),
+        [label, ""] => (label.strip_prefix('v'), None),
+        [label, "mbox"] => (label.strip_prefix('v'), Some(Packing::Plain)),
+        [label, "mbox.gz"] => (label.strip_prefix('v'), Some(Packing::Gzip)),
         _ => return Err(missing()),
     };
+    if mbox.is_none() {
+        let (realm, _) = app.store.find_list_version(&list).await?;
+        let key = format!(
+            "patchset {} {} {realm} {id} {wanted:?}",
+            list.id, list.version
+        );
+        let make = async {
+            let found = find_version(app, id, wanted).await?.ok_or_else(missing)?;
+            let newest = found.1.arrived;
+            Ok((page(app, &list, id, found, wish).await?, Some(newest)))
+        };
+        return cached(wish, key, make).await;
+    }
+    let (_, fact, version) = find_version(app, id, wanted).await?.ok_or_else(missing)?;
+    let mails = version.patches.iter().map(|p| p.1).collect();
+    let name = format!("v{} {}", fact.label, fact.title);
+    Ok(stream(app, mails, &name, mbox.unwrap_or(Packing::Plain)))
+}
+
+type Found = (Vec<SeriesFact>, SeriesFact, Version);
+
+/// All versions, and the wanted one, or the newest.
+async fn find_version(app: &App, id: i64, wanted: Option<&str>) -> Result<Option<Found>, Problem> {
+    let versions = app.store.load_versions(id).await?;
     let fact = match wanted {
         Some(label) => versions.iter().find(|v| v.label == label),
         None => versions.last(),
     };
     let Some(fact) = fact.cloned() else {
-        return Err(missing());
+        return Ok(None);
     };
-    let Some(version) = app.store.load_version(id, &fact.label).await? else {
-        return Err(missing());
-    };
-    if mbox {
-        return series_mbox(app, &list, &version, &fact, rest.ends_with(".gz")).await;
-    }
-    show(app, list, id, &versions, fact, version).await
-}
-
-async fn series_mbox(
-    app: &App,
-    list: &ListRow,
-    version: &Version,
-    fact: &SeriesFact,
-    packed: bool,
-) -> Answer {
-    let wanted: Vec<MailId> = version.patches.iter().map(|p| p.1).collect();
-    let mut mails = app.store.load_mails(list.id, &wanted).await?;
-    mails.sort_by_key(|m| wanted.iter().position(|w| *w == m.mail));
-    if packed {
-        return gzip_mbox(app, &mails, &fact.title).await;
-    }
-    let mut out = Vec::new();
-    for mail in &mails {
-        if let Some((bytes, _)) = app.store.load_bytes(mail.mail).await? {
-            // A vector takes all that is written.
-            let _infallible = mbox::write(&mut out, &bytes);
-        }
-    }
-    Ok(file(
-        "text/plain; charset=utf-8",
-        Some(file_name(&fact.title, "mbox")),
-        out,
-    ))
+    let version = app.store.load_version(id, &fact.label).await?;
+    Ok(version.map(|version| (versions, fact, version)))
 }
 
 struct VersionLink {
     label: String,
     href: String,
     day: String,
+    facts: String,
     current: bool,
 }
 
@@ -216,6 +203,7 @@ struct PatchLine {
     added: usize,
     removed: usize,
     taken_over: bool,
+    answers: usize,
     commit: Option<String>,
 }
 
@@ -229,124 +217,143 @@ struct PatchsetPage {
     label: String,
     submitter: String,
     patch_count: String,
+    file_count: String,
+    added: usize,
+    removed: usize,
     when: Timestamp,
     base: Option<String>,
     base_why: String,
+    thread: String,
+    reply: String,
     pills: Vec<Pill>,
     versions: Vec<VersionLink>,
+    newer: Option<(String, String)>,
     note: Option<(&'static str, String)>,
-    commands: Vec<String>,
+    commands: Vec<(&'static str, String)>,
     reason: String,
     patches: Vec<PatchLine>,
     mails: Vec<Post>,
     comments: Vec<Post>,
 }
 
-async fn show(
+async fn page(
     app: &App,
-    list: ListRow,
+    list: &ListRow,
     id: i64,
-    versions: &[SeriesFact],
-    fact: SeriesFact,
-    version: Version,
-) -> Answer {
+    found: Found,
+    wish: &Wish,
+) -> Result<PatchsetPage, Problem> {
+    let (versions, fact, version) = found;
     let application = app.store.find_application(version.series).await?;
+    let scope = Scope::List(list.id);
     let wanted: Vec<MailId> = version
         .cover
         .into_iter()
         .chain(version.patches.iter().map(|p| p.1))
         .collect();
-    let mails = by_id(app.store.load_mails(list.id, &wanted).await?);
+    let mails = posts(app, list, scope, &wanted).await?;
     let answers: Vec<MailId> = version.comments.iter().map(|c| c.0).collect();
-    let mut comments = app.store.load_mails(list.id, &answers).await?;
-    comments.sort_by_key(|m| m.number);
-    let post = |m: &MailRow| Post::new(&list.name, &list.address, m, 0);
-    let commits = application
-        .as_ref()
-        .map(|a| a.commits.clone())
-        .unwrap_or_default();
-    let patches = patch_lines(&version, &mails, &commits);
-    let link = |v: &SeriesFact| VersionLink {
-        label: v.label.clone(),
-        href: format!("/{}/patches/{id}/v{}/", list.name, v.label),
-        day: v.arrived.human().chars().take(10).collect(),
-        current: v.label == fact.label,
-    };
-    let page = format!("{}/{}/patches/{id}/", app.base_url, list.name);
-    let anchor = wanted
+    let mut comments = posts(app, list, scope, &answers).await?;
+    comments.sort_by_key(|(_, p)| p.date);
+    let number_of: HashMap<MailId, i64> = version.patches.iter().map(|p| (p.1, p.0)).collect();
+    let target_of: HashMap<MailId, MailId> = version.comments.iter().copied().collect();
+    for (mail, post) in &mut comments {
+        let number = target_of.get(mail).and_then(|t| number_of.get(t));
+        post.role = number.map_or_else(String::new, |n| format!("on patch {n}"));
+    }
+    let first = mails
         .first()
-        .and_then(|m| mails.get(m))
-        .and_then(|m| MessageId::parse(&m.message_id));
-    let base = application.as_ref().and_then(|a| {
-        let (repo, branch) = a.repo.as_ref()?;
-        Some(format!(
-            "{repo} {branch}@{}",
-            a.base.as_ref()?.chars().take(12).collect::<String>()
-        ))
-    });
-    Ok(html(&PatchsetPage {
-        frame: Frame {
-            site: app.site.to_string(),
-            list: Some(list.name.clone()),
-            q: String::new(),
-        },
+        .map(|(_, p)| (p.href.clone(), p.mailto.clone()))
+        .unwrap_or_default();
+    let patches = patch_lines(&version, &mails, application.as_ref());
+    let stats: Vec<_> = mails.iter().map(|(_, p)| p.stat()).collect();
+    let paths: std::collections::BTreeSet<&str> =
+        stats.iter().flat_map(|s| s.2.iter().copied()).collect();
+    let home = format!("{}/{}/patches/{id}/", app.base_url, list.name);
+    let newest = versions.last().filter(|v| v.label != fact.label);
+    let anchor = app
+        .store
+        .load_mails(scope, &wanted[..wanted.len().min(1)])
+        .await?;
+    Ok(PatchsetPage {
+        frame: wish.frame(app, Some(&list.name), "patches"),
         heading: visible(&fact.title),
-        canonical: format!("{page}v{}/", fact.label),
+        canonical: format!("{home}v{}/", fact.label),
         label: fact.label.clone(),
-        submitter: visible(if fact.submitter_name.is_empty() {
-            &fact.submitter
-        } else {
-            &fact.submitter_name
-        }),
-        patch_count: if fact.total == 1 {
-            "1 patch".to_owned()
-        } else {
-            format!("{} patches", fact.total)
+        submitter: person(&fact.submitter_name, &fact.submitter),
+        patch_count: match fact.total {
+            1 => "1 patch".to_owned(),
+            n => format!("{n} patches"),
         },
+        file_count: count(paths.len() as i64, "file"),
+        added: stats.iter().map(|s| s.0).sum(),
+        removed: stats.iter().map(|s| s.1).sum(),
         when: fact.arrived,
-        base,
-        base_why: application
-            .as_ref()
-            .map(|a| a.why.clone())
-            .unwrap_or_default(),
+        base: application.as_ref().and_then(base_words),
+        base_why: application.as_ref().map_or_else(String::new, why_words),
+        thread: format!("{}T/", first.0),
+        reply: first.1,
         pills: pills(&fact, true),
-        versions: versions.iter().map(link).collect(),
+        versions: versions
+            .iter()
+            .map(|v| version_link(list, id, v, &fact))
+            .collect(),
+        newer: newest.map(|v| (format!("/{}/patches/{id}/", list.name), v.label.clone())),
         note: note(&fact, application.as_ref()),
         commands: commands(
             app,
-            &list,
-            &page,
+            list,
+            &home,
             &fact,
             application.as_ref(),
-            anchor.as_ref(),
+            anchor.first(),
         ),
         reason: version.reason.clone(),
         patches,
-        mails: wanted
-            .iter()
-            .filter_map(|m| mails.get(m))
-            .map(post)
-            .collect(),
-        comments: comments.iter().map(post).collect(),
-        list: list.name,
-    }))
+        mails: mails.into_iter().map(|m| m.1).collect(),
+        comments: comments.into_iter().map(|c| c.1).collect(),
+        list: list.name.clone(),
+    })
+}
+
+/// These mails as posts, in this order, with what is attached.
+async fn posts(
+    app: &App,
+    list: &ListRow,
+    scope: Scope,
+    wanted: &[MailId],
+) -> Result<Vec<(MailId, Post)>, Problem> {
+    let place: HashMap<MailId, usize> = wanted.iter().copied().zip(0..).collect();
+    let mut rows = app.store.load_mails(scope, wanted).await?;
+    rows.sort_by_key(|m| place.get(&m.mail).copied());
+    let ids: Vec<MailId> = rows.iter().map(|m| m.mail).collect();
+    let mut posts: Vec<Post> = rows
+        .iter()
+        .map(|m| Post::new(&list.name, &list.address, m, 0))
+        .collect();
+    add_attachments(app, &ids, &mut posts).await?;
+    Ok(ids.into_iter().zip(posts).collect())
 }
 
 fn patch_lines(
     version: &Version,
-    mails: &HashMap<MailId, MailRow>,
-    commits: &[String],
+    mails: &[(MailId, Post)],
+    application: Option<&ApplicationRow>,
 ) -> Vec<PatchLine> {
+    let posts: HashMap<MailId, &Post> = mails.iter().map(|(m, p)| (*m, p)).collect();
+    let commits = application.map_or(&[][..], |a| &a.commits);
     let line = |(at, (number, mail, taken_over)): (usize, &(i64, MailId, bool))| {
-        let mail = mails.get(mail)?;
-        let (added, removed) = stat(&mail.text);
+        let post = posts.get(mail)?;
+        let (added, removed, _) = post.stat();
+        let subject = format!("{} {}", post.tag, post.subject);
         Some(PatchLine {
             number: *number,
-            title: visible(&parse_tag(&mail.subject).title),
-            anchor: format!("m{}", mail.number),
+            title: visible(&parse_tag(subject.trim()).title),
+            anchor: post.anchor.clone(),
             added,
             removed,
             taken_over: *taken_over,
+            answers: version.comments.iter().filter(|c| c.1 == *mail).count(),
             commit: commits.get(at).map(|c| c.chars().take(12).collect()),
         })
     };
@@ -358,21 +365,44 @@ fn patch_lines(
         .collect()
 }
 
-fn by_id(mails: Vec<MailRow>) -> HashMap<MailId, MailRow> {
-    mails.into_iter().map(|m| (m.mail, m)).collect()
+fn version_link(list: &ListRow, id: i64, v: &SeriesFact, shown: &SeriesFact) -> VersionLink {
+    let outcome = match v.outcome.as_deref() {
+        _ if v.received < v.total => "incomplete",
+        Some("applied") => "applies",
+        Some("conflict") => "conflicts",
+        Some("bad") => "not usable",
+        _ => "",
+    };
+    let facts = match (v.comments, outcome) {
+        (0, outcome) => outcome.to_owned(),
+        (n, "") => count(n, "answer"),
+        (n, outcome) => format!("{outcome}, {}", count(n, "answer")),
+    };
+    VersionLink {
+        label: v.label.clone(),
+        href: format!("/{}/patches/{id}/v{}/", list.name, v.label),
+        day: v.arrived.human().chars().take(10).collect(),
+        facts,
+        current: v.label == shown.label,
+    }
 }
 
-/// Added and removed lines of the diff in a text.
-fn stat(text: &str) -> (usize, usize) {
-    let lines = crate::view::text::blocks(text)
-        .into_iter()
-        .flat_map(|b| b.lines);
-    lines.fold((0, 0), |(a, r), l| {
-        (
-            a + usize::from(l.class == "add"),
-            r + usize::from(l.class == "del"),
-        )
-    })
+fn base_words(a: &ApplicationRow) -> Option<String> {
+    let (repo, branch) = a.repo.as_ref()?;
+    Some(format!("{repo} {branch}@{}", short(a.base.as_ref()?)))
+}
+
+fn short(commit: &str) -> String {
+    commit.chars().take(12).collect()
+}
+
+fn why_words(a: &ApplicationRow) -> String {
+    match &a.base {
+        Some(base) if !a.why.is_empty() => {
+            format!("Tried on {}: {}.", short(base), a.why.trim_end_matches('.'))
+        }
+        _ => String::new(),
+    }
 }
 
 /// What stands in the way, in words, and what to do next.
@@ -389,22 +419,7 @@ fn note(fact: &SeriesFact, application: Option<&ApplicationRow>) -> Option<(&'st
         return Some(("", "It will be applied in a moment.".to_owned()));
     };
     match a.outcome.as_str() {
-        "conflict" => {
-            let place = match (a.patch, a.file.as_deref(), a.hunk) {
-                (Some(patch), Some(file), Some(hunk)) if hunk > 0 => {
-                    format!("Patch {patch} does not fit in {file}, hunk {hunk}")
-                }
-                (Some(patch), Some(file), _) => format!("Patch {patch} does not fit in {file}"),
-                _ => "It does not fit".to_owned(),
-            };
-            Some((
-                "bad",
-                format!(
-                    "{place}: {}. Rebase it and send a new version in reply to this one.",
-                    a.detail
-                ),
-            ))
-        }
+        "conflict" => Some(("bad", conflict(a))),
         "bad" => Some((
             "bad",
             format!(
@@ -418,43 +433,57 @@ fn note(fact: &SeriesFact, application: Option<&ApplicationRow>) -> Option<(&'st
     }
 }
 
+/// Patch, file and hunk that do not fit, what was found there, and what to do.
+fn conflict(a: &ApplicationRow) -> String {
+    let mut detail = a.detail.trim_end_matches('.').to_owned();
+    let place = match (a.patch, a.file.as_deref()) {
+        (Some(patch), Some(file)) => {
+            // The place is said once.
+            detail = detail.replace(&format!(" of {file}"), "");
+            match a.hunk.filter(|h| *h > 0) {
+                Some(hunk) => {
+                    detail = detail.replacen(&format!("hunk {hunk}, "), "", 1);
+                    format!("Patch {patch} does not fit in {file}, hunk {hunk}")
+                }
+                None => format!("Patch {patch} does not fit in {file}"),
+            }
+        }
+        _ => "It does not fit".to_owned(),
+    };
+    format!("{place}: {detail}. Rebase it and send a new version in reply to this one.")
+}
+
+/// Lines to copy: what for, and the command.
 fn commands(
     app: &App,
     list: &ListRow,
     page: &str,
     fact: &SeriesFact,
     application: Option<&ApplicationRow>,
-    anchor: Option<&MessageId>,
-) -> Vec<String> {
+    anchor: Option<&MailRow>,
+) -> Vec<(&'static str, String)> {
     let mut out = Vec::new();
     if let Some((name, _)) = application.and_then(|a| a.repo.as_ref())
         && let Some(ref_name) = application.and_then(|a| a.ref_name.as_ref())
     {
-        out.push(format!(
+        let line = format!(
             "git fetch --no-tags {}/{name}.patches.git {ref_name}",
             app.base_url
-        ));
+        );
+        out.push(("as commits", line));
     }
-    if let Some(id) = anchor {
-        out.push(format!(
+    if let Some(id) = anchor.and_then(|m| MessageId::parse(&m.message_id)) {
+        let line = format!(
             "b4 -c b4.midmask={}/{}/%s am {}",
             app.base_url,
             list.name,
             shell(id.as_str())
-        ));
+        );
+        out.push(("with b4", line));
     }
-    out.push(format!("curl -sf {page}v{}/mbox | git am -3", fact.label));
+    out.push((
+        "with git am",
+        format!("curl -sf {page}v{}/mbox | git am -3", fact.label),
+    ));
     out
-}
-
-/// A word that a shell takes as it is; whatever is in it.
-fn shell(word: &str) -> String {
-    let plain = word
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || "@.-_+=%".contains(c));
-    if plain {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
 }

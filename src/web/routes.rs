@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
@@ -15,9 +15,11 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 use tower_http::limit::RequestBodyLimitLayer;
 
-use super::page::{Answer, Problem, etag, file, has};
-use super::{feed, git, list, message, patches};
-use crate::git::Repos;
+use super::cache::Cache;
+use super::list::Place;
+use super::page::{Answer, Frame, Problem, Theme, etag, file, has};
+use super::{assets, feed, git, list, message, patches, search, style};
+use crate::pipeline::Repos;
 use crate::store::{ListRow, Store};
 use crate::types::MessageId;
 
@@ -42,10 +44,16 @@ pub struct Wish {
     pub post: bool,
     /// Git-Protocol.
     pub protocol: Option<String>,
-    /// Content-Encoding of the body.
+    /// The body is packed.
     pub gzip: bool,
     /// Its body.
     pub body: bytes::Bytes,
+    /// The colours the reader chose.
+    pub theme: Theme,
+    /// Its header fields.
+    pub headers: HeaderMap,
+    /// Rendered pages.
+    pub cache: Arc<Cache>,
 }
 
 impl Wish {
@@ -56,6 +64,22 @@ impl Wish {
             .find(|(k, _)| k == key)
             .map_or("", |(_, v)| v)
     }
+
+    /// Two numbers `A.B` of a query value: where a listing goes on.
+    pub fn pair(&self, key: &str) -> Option<(i64, i64)> {
+        let (a, b) = self.get(key).split_once('.')?;
+        Some((a.parse().ok()?, b.parse().ok()?))
+    }
+
+    /// Whether mails are wanted as an mbox: `POST` with `x=m`.
+    pub fn wants_mbox(&self) -> bool {
+        self.post && self.get("x") == "m"
+    }
+
+    /// The frame of a page of a list.
+    pub fn frame(&self, app: &App, list: Option<&str>, here: &'static str) -> Frame {
+        Frame::new(&app.site, list, here, self.theme)
+    }
 }
 
 /// Larger requests than this are none of ours: git's negotiation stays far below.
@@ -63,8 +87,6 @@ const MAX_BODY: usize = 8 << 20;
 /// Answers up to this size get a tag.
 const MAX_TAGGED: u64 = 4 << 20;
 
-const STYLE: &str = include_str!("../../templates/assets/style.css");
-const SCRIPT: &str = include_str!("../../templates/assets/app.js");
 /// No script but ours, no style but ours, nothing from elsewhere.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; \
      base-uri 'none'; frame-ancestors 'none'";
@@ -88,43 +110,76 @@ pub fn router(app: App) -> Router {
         )
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
         .layer(CatchPanicLayer::new())
-        .with_state(app)
+        .with_state((app, Arc::<Cache>::default()))
 }
 
-async fn dispatch(State(app): State<App>, request: Request) -> Response {
+async fn dispatch(State((app, cache)): State<(App, Arc<Cache>)>, request: Request) -> Response {
     let method = request.method().clone();
     if !matches!(method, Method::GET | Method::HEAD | Method::POST) {
-        return (
-            StatusCode::METHOD_NOT_ALLOWED,
-            [(header::ALLOW, "GET, HEAD, POST")],
-        )
-            .into_response();
+        return refused();
     }
     let path = request.uri().path().to_owned();
-    let query = request.uri().query().unwrap_or_default().to_owned();
+    let query = parse_query(request.uri().query().unwrap_or_default());
     let headers = request.headers().clone();
-    let text = |name: &str| {
-        headers
-            .get(name)
-            .and_then(|v| v.to_str().ok())
-            .map(str::to_owned)
-    };
-    let (protocol, encoding) = (text("git-protocol"), text("content-encoding"));
+    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
+    let cookie = text("cookie").unwrap_or_default().split(';');
+    let theme = cookie
+        .filter_map(|c| c.trim().strip_prefix("theme="))
+        .next()
+        .unwrap_or_default();
     let Ok(body) = to_bytes(request.into_body(), MAX_BODY).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
-    let post = method == Method::POST;
-    let wish = Wish {
-        query: parse_query(&query),
-        post,
-        protocol,
-        gzip: encoding.as_deref() == Some("gzip"),
+    let mut wish = Wish {
+        theme: Theme::parse(theme),
+        post: method == Method::POST,
+        protocol: text("git-protocol").map(str::to_owned),
+        gzip: text("content-encoding") == Some("gzip"),
+        query,
         body,
+        headers: headers.clone(),
+        cache,
     };
-    let site = Arc::clone(&app.site);
-    route(&app, &path, wish)
-        .await
-        .unwrap_or_else(|problem| problem.answer(&site))
+    if !wish.get("theme").is_empty() {
+        wish.theme = Theme::parse(wish.get("theme"));
+    }
+    let takes_post = path == "/-/theme" || path.ends_with("/git-upload-pack") || wish.wants_mbox();
+    if wish.post && !takes_post {
+        return refused();
+    }
+    let theme = wish.theme;
+    let answer = route(&app, &path, wish).await;
+    answer.unwrap_or_else(|problem| problem.answer(&app.site, theme))
+}
+
+fn refused() -> Response {
+    let allowed = [(header::ALLOW, "GET, HEAD, POST")];
+    (StatusCode::METHOD_NOT_ALLOWED, allowed).into_response()
+}
+
+/// Keeps the colours a reader chose, and leads back to where that was.
+fn choose_theme(wish: &Wish) -> Response {
+    let chosen =
+        percent_decode_str(std::str::from_utf8(&wish.body).unwrap_or_default()).decode_utf8_lossy();
+    let theme = Theme::parse(chosen.strip_prefix("to=").unwrap_or_default());
+    let back = wish
+        .headers
+        .get(header::REFERER)
+        .and_then(|v| v.to_str().ok());
+    let back = back
+        .and_then(|url| url.split_once("://"))
+        .and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
+    // Never to another site, whatever the field says.
+    let back = back.filter(|path| !path.starts_with("//")).unwrap_or("/");
+    let cookie = format!(
+        "theme={}; Path=/; Max-Age=31536000; SameSite=Lax; HttpOnly",
+        theme.as_str()
+    );
+    let fields = [
+        (header::LOCATION, back.to_owned()),
+        (header::SET_COOKIE, cookie),
+    ];
+    (StatusCode::SEE_OTHER, fields).into_response()
 }
 
 fn parse_query(query: &str) -> Vec<(String, String)> {
@@ -141,19 +196,14 @@ fn parse_query(query: &str) -> Vec<(String, String)> {
 }
 
 async fn route(app: &App, path: &str, wish: Wish) -> Answer {
+    if let Some(asset) = assets::find(path, !wish.get("v").is_empty()) {
+        return Ok(asset);
+    }
     match path {
-        "/" => return list::index(app).await,
-        "/-/style.css" => return Ok(file("text/css; charset=utf-8", None, STYLE)),
-        "/-/app.js" => return Ok(file("text/javascript; charset=utf-8", None, SCRIPT)),
-        "/-/style" => return message::style(app),
-        "/robots.txt" => {
-            return Ok(file(
-                "text/plain",
-                None,
-                "User-agent: *\nDisallow: /*?q=\nDisallow: /*/raw\n",
-            ));
-        }
-        "/favicon.ico" => return Ok(StatusCode::NOT_FOUND.into_response()),
+        "/" => return list::index(app, &wish).await,
+        "/-/style" => return style::show(app, &wish),
+        "/-/theme" if wish.post => return Ok(choose_theme(&wish)),
+        "/robots.txt" => return Ok(file("text/plain", None, ROBOTS)),
         "/help/plain-text" => return Ok(file("text/plain; charset=utf-8", None, list::PLAIN_TEXT)),
         _ => {}
     }
@@ -166,56 +216,66 @@ async fn route(app: &App, path: &str, wish: Wish) -> Answer {
         return git::serve(app, &first, rest.unwrap_or_default(), wish).await;
     }
     if first == "all" || first == "r" {
-        return message::anywhere(app, rest.unwrap_or_default()).await;
+        return everywhere(app, rest.unwrap_or_default(), &wish).await;
     }
-    let list = app
-        .store
-        .find_list(&first)
-        .await?
-        .filter(|l| l.visibility == "public");
-    let Some(list) = list else {
+    let list = app.store.find_list(&first).await?;
+    let Some(list) = list.filter(|l| l.visibility == "public") else {
         return message::anywhere(app, path.trim_start_matches('/')).await;
     };
     let Some(rest) = rest else {
-        return Err(Problem::Moved(
-            StatusCode::MOVED_PERMANENTLY,
-            format!("/{first}/"),
-        ));
+        return moved(format!("/{first}/"));
     };
     in_list(app, list, rest, wish).await
+}
+
+const ROBOTS: &str = "User-agent: *\nDisallow: /*?\nDisallow: /*/raw$\nDisallow: /*/eml$\nDisallow: /*.mbox.gz$\nDisallow: /*/t/$\n";
+
+fn moved(to: String) -> Answer {
+    Err(Problem::Moved(StatusCode::MOVED_PERMANENTLY, to))
+}
+
+/// `/all/…`: search and feed over all public lists; a mail's pages are those of the list that has it.
+async fn everywhere(app: &App, rest: &str, wish: &Wish) -> Answer {
+    match rest {
+        "" | "index.html" if !wish.get("q").is_empty() => {
+            search::show(app, Place::all(app), wish).await
+        }
+        "" | "index.html" => Err(Problem::Moved(StatusCode::FOUND, "/".to_owned())),
+        "new.atom" | "atom.xml" => feed::newest(app, Place::all(app), wish).await,
+        "_/text/help/" => list::help(app, Place::all(app), wish),
+        _ => message::anywhere(app, rest).await,
+    }
 }
 
 async fn in_list(app: &App, list: ListRow, rest: &str, wish: Wish) -> Answer {
     match rest {
         "" | "index.html" if !wish.get("q").is_empty() => {
-            return list::search(app, list, wish).await;
+            return search::show(app, Place::of(&list), &wish).await;
         }
-        "" | "index.html" => return list::home(app, list, wish).await,
-        "new.atom" | "atom.xml" => return feed::newest(app, list).await,
+        "" | "index.html" | "new.html" => return list::home(app, list, &wish).await,
+        "new.atom" | "atom.xml" => return feed::newest(app, Place::of(&list), &wish).await,
         "description" => {
-            return Ok(file(
-                "text/plain; charset=utf-8",
-                None,
-                format!("{}\n", list.description),
-            ));
+            let text = format!("{}\n", list.description);
+            return Ok(file("text/plain; charset=utf-8", None, text));
         }
-        "_/text/help/" => return Ok(file("text/plain; charset=utf-8", None, list::SEARCH_HELP)),
-        "patches" => {
-            return Err(Problem::Moved(
-                StatusCode::MOVED_PERMANENTLY,
-                format!("/{}/patches/", list.name),
-            ));
-        }
-        "patches/" => return patches::index(app, list, wish).await,
+        "_/text/help" => return moved(format!("/{}/_/text/help/", list.name)),
+        "_/text/help/" => return list::help(app, Place::of(&list), &wish),
+        "patches" => return moved(format!("/{}/patches/", list.name)),
+        "patches/" => return patches::index(app, list, &wish).await,
         _ => {}
     }
     if let Some(rest) = rest.strip_prefix("patches/") {
-        return patches::one(app, list, rest).await;
+        return patches::one(app, list, rest, &wish).await;
     }
     let decode = |t: &str| MessageId::parse(&percent_decode_str(t).decode_utf8_lossy());
     for (ending, what) in message::ENDINGS {
         if let Some(id) = rest.strip_suffix(ending).and_then(decode) {
-            return message::show(app, list, id, what).await;
+            return message::show(app, list, id, what, &wish).await;
+        }
+    }
+    for ending in ["/T", "/t"] {
+        if rest.ends_with(ending) {
+            return moved(format!("/{}/{rest}/", list.name));
         }
     }
     if let Some((id, name)) = rest.rsplit_once('/')
@@ -225,10 +285,7 @@ async fn in_list(app: &App, list: ListRow, rest: &str, wish: Wish) -> Answer {
         return message::attachment(app, list, id, number).await;
     }
     match decode(rest) {
-        Some(_) => Err(Problem::Moved(
-            StatusCode::MOVED_PERMANENTLY,
-            format!("{}/{}/{rest}/", app.base_url, list.name),
-        )),
+        Some(_) => moved(format!("{}/{}/{rest}/", app.base_url, list.name)),
         None => Err(Problem::Missing(
             "There is no such page.".to_owned(),
             vec![],
@@ -244,7 +301,10 @@ async fn finish(request: Request, next: Next) -> Response {
     let small = hyper::body::Body::size_hint(&body)
         .exact()
         .is_some_and(|size| size <= MAX_TAGGED);
-    if parts.status == StatusCode::OK && small {
+    // Pages out of the cache have a tag of their own; what is marked as kept for ever needs none.
+    let plain = !parts.headers.contains_key(header::ETAG)
+        && !parts.headers.contains_key(header::CACHE_CONTROL);
+    if parts.status == StatusCode::OK && small && plain {
         match to_bytes(body, MAX_BODY).await {
             Ok(bytes) => {
                 let tag = etag(&bytes);

@@ -1,36 +1,47 @@
-// Keyboard: j/k next and previous mail, / search. Commands are copied with a click. Pages work without this file.
+// Makes pages nicer and is needed by none: j/k mails and rows, n/p files of diffs, / search, ? help; copy buttons.
 (() => {
   "use strict";
-  const posts = () => [...document.querySelectorAll(".post, .threads li")];
-  const step = (by) => {
-    const all = posts();
-    const top = all.findIndex((p) => p.getBoundingClientRect().top > 4);
-    const at = by > 0 ? (top < 0 ? all.length - 1 : top) : Math.max(0, (top < 0 ? all.length : top) - 2);
-    const goal = all[at];
-    if (goal) {
-      goal.scrollIntoView();
-      const link = goal.querySelector("a");
-      if (link) link.focus({ preventScroll: true });
-    }
+  const all = (what) => [...document.querySelectorAll(what)];
+  const step = (what, by) => {
+    const places = all(what).filter((p) => p.offsetParent !== null);
+    if (!places.length) return;
+    const last = places.findLastIndex((p) => p.getBoundingClientRect().top < 20);
+    const own = places.findIndex((p) => p.contains(document.activeElement));
+    const at = own >= 0 && what !== ".file" ? own : last;
+    const goal = places[Math.min(places.length - 1, Math.max(0, at + by))];
+    goal.scrollIntoView({ block: goal.tagName === "LI" ? "nearest" : "start", behavior: "instant" });
+    (goal.querySelector(":scope > summary, a.title") || goal).focus({ preventScroll: true });
+  };
+  const keys = {
+    j: () => step(".post, .rows > li", 1),
+    k: () => step(".post, .rows > li", -1),
+    n: () => step(".file", 1),
+    p: () => step(".file", -1),
+    "/": () => document.querySelector(".find input")?.focus(),
+    "?": () => document.querySelector('nav a[href$="/help/"]')?.click(),
   };
   document.addEventListener("keydown", (e) => {
-    if (e.ctrlKey || e.metaKey || e.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(e.target.tagName)) return;
-    if (e.key === "j") step(1);
-    else if (e.key === "k") step(-1);
-    else if (e.key === "/") {
-      const field = document.querySelector(".find input");
-      if (field) { e.preventDefault(); field.focus(); }
+    if (e.ctrlKey || e.metaKey || e.altKey || e.target.closest("input, textarea, select")) return;
+    const act = keys[e.key];
+    if (act) {
+      e.preventDefault();
+      act();
     }
   });
-  for (const block of document.querySelectorAll("pre.cmd")) {
+  if (!navigator.clipboard) return;
+  for (const block of all("pre.cmd")) {
+    const box = document.createElement("div");
+    box.className = "cmdbox";
+    block.replaceWith(box);
     const button = document.createElement("button");
     button.type = "button";
-    button.textContent = "Copy";
     button.className = "copy";
+    button.textContent = "Copy";
     button.addEventListener("click", async () => {
       await navigator.clipboard.writeText(block.textContent.trim());
       button.textContent = "Copied";
+      setTimeout(() => (button.textContent = "Copy"), 2000);
     });
-    if (navigator.clipboard) block.after(button);
+    box.append(block, button);
   }
 })();

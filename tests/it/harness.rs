@@ -43,6 +43,12 @@ impl TestServer {
 
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_patchpost"));
+        // The settings of whoever runs the tests are not the test's.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("PATCHPOST_") {
+                command.env_remove(name);
+            }
+        }
         command
             .env("PATCHPOST_DATA", self.data())
             .current_dir(self.dir.path());

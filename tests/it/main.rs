@@ -4,6 +4,7 @@
 mod architecture;
 mod corpus;
 mod crash;
+mod deploy;
 mod harness;
 mod import;
 mod postgres;

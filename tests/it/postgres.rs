@@ -1,165 +1,216 @@
-//! A real PostgreSQL for the test run, started as an unprivileged user in a temporary folder.
+//! One real PostgreSQL for the whole test run: started when the first test wants it, on a unix socket
+//! in a temporary folder, and gone when the test process is.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{LazyLock, Mutex};
+use std::time::{Duration, Instant};
 
 struct Server {
-    port: u16,
-    _dir: tempfile::TempDir,
-    child: Mutex<Child>,
+    folder: PathBuf,
+    programs: PathBuf,
+    /// Stops the server and removes its folder when its standard input ends, which it does even when
+    /// the test process is killed.
+    _guard: Child,
 }
 
-static SERVER: LazyLock<Server> = LazyLock::new(start);
-static COUNT: AtomicU32 = AtomicU32::new(0);
+const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The URL of a database that nobody else uses.
+static SERVER: OnceLock<Server> = OnceLock::new();
+static DATABASES: AtomicU32 = AtomicU32::new(1);
+
+/// The URL of a new, empty database that belongs to the caller alone.
 pub fn new_database() -> String {
-    let name = format!(
-        "test_{}_{}",
-        std::process::id(),
-        COUNT.fetch_add(1, Ordering::Relaxed)
-    );
-    let port = SERVER.port.to_string();
-    let out = Command::new("psql")
-        .args([
-            "-h",
-            "127.0.0.1",
-            "-p",
-            &port,
-            "-U",
-            "postgres",
-            "-c",
-            &format!("create database {name}"),
-            "postgres",
-        ])
-        .output()
-        .expect("psql is installed");
-    assert!(
-        out.status.success(),
-        "{}",
-        String::from_utf8_lossy(&out.stderr)
-    );
-    format!("postgres://postgres@127.0.0.1:{port}/{name}")
+    let server = SERVER.get_or_init(start);
+    let name = format!("test{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+    query(server, "postgres", &format!("create database {name}"));
+    format!(
+        "postgres://postgres@localhost/{name}?host={}",
+        server.folder.display()
+    )
 }
 
-fn program(name: &str) -> PathBuf {
-    let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
-        .map(|entries| {
-            entries
-                .flatten()
-                .map(|e| e.path().join("bin").join(name))
-                .filter(|p| p.exists())
-                .collect()
-        })
-        .unwrap_or_default();
-    found.sort();
-    found.pop().unwrap_or_else(|| {
-        panic!("PostgreSQL is not installed: no {name}; `tests/install` installs it")
-    })
-}
-
-/// PostgreSQL refuses to run as root.
-fn unprivileged(program: &Path) -> Command {
-    let root = Command::new("id")
-        .arg("-u")
-        .output()
-        .is_ok_and(|o| o.stdout.starts_with(b"0\n"));
-    if !root {
-        return Command::new(program);
-    }
-    let mut command = Command::new("setpriv");
-    command
+fn query(server: &Server, database: &str, text: &str) -> String {
+    let output = run(as_nobody(&server.programs.join("psql"))
         .args([
-            "--reuid=nobody",
-            "--regid=nogroup",
-            "--clear-groups",
-            "--pdeathsig=KILL",
+            "-X", "-q", "-A", "-t", "-U", "postgres", "-d", database, "-c", text,
         ])
-        .arg(program);
-    command
+        .arg("-h")
+        .arg(&server.folder)
+        .current_dir("/"));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 fn start() -> Server {
-    let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("pg");
-    std::fs::create_dir(&data).unwrap();
-    // The unprivileged user must reach and own it.
-    for step in [vec!["chmod", "755"], vec!["chown", "nobody:nogroup"]] {
-        let target = if step[0] == "chmod" {
-            dir.path()
-        } else {
-            &data
-        };
-        Command::new(step[0])
-            .arg(step[1])
-            .arg(target)
-            .status()
-            .unwrap();
-    }
-    let out = unprivileged(&program("initdb"))
-        .args([
-            "-U",
-            "postgres",
-            "--auth=trust",
-            "--no-sync",
-            "-E",
-            "UTF8",
-            "--locale=C",
-            "-D",
-        ])
-        .arg(&data)
-        .current_dir(&data)
-        .output()
-        .unwrap();
-    assert!(
-        out.status.success(),
-        "initdb: {}",
-        String::from_utf8_lossy(&out.stderr)
-    );
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let child = unprivileged(&program("postgres"))
+    let programs = find_programs();
+    let folder = tempfile::Builder::new()
+        .prefix("patchpost-pg-")
+        .tempdir_in("/tmp")
+        .expect("a temporary folder")
+        .keep();
+    // PostgreSQL refuses to run as root, so its user must be able to write here.
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).expect("open the folder");
+    let data = folder.join("data");
+    run(as_nobody(&programs.join("initdb"))
+        .args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync"])
+        // A locale that sorts unlike bytes: whoever forgets `collate "C"` finds out here.
+        .args(locale(&programs))
         .arg("-D")
         .arg(&data)
-        .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-k"])
-        .arg(&data)
-        .current_dir(&data)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+        .current_dir("/"));
+    let guard = guard(&programs, &folder, &data);
     let server = Server {
-        port,
-        _dir: dir,
-        child: Mutex::new(child),
+        folder,
+        programs,
+        _guard: guard,
     };
-    for _ in 0..600 {
-        if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            let ready = Command::new("psql")
-                .args([
-                    "-h",
-                    "127.0.0.1",
-                    "-p",
-                    &port.to_string(),
-                    "-U",
-                    "postgres",
-                    "-c",
-                    "select 1",
-                    "postgres",
-                ])
-                .output();
-            if ready.is_ok_and(|o| o.status.success()) {
-                return server;
-            }
+    wait_until_it_answers(&server);
+    server
+}
+
+/// A shell that outlives the test process just long enough to stop the server and tidy up.
+fn guard(programs: &Path, folder: &Path, data: &Path) -> Child {
+    let script = r#"
+        folder=$1
+        shift
+        "$@" >"$folder/log" 2>&1 </dev/null &
+        server=$!
+        cat >/dev/null
+        kill -INT $server
+        wait $server
+        rm -rf "$folder"
+    "#;
+    let server = as_nobody(&programs.join("postgres"));
+    Command::new("sh")
+        .args(["-c", script, "guard"])
+        .arg(folder)
+        .arg(server.get_program())
+        .args(server.get_args())
+        .args([
+            "-D".as_ref(),
+            data.as_os_str(),
+            "-k".as_ref(),
+            folder.as_os_str(),
+        ])
+        .args([
+            "-c",
+            "listen_addresses=",
+            "-c",
+            "fsync=off",
+            "-c",
+            "max_connections=300",
+        ])
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("start PostgreSQL")
+}
+
+fn wait_until_it_answers(server: &Server) {
+    let begun = Instant::now();
+    while !server.folder.join(".s.PGSQL.5432").exists() || !is_ready(server) {
+        if begun.elapsed() > DEADLINE {
+            let log = fs::read_to_string(server.folder.join("log")).unwrap_or_default();
+            panic!("PostgreSQL does not answer; its log:\n{log}");
         }
-        let ended = server.child.lock().unwrap().try_wait().unwrap();
-        assert!(ended.is_none(), "PostgreSQL ended at once: {ended:?}");
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(20));
     }
-    panic!("PostgreSQL did not start");
+}
+
+fn is_ready(server: &Server) -> bool {
+    let status = Command::new(server.programs.join("pg_isready"))
+        .args(["-q", "-h"])
+        .arg(&server.folder)
+        .status();
+    status.is_ok_and(|s| s.success())
+}
+
+fn locale(programs: &Path) -> Vec<&'static str> {
+    let help = run(Command::new(programs.join("initdb")).arg("--help"));
+    // PostgreSQL 15 and later.
+    if String::from_utf8_lossy(&help.stdout).contains("--icu-locale") {
+        vec![
+            "--locale=C.UTF-8",
+            "--locale-provider=icu",
+            "--icu-locale=en",
+        ]
+    } else {
+        vec!["--locale=C.UTF-8"]
+    }
+}
+
+/// The newest of Debian's installations, else the one in PATH.
+fn find_programs() -> PathBuf {
+    let mut found: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            Some((
+                entry.file_name().to_str()?.parse().ok()?,
+                entry.path().join("bin"),
+            ))
+        })
+        .filter(|(_, bin)| bin.join("initdb").exists())
+        .collect();
+    found.sort();
+    if let Some((_, bin)) = found.pop() {
+        return bin;
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .find(|bin| bin.join("initdb").exists() && bin.join("postgres").exists())
+        .expect("tests need PostgreSQL (Debian: the package postgresql); `make test` installs it")
+}
+
+fn run(command: &mut Command) -> Output {
+    let output = command.output();
+    let output = output.unwrap_or_else(|e| {
+        panic!("cannot run {command:?}: {e}; `make test` installs what tests need")
+    });
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{said}",
+        output.status
+    );
+    output
+}
+
+/// A command that runs as `nobody` when the tests run as root.
+fn as_nobody(program: &Path) -> Command {
+    let id = run(Command::new("id").arg("-u"));
+    if String::from_utf8_lossy(&id.stdout).trim() != "0" {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"]);
+    command.arg(program);
+    command
+}
+
+#[test]
+fn a_database_is_new_and_sorts_unlike_bytes() {
+    let first = new_database();
+    let second = new_database();
+    assert_ne!(first, second);
+    let server = SERVER.get().expect("started by the line above");
+    let name = first
+        .rsplit_once('/')
+        .and_then(|(_, rest)| rest.split_once('?'));
+    let name = name.map(|(name, _)| name).unwrap_or_default();
+    assert_eq!(
+        query(
+            server,
+            "postgres",
+            "select current_setting('server_encoding')"
+        ),
+        "UTF8"
+    );
+    let tables = "select count(*) from pg_tables where schemaname = 'public'";
+    assert_eq!(query(server, name, tables), "0");
+    assert_eq!(query(server, name, "select 'a' < 'B'"), "t");
 }

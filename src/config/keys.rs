@@ -1,0 +1,165 @@
+//! Every key once: its type, what it may be, its default, and the words that explain it.
+//!
+//! The table makes the structs, the list of keys that the parser knows, and the reference that
+//! `patchpost config` prints, so the three cannot disagree.
+
+use super::kind::{BareNewline, Transport};
+use super::kind::{
+    BaseUrl, DatabaseUrl, HostPort, Hostname, Kind, Line, Listen, Megabytes, Minutes, Number, Path,
+};
+
+/// One key as the parser and the reference see it.
+pub(super) struct Key {
+    pub section: &'static str,
+    pub name: &'static str,
+    /// What the reference says above the key, a line each.
+    pub doc: &'static [&'static str],
+    /// What a value may be.
+    pub allowed: fn() -> String,
+    /// Sets the key from its text form.
+    pub set: fn(&mut Config, &str) -> Result<(), String>,
+    /// The TOML form of the value, secrets masked.
+    pub render: fn(&Config) -> String,
+}
+
+/// One section as the reference sees it.
+pub(super) struct Section {
+    pub name: &'static str,
+    pub doc: &'static [&'static str],
+}
+
+macro_rules! sections {
+    ($(
+        $(#[doc = $section_doc:literal])*
+        $section:ident: $type:ident {
+            $( $(#[doc = $doc:literal])* $key:ident: $value:ty as $kind:ty = $default:literal, )*
+        }
+    )*) => {
+        /// All settings, checked. The default is what holds without a file.
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct Config {
+            $( $(#[doc = $section_doc])* pub $section: $type, )*
+        }
+
+        $(
+            $(#[doc = $section_doc])*
+            #[derive(Debug, Clone, PartialEq)]
+            pub struct $type {
+                $( $(#[doc = $doc])* pub $key: $value, )*
+            }
+        )*
+
+        impl Default for Config {
+            fn default() -> Self {
+                Config {
+                    $( $section: $type {
+                        $( $key: <$kind as Kind<$value>>::parse($default)
+                            .expect("the defaults of the table are valid, as a test shows"), )*
+                    }, )*
+                }
+            }
+        }
+
+        pub(super) const SECTIONS: &[Section] = &[
+            $( Section { name: stringify!($section), doc: &[$($section_doc),*] }, )*
+        ];
+
+        pub(super) const KEYS: &[Key] = &[
+            $( $( Key {
+                section: stringify!($section),
+                name: stringify!($key),
+                doc: &[$($doc),*],
+                allowed: <$kind as Kind<$value>>::allowed,
+                set: |config, text| {
+                    config.$section.$key = <$kind as Kind<$value>>::parse(text)?;
+                    Ok(())
+                },
+                render: |config| <$kind as Kind<$value>>::render(&config.$section.$key),
+            }, )* )*
+        ];
+    };
+}
+
+sections! {
+    /// Who this site is.
+    site: Site {
+        /// Name of this machine in the mail system: in greetings, and the domain of lists that are
+        /// made without an address of their own.
+        hostname: String as Hostname = "localhost",
+        /// What the pages call this site.
+        name: String as Line = "patchpost",
+    }
+
+    /// Mail from other servers.
+    smtp: Smtp {
+        /// Addresses to listen on, separated by commas; empty: none.
+        listen: String as Listen = "127.0.0.1:2525",
+        /// Largest mail in bytes; announced as SIZE, and the limit of LMTP as well.
+        max_size: usize as Number<65_536, 209_715_200> = "10485760",
+        /// Recipients of one mail (RFC 5321 section 4.5.3.1.8 wants 100 at least).
+        max_recipients: usize as Number<100, 1_000_000> = "100",
+        /// Connections at once; a further one is told to come back later.
+        max_connections: usize as Number<1, 1_000_000> = "500",
+        /// Connections at once from one IP address.
+        max_connections_per_ip: usize as Number<1, 1_000_000> = "50",
+        /// A mail with a bare carriage return or line feed: "reject" refuses it (RFC 5321 section 2.3.8),
+        /// "normalise" makes them line ends, for old senders on one's own network.
+        bare_newline: BareNewline as BareNewline = "reject",
+        /// Certificate chain (PEM file) for STARTTLS; empty: no STARTTLS.
+        tls_cert: String as Path = "",
+        /// The private key (PEM file) that belongs to tls_cert.
+        tls_key: String as Path = "",
+    }
+
+    /// Mail from the mail server on this machine.
+    lmtp: Lmtp {
+        /// Addresses to listen on, separated by commas; unix:PATH for a socket; empty: none.
+        listen: String as Listen = "127.0.0.1:2424",
+    }
+
+    /// The web pages.
+    http: Http {
+        /// Addresses to listen on, separated by commas; empty: none.
+        listen: String as Listen = "127.0.0.1:8080",
+        /// How readers reach the pages, without a slash at the end; empty: http:// and the address
+        /// listened on. Links in mails are made from it.
+        base_url: String as BaseUrl = "",
+    }
+
+    /// Health and metrics.
+    ops: Ops {
+        /// Addresses for /health and /metrics, separated by commas; keep them off the internet. Empty: none.
+        listen: String as Listen = "127.0.0.1:9090",
+    }
+
+    /// Where everything but the git repositories is stored.
+    database: Database {
+        /// Empty: SQLite in the data folder; else postgres://user:password@host/name. The password is
+        /// shown as ***.
+        url: String as DatabaseUrl = "",
+    }
+
+    /// How copies leave.
+    delivery: Delivery {
+        /// "directory" writes them into a folder and nothing leaves this machine; "smtp" hands them to the relay.
+        transport: Transport as Transport = "directory",
+        /// Folder for "directory"; empty: outbox in the data folder.
+        directory: String as Path = "",
+        /// The mail server for "smtp", such as 127.0.0.1:25.
+        relay: String as HostPort = "",
+        /// Connections to it at once.
+        connections: usize as Number<1, 1_000> = "4",
+    }
+
+    /// Project repositories.
+    repos: Repos {
+        /// Minutes between looks at a repository's source; 0: only by `patchpost repo fetch`.
+        fetch_minutes: u64 as Minutes = "5",
+    }
+
+    /// When to stop taking mail.
+    limits: Limits {
+        /// Free megabytes on the data folder's disk below which mail is refused for the time being.
+        free_disk_mb: u64 as Megabytes = "200",
+    }
+}

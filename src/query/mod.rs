@@ -1,0 +1,126 @@
+//! The search language → a typed query. The words are those of public-inbox, as far as what is indexed answers them.
+//!
+//! Pure; the present moment is an argument. `a b` both, `a OR b`, `NOT a` or `-a`, `( )`, `"a phrase"`, `begin*`,
+//! `prefix:word`, `d:20260101..20260131`. Depth and length are limited: every query is a stranger's.
+
+mod date;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+pub use parse::parse;
+
+use crate::types::{MessageId, Timestamp};
+
+/// Where a word must stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// Anywhere.
+    Any,
+    /// Subject.
+    Subject,
+    /// Author's name and address.
+    Sender,
+    /// Text, quoted text and diffs.
+    Body,
+    /// Subject or text.
+    SubjectBody,
+    /// Names of files that a patch changes.
+    Files,
+}
+
+/// Which mails hold the words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Words {
+    /// These words behind each other; with `prefix` the last one is a beginning.
+    Text {
+        /// Where.
+        field: Field,
+        /// As written; cut into tokens like what is indexed.
+        text: String,
+        /// `begin*`
+        prefix: bool,
+    },
+    /// All of them.
+    And(Vec<Words>),
+    /// One of them.
+    Or(Vec<Words>),
+    /// The first, but not the second.
+    Not(Box<Words>, Box<Words>),
+}
+
+/// From (included) and until (excluded); `None` is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Range {
+    /// The first moment.
+    pub from: Option<Timestamp>,
+    /// The first moment behind it.
+    pub until: Option<Timestamp>,
+}
+
+impl Range {
+    fn narrow(&mut self, other: Range) {
+        self.from = self.from.max(other.from);
+        self.until = match (self.until, other.until) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+    }
+}
+
+/// What is searched for; all parts must fit.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Query {
+    /// Words, if any were given.
+    pub words: Option<Words>,
+    /// `d:` and `dt:`, the Date field.
+    pub sent: Range,
+    /// `rt:`, arrival.
+    pub arrived: Range,
+    /// `m:`, the mail of that name.
+    pub id: Option<MessageId>,
+}
+
+impl Query {
+    /// The words to show in what was found, in lower case; not those that must be absent.
+    pub fn shown_words(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        let mut todo: Vec<&Words> = self.words.iter().collect();
+        while let Some(words) = todo.pop() {
+            match words {
+                Words::Text { text, .. } => out.push(text.to_lowercase()),
+                Words::And(all) | Words::Or(all) => todo.extend(all),
+                Words::Not(yes, _) => todo.push(yes),
+            }
+        }
+        out
+    }
+}
+
+/// Why a query cannot be answered, as a sentence for who wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct QueryError(pub String);
+
+/// Prefixes and what they find, for the help page.
+pub const PREFIXES: [(&str, &str); 10] = [
+    ("s:leak", "in the subject"),
+    ("f:ana", "in the author's name or address"),
+    ("b:\"use after free\"", "in the text, quotes and diffs"),
+    ("bs:leak", "in subject or text"),
+    ("dfn:core.c", "in names of changed files"),
+    (
+        "dfpost:4f2a91c",
+        "blob before or after a change (dfpre:, dfblob: too)",
+    ),
+    (
+        "d:20260101..20260131",
+        "sent in that time; d:2.weeks.ago.. works too",
+    ),
+    ("dt:20260101120000..", "the same to the second"),
+    (
+        "rt:1767225600..",
+        "arrived in that time, also in seconds since 1970",
+    ),
+    ("m:id@example.org", "the mail with that Message-ID"),
+];

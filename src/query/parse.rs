@@ -1,0 +1,297 @@
+//! Text → [`Query`]: tokens, then precedence (NOT, AND, OR), then dates and ids are taken out of the top.
+
+use super::date::parse_range;
+use super::{Field, Query, QueryError, Range, Words};
+use crate::types::{MessageId, Timestamp};
+
+/// Longest query, in bytes: b4 asks for some hundred patch-ids at once.
+const MAX_LENGTH: usize = 8_192;
+/// Most words and phrases.
+const MAX_TERMS: usize = 64;
+/// Deepest nesting of parentheses.
+const MAX_DEPTH: u32 = 12;
+
+/// Reads a query. An empty one is an error: what was meant is the list itself.
+pub fn parse(text: &str, now: Timestamp) -> Result<Query, QueryError> {
+    if text.len() > MAX_LENGTH {
+        return Err(QueryError("the search is too long".to_owned()));
+    }
+    let mut parser = Parser {
+        rest: text,
+        terms: 0,
+        now,
+    };
+    let node = parser.or(0, Field::Any)?;
+    if !parser.rest.trim_start().is_empty() {
+        return Err(QueryError(
+            "a closing parenthesis has no opening one".to_owned(),
+        ));
+    }
+    let mut query = Query::default();
+    let node =
+        node.ok_or_else(|| QueryError("a search needs a word: letters or digits".to_owned()))?;
+    query.words = settle(node, &mut query)?;
+    if query == Query::default() {
+        return Err(QueryError(
+            "a search needs a word: letters or digits".to_owned(),
+        ));
+    }
+    Ok(query)
+}
+
+enum Node {
+    Text {
+        field: Field,
+        text: String,
+        prefix: bool,
+    },
+    Sent(Range),
+    Arrived(Range),
+    Id(MessageId),
+    And(Vec<Node>),
+    Or(Vec<Node>),
+    Not(Box<Node>),
+}
+
+struct Parser<'a> {
+    rest: &'a str,
+    terms: usize,
+    now: Timestamp,
+}
+
+impl<'a> Parser<'a> {
+    fn or(&mut self, depth: u32, field: Field) -> Result<Option<Node>, QueryError> {
+        if depth > MAX_DEPTH {
+            return Err(QueryError("the search has too many parentheses".to_owned()));
+        }
+        let mut all: Vec<Node> = self.and(depth, field)?.into_iter().collect();
+        while self.word("OR") {
+            all.extend(self.and(depth, field)?);
+        }
+        Ok(match all.len() {
+            0 => None,
+            1 => all.pop(),
+            _ => Some(Node::Or(all)),
+        })
+    }
+
+    fn and(&mut self, depth: u32, field: Field) -> Result<Option<Node>, QueryError> {
+        let mut all = Vec::new();
+        loop {
+            while self.word("AND") {}
+            let negated = self.word("NOT") || self.sign('-');
+            self.sign('+');
+            let start = self.rest.trim_start();
+            if start.is_empty() || start.starts_with(')') || starts_with_word(start, "OR") {
+                break;
+            }
+            let Some(node) = self.primary(depth, field)? else {
+                continue;
+            };
+            all.push(if negated {
+                Node::Not(Box::new(node))
+            } else {
+                node
+            });
+        }
+        Ok(match all.len() {
+            0 => None,
+            1 => all.pop(),
+            _ => Some(Node::And(all)),
+        })
+    }
+
+    fn primary(&mut self, depth: u32, field: Field) -> Result<Option<Node>, QueryError> {
+        self.terms += 1;
+        if self.terms > MAX_TERMS {
+            return Err(QueryError(format!(
+                "a search takes up to {MAX_TERMS} words"
+            )));
+        }
+        self.rest = self.rest.trim_start();
+        if let Some(rest) = self.rest.strip_prefix('(') {
+            self.rest = rest;
+            let node = self.or(depth + 1, field)?;
+            self.rest = self.rest.trim_start();
+            self.rest = self
+                .rest
+                .strip_prefix(')')
+                .ok_or_else(|| QueryError("a parenthesis is not closed".to_owned()))?;
+            return Ok(node);
+        }
+        let named = self.rest.split_once(':').filter(|(name, _)| {
+            (1..=10).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase())
+        });
+        let Some((name, value)) = named else {
+            return Ok(self.text(field));
+        };
+        let place = match name {
+            "s" => Field::Subject,
+            "f" => Field::Sender,
+            "b" | "nq" | "q" | "dfa" | "dfb" | "dfhh" | "dfctx" => Field::Body,
+            "bs" => Field::SubjectBody,
+            "dfn" | "n" => Field::Files,
+            "dfpre" | "dfpost" | "dfblob" => {
+                self.rest = value;
+                let text = self.value().to_owned();
+                return Ok(Some(Node::Text {
+                    field: Field::Body,
+                    text,
+                    prefix: true,
+                }));
+            }
+            "d" | "dt" | "rt" => {
+                self.rest = value;
+                let range = parse_range(self.value(), self.now)?;
+                return Ok(Some(if name == "rt" {
+                    Node::Arrived(range)
+                } else {
+                    Node::Sent(range)
+                }));
+            }
+            "m" | "mid" => {
+                self.rest = value;
+                return Ok(MessageId::parse(self.value()).map(Node::Id));
+            }
+            "t" | "c" | "a" | "tc" | "tcf" | "l" | "lid" | "patchid" | "z" | "references"
+            | "thread" | "forpatch" => {
+                return Err(QueryError(format!(
+                    "{name}: cannot be searched for here yet"
+                )));
+            }
+            // A word with a colon in it, such as `selinux:` in a subject.
+            _ => return Ok(self.text(field)),
+        };
+        self.rest = value;
+        if value.starts_with('(') {
+            return self.primary(depth, place);
+        }
+        Ok(self.text(place))
+    }
+
+    /// A word or phrase; `None` if there is no letter or digit in it.
+    fn text(&mut self, field: Field) -> Option<Node> {
+        let text = self.value();
+        let prefix = text.ends_with('*');
+        let text = text.to_owned();
+        text.contains(char::is_alphanumeric).then_some(Node::Text {
+            field,
+            text,
+            prefix,
+        })
+    }
+
+    /// Takes what stands in quotes, or up to a blank or parenthesis.
+    fn value(&mut self) -> &'a str {
+        let (value, rest) = match self.rest.strip_prefix('"') {
+            Some(inner) => inner.split_once('"').unwrap_or((inner, "")),
+            None => {
+                let end = self
+                    .rest
+                    .find(|c: char| c.is_whitespace() || matches!(c, '(' | ')'));
+                self.rest.split_at(end.unwrap_or(self.rest.len()))
+            }
+        };
+        self.rest = rest;
+        value
+    }
+
+    fn word(&mut self, word: &str) -> bool {
+        let start = self.rest.trim_start();
+        let found = starts_with_word(start, word);
+        if found {
+            self.rest = &start[word.len()..];
+        }
+        found
+    }
+
+    fn sign(&mut self, sign: char) -> bool {
+        let start = self.rest.trim_start();
+        // A lone sign or a dash within a word is none.
+        let found = start
+            .strip_prefix(sign)
+            .filter(|r| r.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '"' | '(')));
+        if let Some(rest) = found {
+            self.rest = rest;
+        }
+        found.is_some()
+    }
+}
+
+fn starts_with_word(text: &str, word: &str) -> bool {
+    text.strip_prefix(word).is_some_and(|r| {
+        r.is_empty() || r.starts_with(|c: char| c.is_whitespace() || matches!(c, '(' | ')' | '"'))
+    })
+}
+
+/// Takes dates and ids out of the top, where they narrow the whole search; what is left are words.
+fn settle(node: Node, query: &mut Query) -> Result<Option<Words>, QueryError> {
+    match node {
+        Node::Sent(range) => query.sent.narrow(range),
+        Node::Arrived(range) => query.arrived.narrow(range),
+        Node::Id(id) => query.id = Some(id),
+        Node::And(all) => {
+            let (mut yes, mut no) = (Vec::new(), Vec::new());
+            // Parentheses around a part of a conjunction change nothing; the parser limits their depth.
+            for part in all {
+                match part {
+                    Node::Not(node) => no.push(words(*node)?),
+                    other => yes.extend(settle(other, query)?),
+                }
+            }
+            return match (yes.len(), no.is_empty()) {
+                (0, true) => Ok(None),
+                (0, false) => Err(only_not()),
+                (_, true) => Ok(Some(Words::And(yes))),
+                (_, false) => Ok(Some(Words::Not(
+                    Box::new(Words::And(yes)),
+                    Box::new(Words::Or(no)),
+                ))),
+            };
+        }
+        other => return words(other).map(Some),
+    }
+    Ok(None)
+}
+
+fn only_not() -> QueryError {
+    QueryError("a search needs a word that is wanted, not only unwanted ones".to_owned())
+}
+
+fn words(node: Node) -> Result<Words, QueryError> {
+    match node {
+        Node::Text {
+            field,
+            text,
+            prefix,
+        } => Ok(Words::Text {
+            field,
+            text,
+            prefix,
+        }),
+        Node::Or(all) => Ok(Words::Or(
+            all.into_iter().map(words).collect::<Result<_, _>>()?,
+        )),
+        Node::Not(_) => Err(only_not()),
+        Node::And(all) => {
+            let (mut yes, mut no) = (Vec::new(), Vec::new());
+            for part in all {
+                match part {
+                    Node::Not(node) => no.push(words(*node)?),
+                    other => yes.push(words(other)?),
+                }
+            }
+            match (yes.is_empty(), no.is_empty()) {
+                (true, _) => Err(only_not()),
+                (false, true) => Ok(Words::And(yes)),
+                (false, false) => Ok(Words::Not(
+                    Box::new(Words::And(yes)),
+                    Box::new(Words::Or(no)),
+                )),
+            }
+        }
+        Node::Sent(_) | Node::Arrived(_) | Node::Id(_) => Err(QueryError(
+            "dates and m: narrow the whole search: write them outside of OR and NOT".to_owned(),
+        )),
+    }
+}

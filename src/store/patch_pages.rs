@@ -1,0 +1,321 @@
+//! What pages about patchsets read: listings, versions, what came of applying them.
+
+use super::{Bind, Store, StoreError, marks};
+use crate::types::{ListId, MailId, Timestamp};
+
+/// Facts of a series beside a mail or in a listing.
+#[derive(Debug, Clone)]
+pub struct SeriesFact {
+    /// The patchset's number.
+    pub patchset: i64,
+    /// The version's label.
+    pub label: String,
+    /// How many patches it says it has, and how many are there.
+    pub total: i64,
+    /// How many are there.
+    pub received: i64,
+    /// Patchwork's number.
+    pub state: i64,
+    /// `applied`, `conflict` …
+    pub outcome: Option<String>,
+    /// Title without tags.
+    pub title: String,
+    /// Who sent it.
+    pub submitter: String,
+    /// Its name.
+    pub submitter_name: String,
+    /// Arrival of its newest patch.
+    pub arrived: Timestamp,
+    /// How many versions the patchset has.
+    pub versions: i64,
+    /// How many mails answer it.
+    pub comments: i64,
+    /// The mail it was looked up by, if any.
+    pub mail: Option<MailId>,
+}
+
+/// Which patchsets to list.
+#[derive(Debug, Clone, Default)]
+pub struct PatchFilter {
+    /// Patchwork's numbers; empty: all.
+    pub states: Vec<i64>,
+    /// Part of the submitter's address or name.
+    pub submitter: String,
+    /// `applied`, `conflict`, `elsewhere`; empty: all.
+    pub outcome: String,
+    /// Part of the title.
+    pub words: String,
+}
+
+/// What came of applying, for a page.
+#[derive(Debug, Clone)]
+pub struct ApplicationRow {
+    /// `applied`, `conflict`, `elsewhere`, `bad`.
+    pub outcome: String,
+    /// The repository's name and branch.
+    pub repo: Option<(String, String)>,
+    /// The commit.
+    pub base: Option<String>,
+    /// Why that one.
+    pub why: String,
+    /// The ref.
+    pub ref_name: Option<String>,
+    /// The first patch that does not fit, from 1.
+    pub patch: Option<i64>,
+    /// The file.
+    pub file: Option<String>,
+    /// The hunk, from 1.
+    pub hunk: Option<i64>,
+    /// In words.
+    pub detail: String,
+    /// Commit ids by patch.
+    pub commits: Vec<String>,
+}
+
+/// A version of a patchset with its mails.
+#[derive(Debug, Clone)]
+pub struct Version {
+    /// Its row.
+    pub series: i64,
+    /// Why these mails are one series.
+    pub reason: String,
+    /// `base-commit:`
+    pub base_commit: Option<String>,
+    /// Cover letter.
+    pub cover: Option<MailId>,
+    /// Number, mail, taken over.
+    pub patches: Vec<(i64, MailId, bool)>,
+    /// Comment and what it answers.
+    pub comments: Vec<(MailId, MailId)>,
+}
+
+type FactTuple = (
+    i64,
+    String,
+    i64,
+    i64,
+    i64,
+    Option<String>,
+    String,
+    String,
+    String,
+    i64,
+    i64,
+    i64,
+    Option<i64>,
+);
+
+fn fact(t: FactTuple) -> SeriesFact {
+    let (
+        patchset,
+        label,
+        total,
+        received,
+        state,
+        outcome,
+        title,
+        submitter,
+        submitter_name,
+        arrived,
+        versions,
+        comments,
+        mail,
+    ) = t;
+    let (arrived, mail) = (Timestamp(arrived), mail.map(MailId));
+    SeriesFact {
+        patchset,
+        label,
+        total,
+        received,
+        state,
+        outcome,
+        title,
+        submitter,
+        submitter_name,
+        arrived,
+        versions,
+        comments,
+        mail,
+    }
+}
+
+const FACT: &str = "s.patchset, s.label, s.total, s.received, s.state, a.outcome, s.title, s.submitter, s.submitter_name, s.arrived, \
+     ps.versions, (select count(*) from comment c where c.series = s.id)";
+
+impl Store {
+    /// Facts of the series that these mails begin: cover or patch.
+    pub async fn load_facts(&self, mails: &[MailId]) -> Result<Vec<SeriesFact>, StoreError> {
+        let mut all = Vec::new();
+        for chunk in mails.chunks(200) {
+            let list = marks(chunk.len());
+            let text = format!(
+                "select {FACT}, s.cover from series s join patchset ps on ps.id = s.patchset left join application a on a.series = s.id \
+                 where s.cover in ({list}) union all select {FACT}, p.mail from patch p join series s on s.id = p.series \
+                 join patchset ps on ps.id = s.patchset left join application a on a.series = s.id where p.taken_over = 0 and p.mail in ({list})"
+            );
+            let mut binds: Vec<Bind> = chunk.iter().map(|m| Bind::from(m.0)).collect();
+            binds.extend(binds.clone());
+            all.extend(
+                self.fetch::<FactTuple>(text, binds)
+                    .await?
+                    .into_iter()
+                    .map(fact),
+            );
+        }
+        Ok(all)
+    }
+
+    /// Patchsets of a list by their newest version, newest first, before (arrival, patchset).
+    pub async fn load_patchsets(
+        &self,
+        list: ListId,
+        filter: &PatchFilter,
+        before: (i64, i64),
+        limit: i64,
+    ) -> Result<Vec<SeriesFact>, StoreError> {
+        let mut text = format!(
+            "select {FACT}, cast(null as bigint) from patchset_list pl join patchset ps on ps.id = pl.patchset join series s on s.id = ps.newest \
+             left join application a on a.series = s.id where pl.list = ? and (pl.updated < ? or (pl.updated = ? and pl.patchset < ?))"
+        );
+        let mut binds = vec![
+            Bind::from(list.0),
+            before.0.into(),
+            before.0.into(),
+            before.1.into(),
+        ];
+        if !filter.states.is_empty() {
+            text.push_str(&format!(" and s.state in ({})", marks(filter.states.len())));
+            binds.extend(filter.states.iter().map(|s| Bind::from(*s)));
+        }
+        let pattern = |words: &str| format!("%{}%", words.to_lowercase().replace(['%', '_'], ""));
+        if !filter.submitter.is_empty() {
+            text.push_str(" and (s.submitter like ? or lower(s.submitter_name) like ?)");
+            binds.extend([
+                pattern(&filter.submitter).into(),
+                pattern(&filter.submitter).into(),
+            ]);
+        }
+        if !filter.outcome.is_empty() {
+            text.push_str(" and a.outcome = ?");
+            binds.push(filter.outcome.as_str().into());
+        }
+        for word in filter.words.split_whitespace().take(8) {
+            text.push_str(" and lower(s.title) like ?");
+            binds.push(pattern(word).into());
+        }
+        text.push_str(" order by pl.updated desc, pl.patchset desc limit ?");
+        binds.push(limit.into());
+        Ok(self
+            .fetch::<FactTuple>(text, binds)
+            .await?
+            .into_iter()
+            .map(fact)
+            .collect())
+    }
+
+    /// The patchset that a number leads to in a list, following aliases.
+    pub async fn find_patchset(
+        &self,
+        list: ListId,
+        number: i64,
+    ) -> Result<Option<i64>, StoreError> {
+        let text = "select pl.patchset from patchset_list pl where pl.list = $1 and (pl.patchset = $2 or pl.patchset = \
+             (select patchset from patchset_alias where old = $2))";
+        let row: Option<(i64,)> = self
+            .fetch_one(text, vec![list.0.into(), number.into()])
+            .await?;
+        Ok(row.map(|r| r.0))
+    }
+
+    /// The version with that label: (series, facts, reason, cover, patches, comments).
+    pub async fn load_version(
+        &self,
+        patchset: i64,
+        label: &str,
+    ) -> Result<Option<Version>, StoreError> {
+        let text = "select s.id, s.reason, s.cover, s.base_commit from series s where s.patchset = $1 and s.label = $2";
+        let row: Option<(i64, String, Option<i64>, Option<String>)> = self
+            .fetch_one(text, vec![patchset.into(), label.into()])
+            .await?;
+        let Some((series, reason, cover, base_commit)) = row else {
+            return Ok(None);
+        };
+        let text = "select number, mail, taken_over from patch where series = $1 order by number";
+        let patches: Vec<(i64, i64, i64)> = self.fetch(text, vec![series.into()]).await?;
+        let comments: Vec<(i64, i64)> = self
+            .fetch(
+                "select mail, target from comment where series = $1",
+                vec![series.into()],
+            )
+            .await?;
+        Ok(Some(Version {
+            series,
+            reason,
+            base_commit,
+            cover: cover.map(MailId),
+            patches: patches
+                .into_iter()
+                .map(|(n, m, t)| (n, MailId(m), t == 1))
+                .collect(),
+            comments: comments
+                .into_iter()
+                .map(|(m, t)| (MailId(m), MailId(t)))
+                .collect(),
+        }))
+    }
+
+    /// All versions of a patchset as facts, oldest first.
+    pub async fn load_versions(&self, patchset: i64) -> Result<Vec<SeriesFact>, StoreError> {
+        let text = format!(
+            "select {FACT}, s.anchor from series s join patchset ps on ps.id = s.patchset left join application a on a.series = s.id \
+             where s.patchset = ? order by s.position"
+        );
+        Ok(self
+            .fetch::<FactTuple>(text, vec![patchset.into()])
+            .await?
+            .into_iter()
+            .map(fact)
+            .collect())
+    }
+
+    /// What came of applying a series.
+    pub async fn find_application(
+        &self,
+        series: i64,
+    ) -> Result<Option<ApplicationRow>, StoreError> {
+        type Row = (
+            String,
+            Option<String>,
+            Option<String>,
+            Option<String>,
+            String,
+            Option<String>,
+            Option<i64>,
+            Option<String>,
+            Option<i64>,
+            String,
+        );
+        let text = "select a.outcome, r.name, r.branch, a.base, a.why, a.ref_name, a.patch, a.file, a.hunk, a.detail \
+             from application a left join repo r on r.id = a.repo where a.series = $1";
+        let row: Option<Row> = self.fetch_one(text, vec![series.into()]).await?;
+        let Some((outcome, name, branch, base, why, ref_name, patch, file, hunk, detail)) = row
+        else {
+            return Ok(None);
+        };
+        let text = "select commit_id from application_commit where series = $1 order by number";
+        let commits: Vec<(String,)> = self.fetch(text, vec![series.into()]).await?;
+        let commits = commits.into_iter().map(|c| c.0).collect();
+        Ok(Some(ApplicationRow {
+            outcome,
+            repo: name.zip(branch),
+            base,
+            why,
+            ref_name,
+            patch,
+            file,
+            hunk,
+            detail,
+            commits,
+        }))
+    }
+}

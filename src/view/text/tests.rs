@@ -1,0 +1,140 @@
+use super::*;
+
+fn show(spans: &[Span]) -> String {
+    let one = |s: &Span| match &s.href {
+        Some(href) if *href == s.text => format!("<{}>", s.text),
+        Some(href) => format!("<{}|{href}>", s.text),
+        None => s.text.replace('\n', "|"),
+    };
+    spans.iter().map(one).collect()
+}
+
+fn render(text: &str) -> String {
+    let quoted = |q: &Quoted| format!("{}:{}", q.level, show(&q.spans));
+    let block = |b: &Block| match b {
+        Block::Prose(spans) => format!("prose[{}]", show(spans)),
+        Block::Quote { hidden, shown, .. } => {
+            format!(
+                "quote{hidden}[{}]",
+                shown.iter().map(quoted).collect::<Vec<_>>().join(" ")
+            )
+        }
+        Block::Diff(files) => format!(
+            "diff[{}]",
+            files
+                .iter()
+                .map(|f| f.path.as_str())
+                .collect::<Vec<_>>()
+                .join(" ")
+        ),
+        Block::Signature(spans) => format!("sig[{}]", show(spans)),
+    };
+    blocks(text).iter().map(block).collect::<Vec<_>>().join(" ")
+}
+
+#[track_caller]
+fn check(text: &str, expected: &str) {
+    assert_eq!(render(text), expected, "text: {text}");
+}
+
+#[test]
+fn prose_quotes_and_signatures_are_told_apart() {
+    check(
+        "> old\nnew\n-- \nAna",
+        "quote0[1:> old|] prose[new|] sig[-- |Ana|]",
+    );
+    check("a\n--\nb", "prose[a|--|b|]");
+    check("", "");
+}
+
+#[test]
+fn quotes_keep_their_levels_and_long_ones_fold_but_for_the_end() {
+    check(
+        "> a\n>> b\n> > c\n> d",
+        "quote0[1:> a| 2:>> b|> > c| 1:> d|]",
+    );
+    let long: String = (1..=9).map(|n| format!("> {n}\n")).collect();
+    check(&long, "quote6[1:> 7|> 8|> 9|]");
+    check(&"> x\n".repeat(6), "quote0[1:> x|> x|> x|> x|> x|> x|]");
+}
+
+#[test]
+fn a_diff_ends_where_its_counts_do() {
+    check(
+        "Fix\n\ndiff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n-a\n+b\n c\ndiff --git a/y b/y\nold mode 100644\nnew mode 100755\n-- \n2.40",
+        "prose[Fix||] diff[x y] sig[-- |2.40|]",
+    );
+}
+
+#[test]
+fn a_patch_below_a_signature_line_is_still_a_patch() {
+    check(
+        "-- \nAna\n\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b",
+        "sig[-- |Ana||] diff[x]",
+    );
+}
+
+#[test]
+fn only_web_addresses_become_links() {
+    check(
+        "see https://x.org/a. and http",
+        "prose[see <https://x.org/a>. and http|]",
+    );
+    check(
+        "(https://x.org/a_(b)) <http://y.org>",
+        "prose[(<https://x.org/a_(b)>) <<http://y.org>>|]",
+    );
+    check(
+        "javascript:x http:x https://",
+        "prose[javascript:x http:x https://|]",
+    );
+    check("https://\"onclick=x", "prose[https://\"onclick=x|]");
+}
+
+#[test]
+fn message_ids_become_links_where_a_header_names_them() {
+    check(
+        "In-Reply-To: <a/b@x>",
+        "prose[In-Reply-To: <<a/b@x|/r/a%2Fb@x/>>|]",
+    );
+    check("From: Ana <a@x.org>", "prose[From: Ana <a@x.org>|]");
+}
+
+#[test]
+fn nothing_turns_a_line_around_or_hides_a_part() {
+    check("a\u{202e}b\u{7}c\td", "prose[a\u{fffd}b\u{fffd}c\td|]");
+}
+
+#[test]
+fn subjects_split_into_tag_and_title() {
+    let check = |subject: &str, tag: &str, title: &str| {
+        assert_eq!(split_subject(subject), (tag.to_owned(), title.to_owned()));
+    };
+    check("[PATCH v3 1/5] fix", "[PATCH v3 1/5]", "fix");
+    check("[a] [PATCH] fix [b]", "[a] [PATCH]", "fix [b]");
+    check("[PATCH]fix", "[PATCH]", "fix");
+    check("Re: [PATCH] fix", "", "Re: [PATCH] fix");
+    check("[only]", "", "[only]");
+    check("[open", "", "[open");
+}
+
+#[test]
+fn snippets_show_the_word_and_skip_what_is_quoted() {
+    let text = "> leak\nHello\n\nthere is a Leak in core";
+    assert_eq!(
+        snippet(text, &["leak".to_owned()]),
+        "there is a Leak in core"
+    );
+    assert_eq!(snippet(text, &[]), "Hello there is a Leak in core");
+    assert_eq!(snippet("> only", &["x".to_owned()]), "");
+    assert!(snippet(&"é".repeat(500), &[]).ends_with("é…"));
+}
+
+#[test]
+fn tiles_are_two_letters_and_a_lasting_colour() {
+    assert_eq!(tile("Ana Lima", "Ana@x").1, tile("A.", "ana@X").1);
+    assert_eq!(tile("Ana Lima", "a@x").0, "AL");
+    assert_eq!(tile("", "jo.ode@x").0, "JO");
+    assert_eq!(tile("", "").0, "?");
+    assert_eq!(tile("ß ß", "x").0, "SS");
+}

@@ -1,0 +1,91 @@
+//! Mails as bytes: mboxrd, plain or packed, streamed so that a large archive needs little memory.
+
+use std::collections::{HashMap, HashSet};
+use std::io::Write;
+
+use axum::body::Body;
+use axum::response::Response;
+use tokio::io::AsyncWriteExt;
+use tokio_util::io::ReaderStream;
+
+use super::page::{file, file_name};
+use super::routes::App;
+use crate::mail::mbox;
+use crate::store::{Store, StoreError};
+use crate::types::MailId;
+
+/// Mails read at once.
+const CHUNK: usize = 16;
+
+/// How the mbox is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// As it is.
+    Plain,
+    /// A gzip stream as the file itself, not as an encoding of the transfer: b4 unpacks it on its own.
+    Gzip,
+}
+
+/// These mails as one mboxrd: each Message-ID once, the first given, as b4 takes the first of a name.
+pub fn download(app: &App, mails: Vec<(MailId, String)>, name: &str, packing: Packing) -> Response {
+    let mut seen = HashSet::new();
+    let mails: Vec<MailId> = mails
+        .into_iter()
+        .filter(|(_, id)| seen.insert(id.clone()))
+        .map(|(mail, _)| mail)
+        .collect();
+    stream(app, mails, name, packing)
+}
+
+/// These mails as one mboxrd, all of them.
+pub fn stream(app: &App, mails: Vec<MailId>, name: &str, packing: Packing) -> Response {
+    let (reader, writer) = tokio::io::duplex(128 << 10);
+    let store = app.store.clone();
+    tokio::spawn(async move {
+        // The answer has begun: all that can be done is to end it early, which clients notice by the gzip's end.
+        if let Err(error) = pour(&store, &mails, writer, packing).await {
+            tracing::warn!(%error, "an mbox was not sent to its end");
+        }
+    });
+    let (kind, extension) = match packing {
+        Packing::Plain => ("text/plain; charset=utf-8", "mbox"),
+        Packing::Gzip => ("application/gzip", "mbox.gz"),
+    };
+    let body = Body::from_stream(ReaderStream::with_capacity(reader, 32 << 10));
+    file(kind, Some(file_name(name, extension)), body)
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The reader went away, most often.
+    #[error("the connection ended")]
+    Reader(#[from] std::io::Error),
+}
+
+async fn pour(
+    store: &Store,
+    mails: &[MailId],
+    mut out: tokio::io::DuplexStream,
+    packing: Packing,
+) -> Result<(), Broken> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    for chunk in mails.chunks(CHUNK) {
+        let bytes = store.load_bytes_of(chunk).await?;
+        let bytes: HashMap<MailId, Vec<u8>> = bytes.into_iter().map(|(m, b, _)| (m, b)).collect();
+        let mut plain = Vec::new();
+        for mail in chunk.iter().filter_map(|m| bytes.get(m)) {
+            mbox::write(&mut plain, mail)?;
+        }
+        if packing == Packing::Gzip {
+            gzip.write_all(&plain)?;
+            plain = std::mem::take(gzip.get_mut());
+        }
+        out.write_all(&plain).await?;
+    }
+    if packing == Packing::Gzip {
+        out.write_all(&gzip.finish()?).await?;
+    }
+    Ok(out.shutdown().await?)
+}

@@ -1,0 +1,113 @@
+//! `/L/?q=…`: words and more, the last filed first; as a page, a feed or an mbox.
+
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+
+use super::list::{ListPage, PAGE, Place};
+use super::mbox::{Packing, download};
+use super::page::{Answer, Problem, Row, count, html, mail_href, person};
+use super::routes::{App, Wish};
+use crate::query::{self, Query};
+use crate::store::pages::MailRow;
+use crate::types::MailId;
+use crate::view::text::snippet;
+use crate::view::url;
+
+/// Hits that an mbox is made of: b4 and lei ask for few, and narrow by date.
+const MAX_MBOX: i64 = 2_000;
+
+/// `GET /L/?q=`, with `x=A` as Atom; `POST` with `x=m` as an mbox.
+pub async fn show(app: &App, place: Place, wish: &Wish) -> Answer {
+    let q = wish.get("q");
+    let query = match query::parse(q, crate::store::now()) {
+        Ok(query) => query,
+        Err(error) if wish.post => {
+            return Ok((StatusCode::NOT_FOUND, format!("{error}\n")).into_response());
+        }
+        Err(error) => {
+            return Err(Problem::Bad(format!(
+                "This search cannot be answered: {error}."
+            )));
+        }
+    };
+    if wish.wants_mbox() {
+        return results_mbox(app, &place, &query, None, wish).await;
+    }
+    let before = wish.get("before").parse().unwrap_or(i64::MAX);
+    let found = app
+        .store
+        .search(place.scope, &query, None, before, PAGE)
+        .await?;
+    let mut mails = app.store.load_mails(place.scope, &found).await?;
+    mails.sort_by_key(|m| std::cmp::Reverse(m.mail));
+    if wish.get("x") == "A" {
+        let title = format!("{}: {q}", place.name);
+        return Ok(super::feed::render(app, &place, &title, &mails, wish));
+    }
+    let more = found.len() as i64 == PAGE;
+    let older = found.last().filter(|_| more);
+    let older = older.map(|m| format!("/{}/?q={}&before={}", place.name, url::query(q), m.0));
+    let words = query.shown_words();
+    let row = |m: &MailRow| {
+        let mut row = Row::new(href(&place, m), &m.subject, m.arrived);
+        row.who = person(&m.author, &m.address);
+        row.snippet = snippet(&m.text, &words);
+        row
+    };
+    let mut frame = wish.frame(app, Some(&place.name), "");
+    frame.q = q.to_owned();
+    Ok(html(&ListPage {
+        frame,
+        heading: "Search".to_owned(),
+        description: String::new(),
+        address: place.address.clone(),
+        members: String::new(),
+        postings: String::new(),
+        search: true,
+        found: match (more, before == i64::MAX) {
+            (true, true) => format!("{PAGE}+ mails."),
+            (false, true) => format!("{}.", count(found.len() as i64, "mail")),
+            _ => String::new(),
+        },
+        rows: mails.iter().map(row).collect(),
+        older,
+        list: place.name,
+    }))
+}
+
+fn href(place: &Place, mail: &MailRow) -> String {
+    match place.name.as_str() {
+        "all" => mail_href("r", &mail.message_id),
+        name => mail_href(name, &mail.message_id),
+    }
+}
+
+/// What was found, as gzipped mboxrd, the newest first; with `t=1` or a body `x=…` whole threads. Nothing is 404.
+pub async fn results_mbox(
+    app: &App,
+    place: &Place,
+    query: &Query,
+    thread: Option<i64>,
+    wish: &Wish,
+) -> Answer {
+    let found = app
+        .store
+        .search(place.scope, query, thread, i64::MAX, MAX_MBOX)
+        .await?;
+    if found.is_empty() {
+        return Ok((StatusCode::NOT_FOUND, "No results found\n").into_response());
+    }
+    // liblore says so in the body, and without `t`.
+    let body = wish.body.strip_prefix(b"x=").and_then(<[u8]>::first);
+    let threads = wish.get("t") == "1" || body.is_some_and(|b| *b != b'0');
+    let mails: Vec<(MailId, String)> = if threads && thread.is_none() {
+        let threads = app.store.load_threads_of(&found).await?;
+        app.store.load_thread_ids(place.scope, &threads).await?
+    } else {
+        let mut mails = app.store.load_mails(place.scope, &found).await?;
+        mails.sort_by_key(|m| std::cmp::Reverse(m.mail));
+        mails.into_iter().map(|m| (m.mail, m.message_id)).collect()
+    };
+    let name = format!("results-{}", wish.get("q"));
+    Ok(download(app, mails, &name, Packing::Gzip))
+}
