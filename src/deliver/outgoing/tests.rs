@@ -46,6 +46,71 @@ fn copies_are_as_the_fixtures_say() {
     assert!(count >= 6, "only {count} fixtures");
 }
 
+/// All mails below a folder.
+fn mails(folder: &Path, out: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            mails(&path, out);
+        } else if path.extension().is_none_or(|e| e != "md" && e != "tsv") {
+            out.push(path);
+        }
+    }
+}
+
+/// The corpus where it is there, and our own fixtures always.
+#[test]
+fn no_mail_whatever_its_make_is_changed_below_its_header() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let corpus = std::env::var_os("PATCHPOST_CORPUS")
+        .map_or_else(|| root.join("../shared/corpus"), std::path::PathBuf::from);
+    let mut paths = Vec::new();
+    mails(&corpus.join("torture"), &mut paths);
+    mails(&root.join("fixtures/deliver"), &mut paths);
+    assert!(paths.len() >= 16);
+    for path in paths {
+        let stored = std::fs::read(&path).expect("a mail");
+        let made = copy(&stored);
+        if made.flaw.is_some() {
+            continue;
+        }
+        let (stored, _) = mail::header::to_lf(&stored);
+        let (_, before) = mail::header::split(&stored);
+        assert!(
+            made.body.ends_with(&mail::header::to_crlf(before)),
+            "{path:?}"
+        );
+        let wire = [&made.head[..], &made.body].concat();
+        assert!(mail::header::to_lf(&wire).1, "{path:?} has a bare line end");
+        let (block, _) = mail::header::split(&wire);
+        assert!(block.starts_with(&made.head), "{path:?}");
+        let ours = mail::header::fields(&made.head).count();
+        let last = mail::header::fields(block)
+            .nth(ours - 1)
+            .expect("our last field");
+        assert_eq!(
+            last.whole, b"X-Mailing-List: dev@lists.example.org\r\n",
+            "{path:?}"
+        );
+        // What a receiver makes of the wire: dots undone, up to the one that ends it.
+        let lines = made.stuffed.split_inclusive(|b| *b == b'\n');
+        let undone = lines.map(|line| line.strip_prefix(b".").unwrap_or(line));
+        assert!(
+            !made
+                .stuffed
+                .split(|b| *b == b'\n')
+                .any(|line| line == b".\r"),
+            "{path:?}"
+        );
+        let received = undone.collect::<Vec<_>>().concat();
+        assert!(received.starts_with(&made.body), "{path:?}");
+        assert!(
+            matches!(&received[made.body.len()..], b"" | b"\r\n"),
+            "{path:?}"
+        );
+    }
+}
+
 #[track_caller]
 fn check_wire(stored: &[u8], expected: &[u8]) {
     let made = copy(stored);
