@@ -232,7 +232,10 @@ async fn page(
         depth: p.depth,
         anchor: p.anchor.clone(),
         who: p.author.clone(),
-        what: p.date.human().chars().take(10).collect(),
+        what: match p.tag.rsplit(' ').next().filter(|t| t.contains('/')) {
+            Some(number) => number.trim_matches(['[', ']']).to_owned(),
+            None => p.date.human().chars().take(10).collect(),
+        },
     };
     let last = mails.iter().map(|m| m.number).max().unwrap_or(0);
     let more = whole && mails.len() as i64 == MAX_THREAD;

@@ -87,7 +87,9 @@ pub async fn index(app: &App, list: ListRow, wish: &Wish) -> Answer {
         let href = format!("/{}/patches/{}/", list.name, f.patchset);
         let mut row = Row::new(href, &f.title, f.arrived);
         row.who = person(&f.submitter_name, &f.submitter);
-        row.count = count(f.comments, "answer");
+        if f.comments > 0 {
+            row.count = count(f.comments, "answer");
+        }
         row.pills = pills(f, true);
         row
     };
