@@ -48,7 +48,11 @@ pub(super) fn input(row: usize, m: &Mail) -> Input {
     } else {
         DIFF
     };
-    let parents: Vec<String> = m.parent.split_whitespace().map(|p| format!("<{p}>")).collect();
+    let parents: Vec<String> = m
+        .parent
+        .split_whitespace()
+        .map(|p| format!("<{p}>"))
+        .collect();
     let references = match parents.is_empty() {
         true => String::new(),
         false => format!("References: {}\n", parents.join(" ")),
@@ -84,7 +88,12 @@ pub(super) fn render(patchsets: &[Patchset]) -> String {
             (s.superseded, " superseded".to_owned()),
             (s.ambiguous, " ambiguous".to_owned()),
         ];
-        out.extend(words.into_iter().filter(|(set, _)| *set).map(|(_, word)| word));
+        out.extend(
+            words
+                .into_iter()
+                .filter(|(set, _)| *set)
+                .map(|(_, word)| word),
+        );
         out
     };
     let set = |set: &Patchset| set.series.iter().map(line).collect::<Vec<_>>().join("\n");
@@ -111,12 +120,27 @@ fn check_corrected(mails: &[Mail], corrections: &[Correction], expected: &[&str]
 }
 
 fn series(version: &str, id: &str, parent: &str, minutes: i64) -> Vec<Mail> {
-    let tag = |n: u32| format!("[PATCH{version} {n}/2] {}", ["topic", "one", "two"][n as usize]);
+    let tag = |n: u32| {
+        format!(
+            "[PATCH{version} {n}/2] {}",
+            ["topic", "one", "two"][n as usize]
+        )
+    };
     let cover = format!("{id}0");
     vec![
         mail_at(&cover, &tag(0), parent, minutes),
-        mail_at(&format!("{id}1"), &tag(1), &format!("{parent} {cover}"), minutes),
-        mail_at(&format!("{id}2"), &tag(2), &format!("{parent} {cover}"), minutes),
+        mail_at(
+            &format!("{id}1"),
+            &tag(1),
+            &format!("{parent} {cover}"),
+            minutes,
+        ),
+        mail_at(
+            &format!("{id}2"),
+            &tag(2),
+            &format!("{parent} {cover}"),
+            minutes,
+        ),
     ]
 }
 
@@ -225,7 +249,11 @@ fn a_partial_reroll_takes_the_others_over() {
     m.push(mail_at("o", "[PATCH v2 1/2] one", "a0 a1", 200));
     check(
         &m,
-        &["v1 1,2+0 of 2 superseded", "v2-r1 1*,2 of 2 superseded", "v2-r2 1,2* of 2"],
+        &[
+            "v1 1,2+0 of 2 superseded",
+            "v2-r1 1*,2 of 2 superseded",
+            "v2-r2 1,2* of 2",
+        ],
     );
     let mut m = series(" v5", "a", "", 0);
     m.push(mail_at("n", "[PATCH v5.1 2/2] two", "a0 a2", 100));
@@ -326,7 +354,11 @@ fn two_unthreaded_series_at_once_are_told_apart_and_a_guess_is_said() {
         &["v1 1,2 of 2 ambiguous", "--", "v1 1,2 of 2 ambiguous"],
     );
     let sets = assemble(&inputs(&mixed));
-    assert_eq!(sets[0].series[0].patches[1].mail, MailId(2), "the first 1/2 goes with the first 2/2");
+    assert_eq!(
+        sets[0].series[0].patches[1].mail,
+        MailId(2),
+        "the first 1/2 goes with the first 2/2"
+    );
     assert!(sets[0].series[0].reason.contains("may be mixed up"));
 }
 
@@ -357,7 +389,10 @@ fn versions_without_a_thread_are_found_by_title() {
     check(&later("[PATCH foo v2] A b", 179 * 24 * 60), &linked);
     check(&later("[PATCH foo v2] A b", 181 * 24 * 60), &apart);
     // The same version again is another patchset, unless it says RESEND.
-    check(&later("[PATCH foo] A b", 9), &["v1 1 of 1", "--", "v1 1 of 1"]);
+    check(
+        &later("[PATCH foo] A b", 9),
+        &["v1 1 of 1", "--", "v1 1 of 1"],
+    );
     check(
         &later("[PATCH foo RESEND] A b", 9),
         &["v1 1 of 1 superseded", "v1-2 1 of 1"],
@@ -369,15 +404,27 @@ fn a_retitled_version_is_found_by_thread_change_id_supersedes_or_b4() {
     let linked = ["v1 1 of 1 superseded", "v2 1 of 1"];
     let one = mail_at("1@x", "[PATCH] a", "", 0);
     let two = mail_at("2@x", "[PATCH v2] other", "", 9);
-    check(&[one.clone(), mail_at("2@x", "[PATCH v2] other", "1@x", 9)], &linked);
     check(
-        &[one.clone().says("change-id: 20240101-x-1"), two.clone().says("change-id: 20240101-x-1")],
+        &[one.clone(), mail_at("2@x", "[PATCH v2] other", "1@x", 9)],
         &linked,
     );
-    check(&[one.clone(), two.clone().says("Supersedes: <1@x>")], &linked);
+    check(
+        &[
+            one.clone().says("change-id: 20240101-x-1"),
+            two.clone().says("change-id: 20240101-x-1"),
+        ],
+        &linked,
+    );
+    check(
+        &[one.clone(), two.clone().says("Supersedes: <1@x>")],
+        &linked,
+    );
     let b4 = |v: u32| format!("2024010{v}-slug-v{v}-1-0123456789ab@example.org");
     check(
-        &[mail_at(&b4(1), "[PATCH] a", "", 0), mail_at(&b4(2), "[PATCH v2] c", "", 9)],
+        &[
+            mail_at(&b4(1), "[PATCH] a", "", 0),
+            mail_at(&b4(2), "[PATCH v2] c", "", 9),
+        ],
         &linked,
     );
     check(&[one, two], &["v1 1 of 1", "--", "v2 1 of 1"]);
@@ -460,7 +507,10 @@ fn people_can_correct_the_grouping() {
     );
     check_corrected(
         &versions,
-        &[Correction::SetVersion(MailId(5), Version { major: 3, minor: 0 })],
+        &[Correction::SetVersion(
+            MailId(5),
+            Version { major: 3, minor: 0 },
+        )],
         &["v1 1,2+0 of 2 superseded", "v3 1,2+0 of 2"],
     );
     let comment = [
@@ -495,17 +545,36 @@ fn a_moved_mail_takes_its_number_and_later_corrections_win() {
 #[test]
 fn stored_corrections_are_read() {
     let check = |kind: &str, detail: &str, expected: Option<Correction>| {
-        assert_eq!(Correction::parse(kind, MailId(1), detail), expected, "{kind} {detail}");
+        assert_eq!(
+            Correction::parse(kind, MailId(1), detail),
+            expected,
+            "{kind} {detail}"
+        );
     };
     check("move", "7", Some(Correction::Move(MailId(1), MailId(7))));
     check("merge", "7", Some(Correction::Merge(MailId(1), MailId(7))));
-    check("cut", " 7 ", Some(Correction::CutEdge(MailId(1), MailId(7))));
+    check(
+        "cut",
+        " 7 ",
+        Some(Correction::CutEdge(MailId(1), MailId(7))),
+    );
     check("split", "", Some(Correction::Split(vec![MailId(1)])));
-    check("split", "2 3", Some(Correction::Split(vec![MailId(1), MailId(2), MailId(3)])));
+    check(
+        "split",
+        "2 3",
+        Some(Correction::Split(vec![MailId(1), MailId(2), MailId(3)])),
+    );
     let version = Version { major: 5, minor: 1 };
-    check("version", "5.1", Some(Correction::SetVersion(MailId(1), version)));
+    check(
+        "version",
+        "5.1",
+        Some(Correction::SetVersion(MailId(1), version)),
+    );
     check("version", "x", None);
     check("move", "x", None);
     check("state", "accepted", None);
-    assert_eq!(Correction::Split(vec![MailId(1), MailId(2)]).mails().len(), 2);
+    assert_eq!(
+        Correction::Split(vec![MailId(1), MailId(2)]).mails().len(),
+        2
+    );
 }

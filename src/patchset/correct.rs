@@ -98,7 +98,8 @@ pub(super) fn replay(world: &World<'_>, all: &mut Vec<Growing>, corrections: &[C
 
 /// The series that holds a mail.
 pub(super) fn home(all: &[Growing], at: usize) -> Option<usize> {
-    all.iter().position(|s| s.members.binary_search(&at).is_ok())
+    all.iter()
+        .position(|s| s.members.binary_search(&at).is_ok())
 }
 
 fn move_mail(world: &World<'_>, all: &mut Vec<Growing>, at: usize, to: usize) {

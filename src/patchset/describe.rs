@@ -78,7 +78,9 @@ fn reason(world: &World<'_>, one: &Growing) -> String {
     } else if version == Version::FIRST {
         out.push_str(" No version is said: it is the first.");
     } else {
-        out.push_str(&format!(" v{version} is that of the series that it answers."));
+        out.push_str(&format!(
+            " v{version} is that of the series that it answers."
+        ));
     }
     if one.ambiguous {
         out.push_str(

@@ -156,7 +156,8 @@ impl Set {
         let answered = answered(world, one)?;
         (0..self.out.len()).rev().find_map(|n| {
             let base = &self.out[n];
-            let older = base.version < one.version || (base.version == one.version && self.made[n].1);
+            let older =
+                base.version < one.version || (base.version == one.version && self.made[n].1);
             let slot = |(number, at): &(u32, usize)| {
                 let mail = world.mail(*at).mail;
                 let slot = base.patches.iter().find(|s| s.mail == mail)?;
@@ -215,11 +216,21 @@ fn take_over(one: &mut Series, base: &Series, numbers: &[(u32, u32)]) {
     for slot in &one.patches {
         let place = numbers.iter().find(|(own, _)| *own == slot.number);
         let number = place.map_or(slot.number, |(_, place)| *place);
-        slots.insert(number, Slot { number, ..slot.clone() });
+        slots.insert(
+            number,
+            Slot {
+                number,
+                ..slot.clone()
+            },
+        );
     }
     one.total = base.total;
     one.patches = slots.into_values().collect();
-    let have = one.patches.iter().filter(|s| (1..=one.total).contains(&s.number)).count();
+    let have = one
+        .patches
+        .iter()
+        .filter(|s| (1..=one.total).contains(&s.number))
+        .count();
     one.complete = u32::try_from(have).is_ok_and(|have| have >= one.total);
     one.title = base.title.clone();
     one.base_commit = one.base_commit.take().or_else(|| base.base_commit.clone());

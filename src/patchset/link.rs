@@ -35,11 +35,7 @@ const MAX_COMPARED: usize = 200;
 
 /// Ties series by, in order: change-id, an answer to an older version, `Supersedes:`, b4's Message-IDs, sender and title;
 /// then as people said.
-pub(super) fn find_ties(
-    world: &World<'_>,
-    all: &[Growing],
-    corrections: &[Correction],
-) -> Ties {
+pub(super) fn find_ties(world: &World<'_>, all: &[Growing], corrections: &[Correction]) -> Ties {
     let home: HashMap<usize, usize> = all
         .iter()
         .enumerate()
@@ -78,7 +74,11 @@ impl Ties {
             return;
         }
         let order = |i: &usize| (all[*i].version, *i);
-        let (older, newer) = if order(&a) < order(&b) { (a, b) } else { (b, a) };
+        let (older, newer) = if order(&a) < order(&b) {
+            (a, b)
+        } else {
+            (b, a)
+        };
         self.why.entry(newer).or_insert((older, why));
         self.leader.join(a, b);
     }
@@ -88,7 +88,12 @@ fn by_change_id(world: &World<'_>, all: &[Growing], ties: &mut Ties) {
     let mut first: HashMap<&str, usize> = HashMap::new();
     for (i, one) in all.iter().enumerate() {
         for at in &one.members {
-            if let Some(change) = world.facts(*at).change_id.as_deref().filter(|_| world.is_candidate(*at)) {
+            if let Some(change) = world
+                .facts(*at)
+                .change_id
+                .as_deref()
+                .filter(|_| world.is_candidate(*at))
+            {
                 let older = *first.entry(change).or_insert(i);
                 ties.tie(all, i, older, Why::ChangeId);
             }
@@ -145,7 +150,12 @@ fn by_slug(world: &World<'_>, all: &[Growing], ties: &mut Ties) {
     let mut uses: BTreeMap<(&str, &str), Vec<(usize, usize)>> = BTreeMap::new();
     for (i, one) in all.iter().enumerate() {
         for at in one.members.iter().filter(|at| world.is_candidate(**at)) {
-            if let Some(stem) = world.facts(*at).stem.as_ref().filter(|s| s.version.is_some()) {
+            if let Some(stem) = world
+                .facts(*at)
+                .stem
+                .as_ref()
+                .filter(|s| s.version.is_some())
+            {
                 let name = (world.submitter(*at), stem.stem.as_str());
                 uses.entry(name).or_default().push((*at, i));
             }
@@ -168,7 +178,9 @@ fn by_title(world: &World<'_>, all: &[Growing], ties: &mut Ties) {
     for (i, one) in all.iter().enumerate() {
         for at in titled(world, one) {
             let title = world.facts(at).normal_title.as_str();
-            uses.entry((world.submitter(at), title)).or_default().push((at, i));
+            uses.entry((world.submitter(at), title))
+                .or_default()
+                .push((at, i));
         }
     }
     for mut uses in uses.into_values().filter(|uses| uses.len() > 1) {
@@ -218,7 +230,8 @@ fn same_title(world: &World<'_>, one: &Growing, other: &Growing) -> bool {
     let title = |at: usize| world.facts(at).normal_title.as_str();
     let first = |s: &Growing| s.slots.get(&1).map(|at| title(*at));
     let bare = one.cover.is_none() || other.cover.is_none();
-    title(one.head()) == title(other.head()) || (bare && first(one).is_some() && first(one) == first(other))
+    title(one.head()) == title(other.head())
+        || (bare && first(one).is_some() && first(one) == first(other))
 }
 
 fn prefixes(world: &World<'_>, one: &Growing) -> BTreeSet<String> {
@@ -261,7 +274,10 @@ fn known_as(world: &World<'_>, one: &Growing) -> impl Iterator<Item = String> {
         let facts = world.facts(at);
         // Neighbouring spans meet, as in `link_keys`.
         for span in [span, span.saturating_add(1)] {
-            names.push(format!("t:{}:{span}:{}", facts.submitter, facts.normal_title));
+            names.push(format!(
+                "t:{}:{span}:{}",
+                facts.submitter, facts.normal_title
+            ));
         }
         names.extend(facts.change_id.iter().map(|id| format!("c:{id}")));
     }

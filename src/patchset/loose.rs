@@ -125,11 +125,16 @@ impl<'w, 'a> Pool<'w, 'a> {
             }
         }
         for run in order {
-            let Some(parts) = runs.remove(run) else { continue };
+            let Some(parts) = runs.remove(run) else {
+                continue;
+            };
             for (n, part) in parts.iter().enumerate() {
                 // A run that holds several series of one shape: the first with room takes the part.
                 let earlier: Vec<usize> = parts[n.saturating_sub(MAX_NEIGHBOURS)..n].to_vec();
-                if earlier.into_iter().any(|other| self.try_join(other, *part, How::Sending)) {
+                if earlier
+                    .into_iter()
+                    .any(|other| self.try_join(other, *part, How::Sending))
+                {
                     continue;
                 }
             }
@@ -168,7 +173,9 @@ impl<'w, 'a> Pool<'w, 'a> {
                     self.try_join(parts[0], *part, How::Near);
                 }
                 let first = self.leader.find(parts[0]);
-                let members = self.one(first).map(|s| (s.members[0], s.members[s.members.len() - 1]));
+                let members = self
+                    .one(first)
+                    .map(|s| (s.members[0], s.members[s.members.len() - 1]));
                 ends.extend(members.map(|(from, to)| (first, from, to)));
             }
             let overlap = ends.windows(2).any(|pair| pair[1].1 < pair[0].2);

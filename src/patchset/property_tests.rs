@@ -41,7 +41,12 @@ fn story(shapes: &[Shape]) -> Vec<Mail> {
         parents.extend((*parent < 8).then(|| name(*parent)));
         parents.extend((*parent == 8).then(|| "ghost@x".to_owned()));
         let step = [1, 15, 30, 600, 2_000, 100_000, 300_000][(*time % 7) as usize];
-        let mut mail = mail_at(&name(n), SUBJECTS[*subject], &parents.join(" "), time / 7 * step);
+        let mut mail = mail_at(
+            &name(n),
+            SUBJECTS[*subject],
+            &parents.join(" "),
+            time / 7 * step,
+        );
         mail.from = SENDERS[*who].to_owned();
         match extra / 8 {
             0 => mail.says("change-id: 20240101-x-1"),
@@ -53,7 +58,14 @@ fn story(shapes: &[Shape]) -> Vec<Mail> {
 }
 
 fn shapes(max: usize) -> impl Strategy<Value = Vec<Shape>> {
-    let shape = (0..SUBJECTS.len(), 0usize..12, 4usize..24, 0usize..2, any::<u8>(), 0i64..70);
+    let shape = (
+        0..SUBJECTS.len(),
+        0usize..12,
+        4usize..24,
+        0usize..2,
+        any::<u8>(),
+        0i64..70,
+    );
     proptest::collection::vec(shape, 1..=max)
 }
 
@@ -171,10 +183,19 @@ proptest! {
 #[test]
 fn deep_threads_and_floods_are_taken_in_their_stride() {
     let deep: Vec<Input> = (0..20_000)
-        .map(|n| input(n, &mail_at(&format!("d{n}"), "[PATCH 1/2] a", &format!("d{}", n + 1), 1)))
+        .map(|n| {
+            input(
+                n,
+                &mail_at(&format!("d{n}"), "[PATCH 1/2] a", &format!("d{}", n + 1), 1),
+            )
+        })
         .collect();
     let found = assemble(&deep);
-    let patches: usize = found.iter().flat_map(|s| &s.series).map(|s| s.patches.len()).sum();
+    let patches: usize = found
+        .iter()
+        .flat_map(|s| &s.series)
+        .map(|s| s.patches.len())
+        .sum();
     assert_eq!(patches, 20_000);
     let flood: Vec<Input> = (0..5_000)
         .map(|n| input(n, &mail_at(&format!("f{n}"), "[PATCH 1/2] a", "", 1)))

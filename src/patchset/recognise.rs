@@ -114,8 +114,14 @@ pub fn recognise(message: &Message) -> Recognised {
         _ => Found::default(),
     };
     // A patch as attachment has its message there, too.
-    let said = patch.filter(|_| kind == Kind::Patch).unwrap_or(&message.text);
-    let one = |name: &str| scan::fields(said, &[name], 1).first().map(|v| v.to_string());
+    let said = patch
+        .filter(|_| kind == Kind::Patch)
+        .unwrap_or(&message.text);
+    let one = |name: &str| {
+        scan::fields(said, &[name], 1)
+            .first()
+            .map(|v| v.to_string())
+    };
     let ids = |names: &[&str]| {
         let mut ids: Vec<MessageId> = Vec::new();
         for id in scan::fields(said, names, 20).into_iter().filter_map(id_of) {
@@ -178,7 +184,11 @@ fn text_at(message: &Message, place: Place) -> Option<&str> {
 fn is_patch(part: &Part) -> bool {
     let typed = matches!(
         part.content_type.as_str(),
-        "text/plain" | "text/x-patch" | "text/x-diff" | "application/x-patch" | "application/x-diff"
+        "text/plain"
+            | "text/x-patch"
+            | "text/x-diff"
+            | "application/x-patch"
+            | "application/x-diff"
     );
     let named = part.filename.as_deref().is_some_and(|name| {
         let name = name.to_ascii_lowercase();
@@ -230,7 +240,9 @@ fn pull_request(text: &str) -> Option<PullRequest> {
     let folded = rest.split_whitespace().collect::<Vec<_>>().join(" ");
     let at = find_ignoring_case(&folded, "in the git repository at")?;
     let mut words = folded[at..].split(' ').skip(5);
-    let url = words.by_ref().find(|w| w.contains("://") || w.contains('@'))?;
+    let url = words
+        .by_ref()
+        .find(|w| w.contains("://") || w.contains('@'))?;
     let name = words.next().filter(|w| {
         // "for you to fetch changes up to", or the shortlog: no name was given.
         *w != "for" && !w.ends_with(':') && w.len() <= 200

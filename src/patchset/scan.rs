@@ -211,7 +211,9 @@ fn unquote(path: &str) -> String {
             out.push(*byte);
             continue;
         }
-        let octal = bytes.get(at..at + 3).and_then(|d| std::str::from_utf8(d).ok());
+        let octal = bytes
+            .get(at..at + 3)
+            .and_then(|d| std::str::from_utf8(d).ok());
         if let Some(code) = octal.and_then(|d| u8::from_str_radix(d, 8).ok()) {
             out.push(code);
             at += 3;

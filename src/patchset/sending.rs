@@ -22,7 +22,9 @@ pub struct Stem {
 /// `git format-patch --thread`: `cover.1700000000.git.ana@example.org`, `<commit>.1700000000.git.ana@example.org`;
 /// b4: `20240315-slug-v2-3-0123456789ab@example.org`.
 pub(super) fn stem(id: &str) -> Option<Stem> {
-    send_email(id).or_else(|| format_patch(id)).or_else(|| b4(id))
+    send_email(id)
+        .or_else(|| format_patch(id))
+        .or_else(|| b4(id))
 }
 
 fn digits(text: &str, length: std::ops::RangeInclusive<usize>) -> bool {

@@ -14,9 +14,8 @@ pub(super) fn submitter(message: &Message) -> (String, String) {
         return (author.address.to_lowercase(), name.to_owned());
     }
     let own = own.unwrap_or(name);
-    let differs = |m: &Mailbox| {
-        m.address.contains('@') && !m.address.eq_ignore_ascii_case(&author.address)
-    };
+    let differs =
+        |m: &Mailbox| m.address.contains('@') && !m.address.eq_ignore_ascii_case(&author.address);
     let original = ["X-Original-From", "X-Original-Sender"]
         .iter()
         .filter_map(|field| message.header(field))
@@ -29,8 +28,8 @@ pub(super) fn submitter(message: &Message) -> (String, String) {
             mailboxes(reply_to).into_iter().find(named)
         })
         .or_else(|| {
-            let cc = message.cc.iter();
-            cc.filter(|m| m.name == own && differs(m)).cloned().next()
+            let mut cc = message.cc.iter();
+            cc.find(|m| m.name == own && differs(m)).cloned()
         });
     match found {
         Some(found) if found.name.is_empty() => (found.address.to_lowercase(), own.to_owned()),

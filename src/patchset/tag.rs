@@ -167,7 +167,10 @@ fn read_word(word: &str, tag: &mut Tag) {
             tag.prefixes
                 .extend((!name.is_empty()).then(|| name.to_owned()));
         }
-        _ => match word.rsplit_once('-').map(|(head, tail)| (head, marker(tail))) {
+        _ => match word
+            .rsplit_once('-')
+            .map(|(head, tail)| (head, marker(tail)))
+        {
             // `foo-1/2`: a word glued to the number.
             Some((head, Some((number, total)))) if !head.is_empty() => {
                 set_marker(tag, number, total);

@@ -116,8 +116,14 @@ fn replies_and_forwards_are_told_apart_in_every_language() {
 fn titles_that_look_like_a_reply_prefix_stay_titles() {
     check("[PATCH] ref: fix leak", "ref: fix leak");
     check("[PATCH] tr: new option", "tr: new option");
-    check("[PATCH 1/2] sv: update the translation", "1/2 sv: update the translation");
-    check("[coreutils] tr: new option", "untagged (coreutils) tr: new option");
+    check(
+        "[PATCH 1/2] sv: update the translation",
+        "1/2 sv: update the translation",
+    );
+    check(
+        "[coreutils] tr: new option",
+        "untagged (coreutils) tr: new option",
+    );
 }
 
 #[test]

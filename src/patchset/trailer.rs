@@ -58,7 +58,10 @@ pub fn parse_trailers(text: &str) -> Vec<Trailer> {
 
 fn ends_message(line: &str) -> bool {
     let plain = line.trim_end();
-    plain == "---" || plain == "--" || line.starts_with("diff --git ") || line.starts_with("Index: ")
+    plain == "---"
+        || plain == "--"
+        || line.starts_with("diff --git ")
+        || line.starts_with("Index: ")
 }
 
 fn read(line: &str) -> Option<Trailer> {

@@ -58,11 +58,15 @@ impl<'a> World<'a> {
         };
         world.cut(cuts);
         world.find_parents();
-        let order = world.from_roots();
+        let order = world.root_first();
         for at in &order {
             if let Some(parent) = world.parent[*at] {
                 world.depth[*at] = world.depth[parent] + 1;
-                let near = if world.is_candidate(parent) { Some(parent) } else { world.up[parent] };
+                let near = if world.is_candidate(parent) {
+                    Some(parent)
+                } else {
+                    world.up[parent]
+                };
                 world.up[*at] = near;
             }
         }
@@ -149,7 +153,7 @@ impl<'a> World<'a> {
     /// For every mail, what `of` says of it or else of the nearest mail above it.
     pub(super) fn nearest<T: Copy>(&self, of: impl Fn(usize) -> Option<T>) -> Vec<Option<T>> {
         let mut found: Vec<Option<T>> = vec![None; self.len()];
-        for at in self.from_roots() {
+        for at in self.root_first() {
             let above = self.parent[at].and_then(|p| of(p).or(found[p]));
             found[at] = above;
         }
@@ -199,7 +203,7 @@ impl<'a> World<'a> {
     }
 
     /// All mails, each behind the one that it answers.
-    fn from_roots(&self) -> Vec<usize> {
+    fn root_first(&self) -> Vec<usize> {
         let mut children: Vec<Vec<usize>> = vec![Vec::new(); self.len()];
         let mut order = Vec::with_capacity(self.len());
         for at in 0..self.len() {
