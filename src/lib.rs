@@ -25,6 +25,7 @@ pub mod mail;
 pub mod session;
 
 pub mod archive;
+pub mod diff;
 pub mod list;
 pub mod patchset;
 pub mod query;

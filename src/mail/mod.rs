@@ -2,6 +2,7 @@
 //!
 //! Pure. The only module that names the parser crate.
 
+pub mod charset;
 pub mod header;
 mod identity;
 pub mod mbox;

@@ -7,6 +7,8 @@ mod crash;
 mod deploy;
 mod harness;
 mod import;
+mod mailinfo;
 mod postgres;
+mod real_mail;
 mod road;
 mod web;
