@@ -9,8 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Level;
 
-use crate::config::{BareNewline, Config, Transport, addresses};
+use crate::config::{self, BareNewline, Config, LogFormat, LogLevel, Transport, addresses};
 use crate::deliver::{self, Route};
 use crate::git::Repos;
 use crate::net::{Gate, Listener, Tls, bind};
@@ -39,7 +40,7 @@ pub async fn run(
     demo: bool,
     ready_file: Option<&Path>,
 ) -> Result<ExitCode> {
-    logging();
+    logging(&config.log);
     std::fs::create_dir_all(data)
         .with_context(|| format!("cannot make the folder {}", data.display()))?;
     let _folder = Store::lock_for_serving(data)?;
@@ -85,14 +86,16 @@ pub async fn run(
         site: config.site.name.clone().into(),
         base_url: base_url.clone().into(),
     };
+    let tls = open_tls(&config)?;
     mail(
         &ctx,
         &config,
+        tls.as_ref(),
         listeners.smtp,
         listeners.lmtp,
         &stop,
         &tracker,
-    )?;
+    );
     pages(
         &store,
         app,
@@ -127,13 +130,13 @@ pub async fn run(
     if demo {
         crate::cli::demo(&ctx, &base_url, &addresses[0].1).await?;
     }
-    drain(stop, tracker).await?;
+    wait_for_stop(tls.as_deref()).await?;
+    drain(stop, tracker).await;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits for a signal, then lets what was begun be finished.
-async fn drain(stop: CancellationToken, tracker: TaskTracker) -> Result<()> {
-    signal().await?;
+/// Lets what was begun be finished.
+async fn drain(stop: CancellationToken, tracker: TaskTracker) {
     tracing::info!("stopping");
     stop.cancel();
     tracker.close();
@@ -143,40 +146,50 @@ async fn drain(stop: CancellationToken, tracker: TaskTracker) -> Result<()> {
         );
     }
     tracing::info!("stopped");
-    Ok(())
 }
 
 fn first(listeners: &[Listener]) -> String {
     listeners.first().map(Listener::address).unwrap_or_default()
 }
 
-fn logging() {
-    let filter = std::env::var("PATCHPOST_LOG").unwrap_or_else(|_| "info".to_owned());
-    let filter = tracing_subscriber::EnvFilter::new(filter);
+fn logging(config: &config::Log) {
+    let level = match config.level {
+        LogLevel::Error => Level::ERROR,
+        LogLevel::Warn => Level::WARN,
+        LogLevel::Info => Level::INFO,
+        LogLevel::Debug => Level::DEBUG,
+    };
     let lines = tracing_subscriber::fmt()
         .with_ansi(std::io::stderr().is_terminal())
-        .with_env_filter(filter)
+        .with_max_level(level)
         .with_writer(std::io::stderr)
         .with_target(false);
     // A second logger in one process, as in tests, is no trouble.
-    let _already = lines.try_init();
+    let _already = match config.format {
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+}
+
+fn open_tls(config: &Config) -> Result<Option<Arc<Tls>>> {
+    match config.smtp.tls_cert.as_str() {
+        "" => Ok(None),
+        cert => {
+            let opened = Tls::open(Path::new(cert), Path::new(&config.smtp.tls_key));
+            Ok(Some(Arc::new(opened.map_err(anyhow::Error::msg)?)))
+        }
+    }
 }
 
 fn mail(
     ctx: &Ctx,
     config: &Config,
+    tls: Option<&Arc<Tls>>,
     smtp: Vec<Listener>,
     lmtp: Vec<Listener>,
     stop: &CancellationToken,
     tracker: &TaskTracker,
-) -> Result<()> {
-    let tls = match config.smtp.tls_cert.as_str() {
-        "" => None,
-        cert => {
-            let opened = Tls::open(Path::new(cert), Path::new(&config.smtp.tls_key));
-            Some(Arc::new(opened.map_err(anyhow::Error::msg)?))
-        }
-    };
+) {
     let settings = Settings {
         hostname: config.site.hostname.clone(),
         max_size: config.smtp.max_size,
@@ -196,7 +209,7 @@ fn mail(
         let (ctx, settings, tls, gate) = (
             ctx.clone(),
             settings.clone(),
-            tls.clone(),
+            tls.cloned(),
             Arc::clone(&gate),
         );
         let server = smtp::Server {
@@ -208,7 +221,6 @@ fn mail(
         };
         tracker.spawn(smtp::serve(server, listener, stop.clone(), tracker.clone()));
     }
-    Ok(())
 }
 
 fn pages(
@@ -264,13 +276,20 @@ fn write_ready(path: &Path, addresses: &[(&str, String)]) -> Result<()> {
     std::fs::rename(&draft, path).with_context(|| format!("cannot write {}", path.display()))
 }
 
-async fn signal() -> Result<()> {
+/// Returns at SIGTERM or SIGINT. SIGHUP reads the certificate again, as after a renewal.
+async fn wait_for_stop(tls: Option<&Tls>) -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => match tls {
+                Some(tls) => tls.reload(),
+                None => tracing::info!("SIGHUP: there is no certificate to read again"),
+            },
+        }
     }
-    Ok(())
 }

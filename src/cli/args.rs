@@ -71,9 +71,9 @@ pub enum Command {
     /// Group the mails of an archive anew with today's rules
     #[command(after_help = "Example:\n  patchpost reclassify dev --dry-run")]
     Reclassify(Reclassify),
-    /// Show owed work
-    #[command(after_help = "Example:\n  patchpost jobs --json")]
-    Jobs(Json),
+    /// Show owed work, and try parked work again
+    #[command(after_help = "Examples:\n  patchpost jobs --json\n  patchpost jobs --retry")]
+    Jobs(Jobs),
     /// Check configuration, disk, database, git and listeners
     #[command(after_help = "Example:\n  patchpost doctor")]
     Doctor,
@@ -105,6 +105,17 @@ pub struct Serve {
     /// Write the bound addresses as JSON into this file once everything listens
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
+}
+
+/// `jobs`
+#[derive(Debug, Args)]
+pub struct Jobs {
+    /// Try work again that was parked after it failed too often
+    #[arg(long)]
+    pub retry: bool,
+    /// How to print
+    #[command(flatten)]
+    pub json: Json,
 }
 
 /// How to print.

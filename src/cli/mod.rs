@@ -22,7 +22,10 @@ use args::{Cli, Command};
 use output::{Table, print_json};
 
 /// Runs a command.
-pub fn run(cli: Cli) -> Result<ExitCode> {
+pub fn run(mut cli: Cli) -> Result<ExitCode> {
+    // git runs in folders of its own: a name relative to ours would mean another place there.
+    cli.data = std::path::absolute(&cli.data)
+        .with_context(|| format!("{} is no folder name", cli.data.display()))?;
     match &cli.command {
         Command::Completions { shell } => {
             clap_complete::generate(
@@ -131,7 +134,7 @@ async fn perform(ctx: &Ctx, config: &Config, command: Command) -> Result<ExitCod
         Command::Export(export) => archive::export(ctx, export).await?,
         Command::Series(series) => show_series(ctx, series).await?,
         Command::Reclassify(wish) => reclassify(ctx, wish).await?,
-        Command::Jobs(json) => jobs(ctx, json.json).await?,
+        Command::Jobs(wish) => jobs(ctx, wish).await?,
         Command::Serve(_)
         | Command::Doctor
         | Command::Config
@@ -213,9 +216,13 @@ async fn reclassify(ctx: &Ctx, wish: args::Reclassify) -> Result<()> {
     Ok(())
 }
 
-async fn jobs(ctx: &Ctx, json: bool) -> Result<()> {
+async fn jobs(ctx: &Ctx, wish: args::Jobs) -> Result<()> {
+    if wish.retry {
+        let count = ctx.store.retry_jobs(crate::store::now()).await?;
+        eprintln!("{count} parked jobs are tried again");
+    }
     let jobs = ctx.store.load_jobs(1_000, crate::store::now()).await?;
-    if json {
+    if wish.json.json {
         return print_json(&jobs);
     }
     let mut table = Table::new(["KIND", "OF", "STATE", "TRIES", "PROBLEM"]);

@@ -3,7 +3,7 @@
 //! The table makes the structs, the list of keys that the parser knows, and the reference that
 //! `patchpost config` prints, so the three cannot disagree.
 
-use super::kind::{BareNewline, Transport};
+use super::kind::{BareNewline, LogFormat, LogLevel, Transport};
 use super::kind::{
     BaseUrl, DatabaseUrl, HostPort, Hostname, Kind, Line, Listen, Megabytes, Minutes, Number, Path,
 };
@@ -161,5 +161,13 @@ sections! {
     limits: Limits {
         /// Free megabytes on the data folder's disk below which mail is refused for the time being.
         free_disk_mb: u64 as Megabytes = "200",
+    }
+
+    /// What is written to standard error, a line for each thing that happened.
+    log: Log {
+        /// The least that is worth a line.
+        level: LogLevel as LogLevel = "info",
+        /// "text" for people, "json" for collectors: an object a line.
+        format: LogFormat as LogFormat = "text",
     }
 }

@@ -28,6 +28,28 @@ pub enum Transport {
     Smtp,
 }
 
+/// `log.level`: what is not worth less than this is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// A person must act.
+    Error,
+    /// Something is not as it should be.
+    Warn,
+    /// A line for each thing that happened.
+    Info,
+    /// For those who look for a mistake.
+    Debug,
+}
+
+/// `log.format`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// An object a line, for collectors.
+    Json,
+}
+
 /// A whole number with its limits.
 pub(super) struct Number<const MIN: u64, const MAX: u64>;
 
@@ -210,6 +232,8 @@ macro_rules! choices {
 choices! {
     BareNewline { Reject = "reject", Normalise = "normalise" }
     Transport { Directory = "directory", Smtp = "smtp" }
+    LogLevel { Error = "error", Warn = "warn", Info = "info", Debug = "debug" }
+    LogFormat { Text = "text", Json = "json" }
 }
 
 /// A TOML basic string (TOML 1.0, "String").

@@ -12,8 +12,8 @@ use std::fmt;
 
 use toml::de::{DeTable, DeValue};
 
-pub use keys::{Config, Database, Delivery, Http, Limits, Lmtp, Ops, Repos, Site, Smtp};
-pub use kind::{BareNewline, Transport};
+pub use keys::{Config, Database, Delivery, Http, Limits, Lmtp, Log, Ops, Repos, Site, Smtp};
+pub use kind::{BareNewline, LogFormat, LogLevel, Transport};
 
 use keys::{KEYS, Key, SECTIONS};
 
@@ -46,10 +46,9 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 /// Environment names with the prefix that are no settings.
-const OTHER_NAMES: [&str; 5] = [
+const OTHER_NAMES: [&str; 4] = [
     "PATCHPOST_DATA",
     "PATCHPOST_CONFIG",
-    "PATCHPOST_LOG",
     "PATCHPOST_CORPUS",
     // Where `make test` keeps the clients that tests use.
     "PATCHPOST_TOOLS",

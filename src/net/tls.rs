@@ -35,21 +35,30 @@ impl Tls {
 
     /// The acceptor for a new connection. Files that changed are read again; if they do not fit, the old pair stays.
     pub fn acceptor(&self) -> TlsAcceptor {
+        let changed = {
+            let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+            stamp(&self.cert, &self.key) != current.1
+        };
+        if changed {
+            self.reload();
+        }
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.0.clone()
+    }
+
+    /// Reads both files again now; if they do not fit, the old pair stays, and a log line says why.
+    pub fn reload(&self) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = stamp(&self.cert, &self.key);
-        if now != current.1 {
-            current.1 = now;
-            match load(&self.cert, &self.key) {
-                Ok(acceptor) => {
-                    tracing::info!(tls.cert = %self.cert.display(), "the certificate was replaced");
-                    current.0 = acceptor;
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the new certificate is not used, the old one stays")
-                }
+        current.1 = stamp(&self.cert, &self.key);
+        match load(&self.cert, &self.key) {
+            Ok(acceptor) => {
+                tracing::info!(tls.cert = %self.cert.display(), "the certificate was read again");
+                current.0 = acceptor;
+            }
+            Err(error) => {
+                tracing::error!(%error, "the new certificate is not used, the old one stays")
             }
         }
-        current.0.clone()
     }
 }
 

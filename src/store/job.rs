@@ -208,6 +208,16 @@ impl Store {
             .await
     }
 
+    /// Makes parked work due again, as if it had never failed; returns how many rows.
+    pub async fn retry_jobs(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let text = "update job set state = 0, attempts = 0, run_at = $1 where state = 1";
+        let count = self
+            .write(move |tx| Box::pin(async move { tx.execute(text, vec![now.0.into()]).await }))
+            .await?;
+        self.jobs.notify_one();
+        Ok(count)
+    }
+
     /// All owed work, the most urgent first; at most `limit` rows.
     pub async fn load_jobs(&self, limit: i64, now: Timestamp) -> Result<Vec<JobRow>, StoreError> {
         type Row = (i64, String, String, i64, i64, i64, i64, String);

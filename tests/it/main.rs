@@ -8,6 +8,7 @@ mod deploy;
 mod harness;
 mod import;
 mod mailinfo;
+mod operate;
 mod postgres;
 mod real_mail;
 mod road;
