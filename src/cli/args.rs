@@ -77,6 +77,22 @@ pub enum Command {
     /// Check configuration, disk, database, git and listeners
     #[command(after_help = "Example:\n  patchpost doctor")]
     Doctor,
+    /// Save the whole data folder as one file, while the server runs
+    #[command(
+        after_help = "Example:\n  patchpost backup /var/backups/patchpost-2026-11-25.tar.zst"
+    )]
+    Backup {
+        /// The file, which must not exist
+        file: PathBuf,
+    },
+    /// Fill a new data folder from a backup
+    #[command(
+        after_help = "Example:\n  patchpost restore patchpost-2026-11-25.tar.zst --data /var/lib/patchpost"
+    )]
+    Restore {
+        /// What `patchpost backup` wrote
+        file: PathBuf,
+    },
     /// Print the configuration as it is in force
     #[command(after_help = "Example:\n  patchpost config > patchpost.toml")]
     Config,

@@ -2,6 +2,7 @@
 
 mod archive;
 pub mod args;
+mod backup;
 mod demo;
 mod lists;
 mod output;
@@ -43,6 +44,10 @@ pub fn run(mut cli: Cli) -> Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         _ => {}
+    }
+    if let Command::Restore { file } = &cli.command {
+        backup::restore(&cli.data, file)?;
+        return Ok(ExitCode::SUCCESS);
     }
     let config = load_config(&cli)?;
     if let Command::Config = cli.command {
@@ -135,9 +140,11 @@ async fn perform(ctx: &Ctx, config: &Config, command: Command) -> Result<ExitCod
         Command::Series(series) => show_series(ctx, series).await?,
         Command::Reclassify(wish) => reclassify(ctx, wish).await?,
         Command::Jobs(wish) => jobs(ctx, wish).await?,
+        Command::Backup { file } => backup::backup(ctx, &file).await?,
         Command::Serve(_)
         | Command::Doctor
         | Command::Config
+        | Command::Restore { .. }
         | Command::Completions { .. }
         | Command::Man { .. } => {}
     }

@@ -92,7 +92,7 @@ fn open_lock(path: &Path) -> Result<File, StoreError> {
     file.map_err(|e| StoreError::Unusable(format!("cannot open {}: {e}", path.display())))
 }
 
-fn sqlite_url(path: &Path) -> String {
+pub(super) fn sqlite_url(path: &Path) -> String {
     // Percent-encoding: the path may hold blanks, `?` or `#`.
     let path = path.to_string_lossy();
     let path = percent_encoding::utf8_percent_encode(&path, PATH);

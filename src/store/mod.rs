@@ -6,6 +6,7 @@
 
 mod accept;
 mod application;
+mod backup;
 mod connect;
 mod delivery;
 mod file;

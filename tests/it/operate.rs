@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::harness::TestServer;
+use super::harness::{Smtp, TestServer, change, git, project, send_email};
 
 fn signal(server: &TestServer, name: &str) {
     let sent = Command::new("kill")
@@ -121,4 +121,99 @@ fn a_data_folder_may_be_named_relative_to_where_one_is() {
     let repos: serde_json::Value =
         serde_json::from_str(&run(&["repo", "ls", "--json", "--data", "here"])).unwrap();
     assert_eq!(repos.as_array().unwrap().len(), 2);
+}
+
+/// Every mail that was answered 250 before the backup began is in it, though more keep coming.
+#[test]
+fn a_backup_made_while_mail_comes_in_is_a_working_site() {
+    let mut server = TestServer::start();
+    let work = project(server.dir.path());
+    server.cli(&[
+        "repo",
+        "add",
+        "tool",
+        "--path",
+        work.to_str().unwrap(),
+        "--branch",
+        "main",
+    ]);
+    let create = [
+        "list",
+        "create",
+        "dev",
+        "--address",
+        "dev@lists.example.org",
+        "--repo",
+        "tool",
+    ];
+    server.cli(&create);
+    git(&work, &["checkout", "-qb", "topic"]);
+    change(&work, "README", "project", "tool", "readme: greet at night");
+    send_email(&server, &work, "dev@lists.example.org", &["-1"]);
+    server.drain();
+    let before = server.json(&["list", "show", "dev"]);
+    let file = server.dir.path().join("site.tar.zst");
+    let mut smtp = Smtp::connect(&server.addresses["smtp"]);
+    let going = std::sync::atomic::AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut count = 0;
+            while going.load(std::sync::atomic::Ordering::Relaxed) && count < 5_000 {
+                count += 1;
+                let mail = format!(
+                    "From: a@example.org\nMessage-ID: <{count}@load>\nSubject: load\n\nx\n"
+                );
+                let (reply, _) =
+                    smtp.send("a@example.org", &["dev@lists.example.org"], mail.as_bytes());
+                assert!(reply.starts_with("250"), "{reply}");
+            }
+        });
+        server.cli(&["backup", file.to_str().unwrap()]);
+        going.store(false, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert!(
+        server
+            .cli_fails(&["backup", file.to_str().unwrap()])
+            .contains("exists already")
+    );
+    assert!(
+        server
+            .cli_fails(&["restore", file.to_str().unwrap()])
+            .contains("holds data already")
+    );
+    server.kill();
+    std::fs::remove_dir_all(server.data()).unwrap();
+    server.cli(&["restore", file.to_str().unwrap()]);
+    server.launch();
+    server.drain();
+    let after = server.json(&["list", "show", "dev"]);
+    assert!(
+        after["postings"].as_i64() >= before["postings"].as_i64(),
+        "{before} {after}"
+    );
+    let series = server.json(&["series", "ls"]);
+    assert_eq!(series[0]["applies"], true, "{series}");
+    let companion = server.data().join("repos/tool.patches.git");
+    git(&companion, &["fsck", "--strict"]);
+    let name = series[0]["ref"].as_str().unwrap();
+    assert_eq!(
+        git(&companion, &["log", "-1", "--format=%s", name]),
+        "readme: greet at night"
+    );
+    assert!(server.page("/dev/").contains("readme: greet at night"));
+}
+
+#[test]
+fn what_is_no_backup_is_refused_in_words() {
+    let server = TestServer::start();
+    let file = server.dir.path().join("x");
+    std::fs::write(&file, "no backup").unwrap();
+    let empty = server.dir.path().join("empty");
+    let said = server.cli_fails(&[
+        "restore",
+        file.to_str().unwrap(),
+        "--data",
+        empty.to_str().unwrap(),
+    ]);
+    assert!(said.contains("is no backup of patchpost"), "{said}");
 }

@@ -1,0 +1,213 @@
+//! `backup` and `restore`: the whole data folder as one file, written while the server runs.
+//!
+//! The file is a zstd-compressed tar. The database comes first, as one consistent snapshot; repositories are copied after it, refs
+//! before objects. As objects are written before the refs and rows that name them, and nothing is pruned, everything that
+//! the snapshot names is there.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::pipeline::Ctx;
+use crate::store::{Dialect, Store};
+
+/// Level of compression: mails and packs are compressed already.
+const LEVEL: i32 = 1;
+/// Looks at a repository until nothing new is in it: a repack may put a new pack in the place of copied ones.
+const MAX_LOOKS: usize = 20;
+/// Database, repositories and settings; locks and copies to send are no part of a backup.
+const DATABASE: &str = "patchpost.db";
+const REPOS: &str = "repos";
+const SETTINGS: &str = "patchpost.toml";
+
+/// `patchpost backup FILE`
+pub async fn backup(ctx: &Ctx, file: &Path) -> Result<()> {
+    if ctx.store.dialect() == Dialect::Postgres {
+        bail!(
+            "the database is PostgreSQL: save it with pg_dump first, then copy {}",
+            ctx.store.data().join(REPOS).display()
+        );
+    }
+    if file.exists() {
+        bail!("{} exists already; choose another name", file.display());
+    }
+    let scratch = Scratch::new(file)?;
+    let database = scratch.0.join(DATABASE);
+    ctx.store
+        .write_snapshot(&database)
+        .await
+        .context("cannot copy the database")?;
+    let data = ctx.store.data().to_owned();
+    let target = file.to_owned();
+    let size = tokio::task::spawn_blocking(move || -> Result<u64> {
+        let draft = scratch.0.join("draft");
+        pack(&draft, &database, &data).context("cannot write the backup")?;
+        fs::rename(&draft, &target)?;
+        // The name too must survive a power cut.
+        File::open(
+            target
+                .parent()
+                .filter(|f| !f.as_os_str().is_empty())
+                .unwrap_or(Path::new(".")),
+        )?
+        .sync_all()?;
+        Ok(fs::metadata(&target)?.len())
+    })
+    .await??;
+    println!("{}: {} MB", file.display(), size.div_ceil(1_000_000));
+    Ok(())
+}
+
+/// `patchpost restore FILE`: into a data folder that is empty or not there.
+pub fn restore(data: &Path, file: &Path) -> Result<()> {
+    if data.join(DATABASE).exists() || data.join(REPOS).exists() {
+        bail!(
+            "{} holds data already; restore into a new folder with --data",
+            data.display()
+        );
+    }
+    fs::create_dir_all(data).with_context(|| format!("cannot make {}", data.display()))?;
+    let _folder = Store::lock_for_serving(data)?;
+    let source = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let unpacked = zstd::Decoder::new(BufReader::new(source)).and_then(|text| {
+        let mut archive = tar::Archive::new(text);
+        archive.set_preserve_permissions(false);
+        archive.unpack(data)
+    });
+    unpacked.with_context(|| {
+        format!(
+            "{} is no backup of patchpost, or is cut off",
+            file.display()
+        )
+    })?;
+    if !data.join(DATABASE).exists() {
+        bail!(
+            "{} holds no database: it is no backup of patchpost",
+            file.display()
+        );
+    }
+    println!(
+        "restored into {}; check it with `patchpost doctor`",
+        data.display()
+    );
+    Ok(())
+}
+
+/// A folder that goes away with its owner.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Beside the file to be made: renaming does not cross file systems.
+    fn new(file: &Path) -> Result<Scratch> {
+        let mut name = file.as_os_str().to_owned();
+        name.push(".unfinished");
+        let path = PathBuf::from(name);
+        // What an earlier try left behind when it was killed.
+        if path.exists() {
+            fs::remove_dir_all(&path)
+                .with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+        fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Scratch(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // A left-over folder says by its name what it is.
+        let _left = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn pack(file: &Path, database: &Path, data: &Path) -> Result<()> {
+    let out = zstd::Encoder::new(BufWriter::new(File::create(file)?), LEVEL)?;
+    let mut archive = tar::Builder::new(out);
+    archive.follow_symlinks(false);
+    archive.append_path_with_name(database, DATABASE)?;
+    let settings = data.join(SETTINGS);
+    if settings.exists() {
+        archive.append_path_with_name(&settings, SETTINGS)?;
+    }
+    let repos = data.join(REPOS);
+    if repos.is_dir() {
+        for repo in sorted(&repos)? {
+            append_repo(&mut archive, data, &repo)?;
+        }
+    }
+    let out = archive.into_inner()?.finish()?;
+    out.into_inner()
+        .map_err(io::IntoInnerError::into_error)?
+        .sync_all()?;
+    Ok(())
+}
+
+/// Loose refs first, then packed ones (a ref may move from there to here meanwhile), then all else until nothing is new.
+fn append_repo<W: io::Write>(
+    archive: &mut tar::Builder<W>,
+    data: &Path,
+    repo: &Path,
+) -> Result<()> {
+    let mut taken = BTreeSet::new();
+    let mut take = |archive: &mut tar::Builder<W>, path: &Path| -> Result<bool> {
+        if !taken.insert(path.to_owned()) {
+            return Ok(false);
+        }
+        let name = path.strip_prefix(data)?;
+        match archive.append_path_with_name(path, name) {
+            // Gone since it was listed: a packed ref, a replaced pack.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            other => Ok(other.map(|()| true)?),
+        }
+    };
+    for path in walk(&repo.join("refs"))? {
+        take(archive, &path)?;
+    }
+    if repo.join("packed-refs").exists() {
+        take(archive, &repo.join("packed-refs"))?;
+    }
+    for _ in 0..MAX_LOOKS {
+        let mut any = false;
+        for path in walk(repo)? {
+            let is_object = path.starts_with(repo.join("objects"));
+            any |= take(archive, &path)? && is_object;
+        }
+        if !any {
+            return Ok(());
+        }
+    }
+    bail!(
+        "{} kept changing; try again when less is going on",
+        repo.display()
+    )
+}
+
+/// Folders and files below and with `folder`, a folder before what is in it; without scratch folders.
+fn walk(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut all = Vec::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(next) = open.pop() {
+        let name = next.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("apply-") || name.ends_with(".lock") {
+            continue;
+        }
+        if next.is_dir() {
+            open.extend(sorted(&next)?);
+        }
+        all.push(next);
+    }
+    Ok(all)
+}
+
+fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in
+        fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?
+    {
+        paths.push(entry?.path());
+    }
+    paths.sort();
+    Ok(paths)
+}
