@@ -88,7 +88,14 @@ impl Query {
         let mut todo: Vec<&Words> = self.words.iter().collect();
         while let Some(words) = todo.pop() {
             match words {
-                Words::Text { text, .. } => out.push(text.to_lowercase()),
+                // The author is shown anyway.
+                Words::Text {
+                    field: Field::Sender,
+                    ..
+                } => {}
+                Words::Text { text, .. } => {
+                    out.push(text.trim_end_matches('*').to_lowercase());
+                }
                 Words::And(all) | Words::Or(all) => todo.extend(all),
                 Words::Not(yes, _) => todo.push(yes),
             }

@@ -165,6 +165,27 @@ impl Store {
         Ok(all)
     }
 
+    /// Facts of the newest version of each patchset that these mails belong to, as cover or patch.
+    pub async fn load_newest_facts(
+        &self,
+        mails: &[MailId],
+    ) -> Result<Vec<SeriesFact>, StoreError> {
+        let mut all = Vec::new();
+        for chunk in mails.chunks(200) {
+            let list = marks(chunk.len());
+            let text = format!(
+                "select {FACT}, x.mail from (select patchset, cover as mail from series where cover in ({list}) \
+                 union select o.patchset, p.mail from patch p join series o on o.id = p.series where p.taken_over = 0 and p.mail in ({list})) x \
+                 join patchset ps on ps.id = x.patchset join series s on s.id = ps.newest left join application a on a.series = s.id"
+            );
+            let mut binds: Vec<Bind> = chunk.iter().map(|m| Bind::from(m.0)).collect();
+            binds.extend(binds.clone());
+            let rows: Vec<FactTuple> = self.fetch(text, binds).await?;
+            all.extend(rows.into_iter().map(fact));
+        }
+        Ok(all)
+    }
+
     /// Patchsets of a list by their newest version, newest first, before (arrival, patchset).
     pub async fn load_patchsets(
         &self,

@@ -12,6 +12,10 @@ pub struct FileDiff {
     pub path: String,
     /// In words: `new file`, `deleted`, `renamed from x`, `mode 100644 → 100755`, `binary`.
     pub notes: Vec<String>,
+    /// `1111111..2222222`: the blobs before and after, as written; may be empty.
+    pub blobs: String,
+    /// Fragment on its page; given by whoever lays the page out.
+    pub anchor: String,
     /// Lines added.
     pub added: usize,
     /// Lines removed.
@@ -110,7 +114,7 @@ struct Header<'a> {
     rename_from: &'a str,
     rename_to: &'a str,
     notes: Vec<String>,
-    kept: Vec<&'a str>,
+    blobs: &'a str,
     old_mode: &'a str,
     binary: bool,
 }
@@ -163,7 +167,7 @@ impl<'a> Header<'a> {
                 _ => format!("new file, mode {}", visible(value)),
             }),
             "deleted file mode " => self.notes.push("deleted".to_owned()),
-            "index " => self.kept.push(line),
+            "index " => self.blobs = value,
             _ => {}
         }
         true
@@ -190,13 +194,11 @@ impl<'a> Header<'a> {
             file.rows
                 .push(DiffRow::new(RowKind::Meta, None, None, &line));
         }
-        for line in self.kept {
-            file.rows
-                .push(DiffRow::new(RowKind::Meta, None, None, line));
-        }
         if self.binary {
             self.notes.push("binary".to_owned());
         }
+        // The mode behind the ids is the old one: what is new about it is said in words.
+        file.blobs = visible(self.blobs.split(' ').next().unwrap_or_default());
         file.path = visible(path);
         file.notes = self.notes;
     }
@@ -290,7 +292,7 @@ fn binary_lines(lines: &[&str]) -> usize {
 /// Lines longer than this are not compared within.
 const MAX_COMPARED: usize = 500;
 
-/// Marks what changed within a line, where as many lines were added as removed in one place.
+/// Marks what changed within a line, where lines were removed and others added in one place: the first of both, and so on.
 fn mark_changes(rows: &mut [DiffRow]) {
     let mut at = 0;
     while at < rows.len() {
@@ -299,7 +301,7 @@ fn mark_changes(rows: &mut [DiffRow]) {
         };
         let gone = count(at, RowKind::Removed, rows);
         let come = count(at + gone, RowKind::Added, rows);
-        if gone > 0 && gone == come {
+        if gone > 0 && come > 0 {
             let (olds, news) = rows[at..at + gone + come].split_at_mut(gone);
             for (old, new) in olds.iter_mut().zip(news) {
                 mark_pair(old, new);
@@ -361,8 +363,8 @@ mod tests {
             format!("{}/{} {text}", number(r.old), number(r.new))
         };
         let mut out = vec![format!(
-            "{} {:?} +{} -{}",
-            file.path, file.notes, file.added, file.removed
+            "{} {:?} +{} -{} {}",
+            file.path, file.notes, file.added, file.removed, file.blobs
         )];
         out.extend(file.rows.iter().map(row));
         out.push(format!("left: {:?}", &lines[used..]));
@@ -373,7 +375,7 @@ mod tests {
     fn numbers_follow_both_sides_and_the_signature_is_left_over() {
         check(
             "diff --git a/x.c b/x.c\nindex 1..2 100644\n--- a/x.c\n+++ b/x.c\n@@ -7,2 +7,2 @@ main\n-int a = 1;\n+int a = 2;\n same\n-- \n2.40",
-            "x.c [] +1 -1\n-/- index 1..2 100644\n-/- @@ -7,2 +7,2 @@ main\n7/- -int a = [1];\n-/7 +int a = [2];\n8/8  same\nleft: [\"-- \", \"2.40\"]",
+            "x.c [] +1 -1 1..2\n-/- @@ -7,2 +7,2 @@ main\n7/- -int a = [1];\n-/7 +int a = [2];\n8/8  same\nleft: [\"-- \", \"2.40\"]",
         );
     }
 
@@ -381,15 +383,15 @@ mod tests {
     fn renames_modes_and_new_files_are_said_in_words() {
         check(
             "diff --git a/old b/new\nsimilarity index 90%\nrename from old\nrename to new\n--- a/old\n+++ b/new\n@@ -1 +1 @@\n-a\n+b",
-            "new [\"renamed from old\"] +1 -1\n-/- @@ -1 +1 @@\n1/- -a\n-/1 +b\nleft: []",
+            "new [\"renamed from old\"] +1 -1 \n-/- @@ -1 +1 @@\n1/- -a\n-/1 +b\nleft: []",
         );
         check(
             "diff --git a/run b/run\nold mode 100644\nnew mode 100755",
-            "run [\"mode 100644 → 100755\"] +0 -0\nleft: []",
+            "run [\"mode 100644 → 100755\"] +0 -0 \nleft: []",
         );
         check(
             "diff --git a/n b/n\nnew file mode 100644\n--- /dev/null\n+++ b/n\n@@ -0,0 +1 @@\n+x\n\\ No newline at end of file",
-            "n [\"new file\"] +1 -0\n-/- @@ -0,0 +1 @@\n-/1 +x\n-/- \\ No newline at end of file\nleft: []",
+            "n [\"new file\"] +1 -0 \n-/- @@ -0,0 +1 @@\n-/1 +x\n-/- \\ No newline at end of file\nleft: []",
         );
     }
 
@@ -397,7 +399,7 @@ mod tests {
     fn a_header_that_names_two_paths_shows_both() {
         check(
             "diff --git a/README b/README\n--- a/README\n+++ b/.bashrc\n@@ -1 +1 @@\n-a\n+b",
-            ".bashrc [] +1 -1\n-/- --- a/README\n-/- diff --git a/README b/README\n-/- @@ -1 +1 @@\n1/- -a\n-/1 +b\nleft: []",
+            ".bashrc [] +1 -1 \n-/- --- a/README\n-/- diff --git a/README b/README\n-/- @@ -1 +1 @@\n1/- -a\n-/1 +b\nleft: []",
         );
     }
 
@@ -405,7 +407,7 @@ mod tests {
     fn binary_data_is_said_and_not_shown() {
         check(
             "diff --git a/i.png b/i.png\nindex 1..2\nGIT binary patch\nliteral 3\nKcmZQzWMT#Y01f~L\n\nliteral 0\nHcmV?d00001\n\n-- \n2",
-            "i.png [\"binary\"] +0 -0\n-/- index 1..2\nleft: [\"\", \"-- \", \"2\"]",
+            "i.png [\"binary\"] +0 -0 1..2\nleft: [\"\", \"-- \", \"2\"]",
         );
     }
 
@@ -413,7 +415,7 @@ mod tests {
     fn broken_counts_and_huge_numbers_end_quietly() {
         check(
             "diff --git a/x b/x\n@@ -1,9 +1,9 @@\n a\nprose",
-            "x [] +0 -0\n-/- @@ -1,9 +1,9 @@\n1/1  a\nleft: [\"prose\"]",
+            "x [] +0 -0 \n-/- @@ -1,9 +1,9 @@\n1/1  a\nleft: [\"prose\"]",
         );
         let huge = format!(
             "diff --git a/x b/x\n@@ -{0},{0} +{0},{0} @@\n a\n b",
@@ -427,7 +429,7 @@ mod tests {
     fn a_diff_without_git_line_is_known_too() {
         check(
             "--- x.c\t2020-01-01\n+++ x.c\t2020-01-02\n@@ -1 +1 @@\n-a\n+b",
-            "x.c [] +1 -1\n-/- @@ -1 +1 @@\n1/- -a\n-/1 +b\nleft: []",
+            "x.c [] +1 -1 \n-/- @@ -1 +1 @@\n1/- -a\n-/1 +b\nleft: []",
         );
     }
 }

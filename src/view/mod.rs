@@ -2,4 +2,5 @@
 
 pub mod diff;
 pub mod text;
+pub mod tree;
 pub mod url;

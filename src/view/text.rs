@@ -228,10 +228,14 @@ pub fn visible(line: &str) -> String {
         .collect()
 }
 
-/// A subject as tag and title: `[PATCH v3 1/5] ` quiet, the rest loud. Either may be empty.
+/// A subject as tag and title: `Re: [PATCH v3 1/5]` quiet, the rest loud. Either may be empty.
 pub fn split_subject(subject: &str) -> (String, String) {
     let subject = visible(subject);
+    let re = |s: &str| s.get(..3).is_some_and(|re| re.eq_ignore_ascii_case("re:"));
     let mut end = 0;
+    while re(&subject[end..]) {
+        end = subject.len() - subject[end + 3..].trim_start().len();
+    }
     while let Some(rest) = subject[end..].strip_prefix('[') {
         let Some(close) = rest.find(']').filter(|c| *c <= 60) else {
             break;
@@ -246,33 +250,93 @@ pub fn split_subject(subject: &str) -> (String, String) {
     (subject[..end].trim_end().to_owned(), title)
 }
 
-/// A piece of prose that shows why a mail was found: around the first of the words, else its beginning; one line.
-pub fn snippet(text: &str, words: &[String]) -> String {
-    const LENGTH: usize = 180;
-    let own: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|l| !l.is_empty() && !l.starts_with('>'))
-        .take(400)
-        .collect();
-    let found = own.iter().position(|line| {
+/// A piece of text, marked where it is one of the words that were searched for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// As written, on one line.
+    pub text: String,
+    /// It is one of the words.
+    pub marked: bool,
+}
+
+/// Text before the first word in a snippet, in characters.
+const LEAD: usize = 60;
+/// Length of a snippet, in characters.
+const LENGTH: usize = 200;
+/// Lines of a mail that a snippet is looked for in.
+const LOOKED_AT: usize = 4_000;
+
+/// What shows why a mail was found: text around the first of the words (given in lower case), rather the author's own than quoted
+/// text, else its beginning.
+pub fn snippet(text: &str, words: &[String]) -> Vec<Piece> {
+    let lines = || {
+        let lines = text.lines().map(str::trim).take(LOOKED_AT);
+        lines.filter(|l| !l.is_empty())
+    };
+    let holds = |line: &&str| {
         let line = line.to_lowercase();
         words.iter().any(|w| line.contains(w.as_str()))
-    });
-    let from = found.unwrap_or(0);
-    let mut out = visible(
-        &own[from.min(own.len())..]
-            .iter()
-            .take(4)
-            .copied()
-            .collect::<Vec<_>>()
-            .join(" "),
-    );
-    if out.chars().count() > LENGTH {
-        out = out.chars().take(LENGTH).collect();
-        out.push('…');
+    };
+    let own = |line: &&str| !line.starts_with('>');
+    let found = lines().filter(own).position(|l| holds(&l));
+    let (quoted, at) = match found {
+        Some(at) => (false, at),
+        None => match lines().position(|l| holds(&l)) {
+            Some(at) => (true, at),
+            None => (false, 0),
+        },
+    };
+    let chosen = lines().filter(|l| quoted || own(l)).skip(at).take(4);
+    let joined = visible(&chosen.collect::<Vec<_>>().join(" "));
+    cut(&joined, words)
+}
+
+/// At most [`LENGTH`] characters around the first word, cut into pieces.
+fn cut(line: &str, words: &[String]) -> Vec<Piece> {
+    let chars: Vec<char> = line.chars().take(4_000).collect();
+    let first = next_word(&chars, 0, words).map_or(0, |(at, _)| at);
+    let mut at = first.saturating_sub(LEAD);
+    // Not in the middle of a word, if a blank is near.
+    if at > 0 && let Some(blank) = chars[at..first].iter().position(|c| *c == ' ') {
+        at += blank + 1;
     }
+    let end = chars.len().min(at + LENGTH);
+    let mut out = Vec::new();
+    let mut push = |text: String, marked| {
+        if !text.is_empty() {
+            out.push(Piece { text, marked });
+        }
+    };
+    let mut plain = if at > 0 { "…".to_owned() } else { String::new() };
+    while at < end {
+        let (start, length) = next_word(&chars[..end], at, words).unwrap_or((end, 0));
+        plain.extend(&chars[at..start]);
+        at = start + length;
+        if length > 0 {
+            push(std::mem::take(&mut plain), false);
+            push(chars[start..at].iter().collect(), true);
+        }
+    }
+    if end < chars.len() || line.chars().nth(chars.len()).is_some() {
+        plain.push('…');
+    }
+    push(plain, false);
     out
+}
+
+/// Where the next of the words begins, at or behind `from`, and how long it is.
+fn next_word(chars: &[char], from: usize, words: &[String]) -> Option<(usize, usize)> {
+    // Letters whose lower case is longer than they are do not match: nothing worse happens.
+    let lower = |c: &char| c.to_lowercase().next().unwrap_or(*c);
+    let fits = |at: usize, word: &str| {
+        let length = word.chars().count();
+        let here = chars.get(at..at + length)?;
+        (length > 0 && here.iter().map(lower).eq(word.chars())).then_some(length)
+    };
+    (from..chars.len()).find_map(|at| {
+        let longest = words.iter().filter_map(|w| fits(at, w)).max();
+        longest.map(|length| (at, length))
+    })
 }
 
 /// Two letters and one of eight colours that tell voices apart; the colour depends on the address alone.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use askama::Template;
 
 use super::page::{
-    Answer, Frame, Pill, Problem, Row, cached, count, html, mail_href, person, pills,
+    Answer, Frame, Pill, Problem, Row, cached, count, html, mail_href, person, short_pills,
 };
 use super::routes::{App, Wish};
 use crate::query::PREFIXES;
@@ -166,7 +166,7 @@ async fn home_page(
 ) -> Result<ListPage, Problem> {
     let threads = app.store.load_threads(list.id, before, PAGE).await?;
     let roots: Vec<MailId> = threads.iter().map(|t| t.root).collect();
-    let facts = newest_facts(app.store.load_facts(&roots).await?);
+    let facts = newest_facts(app.store.load_newest_facts(&roots).await?);
     let ids: Vec<i64> = threads.iter().map(|t| t.thread).collect();
     let mut voices: HashMap<i64, Vec<(String, String)>> = HashMap::new();
     for (thread, name, address) in app.store.load_people(list.id, &ids).await? {
@@ -186,7 +186,7 @@ async fn home_page(
         let mut row = Row::new(href, &t.subject, t.last);
         row.who = people(t, voices.get(&t.thread).map_or(&[], Vec::as_slice));
         row.count = count(t.postings, "mail");
-        row.pills = fact.map(short_pills).unwrap_or_default();
+        row.pills = fact.map(thread_pills).unwrap_or_default();
         row
     };
     Ok(ListPage {
@@ -207,11 +207,9 @@ async fn home_page(
     })
 }
 
-/// What is not said by the subject already: a first version of one patch says so by saying nothing.
-fn short_pills(fact: &SeriesFact) -> Vec<Pill> {
-    let mut out = pills(fact, false);
-    out.retain(|p| p.text != "v1" && p.text != "1/1");
-    out
+/// Among threads the state is said once somebody has set one.
+fn thread_pills(fact: &SeriesFact) -> Vec<Pill> {
+    short_pills(fact, fact.state != 1)
 }
 
 /// Who began, who wrote last, and how many more: `Ana Lima, Ben +3`.

@@ -76,6 +76,8 @@ struct ThreadPage {
     pills: Vec<Pill>,
     warning: Option<String>,
     outline: Vec<OutlineRow>,
+    /// There are changes to look at.
+    diffs: bool,
     mails: Vec<Post>,
     next: Option<String>,
 }
@@ -226,13 +228,18 @@ async fn page(
         .first()
         .map(|p| (p.tag.clone(), p.subject.clone(), p.href.clone()))
         .unwrap_or_default();
+    for (at, post) in posts.iter_mut().enumerate() {
+        let answer = post.tag.get(..3).is_some_and(|re| re.eq_ignore_ascii_case("re:"));
+        post.same = post.subject == heading && (at == 0 || answer);
+    }
     let page = format!("/{}/{}/", list.name, url::message_id(id));
+    let place = if whole { String::new() } else { format!("#m{}", first.number) };
     let fact = facts.iter().max_by_key(|f| f.arrived);
     let outline = |p: &Post| OutlineRow {
         depth: p.depth,
         anchor: p.anchor.clone(),
         who: p.author.clone(),
-        what: match p.tag.rsplit(' ').next().filter(|t| t.contains('/')) {
+        what: match p.tag.rsplit(' ').next().filter(|t| t.contains('/') && p.tag.starts_with('[')) {
             Some(number) => number.trim_matches(['[', ']']).to_owned(),
             None => p.date.human().chars().take(10).collect(),
         },
@@ -247,7 +254,8 @@ async fn page(
         whole,
         canonical: format!("{}{}", app.base_url, if whole { format!("{root}T/") } else { page.clone() }),
         feed: format!("{page}t.atom"),
-        thread: format!("{page}T/"),
+        thread: format!("{page}T/{place}"),
+        diffs: posts.iter().any(|p| !p.stat().2.is_empty()),
         mbox: format!("{page}t.mbox.gz"),
         list: list.name.clone(),
         patchset: fact.map(|f| (format!("/{}/patches/{}/v{}/", list.name, f.patchset, f.label), f.label.clone())),
@@ -321,6 +329,7 @@ pub async fn add_attachments(
             post.files = named.map(|(at, part)| link(&post.href, at, part)).collect();
         }
     }
+    posts.iter_mut().for_each(Post::name_files);
     Ok(())
 }
 

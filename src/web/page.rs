@@ -15,7 +15,7 @@ use crate::store::patch_pages::SeriesFact;
 use crate::store::summary::state_name;
 use crate::thread::effective_date;
 use crate::types::{MessageId, Timestamp};
-use crate::view::text::{Block, MAX_LINES, blocks, split_subject, tile, visible};
+use crate::view::text::{Block, MAX_LINES, Piece, blocks, split_subject, tile, visible};
 use crate::view::url;
 
 /// The colours a reader chose; the system decides where none were.
@@ -83,7 +83,7 @@ impl Frame {
 /// A small fact.
 #[derive(Debug, Clone)]
 pub struct Pill {
-    /// `good`, `caution`, `bad` or empty.
+    /// `good`, `caution`, `bad`, `open` (somebody has to look at it) or empty.
     pub tone: &'static str,
     /// Words: colour never carries meaning alone.
     pub text: String,
@@ -105,9 +105,10 @@ impl Pill {
     pub fn state(state: i64) -> Pill {
         let tone = match state {
             3 => "good",
-            4 | 7 => "bad",
-            6 | 9 | 10 => "",
-            _ => "caution",
+            4 => "bad",
+            7 => "caution",
+            1 | 2 | 5 | 8 => "open",
+            _ => "",
         };
         Pill {
             tone,
@@ -119,6 +120,8 @@ impl Pill {
 
 /// A line of a listing.
 pub struct Row {
+    /// Where it stands, in a column of its own.
+    pub state: Option<Pill>,
     /// Where it leads.
     pub href: String,
     /// `[PATCH v3 1/5]`, quiet.
@@ -134,7 +137,7 @@ pub struct Row {
     /// Facts.
     pub pills: Vec<Pill>,
     /// A piece of its text; may be empty.
-    pub snippet: String,
+    pub snippet: Vec<Piece>,
 }
 
 impl Row {
@@ -142,6 +145,7 @@ impl Row {
     pub fn new(href: String, subject: &str, when: Timestamp) -> Row {
         let (tag, title) = split_subject(or_else(subject, "(no subject)"));
         Row {
+            state: None,
             href,
             tag,
             title,
@@ -149,7 +153,7 @@ impl Row {
             count: String::new(),
             when,
             pills: Vec::new(),
-            snippet: String::new(),
+            snippet: Vec::new(),
         }
     }
 }
@@ -176,6 +180,8 @@ pub struct Post {
     pub tag: String,
     /// Subject without it.
     pub subject: String,
+    /// The subject says nothing that the page has not said already.
+    pub same: bool,
     /// Posting address of the list.
     pub list_address: String,
     /// Its Message-ID as a word that a shell takes.
@@ -223,6 +229,7 @@ impl Post {
             date: effective_date(mail.date, mail.arrived),
             tag,
             subject,
+            same: false,
             list_address: list_address.to_owned(),
             shell_id: shell(&mail.message_id),
             shell_cc: shell(&mail.address),
@@ -235,6 +242,17 @@ impl Post {
             },
             cut: mail.text.lines().nth(MAX_LINES).is_some(),
             files: Vec::new(),
+        }
+    }
+
+    /// Gives each file of its diffs a fragment.
+    pub fn name_files(&mut self) {
+        let diffs = self.blocks.iter_mut().filter_map(|b| match b {
+            Block::Diff(files) => Some(files),
+            _ => None,
+        });
+        for (number, file) in diffs.flatten().enumerate() {
+            file.anchor = format!("{}f{}", self.anchor, number + 1);
         }
     }
 
@@ -308,9 +326,34 @@ pub fn pills(fact: &SeriesFact, with_state: bool) -> Vec<Pill> {
     out
 }
 
-/// `3 mails`, `1 mail`.
+/// `3,000 mails`, `1 mail`.
 pub fn count(number: i64, one: &str) -> String {
-    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
+    let plural = match (number, one) {
+        (1, _) => one.to_owned(),
+        (_, "patch") => "patches".to_owned(),
+        _ => format!("{one}s"),
+    };
+    format!("{} {plural}", thousands(number))
+}
+
+/// `1,234,567`
+fn thousands(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// What is not said by the row already: a first version of one patch says so by saying nothing.
+pub fn short_pills(fact: &SeriesFact, with_state: bool) -> Vec<Pill> {
+    let mut out = pills(fact, with_state);
+    out.retain(|p| p.text != "v1" && p.text != "1/1");
+    out
 }
 
 /// What a handler can end in other than a page.
@@ -469,4 +512,25 @@ pub fn has(headers: &HeaderMap, tag: &str) -> bool {
     given.split(',').any(|t| {
         t.trim().trim_start_matches("W/") == tag.trim_start_matches("W/") || t.trim() == "*"
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_read_at_a_glance() {
+        let all = [0, 1, 999, 1000, 1_234_567].map(|n| count(n, "mail"));
+        assert_eq!(
+            all,
+            ["0 mails", "1 mail", "999 mails", "1,000 mails", "1,234,567 mails"]
+        );
+        assert_eq!(count(2, "patch"), "2 patches");
+    }
+
+    #[test]
+    fn a_word_for_the_shell_is_one_word_whatever_it_holds() {
+        assert_eq!(shell("a+b@x.org"), "a+b@x.org");
+        assert_eq!(shell("it's $(x)\n"), "'it'\\''s $(x)'");
+    }
 }

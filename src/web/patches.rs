@@ -8,7 +8,7 @@ use super::list::PAGE;
 use super::mbox::{Packing, stream};
 use super::message::add_attachments;
 use super::page::{
-    Answer, Frame, Pill, Post, Problem, Row, cached, count, html, person, pills, shell,
+    Answer, Frame, Pill, Post, Problem, Row, cached, count, html, person, pills, shell, short_pills,
 };
 use super::routes::{App, Wish};
 use crate::patchset::parse_tag;
@@ -46,6 +46,7 @@ struct PatchesPage {
     list: String,
     states: Vec<Choice>,
     outcomes: Vec<Choice>,
+    filtered: bool,
     submitter: String,
     words: String,
     rows: Vec<Row>,
@@ -90,7 +91,8 @@ pub async fn index(app: &App, list: ListRow, wish: &Wish) -> Answer {
         if f.comments > 0 {
             row.count = count(f.comments, "answer");
         }
-        row.pills = pills(f, true);
+        row.state = Some(Pill::state(f.state));
+        row.pills = short_pills(f, false);
         row
     };
     let older = facts
@@ -110,6 +112,8 @@ pub async fn index(app: &App, list: ListRow, wish: &Wish) -> Answer {
             .iter()
             .map(|o| (o.0, o.1, o.0 == outcome))
             .collect(),
+        filtered: chosen != "open"
+            || !(outcome.is_empty() && submitter.is_empty() && words.is_empty()),
         submitter,
         words,
         rows: facts.iter().map(row).collect(),
@@ -227,6 +231,8 @@ struct PatchsetPage {
     base_why: String,
     thread: String,
     reply: String,
+    discussion: String,
+    mbox: String,
     pills: Vec<Pill>,
     versions: Vec<VersionLink>,
     newer: Option<(String, String)>,
@@ -262,6 +268,7 @@ async fn page(
     for (mail, post) in &mut comments {
         let number = target_of.get(mail).and_then(|t| number_of.get(t));
         post.role = number.map_or_else(String::new, |n| format!("on patch {n}"));
+        post.same = number.is_some() && post.tag.starts_with("Re:");
     }
     let first = mails
         .first()
@@ -283,10 +290,7 @@ async fn page(
         canonical: format!("{home}v{}/", fact.label),
         label: fact.label.clone(),
         submitter: person(&fact.submitter_name, &fact.submitter),
-        patch_count: match fact.total {
-            1 => "1 patch".to_owned(),
-            n => format!("{n} patches"),
-        },
+        patch_count: count(fact.total, "patch"),
         file_count: count(paths.len() as i64, "file"),
         added: stats.iter().map(|s| s.0).sum(),
         removed: stats.iter().map(|s| s.1).sum(),
@@ -295,6 +299,11 @@ async fn page(
         base_why: application.as_ref().map_or_else(String::new, why_words),
         thread: format!("{}T/", first.0),
         reply: first.1,
+        discussion: match comments.len() {
+            0 => String::new(),
+            n => count(n as i64, "answer"),
+        },
+        mbox: format!("/{}/patches/{id}/v{}/mbox", list.name, fact.label),
         pills: pills(&fact, true),
         versions: versions
             .iter()

@@ -6,6 +6,7 @@ use super::page::{Answer, Frame, Pill, Post, Row, html};
 use super::routes::{App, Wish};
 use crate::store::pages::MailRow;
 use crate::types::{MailId, Timestamp};
+use crate::view::text::snippet;
 
 #[derive(Template)]
 #[template(path = "style.html")]
@@ -13,6 +14,7 @@ struct StylePage {
     frame: Frame,
     pills: Vec<Pill>,
     rows: Vec<Row>,
+    stated: Vec<Row>,
     mails: Vec<Post>,
 }
 
@@ -45,13 +47,21 @@ pub fn show(app: &App, wish: &Wish) -> Answer {
     row.who = "Ana Lima, Ben +3".to_owned();
     row.count = "12 mails".to_owned();
     row.pills = pills[10..14].to_vec();
+    let mut stated = Row::new("/-/style".to_owned(), "libsepol: bound recursion in CIL", when);
+    stated.who = "Ana Lima".to_owned();
+    stated.count = "2 answers".to_owned();
+    stated.state = Some(Pill::state(2));
+    stated.pills = pills[10..14].to_vec();
     let mut found = Row::new(
         "/-/style".to_owned(),
         "מכתב ארוך מאוד with a very long subject that goes on and on, and on, and on, and on, until it wraps",
         when,
     );
     found.who = "שרה לוי".to_owned();
-    found.snippet = "A piece of the text that shows why it was found …".to_owned();
+    found.snippet = snippet(
+        "A piece of the text that shows why it was found, with the word.",
+        &["word".to_owned()],
+    );
     let patch = sample(1, "Ana Lima", "[PATCH v3 1/2] count: begin at two", PATCH);
     let answer = sample(
         2,
@@ -63,11 +73,14 @@ pub fn show(app: &App, wish: &Wish) -> Answer {
     gone.taken_back = true;
     let mails = [(patch, 0), (answer, 1), (gone, 2)];
     let post = |(m, depth): &(MailRow, u32)| Post::new("dev", "dev@example.org", m, *depth);
+    let mut posts: Vec<Post> = mails.iter().map(post).collect();
+    posts.iter_mut().for_each(Post::name_files);
     Ok(html(&StylePage {
         frame: wish.frame(app, None, ""),
         pills,
         rows: vec![row, found],
-        mails: mails.iter().map(post).collect(),
+        stated: vec![stated],
+        mails: posts,
     }))
 }
 

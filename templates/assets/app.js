@@ -1,4 +1,5 @@
-// Makes pages nicer and is needed by none: j/k mails and rows, n/p files of diffs, / search, ? help; copy buttons.
+// Makes pages nicer and is needed by none: j/k mails and rows, n/p remarks (files where there are none), f/F files, / search,
+// ? help; copy buttons; the strip of versions begins at the shown one.
 (() => {
   "use strict";
   const all = (what) => [...document.querySelectorAll(what)];
@@ -7,16 +8,19 @@
     if (!places.length) return;
     const last = places.findLastIndex((p) => p.getBoundingClientRect().top < 20);
     const own = places.findIndex((p) => p.contains(document.activeElement));
-    const at = own >= 0 && what !== ".file" ? own : last;
+    const at = own >= 0 && what !== ".file" && what !== ".remark" ? own : last;
     const goal = places[Math.min(places.length - 1, Math.max(0, at + by))];
     goal.scrollIntoView({ block: goal.tagName === "LI" ? "nearest" : "start", behavior: "instant" });
     (goal.querySelector(":scope > summary, a.title") || goal).focus({ preventScroll: true });
   };
+  const remarks = all(".remark").length ? ".remark" : ".file";
   const keys = {
     j: () => step(".post, .rows > li", 1),
     k: () => step(".post, .rows > li", -1),
-    n: () => step(".file", 1),
-    p: () => step(".file", -1),
+    n: () => step(remarks, 1),
+    p: () => step(remarks, -1),
+    f: () => step(".file", 1),
+    F: () => step(".file", -1),
     "/": () => document.querySelector(".find input")?.focus(),
     "?": () => document.querySelector('nav a[href$="/help/"]')?.click(),
   };
@@ -28,6 +32,8 @@
       act();
     }
   });
+  const shown = document.querySelector(".versions .current");
+  if (shown) shown.parentElement.scrollLeft = shown.offsetLeft - shown.parentElement.clientWidth / 2;
   if (!navigator.clipboard) return;
   for (const block of all("pre.cmd")) {
     const box = document.createElement("div");

@@ -113,21 +113,39 @@ fn subjects_split_into_tag_and_title() {
     check("[PATCH v3 1/5] fix", "[PATCH v3 1/5]", "fix");
     check("[a] [PATCH] fix [b]", "[a] [PATCH]", "fix [b]");
     check("[PATCH]fix", "[PATCH]", "fix");
-    check("Re: [PATCH] fix", "", "Re: [PATCH] fix");
+    check("Re: [PATCH] fix", "Re: [PATCH]", "fix");
+    check("RE: Re: fix", "RE: Re:", "fix");
+    check("Re:", "", "Re:");
+    check("Reé", "", "Reé");
     check("[only]", "", "[only]");
     check("[open", "", "[open");
 }
 
 #[test]
-fn snippets_show_the_word_and_skip_what_is_quoted() {
+fn snippets_show_the_words_and_prefer_what_the_author_wrote() {
+    let check = |text: &str, words: &[&str], expected: &str| {
+        let words: Vec<String> = words.iter().map(|w| (*w).to_owned()).collect();
+        let piece = |p: &Piece| match p.marked {
+            true => format!("[{}]", p.text),
+            false => p.text.clone(),
+        };
+        let shown: String = snippet(text, &words).iter().map(piece).collect();
+        assert_eq!(shown, expected, "{text:?} {words:?}");
+    };
     let text = "> leak\nHello\n\nthere is a Leak in core";
-    assert_eq!(
-        snippet(text, &["leak".to_owned()]),
-        "there is a Leak in core"
-    );
-    assert_eq!(snippet(text, &[]), "Hello there is a Leak in core");
-    assert_eq!(snippet("> only", &["x".to_owned()]), "");
-    assert!(snippet(&"é".repeat(500), &[]).ends_with("é…"));
+    check(text, &["leak"], "there is a [Leak] in core");
+    check(text, &[], "Hello there is a Leak in core");
+    check("> a leak\nyes", &["leak"], "> a [leak] yes");
+    check("> only", &["x"], "");
+    check("core core", &["core", "cor"], "[core] [core]");
+    check("İx leak", &["x"], "İ[x] leak");
+    let far = "word ".repeat(30) + "leak" + &" tail".repeat(80);
+    let words = ["leak".to_owned()];
+    let pieces = snippet(&far, &words);
+    assert!(pieces[0].text.starts_with("…word ") && pieces[1].marked);
+    assert!(pieces[2].text.ends_with('…'));
+    let long = snippet(&"é".repeat(500), &[]);
+    assert!(long[0].text.ends_with("é…") && long[0].text.chars().count() == 201);
 }
 
 #[test]
