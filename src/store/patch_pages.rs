@@ -166,10 +166,7 @@ impl Store {
     }
 
     /// Facts of the newest version of each patchset that these mails belong to, as cover or patch.
-    pub async fn load_newest_facts(
-        &self,
-        mails: &[MailId],
-    ) -> Result<Vec<SeriesFact>, StoreError> {
+    pub async fn load_newest_facts(&self, mails: &[MailId]) -> Result<Vec<SeriesFact>, StoreError> {
         let mut all = Vec::new();
         for chunk in mails.chunks(200) {
             let list = marks(chunk.len());

@@ -297,7 +297,9 @@ fn cut(line: &str, words: &[String]) -> Vec<Piece> {
     let first = next_word(&chars, 0, words).map_or(0, |(at, _)| at);
     let mut at = first.saturating_sub(LEAD);
     // Not in the middle of a word, if a blank is near.
-    if at > 0 && let Some(blank) = chars[at..first].iter().position(|c| *c == ' ') {
+    if at > 0
+        && let Some(blank) = chars[at..first].iter().position(|c| *c == ' ')
+    {
         at += blank + 1;
     }
     let end = chars.len().min(at + LENGTH);
@@ -307,7 +309,11 @@ fn cut(line: &str, words: &[String]) -> Vec<Piece> {
             out.push(Piece { text, marked });
         }
     };
-    let mut plain = if at > 0 { "…".to_owned() } else { String::new() };
+    let mut plain = if at > 0 {
+        "…".to_owned()
+    } else {
+        String::new()
+    };
     while at < end {
         let (start, length) = next_word(&chars[..end], at, words).unwrap_or((end, 0));
         plain.extend(&chars[at..start]);

@@ -229,17 +229,29 @@ async fn page(
         .map(|p| (p.tag.clone(), p.subject.clone(), p.href.clone()))
         .unwrap_or_default();
     for (at, post) in posts.iter_mut().enumerate() {
-        let answer = post.tag.get(..3).is_some_and(|re| re.eq_ignore_ascii_case("re:"));
+        let answer = post
+            .tag
+            .get(..3)
+            .is_some_and(|re| re.eq_ignore_ascii_case("re:"));
         post.same = post.subject == heading && (at == 0 || answer);
     }
     let page = format!("/{}/{}/", list.name, url::message_id(id));
-    let place = if whole { String::new() } else { format!("#m{}", first.number) };
+    let place = if whole {
+        String::new()
+    } else {
+        format!("#m{}", first.number)
+    };
     let fact = facts.iter().max_by_key(|f| f.arrived);
     let outline = |p: &Post| OutlineRow {
         depth: p.depth,
         anchor: p.anchor.clone(),
         who: p.author.clone(),
-        what: match p.tag.rsplit(' ').next().filter(|t| t.contains('/') && p.tag.starts_with('[')) {
+        what: match p
+            .tag
+            .rsplit(' ')
+            .next()
+            .filter(|t| t.contains('/') && p.tag.starts_with('['))
+        {
             Some(number) => number.trim_matches(['[', ']']).to_owned(),
             None => p.date.human().chars().take(10).collect(),
         },

@@ -523,7 +523,13 @@ mod tests {
         let all = [0, 1, 999, 1000, 1_234_567].map(|n| count(n, "mail"));
         assert_eq!(
             all,
-            ["0 mails", "1 mail", "999 mails", "1,000 mails", "1,234,567 mails"]
+            [
+                "0 mails",
+                "1 mail",
+                "999 mails",
+                "1,000 mails",
+                "1,234,567 mails"
+            ]
         );
         assert_eq!(count(2, "patch"), "2 patches");
     }

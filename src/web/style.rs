@@ -47,7 +47,11 @@ pub fn show(app: &App, wish: &Wish) -> Answer {
     row.who = "Ana Lima, Ben +3".to_owned();
     row.count = "12 mails".to_owned();
     row.pills = pills[10..14].to_vec();
-    let mut stated = Row::new("/-/style".to_owned(), "libsepol: bound recursion in CIL", when);
+    let mut stated = Row::new(
+        "/-/style".to_owned(),
+        "libsepol: bound recursion in CIL",
+        when,
+    );
     stated.who = "Ana Lima".to_owned();
     stated.count = "2 answers".to_owned();
     stated.state = Some(Pill::state(2));
