@@ -1,6 +1,6 @@
 //! `serve --demo`: a list, a repository, a sample series, and the exact commands to send one's own.
 
-use std::collections::HashMap;
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -68,20 +68,59 @@ pub async fn demo(ctx: &Ctx, base_url: &str, smtp: &str) -> Result<()> {
         };
         ctx.screen(new).await;
     }
-    let (host, port) = smtp.rsplit_once(':').unwrap_or((smtp, "25"));
-    let values = HashMap::from([("url", base_url), ("host", host), ("port", port)]);
-    let work = work.display().to_string();
-    println!(
-        "\npatchpost runs. Look at {url}/demo/ and {url}/demo/patches/\n\n\
-         Send a series of your own; it shows up there within seconds:\n\n  \
-         cd {work}\n  \
-         echo 'Good evening' >> greeting.txt && git commit -qam 'Greet in the evening'\n  \
-         git send-email --to=demo@lists.localhost --from='You <you@example.org>' --confirm=never --suppress-cc=all \\\n    \
-         --smtp-server={host} --smtp-server-port={port} --smtp-encryption=none --no-validate -1\n\n\
-         Copies for members are written to the folder outbox; nothing leaves this machine. Stop with Ctrl-C.\n",
-        url = values["url"],
-        host = values["host"],
-        port = values["port"],
-    );
+    println!("{}", words(base_url, smtp, &work));
     Ok(())
+}
+
+/// What a newcomer reads. The indented lines can be pasted into a shell as they are, more than once.
+fn words(url: &str, smtp: &str, work: &Path) -> String {
+    let (host, port) = smtp.rsplit_once(':').unwrap_or((smtp, "25"));
+    let work = shell_word(&work.display().to_string());
+    format!(
+        r#"
+patchpost runs on this machine only. A list is there, with a sample series that applies:
+
+    {url}/demo/
+    {url}/demo/patches/
+
+Send a series of your own. These lines make three commits in a clone of the demo's project and mail them with a cover
+letter; they need git send-email (Debian and Fedora: the package git-email). It is on the pages within seconds.
+
+    cd {work}
+    git checkout -q -B evening origin/main
+    git config branch.evening.description "$(printf 'Greet at any hour\n\nThree greetings for later in the day.')"
+    for hour in afternoon evening night; do echo "Good $hour" >> greeting.txt; git commit -qam "Say good $hour"; done
+    git send-email --to=demo@lists.localhost --from='You <you@example.org>' --suppress-cc=all --confirm=never --smtp-server={host} --smtp-server-port={port} --smtp-encryption=none --smtp-auth=none --cover-letter --cover-from-description=subject -3
+
+The same git send-email line works in any repository; -3 is the number of commits. demo@localhost is the list as well, for
+mail programs that take an address without a dot; git send-email does not.
+
+Get a series as commits, here the sample; the page of each series shows its own line:
+
+    git fetch --no-tags {url}/demo.patches.git refs/patches/1/v1
+    git log -p --reverse origin/main..FETCH_HEAD
+
+Copies for members of the list are written to the folder outbox; nothing leaves this machine. Stop with Ctrl-C.
+"#
+    )
+}
+
+/// A word that a shell takes as it is.
+fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    match text.chars().all(plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_with_blanks_and_quotes_are_one_word() {
+        assert_eq!(shell_word("/srv/demo-1.git"), "/srv/demo-1.git");
+        assert_eq!(shell_word("/it's a folder"), r"'/it'\''s a folder'");
+    }
 }

@@ -34,15 +34,17 @@ impl Outgoing {
     pub fn new(posting: &PostingToSend, base_url: &str) -> Outgoing {
         let page = format!("{base_url}/{}/", posting.list);
         let permalink = format!("{page}{}/", url::message_id(&posting.message_id));
-        let head = header::render(&CopyHead {
+        let (stored, _) = mail::header::to_lf(&posting.bytes);
+        let flaw = find_flaw(&stored);
+        let body = header::body_of_copy(&stored);
+        let head = CopyHead {
             address: &posting.address,
             description: &posting.description,
             page: &page,
             permalink: &permalink,
-        });
-        let (stored, _) = mail::header::to_lf(&posting.bytes);
-        let flaw = find_flaw(&stored);
-        let body = Bytes::from(mail::header::to_crlf(&header::body_of_copy(&stored)));
+        };
+        let head = header::render(&head, &body);
+        let body = Bytes::from(mail::header::to_crlf(&body));
         let stuffed = match stuff(&body) {
             Cow::Borrowed(_) => body.clone(),
             Cow::Owned(stuffed) => stuffed.into(),

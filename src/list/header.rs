@@ -2,7 +2,7 @@
 //!
 //! Pure. The block is data first ([`fields`]) and bytes last ([`render`]). No value can begin a field of its own.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
@@ -27,6 +27,9 @@ const MAX_LINE: usize = 998;
 const FOLD_AT: usize = 78;
 /// Characters of a description that are shown.
 const MAX_DESCRIPTION: usize = 100;
+
+/// Fields that a copy always has.
+const NEEDED: [&str; 2] = ["List-Id", "List-Unsubscribe"];
 
 /// What no URI holds as it is (RFC 3986 appendix A); `%` stays, as pages come encoded.
 const URI: &AsciiSet = &CONTROLS
@@ -85,10 +88,17 @@ pub fn fields(head: &CopyHead<'_>) -> Vec<(&'static str, Vec<String>)> {
     ]
 }
 
-/// The generated fields as bytes with CRLF line ends. A field whose line would be too long for SMTP is left out.
-pub fn render(head: &CopyHead<'_>) -> Vec<u8> {
+/// The generated fields as bytes with CRLF line ends, for a copy that goes on with `body`.
+///
+/// Left out is a field whose line would be too long for SMTP, and one that an author signed as absent: adding it
+/// would break the signature (RFC 6376 section 5.4.2; Exim signs so by default). What readers sort and leave by stays.
+pub fn render(head: &CopyHead<'_>, body: &[u8]) -> Vec<u8> {
+    let absent = signed_as_absent(header::split(body).0);
     let mut out = String::new();
     for (name, pieces) in fields(head) {
+        if absent.contains(&name.to_ascii_lowercase()) && !NEEDED.contains(&name) {
+            continue;
+        }
         let field = folded(name, &pieces);
         if field.lines().all(|line| line.len() <= MAX_LINE) {
             out.push_str(&field);
@@ -200,16 +210,45 @@ fn line_end(bytes: &[u8]) -> usize {
 
 /// Names in `h=` of the DKIM signatures, in lower case (RFC 6376 section 3.5).
 fn signed_names(head: &[u8]) -> HashSet<String> {
-    let mut names = HashSet::new();
-    for field in header::fields(head).filter(|f| f.is("DKIM-Signature")) {
-        let value = field.unfolded();
-        let value = String::from_utf8_lossy(&value);
-        let tags = value.split(';').filter_map(|tag| tag.split_once('='));
-        for (_, list) in tags.filter(|(tag, _)| tag.trim() == "h") {
-            names.extend(list.split(':').map(|name| name.trim().to_ascii_lowercase()));
+    signatures(head).into_iter().flatten().collect()
+}
+
+/// Fields of which a signature covers more than there are.
+fn signed_as_absent(head: &[u8]) -> HashSet<String> {
+    let mut present: HashMap<String, usize> = HashMap::new();
+    for field in header::fields(head) {
+        let name = String::from_utf8_lossy(field.name).to_ascii_lowercase();
+        *present.entry(name).or_default() += 1;
+    }
+    let mut absent = HashSet::new();
+    for names in signatures(head) {
+        let mut signed: HashMap<String, usize> = HashMap::new();
+        for name in names {
+            let count = signed.entry(name.clone()).or_default();
+            *count += 1;
+            if *count > present.get(&name).copied().unwrap_or_default() {
+                absent.insert(name);
+            }
         }
     }
-    names
+    absent
+}
+
+/// The names in `h=` of each DKIM signature, in lower case and as often as they stand there.
+fn signatures(head: &[u8]) -> Vec<Vec<String>> {
+    let signatures = header::fields(head).filter(|f| f.is("DKIM-Signature"));
+    signatures
+        .map(|field| {
+            let value = field.unfolded();
+            let value = String::from_utf8_lossy(&value);
+            let tags = value.split(';').filter_map(|tag| tag.split_once('='));
+            let lists = tags.filter(|(tag, _)| tag.trim() == "h");
+            lists
+                .flat_map(|(_, list)| list.split(':'))
+                .map(|name| name.trim().to_ascii_lowercase())
+                .collect()
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ pub struct TestServer {
     child: Option<Child>,
     pub addresses: HashMap<String, String>,
     environment: Vec<(String, String)>,
+    options: &'static [&'static str],
 }
 
 impl TestServer {
@@ -24,6 +25,11 @@ impl TestServer {
     }
 
     pub fn start_with(environment: &[(&str, &str)]) -> TestServer {
+        TestServer::start_as(&[], environment)
+    }
+
+    /// Starts `serve` with options.
+    pub fn start_as(options: &'static [&'static str], environment: &[(&str, &str)]) -> TestServer {
         let dir = tempfile::tempdir().unwrap();
         let own = |(k, v): &(&str, &str)| ((*k).to_owned(), (*v).to_owned());
         let environment = environment.iter().map(own).collect();
@@ -32,6 +38,7 @@ impl TestServer {
             child: None,
             addresses: HashMap::new(),
             environment,
+            options,
         };
         server.launch();
         server
@@ -75,8 +82,9 @@ impl TestServer {
         command
             .args(["serve", "--ready-file"])
             .arg(&ready)
+            .args(self.options)
             .stderr(log)
-            .stdout(Stdio::null());
+            .stdout(std::fs::File::create(self.dir.path().join("printed")).unwrap());
         self.child = Some(command.spawn().unwrap());
         let text = self.wait_for("the server to be ready", || {
             std::fs::read_to_string(&ready).ok()
@@ -114,6 +122,11 @@ impl TestServer {
 
     pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("it runs").id()
+    }
+
+    /// What the server wrote to its standard output.
+    pub fn printed(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("printed")).unwrap()
     }
 
     pub fn log(&self) -> String {
@@ -372,6 +385,7 @@ pub struct Sink {
 #[derive(Clone)]
 pub struct Copy {
     pub sender: String,
+    pub recipients: Vec<String>,
     pub bytes: Vec<u8>,
 }
 
@@ -395,7 +409,7 @@ impl Sink {
         let mut out = stream.try_clone()?;
         let mut input = BufReader::new(stream);
         out.write_all(b"220 sink\r\n")?;
-        let mut sender = String::new();
+        let (mut sender, mut recipients) = (String::new(), Vec::new());
         loop {
             let mut line = String::new();
             if input.read_line(&mut line)? == 0 {
@@ -406,6 +420,11 @@ impl Sink {
                 "EHLO" => out.write_all(b"250-sink\r\n250-PIPELINING\r\n250 8BITMIME\r\n")?,
                 "MAIL" => {
                     sender = path();
+                    recipients.clear();
+                    out.write_all(b"250 ok\r\n")?;
+                }
+                "RCPT" => {
+                    recipients.push(path());
                     out.write_all(b"250 ok\r\n")?;
                 }
                 "DATA" => {
@@ -421,6 +440,7 @@ impl Sink {
                     }
                     kept.lock().unwrap().push(Copy {
                         sender: sender.clone(),
+                        recipients: recipients.clone(),
                         bytes,
                     });
                     out.write_all(b"250 taken\r\n")?;

@@ -2,9 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod architecture;
+mod browser;
+mod clients;
 mod corpus;
 mod crash;
+mod demo;
 mod deploy;
+mod dkim;
 mod harness;
 mod import;
 mod mailinfo;
@@ -12,4 +16,6 @@ mod operate;
 mod postgres;
 mod real_mail;
 mod road;
+mod tools;
 mod web;
+mod webdriver;

@@ -1,8 +1,7 @@
 //! Pages as readers, feed readers, b4 and browsers get them.
 
-use std::process::Command;
-
 use super::harness::{TestServer, request};
+use super::tools::tool;
 
 const IDS: [&str; 7] = [
     "a/b%c d@x",
@@ -185,61 +184,6 @@ fn what_is_private_shows_nowhere() {
             "{path}"
         );
     }
-}
-
-fn tool(name: &str) -> Command {
-    let tools = std::env::var("PATCHPOST_TOOLS")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools").to_owned());
-    Command::new(format!("{tools}/venv/bin/{name}"))
-}
-
-#[test]
-fn feeds_are_read_by_a_feed_reader_and_pages_by_lynx_and_chromium() {
-    let server = archive();
-    let script = "import feedparser,sys\nf=feedparser.parse(sys.argv[1])\nassert not f.bozo, f.bozo_exception\nprint(len(f.entries))";
-    let feed = tool("python")
-        .args(["-c", script, &format!("{}/dev/new.atom", server.base())])
-        .output()
-        .unwrap();
-    assert_eq!(
-        String::from_utf8_lossy(&feed.stdout).trim(),
-        "7",
-        "{}",
-        String::from_utf8_lossy(&feed.stderr)
-    );
-    let page = format!("{}/dev/", server.base());
-    let lynx = Command::new("lynx")
-        .args(["-dump", &page])
-        .output()
-        .expect("lynx is installed");
-    assert!(
-        String::from_utf8_lossy(&lynx.stdout).contains("Post to"),
-        "lynx shows the page"
-    );
-    let profile = server.dir.path().join("chromium");
-    let dom = Command::new("chromium")
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--no-first-run",
-            "--disable-background-networking",
-        ])
-        .args([
-            "--disable-component-update",
-            "--disable-sync",
-            "--virtual-time-budget=3000",
-            "--dump-dom",
-        ])
-        .arg(format!("--user-data-dir={}", profile.display()))
-        .arg(&page)
-        .output()
-        .expect("chromium is installed");
-    let dom = String::from_utf8_lossy(&dom.stdout).into_owned();
-    assert!(
-        dom.contains("class=\"copy\"") || dom.contains("row-main"),
-        "chromium shows the page: {dom}"
-    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ fn head(description: &str) -> CopyHead<'_> {
 }
 
 fn block(description: &str) -> String {
-    String::from_utf8(render(&head(description))).expect("UTF-8")
+    String::from_utf8(render(&head(description), b"")).expect("UTF-8")
 }
 
 /// The first field, with `|` for line ends.
@@ -110,7 +110,7 @@ fn addresses_are_encoded_in_uris() {
     let mut head = head("");
     head.address = "a%b&c@x.org";
     head.page = "https://x.org/a b>\u{e9}/";
-    let block = String::from_utf8(render(&head)).expect("UTF-8");
+    let block = String::from_utf8(render(&head, b"")).expect("UTF-8");
     assert!(
         block.contains("List-Post: <mailto:a%25b%26c@x.org>\r\n"),
         "{block}"
@@ -126,7 +126,7 @@ fn a_field_too_long_for_smtp_is_left_out() {
     let long = format!("https://x.org/{}/", "a".repeat(1_000));
     let mut head = head("");
     head.permalink = &long;
-    let block = String::from_utf8(render(&head)).expect("UTF-8");
+    let block = String::from_utf8(render(&head, b"")).expect("UTF-8");
     assert!(!block.contains("Archived-At") && block.contains("Precedence: list\r\n"));
 }
 
@@ -209,4 +209,30 @@ fn many_fields_and_signatures_take_linear_time() {
     );
     let expected = format!("{}\nb\n", signature.repeat(2_000));
     check_body(&mail, &expected);
+}
+
+#[track_caller]
+fn check_left_out(mail: &str, expected: &[&str]) {
+    let block = String::from_utf8(render(&head("D"), mail.as_bytes())).expect("UTF-8");
+    let all = fields(&head("D")).into_iter().map(|(name, _)| name);
+    let missing: Vec<&str> = all
+        .filter(|name| !block.contains(&format!("{name}: ")))
+        .collect();
+    assert_eq!(missing, expected, "{mail}");
+}
+
+#[test]
+fn what_an_author_signed_as_absent_is_not_added() {
+    check_left_out("Precedence: bulk\nSubject: x\n\nbody\n", &[]);
+    check_left_out(
+        "DKIM-Signature: v=1; h=From:Precedence:\n\tlist-post : List-Id; b=x\nSubject: x\n\nbody\n",
+        &["List-Post", "Precedence"],
+    );
+    let signed = "DKIM-Signature: h=from:precedence; b=x\nPrecedence: bulk\n\nbody\n";
+    check_left_out(signed, &[]);
+    check_left_out(
+        &signed.replace("from:", "from:precedence:"),
+        &["Precedence"],
+    );
+    check_left_out("Subject: x\n\nDKIM-Signature: h=list-post; b=x\n", &[]);
 }
