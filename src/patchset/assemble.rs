@@ -71,9 +71,11 @@ pub struct Series {
     pub title: String,
     /// `base-commit:` of any of its mails.
     pub base_commit: Option<String>,
+    /// What its mails name as `Depends-on:` or `Based-on:`, in order of appearance; never its own mails.
+    pub depends_on: Vec<MessageId>,
     /// Words of the tag: a repository's name.
     pub prefixes: Vec<String>,
-    /// RFC, RESEND, WIP.
+    /// `rfc`, `resend`, `wip`; `pull` for a pull request.
     pub flags: Vec<&'static str>,
     /// Why these mails are one series and this version.
     pub reason: String,

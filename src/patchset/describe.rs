@@ -3,8 +3,13 @@
 use super::assemble::{Series, Slot};
 use super::grow::{Growing, How};
 use super::link::Why;
-use super::tag::Version;
+use super::recognise::Kind;
+use super::tag::{Tag, Version};
 use super::world::World;
+use crate::types::MessageId;
+
+/// Dependencies of a series that are kept.
+const MAX_DEPENDENCIES: usize = 100;
 
 /// Makes the series' fields; label, superseded and the link to other versions come later.
 pub(super) fn describe(world: &World<'_>, one: &Growing, comments: &[(usize, usize)]) -> Series {
@@ -21,6 +26,7 @@ pub(super) fn describe(world: &World<'_>, one: &Growing, comments: &[(usize, usi
         flag(tag.rfc, "rfc"),
         flag(tag.resend, "resend"),
         flag(tag.wip, "wip"),
+        flag(head.kind == Kind::PullRequest, "pull"),
     ];
     let branch = one.branch.map(|v| format!("v{v}"));
     let newest = one.slots.values().max().copied().unwrap_or(first);
@@ -45,7 +51,8 @@ pub(super) fn describe(world: &World<'_>, one: &Growing, comments: &[(usize, usi
         submitter_name: head.submitter_name.clone(),
         title: head.tag.title.clone(),
         base_commit: one.members.iter().find_map(base),
-        prefixes: tag.prefixes.iter().cloned().chain(branch).collect(),
+        depends_on: depends_on(world, one),
+        prefixes: prefixes(tag, head.kind).chain(branch).collect(),
         flags: flags.into_iter().flatten().collect(),
         reason: reason(world, one),
         first_arrived: world.mail(first).arrived,
@@ -53,8 +60,33 @@ pub(super) fn describe(world: &World<'_>, one: &Growing, comments: &[(usize, usi
     }
 }
 
+fn depends_on(world: &World<'_>, one: &Growing) -> Vec<MessageId> {
+    let mut found: Vec<MessageId> = Vec::new();
+    for at in one.cover.iter().chain(one.slots.values()) {
+        for id in &world.facts(*at).depends_on {
+            let own = one.members.iter().any(|m| world.mail(*m).message_id == *id);
+            if !own && !found.contains(id) && found.len() < MAX_DEPENDENCIES {
+                found.push(id.clone());
+            }
+        }
+    }
+    found
+}
+
+/// Words that may name a repository; `[GIT PULL]` says what the mail is.
+fn prefixes(tag: &Tag, kind: Kind) -> impl Iterator<Item = String> + '_ {
+    let says_pull = move |word: &str| {
+        kind == Kind::PullRequest && ["git", "pull"].iter().any(|w| word.eq_ignore_ascii_case(w))
+    };
+    let words = tag.prefixes.iter();
+    words.filter(move |word| !says_pull(word)).cloned()
+}
+
 fn reason(world: &World<'_>, one: &Growing) -> String {
     let mut out = match one.how {
+        How::Alone if world.facts(one.head()).kind == Kind::PullRequest => {
+            "A pull request by itself."
+        }
         How::Alone if one.total == 1 => "A patch by itself.",
         How::Alone => "No other mail of its sender, version and count belongs to it.",
         How::Thread => "One thread: the same sender, version and count.",

@@ -2,7 +2,6 @@
 
 use super::assemble::Input;
 use super::loose::{FAR, own_version};
-use super::recognise::Kind;
 
 /// The same title, or b4's slug, counts as a new version for this long, in seconds.
 pub(super) const SAME_TITLE: i64 = 180 * 24 * 3600;
@@ -16,7 +15,7 @@ const MAX_KEY: usize = 500;
 pub fn link_keys(input: &Input) -> Vec<String> {
     let r = &input.recognised;
     let mut keys = Vec::new();
-    if !matches!(r.kind, Kind::Patch | Kind::Cover) {
+    if !r.kind.is_tracked() {
         return keys;
     }
     let who = &r.submitter;

@@ -173,7 +173,7 @@ proptest! {
             }
         }
         for one in &inputs {
-            let held = matches!(one.recognised.kind, Kind::Patch | Kind::Cover);
+            let held = one.recognised.kind.is_tracked();
             prop_assert!(!held || seen.contains(&one.mail), "{} is lost", one.message_id);
         }
     }

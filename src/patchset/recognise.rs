@@ -27,6 +27,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether it is one of the mails that make series: a pull request is a series of one without a diff.
+    pub fn is_tracked(self) -> bool {
+        matches!(self, Kind::Patch | Kind::Cover | Kind::PullRequest)
+    }
+
     /// As stored: `patch`, `cover`, `comment`, `pull-request`, `plain`.
     pub fn as_str(self) -> &'static str {
         match self {

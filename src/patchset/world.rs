@@ -27,7 +27,7 @@ pub(super) struct World<'a> {
     parent: Vec<Option<usize>>,
     /// Steps to the root of its thread.
     depth: Vec<usize>,
-    /// The nearest ancestor that is a patch or a cover.
+    /// The nearest ancestor that is a patch, a cover or a pull request.
     up: Vec<Option<usize>>,
     version: Vec<Version>,
 }
@@ -117,7 +117,7 @@ impl<'a> World<'a> {
     }
 
     pub(super) fn is_candidate(&self, at: usize) -> bool {
-        matches!(self.facts(at).kind, Kind::Patch | Kind::Cover)
+        self.facts(at).kind.is_tracked()
     }
 
     pub(super) fn submitter(&self, at: usize) -> &'a str {
@@ -145,7 +145,7 @@ impl<'a> World<'a> {
         (self.submitter(at), self.version[at], self.total(at))
     }
 
-    /// Patches and covers above a mail, nearest first.
+    /// Patches, covers and pull requests above a mail, nearest first.
     pub(super) fn ancestors(&self, at: usize) -> impl Iterator<Item = usize> + '_ {
         std::iter::successors(self.up[at], |next| self.up[*next]).take(MAX_CLIMB)
     }

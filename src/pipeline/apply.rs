@@ -46,6 +46,12 @@ impl Ctx {
             .iter()
             .filter_map(|json| serde_json::from_str(json).ok())
             .collect();
+        if let Some(pull) = facts.iter().find_map(|f| f.pull.as_ref()) {
+            // What it holds is in a repository of its sender's choice, which is never fetched by itself.
+            let wish = format!("git pull {} {}", pull.url, pull.reference);
+            let why = format!("a pull request carries no patches: {}", wish.trim());
+            return Ok(NewApplication::elsewhere(&why));
+        }
         let (repos, ctx, work) = (work.repos.clone(), self.clone(), work.clone());
         think(move || ctx.apply_now(&work, &repos, mails, &facts)).await?
     }

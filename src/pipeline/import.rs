@@ -96,7 +96,7 @@ impl<'a> Import<'a> {
 }
 
 /// When an old mail arrived: its topmost Received, else the epoch's commit, else a sane Date, else now.
-fn arrival(message: &mail::Message, commit: Option<Timestamp>, now: Timestamp) -> Timestamp {
+pub fn arrival(message: &mail::Message, commit: Option<Timestamp>, now: Timestamp) -> Timestamp {
     let sane = |t: &Timestamp| *t >= Timestamp::from_secs(315_532_800) && *t <= now;
     message
         .received

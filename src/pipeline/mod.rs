@@ -7,7 +7,7 @@ mod import;
 mod screen;
 
 pub use file::Filing;
-pub use import::{Import, Imported};
+pub use import::{Import, Imported, arrival};
 pub use screen::NewMail;
 
 use std::path::PathBuf;

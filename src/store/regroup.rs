@@ -44,10 +44,12 @@ pub(super) async fn record(
     let mut left: BTreeMap<i64, Stored> = stored.iter().map(|s| (s.id, s.clone())).collect();
     let mut recorded = Recorded::default();
     let mut taken = HashSet::new();
+    let mut unchanged = Vec::new();
     for patchset in patchsets {
-        let unchanged = same(&patchset, &stored);
-        if unchanged {
-            taken.insert(stored_patchset_of(&patchset, &stored));
+        if same(&patchset, &stored) {
+            let id = stored_patchset_of(&patchset, &stored);
+            unchanged.push(id);
+            taken.insert(id);
             patchset
                 .series
                 .iter()
@@ -66,6 +68,8 @@ pub(super) async fn record(
         finish_patchset(tx, id, &patchset).await?;
         recorded.changed.push(PatchsetId(id));
     }
+    // Known mails that were posted to another list, too.
+    stand_in_lists(tx, &unchanged).await?;
     dissolve(tx, left).await?;
     if !recorded.changed.is_empty() {
         let threads = super::application::threads(tx, mails).await?;
@@ -440,14 +444,25 @@ async fn finish_patchset(tx: &mut Tx, id: i64, patchset: &NewPatchset) -> Result
         vec![id.into()],
     )
     .await?;
-    let text = "insert into patchset_list (list, patchset, updated) select distinct po.list, s.patchset, p.updated \
-         from series s join patchset p on p.id = s.patchset join patch pa on pa.series = s.id \
-         join posting po on po.mail = pa.mail where s.patchset = $1 on conflict do nothing";
-    tx.execute(text, vec![id.into()]).await?;
-    let text = "insert into patchset_list (list, patchset, updated) select distinct po.list, s.patchset, p.updated \
-         from series s join patchset p on p.id = s.patchset join posting po on po.mail = s.cover \
-         where s.patchset = $1 on conflict do nothing";
-    tx.execute(text, vec![id.into()]).await?;
+    stand_in_lists(tx, &[id]).await
+}
+
+/// Puts patchsets into the lists where their mails were posted.
+async fn stand_in_lists(tx: &mut Tx, patchsets: &[i64]) -> Result<(), StoreError> {
+    for chunk in patchsets.chunks(400) {
+        for by in [
+            "patch pa on pa.series = s.id join posting po on po.mail = pa.mail",
+            "posting po on po.mail = s.cover",
+        ] {
+            let text = format!(
+                "insert into patchset_list (list, patchset, updated) select distinct po.list, s.patchset, p.updated \
+                 from series s join patchset p on p.id = s.patchset join {by} where s.patchset in ({}) on conflict do nothing",
+                marks(chunk.len())
+            );
+            let binds: Vec<Bind> = chunk.iter().map(|id| Bind::from(*id)).collect();
+            tx.execute(text, binds).await?;
+        }
+    }
     Ok(())
 }
 

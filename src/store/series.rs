@@ -72,7 +72,7 @@ pub struct NewSeries {
     pub title: String,
     /// `base-commit:` trailer.
     pub base_commit: Option<String>,
-    /// `rfc resend wip`, blank-separated.
+    /// `rfc resend wip pull`, blank-separated.
     pub flags: String,
     /// Why these mails are one series, in words.
     pub reason: String,

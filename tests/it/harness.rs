@@ -534,6 +534,11 @@ pub fn corpus() -> Option<PathBuf> {
     path.is_dir().then_some(path)
 }
 
+/// Says a figure of a run also where the test passes and its output is kept back.
+pub fn report(line: &str) {
+    writeln!(std::io::stderr(), "{line}").unwrap();
+}
+
 /// How much to do: 1 small, 2 middle, 3 full.
 pub fn size() -> usize {
     match std::env::var("PATCHPOST_TEST_SIZE").as_deref() {

@@ -13,6 +13,7 @@ mod harness;
 mod import;
 mod mailinfo;
 mod operate;
+mod manifest;
 mod postgres;
 mod real_mail;
 mod road;
