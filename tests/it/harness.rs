@@ -536,7 +536,8 @@ pub fn corpus() -> Option<PathBuf> {
 
 /// Says a figure of a run also where the test passes and its output is kept back.
 pub fn report(line: &str) {
-    writeln!(std::io::stderr(), "{line}").unwrap();
+    let mut out = std::io::stderr();
+    writeln!(out, "{line}").unwrap();
 }
 
 /// How much to do: 1 small, 2 middle, 3 full.
