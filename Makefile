@@ -1,10 +1,11 @@
 # make run: build and start with a demo list. make test: set up what tests need, then run all of them.
+# make bench: measure beside the reference programs (benches/README.md); make bench ROW=smtp: one row of it.
 
 # Counts of randomised and long tests: small here, middle in .ci/run, full in make test-full.
 export PATCHPOST_TEST_SIZE ?= small
 export PATCHPOST_TOOLS ?= $(CURDIR)/target/tools
 
-.PHONY: run test test-full setup lint fmt
+.PHONY: run test test-full setup bench lint fmt
 
 run:
 	cargo run --release -- serve --demo
@@ -18,6 +19,11 @@ test: setup
 
 test-full:
 	$(MAKE) test PATCHPOST_TEST_SIZE=full
+
+bench:
+	benches/install
+	cargo build --release --locked
+	benches/run $(ROW)
 
 fmt:
 	cargo fmt

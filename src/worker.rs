@@ -80,10 +80,7 @@ async fn perform(ctx: &Ctx, claims: Vec<Claim>) {
     let filings: Vec<Filing> = claims.iter().filter_map(filing).collect();
     if filings.len() > 1 && claims.iter().all(|c| c.attempts < PLAIN_AFTER) {
         match guarded(ctx, &claims, async { ctx.file(&filings, false).await }).await {
-            Ok(()) => {
-                train(ctx).await;
-                return;
-            }
+            Ok(()) => return train(ctx, filings.len()).await,
             Err(error) => {
                 tracing::warn!(%error, "filing {} mails together failed, now one by one", filings.len())
             }
@@ -110,6 +107,7 @@ async fn perform(ctx: &Ctx, claims: Vec<Claim>) {
             }
         }
     }
+    train(ctx, filings.len()).await;
 }
 
 /// Does work while keeping its leases alive.
@@ -165,10 +163,13 @@ async fn one(ctx: &Ctx, claim: Claim) -> Result<(), PipelineError> {
 }
 
 /// A dictionary for the public realm, once there are mails enough to learn from.
-async fn train(ctx: &Ctx) {
+async fn train(ctx: &Ctx, filed: usize) {
+    if filed == 0 {
+        return;
+    }
     match ctx
         .store
-        .train_dictionary(RealmId::PUBLIC, crate::store::now())
+        .train_dictionary(RealmId::PUBLIC, filed, crate::store::now())
         .await
     {
         Ok(true) => tracing::info!("trained a dictionary for stored mail"),

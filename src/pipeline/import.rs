@@ -1,5 +1,6 @@
 //! Old mail into a list: the same acceptance and filing as live mail, but nobody gets a copy.
 
+use super::screen::prepare;
 use super::{Ctx, PipelineError};
 use crate::mail;
 use crate::store::{Accepted, ListRow, NewReceipt};
@@ -57,33 +58,29 @@ impl<'a> Import<'a> {
     pub async fn flush(&mut self) -> Result<(), PipelineError> {
         let batch = std::mem::take(&mut self.batch);
         let now = crate::store::now();
-        let parsed = super::think(move || {
+        let packers = self.ctx.packers(std::slice::from_ref(&self.list)).await?;
+        let (prepared, arrivals) = super::think(move || {
             let read = |(bytes, commit): (Vec<u8>, Option<Timestamp>)| {
                 let (lf, crlf) = mail::header::to_lf(&bytes);
                 let message = mail::parse(&lf);
                 let arrived = arrival(&message, commit, now);
-                (message, lf.into_owned(), crlf, arrived)
+                ((message.identity, lf.into_owned(), crlf), arrived)
             };
-            batch.into_iter().map(read).collect::<Vec<_>>()
+            let (mails, arrivals): (Vec<_>, Vec<_>) = batch.into_iter().map(read).unzip();
+            prepare(&packers, &mails).map(|prepared| (prepared, arrivals))
         })
-        .await?;
-        let mut mails = Vec::new();
-        for (message, bytes, crlf, arrived) in parsed {
-            let lists = std::slice::from_ref(&self.list);
-            let prepared = self.ctx.prepare(&message, &bytes, crlf, lists).await?;
-            let (list, realm) = (self.list.id, self.list.realm);
-            let sender = String::new();
-            mails.push((
-                prepared,
-                NewReceipt {
-                    list,
-                    realm,
-                    sender,
-                    arrived,
-                    source: "import",
-                },
-            ));
-        }
+        .await??;
+        let receipt = |arrived| NewReceipt {
+            list: self.list.id,
+            realm: self.list.realm,
+            sender: String::new(),
+            arrived,
+            source: "import",
+        };
+        let mails = prepared
+            .into_iter()
+            .zip(arrivals.into_iter().map(receipt))
+            .collect();
         for accepted in self.ctx.store.accept_all(mails).await? {
             self.done.read += 1;
             match accepted {

@@ -1,5 +1,6 @@
 //! Before `250`: may this mail come in, and for which of its recipients?
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use sha2::Digest;
@@ -10,8 +11,8 @@ use crate::list::policy::{self, Decision};
 use crate::list::{header as list_header, token};
 use crate::mail::{self, Message};
 use crate::session::{Protocol, Reply};
-use crate::store::{ListRow, NewReceipt, Prepared};
-use crate::types::{Address, BlobHash, RealmId, Timestamp};
+use crate::store::{ListRow, NewReceipt, Packer, Prepared, StoreError};
+use crate::types::{Address, BlobHash, Identity, RealmId, Timestamp};
 
 /// A mail as a session received it.
 #[derive(Debug)]
@@ -155,7 +156,11 @@ impl Ctx {
             } else {
                 "smtp"
             };
-            let prepared = self.prepare(&message, &bytes, crlf, &lists).await?;
+            let packers = self.packers(&lists).await?;
+            let identity = message.identity;
+            let prepared =
+                super::think(move || prepare(&packers, &[(identity, bytes, crlf)])).await??;
+            let prepared = prepared.into_iter().next().expect("one mail in, one out");
             let receipt = |l: &ListRow| NewReceipt {
                 list: l.id,
                 realm: l.realm,
@@ -171,31 +176,17 @@ impl Ctx {
         Ok(answers)
     }
 
-    /// Hashes and compresses a mail for the realms of `lists`.
-    pub(super) async fn prepare(
+    /// What compresses mails for the realms of `lists`.
+    pub(super) async fn packers(
         &self,
-        message: &Message,
-        bytes: &[u8],
-        crlf: bool,
         lists: &[ListRow],
-    ) -> Result<Prepared, PipelineError> {
-        let mut realms: Vec<RealmId> = lists.iter().map(|l| l.realm).collect();
-        realms.sort_unstable();
-        realms.dedup();
-        let mut frames = Vec::new();
+    ) -> Result<Vec<(RealmId, Packer)>, PipelineError> {
+        let realms: BTreeSet<RealmId> = lists.iter().map(|l| l.realm).collect();
+        let mut packers = Vec::with_capacity(realms.len());
         for realm in realms {
-            let (dictionary, frame) = self.store.compress(realm, bytes).await?;
-            frames.push((realm, dictionary, frame));
+            packers.push((realm, self.store.packer(realm).await?));
         }
-        let hash = BlobHash(sha2::Sha256::digest(bytes).into());
-        let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
-        Ok(Prepared {
-            identity: message.identity,
-            hash,
-            size,
-            crlf,
-            frames,
-        })
+        Ok(packers)
     }
 
     /// Notes what is neither archived nor refused, for the people who run the list.
@@ -230,4 +221,26 @@ impl Ctx {
             .insert_event(list.realm, kind, sender.to_owned(), detail, now)
             .await?)
     }
+}
+
+/// Hashes and compresses mails, given as (identity, bytes, came with CRLF), for the realms of `packers`.
+pub(super) fn prepare<B: AsRef<[u8]>>(
+    packers: &[(RealmId, Packer)],
+    mails: &[(Identity, B, bool)],
+) -> Result<Vec<Prepared>, StoreError> {
+    let ready = |(identity, bytes, crlf): &(Identity, B, bool)| Prepared {
+        identity: *identity,
+        hash: BlobHash(sha2::Sha256::digest(bytes).into()),
+        size: i64::try_from(bytes.as_ref().len()).unwrap_or(i64::MAX),
+        crlf: *crlf,
+        frames: Vec::new(),
+    };
+    let mut prepared: Vec<Prepared> = mails.iter().map(ready).collect();
+    for (realm, packer) in packers {
+        let frames = packer.pack(mails.iter().map(|m| m.1.as_ref()))?;
+        for (mail, (dictionary, frame)) in prepared.iter_mut().zip(frames) {
+            mail.frames.push((*realm, dictionary, frame));
+        }
+    }
+    Ok(prepared)
 }

@@ -37,6 +37,7 @@ pub(crate) use delivery::tests as delivery_tests;
 pub use delivery::{Delivery, Outcome, PostingToSend};
 pub use file::NewMail;
 pub use list::{ListChange, ListRow, MemberRow, NewList, NewRepo, RepoRow};
+pub(crate) use mail::Packer;
 pub use mail::Receipt;
 pub use series::{Closure, Done, KnownMail, NewPatchset, NewSeries, Recorded};
 pub use sql::Dialect;

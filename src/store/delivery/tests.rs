@@ -27,7 +27,9 @@ pub(crate) async fn seed(store: &Store, members: usize, bytes: &[u8], start: Tim
         .await
         .expect("members");
     let realm = crate::types::RealmId::PUBLIC;
-    let (dictionary, frame) = store.compress(realm, bytes).await.expect("compressed");
+    let packer = store.packer(realm).await.expect("a packer");
+    let frames = packer.pack(std::iter::once(bytes)).expect("compressed");
+    let (dictionary, frame) = frames.into_iter().next().expect("one frame");
     let size = i64::try_from(bytes.len()).expect("a size");
     let sql = [
         (
