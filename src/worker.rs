@@ -1,16 +1,20 @@
 //! Claims owed work and does it; one loop for each kind, so that slow work never holds up filing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::pipeline::{Ctx, Filing, PipelineError};
 use crate::store::StoreError;
 use crate::store::job::Claim;
-use crate::types::{Job, RealmId, RepoId};
+use crate::types::{Job, RepoId};
 
 /// Mails filed together: they share transactions and thinking.
-const FILE_BATCH: i64 = 100;
+const FILE_BATCH: i64 = 200;
+/// After some mails were filed, others may gather for as long as that took, within these bounds: filing in company costs
+/// a tenth of filing alone, and meanwhile the machine is there for mail that comes in. A mail that comes alone is filed at once.
+const GATHER: std::ops::RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_millis(500);
 /// A look even if nobody calls: another process may have added work.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Tries after which a mail is filed as a plain one.
@@ -48,25 +52,39 @@ pub async fn drain(ctx: &Ctx, kinds: &[&'static str]) -> Result<(), PipelineErro
 }
 
 async fn each(kind: &'static str, batch: i64, ctx: &Ctx, stop: &CancellationToken) {
+    let bell = ctx.store.jobs.of(kind);
     while !stop.is_cancelled() {
+        let begun = Instant::now();
         match ctx.store.claim_jobs(kind, batch, crate::store::now()).await {
-            Ok(claims) if !claims.is_empty() => perform(ctx, claims).await,
-            Ok(_) => wait(ctx, stop, PAUSE).await,
+            Ok(claims) if !claims.is_empty() => {
+                perform(ctx, claims).await;
+                if batch > 1 {
+                    rest(begun.elapsed().clamp(*GATHER.start(), *GATHER.end()), stop).await;
+                }
+            }
+            Ok(_) => wait(&bell, stop, PAUSE).await,
             Err(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     job.kind = kind,
                     "could not look for work: {error}"
                 );
-                wait(ctx, stop, 4 * PAUSE).await;
+                wait(&bell, stop, 4 * PAUSE).await;
             }
         }
     }
 }
 
-async fn wait(ctx: &Ctx, stop: &CancellationToken, pause: Duration) {
+async fn rest(pause: Duration, stop: &CancellationToken) {
     tokio::select! {
-        () = ctx.store.jobs.notified() => {}
+        () = tokio::time::sleep(pause) => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+async fn wait(bell: &Notify, stop: &CancellationToken, pause: Duration) {
+    tokio::select! {
+        () = bell.notified() => {}
         () = tokio::time::sleep(pause) => {}
         () = stop.cancelled() => {}
     }
@@ -80,7 +98,7 @@ async fn perform(ctx: &Ctx, claims: Vec<Claim>) {
     let filings: Vec<Filing> = claims.iter().filter_map(filing).collect();
     if filings.len() > 1 && claims.iter().all(|c| c.attempts < PLAIN_AFTER) {
         match guarded(ctx, &claims, async { ctx.file(&filings, false).await }).await {
-            Ok(()) => return train(ctx, filings.len()).await,
+            Ok(()) => return ctx.learn(filings.len()).await,
             Err(error) => {
                 tracing::warn!(%error, "filing {} mails together failed, now one by one", filings.len())
             }
@@ -107,7 +125,7 @@ async fn perform(ctx: &Ctx, claims: Vec<Claim>) {
             }
         }
     }
-    train(ctx, filings.len()).await;
+    ctx.learn(filings.len()).await;
 }
 
 /// Does work while keeping its leases alive.
@@ -159,24 +177,6 @@ async fn one(ctx: &Ctx, claim: Claim) -> Result<(), PipelineError> {
             Ok(())
         }
         Job::Fetch(repo) => ctx.fetch(repo, claim.id).await,
-    }
-}
-
-/// A dictionary for the public realm, once there are mails enough to learn from.
-async fn train(ctx: &Ctx, filed: usize) {
-    if filed == 0 {
-        return;
-    }
-    match ctx
-        .store
-        .train_dictionary(RealmId::PUBLIC, filed, crate::store::now())
-        .await
-    {
-        Ok(true) => tracing::info!("trained a dictionary for stored mail"),
-        Ok(false) => {}
-        Err(error) => {
-            tracing::warn!(%error, "could not train a dictionary; mail is stored without one")
-        }
     }
 }
 

@@ -33,9 +33,9 @@ pub async fn import(ctx: &Ctx, wish: args::Import) -> Result<()> {
         Format::Maildir => import_maildir(&path, &mut import).await?,
         Format::PublicInbox => import_epoch(ctx, &list, &path, &mut import).await?,
     }
-    import.flush().await?;
+    import.finish().await?;
     let done = import.done;
-    // A server on this folder files too; whoever claims a mail first does it.
+    // What an earlier import left, and what could not be filed in company.
     worker::drain(ctx, &["file"]).await?;
     println!(
         "{} mails read: {} new, {} known already",

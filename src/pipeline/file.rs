@@ -11,7 +11,8 @@ use crate::patchset::{self, Kind, Recognised};
 use crate::store::{
     Closure, Done, KnownMail, NewMail, NewPatchset, NewSeries, Receipt, Recorded, StoreError,
 };
-use crate::types::{JobId, MailId, RealmId, ReceiptId};
+use crate::store::index::Entry;
+use crate::types::{BlobHash, JobId, ListId, MailId, RealmId, ReceiptId, Timestamp};
 
 /// A receipt to be filed, with the job that asks for it.
 #[derive(Debug, Clone, Copy)]
@@ -62,12 +63,25 @@ impl Ctx {
         let ids: Vec<ReceiptId> = receipts.iter().map(|r| r.id).collect();
         let quiet = receipts.iter().all(|r| r.source == "import");
         let mails = think(move || {
-            receipts
-                .iter()
-                .map(|r| understand(r, plain))
-                .collect::<Vec<_>>()
+            let read = |r: Receipt| {
+                let size = r.bytes.len();
+                understand(mail::parse(&r.bytes), size, &r.into(), plain)
+            };
+            receipts.into_iter().map(read).collect::<Vec<_>>()
         })
         .await?;
+        self.file_understood(realm, ids, mails, jobs, quiet).await
+    }
+
+    /// Files mails that were understood already, for their receipts; strikes `jobs` off.
+    pub(super) async fn file_understood(
+        &self,
+        realm: RealmId,
+        ids: Vec<ReceiptId>,
+        mails: Vec<NewMail>,
+        jobs: Vec<JobId>,
+        quiet: bool,
+    ) -> Result<(), PipelineError> {
         let rows = self.store.file_mails(realm, mails).await?;
         let receipts = ids.into_iter().zip(rows.iter().copied()).collect();
         let done = Done {
@@ -78,6 +92,18 @@ impl Ctx {
         self.regroup(realm, &rows, done).await?;
         metrics::counter!("patchpost_mails_filed").increment(rows.len() as u64);
         Ok(())
+    }
+
+    /// Makes a dictionary for the public realm, once there are mails enough to learn from; `filed` more are there now.
+    pub(crate) async fn learn(&self, filed: usize) {
+        let now = crate::store::now();
+        match self.store.train_dictionary(RealmId::PUBLIC, filed, now).await {
+            Ok(true) => tracing::info!("trained a dictionary for stored mail"),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%error, "could not train a dictionary; mail is stored without one")
+            }
+        }
     }
 
     /// Assembles what may belong together with `seeds` and records it.
@@ -165,8 +191,27 @@ fn to_json(recognised: &Recognised) -> String {
     serde_json::to_string(recognised).expect("plain values are written as JSON")
 }
 
-fn understand(receipt: &Receipt, plain: bool) -> NewMail {
-    let message = mail::parse(&receipt.bytes);
+/// What filing has to know of a receipt besides the mail itself.
+pub(super) struct Owed {
+    pub list: ListId,
+    pub arrived: Timestamp,
+    pub import: bool,
+    pub hash: BlobHash,
+}
+
+impl From<Receipt> for Owed {
+    fn from(receipt: Receipt) -> Self {
+        Owed {
+            list: receipt.list,
+            arrived: receipt.arrived,
+            import: receipt.source == "import",
+            hash: receipt.hash,
+        }
+    }
+}
+
+/// Reads a mail of `size` bytes as its list will show it. With `plain`, nothing is recognised.
+pub(super) fn understand(message: Message, size: usize, owed: &Owed, plain: bool) -> NewMail {
     let mut recognised = patchset::recognise(&message);
     if plain {
         recognised.kind = Kind::Plain;
@@ -176,7 +221,7 @@ fn understand(receipt: &Receipt, plain: bool) -> NewMail {
         identity: message.identity,
         message_id: message.message_id.clone(),
         parents: message.parents.clone(),
-        arrived: receipt.arrived,
+        arrived: owed.arrived,
         recognised,
     };
     let keys = patchset::link_keys(&input);
@@ -194,25 +239,27 @@ fn understand(receipt: &Receipt, plain: bool) -> NewMail {
         identity,
         ..
     } = message;
+    let (kind, recognised) = (input.recognised.kind.as_str(), to_json(&input.recognised));
+    let files = input.recognised.files;
     NewMail {
-        list: receipt.list,
-        arrived: receipt.arrived,
-        import: receipt.source == "import",
+        list: owed.list,
+        arrived: owed.arrived,
+        import: owed.import,
         identity,
-        hash: receipt.hash,
-        size: i64::try_from(receipt.bytes.len()).unwrap_or(i64::MAX),
+        hash: owed.hash,
+        size: i64::try_from(size).unwrap_or(i64::MAX),
         message_id,
         aliases,
         parents,
+        entry: Entry::new(&subject, &author.name, &author.address, &text, &files),
         subject,
         author: author.name,
         address: author.address,
         date,
         flaws: flaws.join(" "),
-        kind: input.recognised.kind.as_str().to_owned(),
-        recognised: to_json(&input.recognised),
+        kind: kind.to_owned(),
+        recognised,
         text,
-        files: input.recognised.files,
         keys,
     }
 }

@@ -1,10 +1,13 @@
 //! Old mail into a list: the same acceptance and filing as live mail, but nobody gets a copy.
 
+use std::collections::HashMap;
+
+use super::file::{Owed, understand};
 use super::screen::prepare;
 use super::{Ctx, PipelineError};
 use crate::mail;
-use crate::store::{Accepted, ListRow, NewReceipt};
-use crate::types::Timestamp;
+use crate::store::{Accepted, ListRow, NewMail, NewReceipt, Packer, Prepared, StoreError};
+use crate::types::{Job, JobId, RealmId, ReceiptId, Timestamp};
 
 /// What an import has done so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,17 +20,19 @@ pub struct Imported {
     pub known: u64,
 }
 
-/// An import into one list that goes batch by batch.
+/// An import into one list that goes batch by batch: while one is read, the one before it is filed.
 pub struct Import<'a> {
     ctx: &'a Ctx,
     list: ListRow,
     batch: Vec<(Vec<u8>, Option<Timestamp>)>,
+    /// Stored, with jobs to file them; understood already.
+    stored: Vec<(ReceiptId, NewMail)>,
     /// What was done.
     pub done: Imported,
 }
 
 /// Mails of one commit: short enough to let live mail through.
-const BATCH: usize = 200;
+const BATCH: usize = 256;
 
 impl<'a> Import<'a> {
     /// Begins an import.
@@ -36,6 +41,7 @@ impl<'a> Import<'a> {
             ctx,
             list,
             batch: Vec::new(),
+            stored: Vec::new(),
             done: Imported::default(),
         }
     }
@@ -54,42 +60,108 @@ impl<'a> Import<'a> {
         }
     }
 
-    /// Stores what is waiting; when this returns it is safe.
+    /// Stores what is waiting; when this returns it is safe, and the batch before it is filed.
     pub async fn flush(&mut self) -> Result<(), PipelineError> {
         let batch = std::mem::take(&mut self.batch);
-        let now = crate::store::now();
+        let before = std::mem::take(&mut self.stored);
         let packers = self.ctx.packers(std::slice::from_ref(&self.list)).await?;
-        let (prepared, arrivals) = super::think(move || {
-            let read = |(bytes, commit): (Vec<u8>, Option<Timestamp>)| {
-                let (lf, crlf) = mail::header::to_lf(&bytes);
-                let message = mail::parse(&lf);
-                let arrived = arrival(&message, commit, now);
-                ((message.identity, lf.into_owned(), crlf), arrived)
-            };
-            let (mails, arrivals): (Vec<_>, Vec<_>) = batch.into_iter().map(read).unzip();
-            prepare(&packers, &mails).map(|prepared| (prepared, arrivals))
-        })
-        .await??;
-        let receipt = |arrived| NewReceipt {
-            list: self.list.id,
-            realm: self.list.realm,
-            sender: String::new(),
-            arrived,
-            source: "import",
-        };
-        let mails = prepared
-            .into_iter()
-            .zip(arrivals.into_iter().map(receipt))
-            .collect();
-        for accepted in self.ctx.store.accept_all(mails).await? {
+        let (list, now) = (self.list.clone(), crate::store::now());
+        let reading = super::think(move || read(batch, &packers, &list, now));
+        let (ready, ()) = tokio::join!(reading, self.file(before));
+        let (mails, understood): (Vec<_>, Vec<_>) = ready??.into_iter().unzip();
+        let answers = self.ctx.store.accept_all(mails).await?;
+        for (accepted, mail) in answers.into_iter().zip(understood) {
             self.done.read += 1;
             match accepted {
-                Accepted::New(_) => self.done.new += 1,
+                Accepted::New(id) => {
+                    self.done.new += 1;
+                    self.stored.push((id, mail));
+                }
                 Accepted::Known => self.done.known += 1,
             }
         }
         Ok(())
     }
+
+    /// Stores and files all that is left.
+    pub async fn finish(&mut self) -> Result<(), PipelineError> {
+        self.flush().await?;
+        let last = std::mem::take(&mut self.stored);
+        self.file(last).await;
+        Ok(())
+    }
+
+    /// Files what was stored, as far as nobody else has begun to. What fails is left to the worker, which tries mail by mail.
+    async fn file(&self, stored: Vec<(ReceiptId, NewMail)>) {
+        if let Err(error) = self.try_file(stored).await {
+            tracing::warn!(%error, "imported mails could not be filed together; they are owed");
+        }
+    }
+
+    async fn try_file(&self, stored: Vec<(ReceiptId, NewMail)>) -> Result<(), PipelineError> {
+        let receipts: Vec<ReceiptId> = stored.iter().map(|(id, _)| *id).collect();
+        let wanted = receipts.iter().map(|id| Job::File(*id)).collect();
+        let claims = self.ctx.store.claim_these(wanted, crate::store::now()).await?;
+        let jobs: HashMap<ReceiptId, JobId> = claims
+            .iter()
+            .filter_map(|claim| match claim.job {
+                Job::File(receipt) => Some((receipt, claim.id)),
+                _ => None,
+            })
+            .collect();
+        let ours = stored.into_iter().filter(|(id, _)| jobs.contains_key(id));
+        let (ids, mails): (Vec<ReceiptId>, Vec<NewMail>) = ours.unzip();
+        let count = ids.len();
+        let jobs = jobs.into_values().collect();
+        let realm = self.list.realm;
+        let filed = self.ctx.file_understood(realm, ids, mails, jobs, true).await;
+        if filed.is_err() {
+            for claim in claims {
+                let now = crate::store::now();
+                self.ctx.store.fail_job(claim, String::new(), now).await?;
+            }
+        }
+        filed?;
+        self.ctx.learn(count).await;
+        Ok(())
+    }
+}
+
+/// The thinking of a batch: parsed, hashed, compressed and understood.
+fn read(
+    batch: Vec<(Vec<u8>, Option<Timestamp>)>,
+    packers: &[(RealmId, Packer)],
+    list: &ListRow,
+    now: Timestamp,
+) -> Result<Vec<((Prepared, NewReceipt), NewMail)>, StoreError> {
+    let mut messages = Vec::with_capacity(batch.len());
+    let mut mails = Vec::with_capacity(batch.len());
+    for (bytes, commit) in batch {
+        let (lf, crlf) = mail::header::to_lf(&bytes);
+        let message = mail::parse(&lf);
+        let arrived = arrival(&message, commit, now);
+        mails.push((message.identity, lf.into_owned(), crlf));
+        messages.push((message, arrived));
+    }
+    let prepared = prepare(packers, &mails)?;
+    let ready = |((mail, (message, arrived)), (_, bytes, _)): ((Prepared, (mail::Message, _)), &(_, Vec<u8>, _))| {
+        let owed = Owed {
+            list: list.id,
+            arrived,
+            import: true,
+            hash: mail.hash,
+        };
+        let understood = understand(message, bytes.len(), &owed, false);
+        let receipt = NewReceipt {
+            list: list.id,
+            realm: list.realm,
+            sender: String::new(),
+            arrived,
+            source: "import",
+        };
+        ((mail, receipt), understood)
+    };
+    Ok(prepared.into_iter().zip(messages).zip(&mails).map(ready).collect())
 }
 
 /// When an old mail arrived: its topmost Received, else the epoch's commit, else a sane Date, else now.

@@ -47,8 +47,8 @@ pub struct NewMail {
     pub recognised: String,
     /// What a reader sees.
     pub text: String,
-    /// Names of changed files.
-    pub files: Vec<String>,
+    /// What is indexed of it.
+    pub entry: index::Entry,
     /// Keys by which mails of other threads may belong to the same patchset.
     pub keys: Vec<String>,
 }
@@ -63,7 +63,7 @@ impl Store {
         let rows = self
             .write(move |tx| Box::pin(file(tx, realm, mails)))
             .await?;
-        self.jobs.notify_one();
+        self.jobs.ring("fan-out");
         Ok(rows)
     }
 }
@@ -356,13 +356,7 @@ async fn describe(
         );
         entries.push((
             *row,
-            index::Entry::new(
-                &mail.subject,
-                &mail.author,
-                &mail.address,
-                &mail.text,
-                &mail.files,
-            ),
+            mail.entry.clone(),
         ));
     }
     tx.insert(

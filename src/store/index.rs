@@ -14,24 +14,23 @@ const TOKEN: usize = 200;
 /// PostgreSQL keeps positions up to this one.
 const LAST_POSITION: usize = 16_383;
 
-/// What is indexed of one mail, as tokens.
+/// What is indexed of one mail: tokens, joined by blanks.
+#[derive(Debug, Clone)]
 pub struct Entry {
-    subject: Vec<String>,
-    sender: Vec<String>,
-    body: Vec<String>,
-    files: Vec<String>,
+    subject: String,
+    sender: String,
+    body: String,
+    files: String,
 }
 
 impl Entry {
     /// Cuts the fields of a mail into tokens.
     pub fn new(subject: &str, author: &str, address: &str, text: &str, files: &[String]) -> Entry {
-        let mut sender = tokens(author);
-        sender.extend(tokens(address));
         Entry {
-            subject: tokens(subject),
-            sender,
-            body: tokens(text),
-            files: tokens(&files.join(" ")),
+            subject: joined(subject),
+            sender: joined(&format!("{author} {address}")),
+            body: joined(text),
+            files: joined(&files.join(" ")),
         }
     }
 
@@ -44,7 +43,7 @@ impl Entry {
             (&self.files, 'C'),
             (&self.body, 'D'),
         ] {
-            for token in field {
+            for token in field.split(' ').filter(|t| !t.is_empty()) {
                 let at = position.min(LAST_POSITION);
                 out.push_str(&format!("'{token}':{at}{weight} "));
                 position += 1;
@@ -60,24 +59,71 @@ impl Entry {
 
 /// The tokens of a text: runs of letters and digits in lower case. The same for what is stored and what is asked.
 pub fn tokens(text: &str) -> Vec<String> {
+    words(text).map(str::to_lowercase).collect()
+}
+
+/// The tokens in one text, a blank between two.
+fn joined(text: &str) -> String {
+    let mut out = String::with_capacity(text.len().min(FIELD));
+    for word in words(text) {
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        let start = out.len();
+        if word.is_ascii() {
+            out.push_str(word);
+            out[start..].make_ascii_lowercase();
+        } else {
+            out.push_str(&word.to_lowercase());
+        }
+    }
+    out
+}
+
+/// Runs of letters and digits, those too long left out. Looks at bytes where it can: it reads every mail whole.
+fn words(text: &str) -> impl Iterator<Item = &str> {
     let text = &text[..text.floor_char_boundary(FIELD)];
-    let words = text
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|w| !w.is_empty() && w.len() <= TOKEN);
-    words.map(str::to_lowercase).collect()
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    // The character at a place: its length, and whether it belongs to a word.
+    let look = move |at: usize| match bytes[at] {
+        byte if byte.is_ascii() => (1, byte.is_ascii_alphanumeric()),
+        _ => text[at..]
+            .chars()
+            .next()
+            .map_or((1, false), |c| (c.len_utf8(), c.is_alphanumeric())),
+    };
+    std::iter::from_fn(move || {
+        while at < bytes.len() {
+            let start = at;
+            let (mut length, inside) = look(at);
+            at += length;
+            if !inside {
+                continue;
+            }
+            let mut more = true;
+            while more && at < bytes.len() {
+                (length, more) = look(at);
+                at += if more { length } else { 0 };
+            }
+            if at - start <= TOKEN {
+                return Some(&text[start..at]);
+            }
+        }
+        None
+    })
 }
 
 /// Adds entries of new mails.
 pub(super) async fn insert(tx: &mut Tx, entries: Vec<(MailId, Entry)>) -> Result<(), StoreError> {
     if tx.dialect == Dialect::Sqlite {
         let row = |(mail, e): (MailId, Entry)| {
-            let column = |field: Vec<String>| Bind::from(field.join(" "));
             vec![
                 mail.0.into(),
-                column(e.subject),
-                column(e.sender),
-                column(e.body),
-                column(e.files),
+                e.subject.into(),
+                e.sender.into(),
+                e.body.into(),
+                e.files.into(),
             ]
         };
         let rows = entries.into_iter().map(row).collect();
@@ -110,6 +156,14 @@ mod tests {
                 "fix", "kernel", "sched", "core", "c", "cve", "2024", "1234", "naïve"
             ]
         );
+    }
+
+    #[test]
+    fn what_is_stored_is_what_is_asked_for() {
+        for text in ["", " -- ", "a", "Ünï-cödé ſ İx", "x\u{300}y 9¾ 中文。字", &"z".repeat(201)] {
+            assert_eq!(joined(text), tokens(text).join(" "), "{text}");
+        }
+        assert_eq!(joined(&"z".repeat(201)), "");
     }
 
     #[test]

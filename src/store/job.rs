@@ -1,8 +1,31 @@
 //! Work that is owed: rows unique by kind and key, claimed under a lease, kept until done.
 
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
 use super::sql::Bind;
 use super::{Dialect, Store, StoreError, Tx, marks};
 use crate::types::{Job, JobId, Timestamp};
+
+/// Wakes who waits for work: a bell a kind, so that nobody looks for work of others.
+#[derive(Default)]
+pub struct Bells(Mutex<HashMap<&'static str, Arc<Notify>>>);
+
+impl Bells {
+    /// The bell of a kind of job. It remembers one ring that nobody waited for.
+    pub fn of(&self, kind: &'static str) -> Arc<Notify> {
+        // A map of plain values is sound whatever the thread that panicked was doing.
+        let mut bells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(bells.entry(kind).or_default())
+    }
+
+    /// Says that there may be work of this kind.
+    pub fn ring(&self, kind: &'static str) {
+        self.of(kind).notify_one();
+    }
+}
 
 /// A claimed job.
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +111,14 @@ pub(crate) async fn finish(tx: &mut Tx, ids: &[JobId]) -> Result<(), StoreError>
     Ok(())
 }
 
+fn claim((id, kind, key, attempts): (i64, String, String, i64)) -> Option<Claim> {
+    Job::from_row(&kind, &key).map(|job| Claim {
+        id: JobId(id),
+        job,
+        attempts,
+    })
+}
+
 impl Store {
     /// Adds jobs at a priority (0 first, then 1 …).
     pub async fn insert_jobs(
@@ -95,9 +126,10 @@ impl Store {
         jobs: Vec<(Job, i64)>,
         run_at: Timestamp,
     ) -> Result<(), StoreError> {
+        let kinds: BTreeSet<&'static str> = jobs.iter().map(|(job, _)| job.kind()).collect();
         self.write(move |tx| Box::pin(async move { insert(tx, &jobs, run_at).await }))
             .await?;
-        self.jobs.notify_one();
+        kinds.into_iter().for_each(|kind| self.jobs.ring(kind));
         Ok(())
     }
 
@@ -138,16 +170,32 @@ impl Store {
         let rows: Vec<(i64, String, String, i64)> = self
             .write(move |tx| Box::pin(async move { tx.fetch(text, binds).await }))
             .await?;
-        let claim = |(id, kind, key, attempts): (i64, String, String, i64)| {
-            Job::from_row(&kind, &key).map(|job| Claim {
-                id: JobId(id),
-                job,
-                attempts,
-            })
-        };
         let mut claims: Vec<Claim> = rows.into_iter().filter_map(claim).collect();
         claims.sort_by_key(|c| c.id);
         Ok(claims)
+    }
+
+    /// Claims those of these jobs, all of one kind, that nobody has claimed; the claim is committed on return.
+    pub async fn claim_these(
+        &self,
+        jobs: Vec<Job>,
+        now: Timestamp,
+    ) -> Result<Vec<Claim>, StoreError> {
+        let Some(kind) = jobs.first().map(|job| job.kind()) else {
+            return Ok(Vec::new());
+        };
+        let text = format!(
+            "update job set leased_until = ?, attempts = attempts + 1, again = 0 where kind = ? and state = 0 \
+             and leased_until <= ? and key in ({}) returning id, kind, key, attempts",
+            marks(jobs.len())
+        );
+        let until = now.plus_secs(LEASE).0;
+        let mut binds = vec![until.into(), kind.into(), now.0.into()];
+        binds.extend(jobs.iter().map(|job| Bind::from(job.key())));
+        let rows: Vec<(i64, String, String, i64)> = self
+            .write(move |tx| Box::pin(async move { tx.fetch(text, binds).await }))
+            .await?;
+        Ok(rows.into_iter().filter_map(claim).collect())
     }
 
     /// Frees what a server that was killed had claimed: on SQLite only one serves a folder, so no claim can be alive.

@@ -156,7 +156,7 @@ impl Store {
         filed: usize,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        if lock(&self.dictionaries.newest).contains_key(&realm) {
+        if filed == 0 || lock(&self.dictionaries.newest).contains_key(&realm) {
             return Ok(false);
         }
         let waiting = &self.dictionaries.filed;

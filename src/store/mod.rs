@@ -77,8 +77,8 @@ pub struct Store {
     pub(crate) dialect: Dialect,
     data: Arc<PathBuf>,
     dictionaries: Arc<mail::Dictionaries>,
-    /// Woken when jobs were added here.
-    pub jobs: Arc<tokio::sync::Notify>,
+    /// Rung when jobs were added here.
+    pub jobs: Arc<job::Bells>,
     /// Woken when deliveries may be due.
     pub deliveries: Arc<tokio::sync::Notify>,
 }

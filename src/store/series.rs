@@ -271,7 +271,7 @@ impl Store {
                 })
             })
             .await?;
-        self.jobs.notify_one();
+        self.jobs.ring("apply");
         Ok(recorded)
     }
 

@@ -200,12 +200,14 @@ pub async fn insert(
     let mut rows = rows.into_iter().peekable();
     while rows.peek().is_some() {
         let chunk: Vec<Vec<Bind>> = rows.by_ref().take(CHUNK).collect();
-        let width = chunk[0].len();
+        let (chunk_len, width) = (chunk.len(), chunk[0].len());
         let group = format!("({})", marks(width));
-        let groups = vec![group; chunk.len()].join(",");
+        let groups = vec![group; chunk_len].join(",");
         let text = format!("insert into {head} values {groups} {tail}");
         let binds = chunk.into_iter().flatten().collect();
-        let statement = query(dialect, Text::Made(text), binds);
+        // One row and a full chunk are shapes that come again; others would only fill the cache.
+        let keep = matches!(chunk_len, 1 | CHUNK);
+        let statement = query(dialect, Text::Made(text), binds).persistent(keep);
         if tail.contains("returning") {
             out.extend(connection.fetch_all(statement).await?);
         } else {

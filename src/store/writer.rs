@@ -66,7 +66,7 @@ impl Tx {
         sql::insert(&mut self.connection, self.dialect, head, rows, tail).await
     }
 
-    async fn plain(&mut self, text: &'static str) -> Result<(), StoreError> {
+    pub(super) async fn plain(&mut self, text: &'static str) -> Result<(), StoreError> {
         self.connection.execute(sqlx::raw_sql(text)).await?;
         Ok(())
     }
@@ -263,7 +263,8 @@ async fn commit_one(tx: &mut Tx, first: Request, requests: &mut mpsc::Receiver<R
         next = if room { requests.try_recv().ok() } else { None };
     }
     if sound && !mails.is_empty() {
-        sound = accept::run(tx, &mut mails).await;
+        let alone = done.is_empty().then_some(begin);
+        sound = accept::run(tx, &mut mails, alone).await;
     }
     let committed = if sound {
         tx.plain("commit").await
