@@ -14,7 +14,8 @@ use crate::types::{Job, RepoId};
 const FILE_BATCH: i64 = 200;
 /// After some mails were filed, others may gather for as long as that took, within these bounds: filing in company costs
 /// a tenth of filing alone, and meanwhile the machine is there for mail that comes in. A mail that comes alone is filed at once.
-const GATHER: std::ops::RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_millis(500);
+const GATHER: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(50)..=Duration::from_millis(500);
 /// A look even if nobody calls: another process may have added work.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Tries after which a mail is filed as a plain one.

@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, HashSet};
 use super::{Ctx, PipelineError, think};
 use crate::mail::{self, Message};
 use crate::patchset::{self, Kind, Recognised};
+use crate::store::index::Entry;
 use crate::store::{
     Closure, Done, KnownMail, NewMail, NewPatchset, NewSeries, Receipt, Recorded, StoreError,
 };
-use crate::store::index::Entry;
 use crate::types::{BlobHash, JobId, ListId, MailId, RealmId, ReceiptId, Timestamp};
 
 /// A receipt to be filed, with the job that asks for it.
@@ -97,7 +97,11 @@ impl Ctx {
     /// Makes a dictionary for the public realm, once there are mails enough to learn from; `filed` more are there now.
     pub(crate) async fn learn(&self, filed: usize) {
         let now = crate::store::now();
-        match self.store.train_dictionary(RealmId::PUBLIC, filed, now).await {
+        match self
+            .store
+            .train_dictionary(RealmId::PUBLIC, filed, now)
+            .await
+        {
             Ok(true) => tracing::info!("trained a dictionary for stored mail"),
             Ok(false) => {}
             Err(error) => {

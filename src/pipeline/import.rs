@@ -101,7 +101,11 @@ impl<'a> Import<'a> {
     async fn try_file(&self, stored: Vec<(ReceiptId, NewMail)>) -> Result<(), PipelineError> {
         let receipts: Vec<ReceiptId> = stored.iter().map(|(id, _)| *id).collect();
         let wanted = receipts.iter().map(|id| Job::File(*id)).collect();
-        let claims = self.ctx.store.claim_these(wanted, crate::store::now()).await?;
+        let claims = self
+            .ctx
+            .store
+            .claim_these(wanted, crate::store::now())
+            .await?;
         let jobs: HashMap<ReceiptId, JobId> = claims
             .iter()
             .filter_map(|claim| match claim.job {
@@ -114,7 +118,10 @@ impl<'a> Import<'a> {
         let count = ids.len();
         let jobs = jobs.into_values().collect();
         let realm = self.list.realm;
-        let filed = self.ctx.file_understood(realm, ids, mails, jobs, true).await;
+        let filed = self
+            .ctx
+            .file_understood(realm, ids, mails, jobs, true)
+            .await;
         if filed.is_err() {
             for claim in claims {
                 let now = crate::store::now();
@@ -127,13 +134,16 @@ impl<'a> Import<'a> {
     }
 }
 
+/// What is stored first, and what is filed then.
+type Ready = ((Prepared, NewReceipt), NewMail);
+
 /// The thinking of a batch: parsed, hashed, compressed and understood.
 fn read(
     batch: Vec<(Vec<u8>, Option<Timestamp>)>,
     packers: &[(RealmId, Packer)],
     list: &ListRow,
     now: Timestamp,
-) -> Result<Vec<((Prepared, NewReceipt), NewMail)>, StoreError> {
+) -> Result<Vec<Ready>, StoreError> {
     let mut messages = Vec::with_capacity(batch.len());
     let mut mails = Vec::with_capacity(batch.len());
     for (bytes, commit) in batch {
@@ -144,14 +154,16 @@ fn read(
         messages.push((message, arrived));
     }
     let prepared = prepare(packers, &mails)?;
-    let ready = |((mail, (message, arrived)), (_, bytes, _)): ((Prepared, (mail::Message, _)), &(_, Vec<u8>, _))| {
+    let mut ready = Vec::with_capacity(mails.len());
+    for ((prepared, (message, arrived)), (_, bytes, _)) in
+        prepared.into_iter().zip(messages).zip(&mails)
+    {
         let owed = Owed {
             list: list.id,
             arrived,
             import: true,
-            hash: mail.hash,
+            hash: prepared.hash,
         };
-        let understood = understand(message, bytes.len(), &owed, false);
         let receipt = NewReceipt {
             list: list.id,
             realm: list.realm,
@@ -159,9 +171,10 @@ fn read(
             arrived,
             source: "import",
         };
-        ((mail, receipt), understood)
-    };
-    Ok(prepared.into_iter().zip(messages).zip(&mails).map(ready).collect())
+        let understood = understand(message, bytes.len(), &owed, false);
+        ready.push(((prepared, receipt), understood));
+    }
+    Ok(ready)
 }
 
 /// When an old mail arrived: its topmost Received, else the epoch's commit, else a sane Date, else now.

@@ -354,10 +354,7 @@ async fn describe(
                 .iter()
                 .map(|k| vec![realm.0.into(), k.as_str().into(), row.0.into()]),
         );
-        entries.push((
-            *row,
-            mail.entry.clone(),
-        ));
+        entries.push((*row, mail.entry.clone()));
     }
     tx.insert(
         "edge (child, parent, position)",

@@ -160,7 +160,14 @@ mod tests {
 
     #[test]
     fn what_is_stored_is_what_is_asked_for() {
-        for text in ["", " -- ", "a", "Ünï-cödé ſ İx", "x\u{300}y 9¾ 中文。字", &"z".repeat(201)] {
+        for text in [
+            "",
+            " -- ",
+            "a",
+            "Ünï-cödé ſ İx",
+            "x\u{300}y 9¾ 中文。字",
+            &"z".repeat(201),
+        ] {
             assert_eq!(joined(text), tokens(text).join(" "), "{text}");
         }
         assert_eq!(joined(&"z".repeat(201)), "");

@@ -21,6 +21,12 @@ impl Bells {
         Arc::clone(bells.entry(kind).or_default())
     }
 
+    /// Says that there may be work of any kind.
+    fn ring_all(&self) {
+        let bells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        bells.values().for_each(|bell| bell.notify_one());
+    }
+
     /// Says that there may be work of this kind.
     pub fn ring(&self, kind: &'static str) {
         self.of(kind).notify_one();
@@ -262,7 +268,7 @@ impl Store {
         let count = self
             .write(move |tx| Box::pin(async move { tx.execute(text, vec![now.0.into()]).await }))
             .await?;
-        self.jobs.notify_one();
+        self.jobs.ring_all();
         Ok(count)
     }
 

@@ -107,9 +107,8 @@ impl Store {
             };
             decompressor.decompress(frame, size)
         };
-        inflate().map_err(|e: io::Error| {
-            StoreError::Unusable(format!("a stored mail is damaged: {e}"))
-        })
+        inflate()
+            .map_err(|e: io::Error| StoreError::Unusable(format!("a stored mail is damaged: {e}")))
     }
 
     async fn find_dictionary(&self, id: i64) -> Result<Option<Arc<Dictionary>>, StoreError> {
