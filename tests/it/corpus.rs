@@ -226,11 +226,14 @@ fn threads(server: &TestServer, taken: &[Taken]) -> HashMap<Vec<String>, String>
 /// The paths of the mails on the page of a thread, one for each mail.
 fn mails(server: &TestServer, path: &str) -> Vec<String> {
     let page = server.page(&format!("{path}T/"));
-    let posts = page.split("<h2 class=\"subject\"").skip(1);
-    posts
-        .map(|p| p.split("href=\"").nth(1).unwrap())
-        .map(|p| p.split('"').next().unwrap().to_owned())
-        .collect()
+    let posts: Vec<&str> = page.split("<article class=\"post\"").skip(1).collect();
+    let bytes = |post: &&str| {
+        let links = post.split("href=\"").skip(1);
+        let mut links = links.map(|l| l.split('"').next().unwrap_or_default());
+        let link = links.find_map(|l| l.strip_prefix("/dev/")?.strip_suffix("/eml"));
+        link.expect("each mail has a link to its bytes").to_owned()
+    };
+    posts.iter().map(bytes).collect()
 }
 
 /// Feeds are XML and say of each mail of a thread what a feed reader needs.
