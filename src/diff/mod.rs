@@ -3,3 +3,4 @@
 //! Pure: bytes in, values out. Git does the same things in its commands; each part names the documentation that it follows.
 
 pub mod mailinfo;
+pub mod patch_id;

@@ -14,6 +14,7 @@ mod import;
 mod mailinfo;
 mod manifest;
 mod operate;
+mod patch_id;
 mod postgres;
 mod real_mail;
 mod road;
