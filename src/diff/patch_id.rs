@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn ids_are_read_as_they_are_written() {
-        let id = patch_id(TEXT.as_bytes()).unwrap();
+        let id = patch_id(TEXT.as_bytes()).expect("a patch");
         assert_eq!(id.to_string().parse(), Ok(id));
         assert!("abcd".parse::<PatchId>().is_err());
         assert!("x".repeat(40).parse::<PatchId>().is_err());
