@@ -6,7 +6,7 @@
 //! One mail at a time: [`tag`], [`scan`], [`trailer`], [`sending`], [`submitter`], [`recognise`](mod@recognise).
 //! Many mails, in this order: [`world`] (who answers whom, which version), [`grow`] (series of one thread),
 //! [`loose`] (mails without a thread), [`correct`] (what people decided), [`link`] (versions of one change),
-//! [`finish`] (order, labels, partial rerolls), [`describe`] (words).
+//! [`finish`] (order, labels, partial rerolls), [`describe`] (words). Two versions beside each other: [`range_diff`].
 
 mod assemble;
 mod correct;
@@ -16,6 +16,7 @@ mod grow;
 mod keys;
 mod link;
 mod loose;
+pub mod range_diff;
 mod recognise;
 mod scan;
 mod sending;

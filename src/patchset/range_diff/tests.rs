@@ -1,0 +1,95 @@
+use super::*;
+use expect_test::expect;
+
+fn commit(title: &str, file: &str, lines: &[&str]) -> Commit {
+    let body: String = lines.iter().map(|l| format!("+{l}\n")).collect();
+    Commit {
+        id: None,
+        author: "Ana <a@x.org>".to_owned(),
+        message: format!("{title}\n\nWhy.\n"),
+        patch: format!(
+            "---\n x | 1 +\n\ndiff --git a/{file} b/{file}\nnew file mode 100644\nindex 0..1\n--- /dev/null\n+++ b/{file}\n@@ -0,0 +1,{} @@\n{body}-- \n2.47\n",
+            lines.len()
+        )
+        .into_bytes(),
+    }
+}
+
+fn fates(old: &[Commit], new: &[Commit]) -> String {
+    let pairs = range_diff(old, new).expect("small");
+    let side = |n: Option<usize>| n.map_or("-".to_owned(), |n| n.to_string());
+    let all = pairs.iter();
+    all.map(|p| format!("{}{}{}", side(p.old), p.fate.sign(), side(p.new)))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+const LONG: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+
+#[test]
+fn patches_are_paired_by_content() {
+    let (one, two) = (commit("one", "x", &LONG), commit("two", "y", &LONG[..5]));
+    let three = commit("three", "z", &["q", "r", "s", "t", "u", "v"]);
+    assert_eq!(
+        fates(&[one.clone(), two.clone()], &[two.clone(), one.clone()]),
+        "2=1 1=2"
+    );
+    assert_eq!(
+        fates(std::slice::from_ref(&one), &[three.clone(), one.clone()]),
+        "->1 1=2"
+    );
+    assert_eq!(
+        fates(&[three.clone(), one.clone()], std::slice::from_ref(&one)),
+        "1<- 2=1"
+    );
+    assert_eq!(
+        fates(&[one.clone(), one.clone()], std::slice::from_ref(&one)),
+        "1<- 2=1"
+    );
+    assert_eq!(fates(&[], &[one]), "->1");
+    assert_eq!(fates(&[], &[]), "");
+}
+
+#[test]
+fn a_change_is_shown_as_git_shows_it() {
+    let old = commit("one", "src/x.c", &LONG);
+    let mut new = commit("one", "src/x.c", &["a", "b", "c", "d", "e", "F", "g", "h"]);
+    new.message = "one\n\nWhy not.\n".to_owned();
+    let text = render(&range_diff(&[old], &[new]).expect("small"));
+    expect![[r#"
+        1:  ------- ! 1:  ------- one
+            @@ Metadata
+              ## Commit message ##
+                 one
+             
+            -    Why.
+            +    Why not.
+             
+              ## src/x.c (new) ##
+             @@
+            @@ src/x.c (new)
+             +c
+             +d
+             +e
+            -+f
+            ++F
+             +g
+             +h
+    "#]]
+    .assert_eq(&text);
+}
+
+#[test]
+fn what_is_too_large_is_refused() {
+    let many = vec![commit("one", "x", &["a"]); MAX_PATCHES + 1];
+    assert_eq!(range_diff(&many, &[]), Err(TooLarge::Patches));
+    let mut large = commit("one", "x", &["a"]);
+    large.patch = format!(
+        "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,9999999 +1,9999999 @@\n{}",
+        " line\n".repeat(3_000_000)
+    )
+    .into_bytes();
+    let other = |n: usize| commit("two", &format!("f{n}"), &[&n.to_string()]);
+    let others: Vec<Commit> = (0..40).map(other).collect();
+    assert_eq!(range_diff(&[large], &others), Err(TooLarge::Text));
+}

@@ -1,0 +1,261 @@
+//! Versions of real series compared with each other, here and by real `git range-diff`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use patchpost::diff::mailinfo::mailinfo;
+use patchpost::patchset::range_diff::{Commit, Fate, range_diff, render};
+
+use super::harness::{corpus, size};
+use super::real_mail::{RealMail, feed, list_mails, plain_git, unbundle};
+
+/// A version of a series that `git am` applies.
+struct Version {
+    number: u32,
+    base: String,
+    /// Commits, oldest first.
+    commits: Vec<String>,
+    patches: Vec<Commit>,
+}
+
+fn run(work: &Path, arguments: &[&str], input: &[u8]) -> Result<String, String> {
+    let mut command = plain_git(work);
+    command
+        .env("GIT_COMMITTER_NAME", "C")
+        .env("GIT_COMMITTER_EMAIL", "c@x.org");
+    match feed(command.args(arguments), input) {
+        (true, out, _) => Ok(String::from_utf8_lossy(&out).into_owned()),
+        (false, _, said) => Err(format!("{arguments:?}: {said}")),
+    }
+}
+
+/// Applies a version with the real `git am`, on the base that the table names.
+fn apply(work: &Path, base: &str, number: u32, mails: &[&RealMail]) -> Version {
+    let _none_to_end = run(work, &["am", "--abort"], b"");
+    run(work, &["checkout", "-q", "-f", base], b"").unwrap();
+    let mbox: Vec<u8> = mails.iter().fold(Vec::new(), |mut all, mail| {
+        all.extend(b"From x Thu Jan  1 00:00:00 1970\n");
+        all.extend(&mail.bytes);
+        all.extend(b"\n");
+        all
+    });
+    run(work, &["am", "-q", "-3"], &mbox).unwrap();
+    let range = format!("{base}..HEAD");
+    let out = run(work, &["rev-list", "--reverse", &range], b"").unwrap();
+    let commits: Vec<String> = out.lines().map(str::to_owned).collect();
+    let patch = |(mail, id): (&&RealMail, &String)| {
+        let letter = mailinfo(&mail.bytes).unwrap();
+        let short = run(work, &["rev-parse", "--short", id], b"").unwrap();
+        Commit {
+            id: Some(short.trim().to_owned()),
+            author: format!("{} <{}>", letter.name, letter.email),
+            message: letter.message,
+            patch: letter.patch,
+        }
+    };
+    Version {
+        number,
+        base: base.to_owned(),
+        patches: mails.iter().zip(&commits).map(patch).collect(),
+        commits,
+    }
+}
+
+fn git_range_diff(work: &Path, old: &Version, new: &Version) -> String {
+    let range = |v: &Version| format!("{}..{}", v.base, v.commits.last().unwrap());
+    let (a, b) = (range(old), range(new));
+    let arguments = [
+        "-c",
+        "log.mailmap=false",
+        "range-diff",
+        "--no-color",
+        &a,
+        &b,
+    ];
+    run(work, &arguments, b"").unwrap()
+}
+
+/// Who became whom, out of the text: `1: 2:`.
+fn pairing(text: &str) -> Vec<String> {
+    let heads = text.lines().filter(|l| !l.starts_with("    "));
+    heads
+        .map(|l| {
+            let words: Vec<&str> = l.split_whitespace().collect();
+            format!("{} {}", words[0], words[3])
+        })
+        .collect()
+}
+
+/// A series of the table that `git am -3` applies.
+struct Entry {
+    version: u32,
+    base: String,
+    /// Places among the mails, in order.
+    mails: Vec<usize>,
+    author: String,
+    titles: Vec<String>,
+}
+
+fn entries(corpus: &Path, mails: &[RealMail]) -> Vec<Entry> {
+    let mut in_thread: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    let mut facts = Vec::new();
+    for (at, mail) in mails.iter().enumerate() {
+        let message = patchpost::mail::parse(&mail.bytes);
+        let tag = patchpost::patchset::parse_tag(&message.subject);
+        let top = message.parents.last().unwrap_or(&message.message_id);
+        for name in BTreeSet::from([top.to_string(), message.message_id.to_string()]) {
+            in_thread.entry(name).or_default().push(at);
+        }
+        facts.push((message, tag));
+    }
+    let mut entries = Vec::new();
+    let table = std::fs::read_to_string(corpus.join("selinux-git-am.tsv")).unwrap();
+    let rows = table
+        .lines()
+        .skip(1)
+        .map(|l| l.split('\t').collect::<Vec<_>>());
+    for row in rows.filter(|r| r[6] == "1") {
+        let (root, version, total) = (row[0].trim_matches(['<', '>']), row[1], row[2]);
+        let total: u32 = total.parse().unwrap();
+        let mut slots = BTreeMap::new();
+        for at in in_thread.get(root).into_iter().flatten() {
+            let tag = &facts[*at].1;
+            let said = tag
+                .version
+                .as_ref()
+                .map_or("1".to_owned(), ToString::to_string);
+            let fits = said == version && tag.total.unwrap_or(1) == total && !tag.reply;
+            if fits && mailinfo(&mails[*at].bytes).is_ok() {
+                slots.entry(tag.number.unwrap_or(1)).or_insert(*at);
+            }
+        }
+        let all: Vec<usize> = slots.into_values().collect();
+        if all.len() == total as usize {
+            let title = |at: &usize| patchpost::patchset::normalise_title(&facts[*at].1.title);
+            entries.push(Entry {
+                version: version.parse().unwrap(),
+                base: row[4].to_owned(),
+                author: facts[all[0]].0.author().address,
+                titles: all.iter().map(title).collect(),
+                mails: all,
+            });
+        }
+    }
+    entries
+}
+
+/// Versions of one change first, then series of one author that have nothing to do with each other.
+fn pairs(entries: &[Entry]) -> Vec<(usize, usize)> {
+    let same_author: Vec<(usize, usize)> = (0..entries.len())
+        .flat_map(|j| (0..j).map(move |i| (i, j)))
+        .filter(|(i, j)| entries[*i].author == entries[*j].author)
+        .collect();
+    let related = |(i, j): &(usize, usize)| {
+        entries[*i]
+            .titles
+            .iter()
+            .any(|t| entries[*j].titles.contains(t))
+    };
+    let (mut versions, others): (Vec<_>, Vec<_>) = same_author.into_iter().partition(related);
+    versions.extend(others.into_iter().filter(|(i, j)| j - i < 3));
+    versions
+}
+
+#[test]
+fn versions_are_compared_as_git_compares_them() {
+    let Some(corpus) = corpus() else {
+        println!("the corpus is not here; the tests of the module stand in");
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let mails = list_mails(dir.path());
+    let code = unbundle(&corpus.join("selinux-code.bundle"), dir.path());
+    let work = dir.path().join("work");
+    let (from, to) = (code.display().to_string(), work.display().to_string());
+    run(
+        dir.path(),
+        &["clone", "-q", "--shared", "--no-checkout", &from, &to],
+        b"",
+    )
+    .unwrap();
+    let entries = entries(&corpus, &mails);
+    let wanted = [15, 80, 200][size() - 1];
+    let step = if size() == 1 { 8 } else { 1 };
+    let mut versions: BTreeMap<usize, Version> = BTreeMap::new();
+    let (mut count, mut same_text, mut wrong) = (0, 0, Vec::new());
+    for (i, j) in pairs(&entries).into_iter().step_by(step).take(wanted) {
+        for at in [i, j] {
+            versions.entry(at).or_insert_with(|| {
+                let mails: Vec<&RealMail> =
+                    entries[at].mails.iter().map(|at| &mails[*at]).collect();
+                apply(&work, &entries[at].base, entries[at].version, &mails)
+            });
+        }
+        let (old, new) = (&versions[&i], &versions[&j]);
+        let git = git_range_diff(&work, old, new);
+        let what = format!("{} v{}..v{}", entries[j].titles[0], old.number, new.number);
+        let ours = render(&range_diff(&old.patches, &new.patches).unwrap());
+        count += 1;
+        if pairing(&ours) != pairing(&git) {
+            wrong.push(format!(
+                "{what}: {:?}, git has {:?}",
+                pairing(&ours),
+                pairing(&git)
+            ));
+        } else if ours == git {
+            same_text += 1;
+        } else {
+            let line = ours.lines().zip(git.lines()).find(|(a, b)| a != b);
+            println!("mails give another text than commits: {what}: {line:?}");
+        }
+        // A mail's diff may have been made by other rules than git's defaults: made of the commits' own, the text is the same.
+        let ours =
+            render(&range_diff(&as_git_diffs(&work, old), &as_git_diffs(&work, new)).unwrap());
+        if ours != git {
+            let line = ours.lines().zip(git.lines()).find(|(a, b)| a != b);
+            wrong.push(format!(
+                "{what}: the text of the commits differs, we and git: {line:?}"
+            ));
+        }
+    }
+    println!(
+        "range-diff: {count} pairs of versions, {} differ in pairing or text; made of mails, {same_text} have the same text",
+        wrong.len()
+    );
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(
+        count == wanted && same_text * 10 >= count * 8,
+        "{same_text} of {count}"
+    );
+}
+
+/// The version's patches with the diffs that git makes of the commits.
+fn as_git_diffs(work: &Path, version: &Version) -> Vec<Commit> {
+    let patches = version.patches.iter().zip(&version.commits);
+    patches
+        .map(|(patch, id)| {
+            let diff = feed(
+                plain_git(work).args(["diff-tree", "-p", "-M", "--full-index", id]),
+                b"",
+            )
+            .1;
+            Commit {
+                patch: diff,
+                ..patch.clone()
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn what_changed_is_told_for_versions_that_are_no_commits() {
+    let commit = |message: &str| Commit {
+        id: None,
+        author: "A <a@b.c>".to_owned(),
+        message: message.to_owned(),
+        patch: b"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n".to_vec(),
+    };
+    let pairs = range_diff(&[commit("one\n")], &[commit("two\n")]).unwrap();
+    assert_eq!(pairs[0].fate, Fate::Changed);
+    assert_eq!(pairs[0].hunks[0].heading, "Metadata");
+}
