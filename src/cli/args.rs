@@ -360,6 +360,19 @@ pub enum Series {
         #[command(flatten)]
         json: Json,
     },
+    /// Show what changed between two versions, as git range-diff does
+    #[command(after_help = "Example:\n  patchpost series range-diff 12 v1 v2")]
+    RangeDiff {
+        /// The patchset's number
+        patchset: i64,
+        /// The old version
+        old: String,
+        /// The new version
+        new: String,
+        /// How to print
+        #[command(flatten)]
+        json: Json,
+    },
     /// Print the patches of a patchset's newest version as an mbox
     #[command(after_help = "Example:\n  patchpost series mbox 12 | git am")]
     Mbox {
@@ -448,6 +461,7 @@ mod tests {
             "member ls dev",
             "series ls",
             "series show 1",
+            "series range-diff 1 v1 v2",
             "jobs",
         ] {
             let line = format!("patchpost {listing} --json --data d --config c");

@@ -170,6 +170,12 @@ async fn show_series(ctx: &Ctx, wish: args::Series) -> Result<()> {
             }
             (all, json.json)
         }
+        args::Series::RangeDiff {
+            patchset,
+            old,
+            new,
+            json,
+        } => return range_diff(ctx, patchset, [&old, &new], json.json).await,
         args::Series::Mbox { patchset } => {
             return archive::series_mbox(ctx, PatchsetId(patchset)).await;
         }
@@ -194,6 +200,24 @@ async fn show_series(ctx: &Ctx, wish: args::Series) -> Result<()> {
     }
     table.print("no series yet");
     Ok(())
+}
+
+async fn range_diff(ctx: &Ctx, patchset: i64, versions: [&str; 2], json: bool) -> Result<()> {
+    let labels = versions.map(|v| v.strip_prefix('v').unwrap_or(v));
+    let compared = crate::pipeline::compare(&ctx.store, patchset, labels).await?;
+    let Some(pairs) = compared else {
+        let [old, new] = labels;
+        bail!(
+            "patchset {patchset} has no versions v{old} and v{new}; `patchpost series show {patchset}` shows them"
+        );
+    };
+    match json {
+        true => print_json(&pairs),
+        false => {
+            print!("{}", crate::patchset::range_diff::render(&pairs));
+            Ok(())
+        }
+    }
 }
 
 async fn reclassify(ctx: &Ctx, wish: args::Reclassify) -> Result<()> {

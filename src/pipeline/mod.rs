@@ -4,10 +4,12 @@ mod apply;
 mod fetch;
 mod file;
 mod import;
+mod range_diff;
 mod screen;
 
 pub use file::Filing;
 pub use import::{Import, Imported, arrival};
+pub use range_diff::compare;
 pub use screen::NewMail;
 
 use std::path::PathBuf;

@@ -12,6 +12,7 @@ mod mbox;
 mod message;
 mod page;
 mod patches;
+mod range_diff;
 mod routes;
 mod search;
 mod server;

@@ -154,6 +154,9 @@ pub async fn one(app: &App, list: ListRow, rest: &str, wish: &Wish) -> Answer {
         [""] => (None, None),
         ["mbox"] => (None, Some(Packing::Plain)),
         ["mbox.gz"] => (None, Some(Packing::Gzip)),
+        [pair] if let Some(pair) = super::range_diff::labels(pair) => {
+            return super::range_diff::show(app, &list, id, pair, wish).await;
+        }
         [label, ""] => (label.strip_prefix('v'), None),
         [label, "mbox"] => (label.strip_prefix('v'), Some(Packing::Plain)),
         [label, "mbox.gz"] => (label.strip_prefix('v'), Some(Packing::Gzip)),
@@ -233,6 +236,7 @@ struct PatchsetPage {
     reply: String,
     discussion: String,
     mbox: String,
+    changes: Option<(String, String)>,
     pills: Vec<Pill>,
     versions: Vec<VersionLink>,
     newer: Option<(String, String)>,
@@ -304,6 +308,7 @@ async fn page(
             n => count(n as i64, "answer"),
         },
         mbox: format!("/{}/patches/{id}/v{}/mbox", list.name, fact.label),
+        changes: super::range_diff::link_to(&home, &versions, &fact.label),
         pills: pills(&fact, true),
         versions: versions
             .iter()

@@ -6,7 +6,7 @@ use std::path::Path;
 use patchpost::diff::mailinfo::mailinfo;
 use patchpost::patchset::range_diff::{Commit, Fate, range_diff, render};
 
-use super::harness::{corpus, size};
+use super::harness::{TestServer, change, corpus, git, project, send_email, size};
 use super::real_mail::{RealMail, feed, list_mails, plain_git, unbundle};
 
 /// A version of a series that `git am` applies.
@@ -258,4 +258,103 @@ fn what_changed_is_told_for_versions_that_are_no_commits() {
     let pairs = range_diff(&[commit("one\n")], &[commit("two\n")]).unwrap();
     assert_eq!(pairs[0].fate, Fate::Changed);
     assert_eq!(pairs[0].hunks[0].heading, "Metadata");
+}
+
+/// Two versions sent with `git send-email`: command and page say which patch changed, and how.
+#[test]
+fn two_versions_are_compared_by_command_and_on_a_page() {
+    let server = TestServer::start();
+    let work = project(server.dir.path());
+    server.cli(&["repo", "add", "tool", "--path", &work.display().to_string()]);
+    server.cli(&[
+        "list",
+        "create",
+        "dev",
+        "--address",
+        "dev@x.org",
+        "--repo",
+        "tool",
+    ]);
+    change(&work, "src/a.c", "line 5\n", "line five\n", "Change five");
+    change(
+        &work,
+        "src/a.c",
+        "line 30\n",
+        "line thirty\n",
+        "Change thirty",
+    );
+    git(
+        &work,
+        &["format-patch", "-q", "-2", "-o", "out", "--thread=shallow"],
+    );
+    send_email(
+        &server,
+        &work,
+        "dev@x.org",
+        &["out/0001-Change-five.patch", "out/0002-Change-thirty.patch"],
+    );
+    server.drain();
+    let all = server.json(&["series", "ls"]);
+    let patchset = all[0]["patchset"].as_i64().unwrap();
+    let first = all[0]["patches"][0]["message_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    std::fs::remove_dir_all(work.join("out")).unwrap();
+    let text = std::fs::read_to_string(work.join("src/a.c")).unwrap();
+    std::fs::write(
+        work.join("src/a.c"),
+        text.replace("line thirty\n", "line 30 & more\n"),
+    )
+    .unwrap();
+    git(
+        &work,
+        &["commit", "-q", "-a", "--amend", "-m", "Change thirty"],
+    );
+    git(&work, &["format-patch", "-q", "-2", "-v2", "-o", "out"]);
+    let reply = format!("--in-reply-to=<{first}>");
+    send_email(
+        &server,
+        &work,
+        "dev@x.org",
+        &[
+            &reply,
+            "out/v2-0001-Change-five.patch",
+            "out/v2-0002-Change-thirty.patch",
+        ],
+    );
+    server.drain();
+    let number = patchset.to_string();
+    let text = server.cli(&["series", "range-diff", &number, "v1", "v2"]);
+    let heads: Vec<&str> = text.lines().filter(|l| !l.starts_with("    ")).collect();
+    assert_eq!(pairing(&text), ["1: 1:", "2: 2:"], "{text}");
+    assert!(
+        heads[0].contains(" = ") && heads[1].contains(" ! "),
+        "{text}"
+    );
+    assert!(
+        text.contains("\n    -+line thirty\n    ++line 30 & more\n"),
+        "{text}"
+    );
+    let json = server.json(&["series", "range-diff", &number, "1", "2"]);
+    assert_eq!(
+        (&json[0]["fate"], &json[1]["fate"]),
+        (&"same".into(), &"changed".into())
+    );
+    let page = server.page(&format!("/dev/patches/{patchset}/v1..v2"));
+    assert!(page.contains("1 patch changed, 1 same"), "{page}");
+    assert!(page.contains("++line 30 &#38; more\n"), "{page}");
+    assert!(
+        server
+            .page(&format!("/dev/patches/{patchset}/"))
+            .contains("v1..v2\">Changes v1 → v2</a>")
+    );
+    assert_eq!(
+        server
+            .get(&format!("/dev/patches/{patchset}/v1..v7"))
+            .status,
+        404
+    );
+    let said = server.cli_fails(&["series", "range-diff", &number, "1", "7"]);
+    assert!(said.contains("has no versions v1 and v7"), "{said}");
 }
