@@ -1,4 +1,4 @@
-//! `import`, `export`, `series mbox`.
+//! `import`, `export`.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
@@ -13,7 +13,7 @@ use crate::git::{Change, Epoch, write_epoch};
 use crate::mail::{self, mbox};
 use crate::pipeline::{Ctx, Import};
 use crate::store::ListRow;
-use crate::types::{PatchsetId, Timestamp};
+use crate::types::Timestamp;
 use crate::worker;
 
 /// `patchpost import`
@@ -257,17 +257,4 @@ async fn export_epoch(ctx: &Ctx, list: &ListRow, path: &Path) -> Result<u64> {
     drop(send);
     writer.await??;
     Ok(count)
-}
-
-/// `patchpost series mbox`
-pub async fn series_mbox(ctx: &Ctx, patchset: PatchsetId) -> Result<()> {
-    let mails = ctx.store.load_series_mails(patchset, None).await?;
-    if mails.is_empty() {
-        bail!("there is no patchset {patchset}; `patchpost series ls` shows all");
-    }
-    let mut out = std::io::stdout().lock();
-    for mail in mails {
-        mbox::write(&mut out, &super::bytes_of(ctx, mail).await?)?;
-    }
-    Ok(())
 }

@@ -339,6 +339,43 @@ pub struct Export {
     pub format: Format,
 }
 
+/// `series mbox`
+#[derive(Debug, Args)]
+pub struct SeriesMbox {
+    /// The patchset's number
+    pub patchset: i64,
+    /// Which version, such as 2 or 3-r1 [default: the newest]
+    #[arg(long, value_name = "LABEL")]
+    pub version: Option<String>,
+    /// The mails as they came, nothing folded in
+    #[arg(long, conflicts_with_all = ["no_trailers", "signoff", "copy_cc", "link", "message_id", "order", "ignore", "sloppy"])]
+    pub original: bool,
+    /// Fold no trailers in
+    #[arg(long, conflicts_with_all = ["signoff", "copy_cc", "link", "message_id", "order", "ignore", "sloppy"])]
+    pub no_trailers: bool,
+    /// Add a Signed-off-by as the last trailer
+    #[arg(long, value_name = "NAME <ADDRESS>")]
+    pub signoff: Option<String>,
+    /// Add Cc trailers for all in To and Cc who are not named yet
+    #[arg(long)]
+    pub copy_cc: bool,
+    /// Add a Link trailer; %s in the mask stands for the Message-ID [default mask: the page of the mail here]
+    #[arg(long, value_name = "MASK", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub link: Option<String>,
+    /// Add a Message-ID trailer
+    #[arg(long, conflicts_with = "link")]
+    pub message_id: bool,
+    /// Order of what is added, by name, such as Cc,Fixes*,Reviewed*,* [default: as it came]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub order: Vec<String>,
+    /// Leave out what this address gave; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    pub ignore: Vec<String>,
+    /// Fold in trailers that do not name the sender of their mail, too
+    #[arg(long)]
+    pub sloppy: bool,
+}
+
 /// `series`
 #[derive(Debug, Subcommand)]
 pub enum Series {
@@ -373,12 +410,11 @@ pub enum Series {
         #[command(flatten)]
         json: Json,
     },
-    /// Print the patches of a patchset's newest version as an mbox
-    #[command(after_help = "Example:\n  patchpost series mbox 12 | git am")]
-    Mbox {
-        /// The patchset's number
-        patchset: i64,
-    },
+    /// Print the patches of a version as an mbox for git am, with the trailers that replies gave folded in
+    #[command(
+        after_help = "Examples:\n  patchpost series mbox 12 | git am -3\n  patchpost series mbox 12 --signoff 'Ana Lima <ana@example.org>' --link | git am -3"
+    )]
+    Mbox(SeriesMbox),
 }
 
 /// `reclassify`

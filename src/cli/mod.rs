@@ -6,6 +6,7 @@ mod backup;
 mod demo;
 mod lists;
 mod output;
+mod series;
 
 use std::process::ExitCode;
 
@@ -161,10 +162,7 @@ async fn show_series(ctx: &Ctx, wish: args::Series) -> Result<()> {
             (ctx.store.load_summaries(list, 1_000_000).await?, json.json)
         }
         args::Series::Show { patchset, json } => {
-            let all = ctx
-                .store
-                .load_patchset_summaries(PatchsetId(patchset))
-                .await?;
+            let all = series::show(ctx, PatchsetId(patchset)).await?;
             if all.is_empty() {
                 bail!("there is no patchset {patchset}; `patchpost series ls` shows all");
             }
@@ -176,9 +174,7 @@ async fn show_series(ctx: &Ctx, wish: args::Series) -> Result<()> {
             new,
             json,
         } => return range_diff(ctx, patchset, [&old, &new], json.json).await,
-        args::Series::Mbox { patchset } => {
-            return archive::series_mbox(ctx, PatchsetId(patchset)).await;
-        }
+        args::Series::Mbox(wish) => return series::mbox(ctx, wish).await,
     };
     if json {
         return print_json(&all);

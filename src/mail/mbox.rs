@@ -77,8 +77,8 @@ impl<R: BufRead> Iterator for Reader<R> {
     }
 }
 
-/// `From sender date`: a year or a clock time must stand in it, as prose may begin with "From ".
-fn is_separator(line: &[u8]) -> bool {
+/// Whether a line begins another mail: `From sender date`. A year and a clock time must stand in it, as prose may begin with "From ".
+pub(crate) fn is_separator(line: &[u8]) -> bool {
     let Some(rest) = line.strip_prefix(b"From ") else {
         return false;
     };

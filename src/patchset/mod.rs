@@ -6,12 +6,15 @@
 //! One mail at a time: [`tag`], [`scan`], [`trailer`], [`sending`], [`submitter`], [`recognise`](mod@recognise).
 //! Many mails, in this order: [`world`] (who answers whom, which version), [`grow`] (series of one thread),
 //! [`loose`] (mails without a thread), [`correct`] (what people decided), [`link`] (versions of one change),
-//! [`finish`] (order, labels, partial rerolls), [`describe`] (words). Two versions beside each other: [`range_diff`].
+//! [`finish`] (order, labels, partial rerolls), [`describe`] (words). For readers: [`acks`] (who gave which trailer),
+//! [`fold`](mod@fold) (patches for `git am` with these), [`range_diff`] (two versions beside each other).
 
+mod acks;
 mod assemble;
 mod correct;
 mod describe;
 mod finish;
+mod fold;
 mod grow;
 mod keys;
 mod link;
@@ -28,14 +31,18 @@ mod world;
 #[cfg(test)]
 mod assemble_tests;
 #[cfg(test)]
+mod fold_tests;
+#[cfg(test)]
 mod property_tests;
 #[cfg(test)]
 mod recognise_tests;
 #[cfg(test)]
 mod tag_tests;
 
+pub use acks::{Ack, Answer, acks_for};
 pub use assemble::{Input, Patchset, Series, Slot, assemble, assemble_corrected};
 pub use correct::Correction;
+pub use fold::{FoldOptions, fold};
 pub use keys::link_keys;
 pub use recognise::{Kind, Place, PullRequest, Recognised, patch_text, recognise};
 pub use sending::Stem;

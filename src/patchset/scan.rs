@@ -45,7 +45,11 @@ pub(super) fn has_diff(text: &str) -> bool {
         }
         if line.starts_with("--- ") && lines.peek().is_some_and(|l| l.starts_with("+++ ")) {
             lines.next();
-            if lines.peek().is_some_and(|l| hunk_counts(l).is_some()) {
+            // `@@@` begins a hunk of a combined diff, or of one that a tool made up.
+            if lines
+                .peek()
+                .is_some_and(|l| hunk_counts(l).is_some() || l.starts_with("@@@ -"))
+            {
                 return true;
             }
         }

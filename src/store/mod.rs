@@ -5,6 +5,7 @@
 //! what is queued into one commit and answers only when that commit is flushed.
 
 mod accept;
+mod acks;
 mod application;
 mod backup;
 mod connect;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use sqlx::AnyPool;
 
 pub use accept::{Accepted, NewReceipt, Prepared};
+pub use acks::{AckedPatch, AckedSeries};
 pub use application::{NewApplication, SeriesToApply};
 pub use connect::Location;
 pub(crate) use delivery::CLAIM_SECS;

@@ -1,6 +1,7 @@
 //! Series as commands and scripts see them.
 
-use super::{Bind, Store, StoreError, marks};
+use super::{AckedPatch, Bind, Store, StoreError, marks};
+use crate::patchset::{Ack, Trailer};
 use crate::types::{ListId, MailId, PatchsetId};
 
 /// A patch of a summary.
@@ -10,6 +11,43 @@ pub struct PatchSummary {
     pub number: i64,
     /// Its mail.
     pub message_id: String,
+    /// What it carries and what replies gave to it; left out of long listings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trailers: Option<Vec<TrailerSummary>>,
+}
+
+/// A trailer of a patch.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct TrailerSummary {
+    /// `Reviewed-by`
+    pub name: String,
+    /// What stands behind the colon.
+    pub value: String,
+    /// `[for the parts that are mine]`, `# a remark`
+    pub note: Option<String>,
+    /// The reply that gave it; null for the patch's own.
+    pub message_id: Option<String>,
+    /// Address of who sent that reply.
+    pub sender: Option<String>,
+    /// Whether it is the sender's own to give: else it is only a claim.
+    pub matches: bool,
+}
+
+impl PatchSummary {
+    /// Adds what a patch carries and was given.
+    pub fn add_trailers(&mut self, patch: &AckedPatch) {
+        let row = |t: &Trailer, ack: Option<&Ack>| TrailerSummary {
+            name: t.name.clone(),
+            value: t.value.clone(),
+            note: t.note.as_ref().map(|n| n.trim().to_owned()),
+            message_id: ack.map(|a| a.message_id.clone()),
+            sender: ack.map(|a| a.sender.clone()),
+            matches: ack.is_none_or(|a| a.matches),
+        };
+        let own = patch.own.iter().map(|t| row(t, None));
+        let given = patch.acks.iter().map(|a| row(&a.trailer, Some(a)));
+        self.trailers = Some(own.chain(given).collect());
+    }
 }
 
 /// One version of a patchset.
@@ -140,7 +178,11 @@ impl Store {
                 self.fetch::<(i64, i64, String)>(text, binds).await?
             {
                 if let Some(one) = chunk.iter_mut().find(|s| s.id == series) {
-                    one.patches.push(PatchSummary { number, message_id });
+                    one.patches.push(PatchSummary {
+                        number,
+                        message_id,
+                        trailers: None,
+                    });
                 }
             }
         }

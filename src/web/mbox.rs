@@ -11,7 +11,8 @@ use tokio_util::io::ReaderStream;
 use super::page::{file, file_name};
 use super::routes::App;
 use crate::mail::mbox;
-use crate::store::{Store, StoreError};
+use crate::patchset::FoldOptions;
+use crate::store::{AckedSeries, Store, StoreError};
 use crate::types::MailId;
 
 /// Mails read at once.
@@ -37,13 +38,39 @@ pub fn download(app: &App, mails: Vec<(MailId, String)>, name: &str, packing: Pa
     stream(app, mails, name, packing)
 }
 
+/// The patches of a version for `git am`, trailers folded in.
+pub fn patches(app: &App, series: AckedSeries, name: &str, packing: Packing) -> Response {
+    let mails = series.patches.iter().map(|p| p.mail).collect();
+    let options = FoldOptions::default();
+    let render = move |mail: MailId, bytes: &[u8]| {
+        let patch = series.patches.iter().find(|p| p.mail == mail);
+        patch.map_or(Vec::new(), |p| series.render(p, bytes, &options))
+    };
+    pack(app, mails, render, name, packing)
+}
+
 /// These mails as one mboxrd, all of them.
 pub fn stream(app: &App, mails: Vec<MailId>, name: &str, packing: Packing) -> Response {
+    let render = |_, bytes: &[u8]| {
+        let mut out = Vec::new();
+        mbox::write(&mut out, bytes).expect("a vector takes all");
+        out
+    };
+    pack(app, mails, render, name, packing)
+}
+
+fn pack(
+    app: &App,
+    mails: Vec<MailId>,
+    render: impl Fn(MailId, &[u8]) -> Vec<u8> + Send + Sync + 'static,
+    name: &str,
+    packing: Packing,
+) -> Response {
     let (reader, writer) = tokio::io::duplex(128 << 10);
     let store = app.store.clone();
     tokio::spawn(async move {
         // The answer has begun: all that can be done is to end it early, which clients notice by the gzip's end.
-        if let Err(error) = pour(&store, &mails, writer, packing).await {
+        if let Err(error) = pour(&store, &mails, render, writer, packing).await {
             tracing::warn!(%error, "an mbox was not sent to its end");
         }
     });
@@ -67,6 +94,7 @@ enum Broken {
 async fn pour(
     store: &Store,
     mails: &[MailId],
+    render: impl Fn(MailId, &[u8]) -> Vec<u8>,
     mut out: tokio::io::DuplexStream,
     packing: Packing,
 ) -> Result<(), Broken> {
@@ -75,8 +103,8 @@ async fn pour(
         let bytes = store.load_bytes_of(chunk).await?;
         let bytes: HashMap<MailId, Vec<u8>> = bytes.into_iter().map(|(m, b, _)| (m, b)).collect();
         let mut plain = Vec::new();
-        for mail in chunk.iter().filter_map(|m| bytes.get(m)) {
-            mbox::write(&mut plain, mail)?;
+        for (mail, bytes) in chunk.iter().filter_map(|m| bytes.get_key_value(m)) {
+            plain.extend(render(*mail, bytes));
         }
         if packing == Packing::Gzip {
             gzip.write_all(&plain)?;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use askama::Template;
 
 use super::list::PAGE;
-use super::mbox::{Packing, stream};
+use super::mbox::{Packing, patches};
 use super::message::add_attachments;
 use super::page::{
     Answer, Frame, Pill, Post, Problem, Row, cached, count, html, person, pills, shell, short_pills,
@@ -175,10 +175,11 @@ pub async fn one(app: &App, list: ListRow, rest: &str, wish: &Wish) -> Answer {
         };
         return cached(wish, key, make).await;
     }
-    let (_, fact, version) = find_version(app, id, wanted).await?.ok_or_else(missing)?;
-    let mails = version.patches.iter().map(|p| p.1).collect();
+    let (_, fact, _) = find_version(app, id, wanted).await?.ok_or_else(missing)?;
+    let acked = app.store.load_acked_series(id, Some(&fact.label)).await?;
     let name = format!("v{} {}", fact.label, fact.title);
-    Ok(stream(app, mails, &name, mbox.unwrap_or(Packing::Plain)))
+    let packing = mbox.unwrap_or(Packing::Plain);
+    Ok(patches(app, acked.ok_or_else(missing)?, &name, packing))
 }
 
 type Found = (Vec<SeriesFact>, SeriesFact, Version);

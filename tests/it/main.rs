@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod architecture;
+mod b4;
 mod browser;
 mod clients;
 mod corpus;

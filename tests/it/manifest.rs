@@ -217,6 +217,7 @@ fn rows_that_need_the_whole_program_come_out_as_they_should() {
     assert_eq!(kept, files.len(), "all are archived by import");
 
     import("state", "probes/23-x-patchwork-state-accepted.mbox");
+    import("acks", "probes/30-trailer-replies.mbox");
     server.cli(&["list", "create", "one"]);
     server.cli(&["list", "create", "two"]);
     let both = folder.join("probes/37-same-cover-two-lists-with-refs.mbox");
@@ -225,6 +226,18 @@ fn rows_that_need_the_whole_program_come_out_as_they_should() {
     }
     server.drain();
     assert_eq!(server.json(&["series", "ls", "state"])[0]["state"], "new");
+    // Trailers in replies, that to the cover for every patch: claims here, as they name others than the sender.
+    let number = server.json(&["series", "ls", "acks"])[0]["patchset"].to_string();
+    let added = [
+        "Acked-by: Ack <ack@example.org>\n",
+        "Co-developed-by: Co <co@example.org>\n",
+        "Reviewed-by: Rev <rev@example.org>\n",
+    ];
+    let plain = server.cli(&["series", "mbox", &number]);
+    assert!(added.iter().all(|t| !plain.contains(t)), "{plain}");
+    let sloppy = server.cli(&["series", "mbox", &number, "--sloppy"]);
+    assert!(added.iter().all(|t| sloppy.contains(t)), "{sloppy}");
+    assert!(!sloppy.contains("q@example.org"), "quoted: {sloppy}");
     for list in ["one", "two"] {
         let all = server.json(&["series", "ls", list]);
         assert_eq!(all.as_array().unwrap().len(), 1, "{list}: {all}");

@@ -1,0 +1,94 @@
+//! `series show` and `series mbox`.
+
+use std::io::Write;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::args;
+use crate::mail::{self, mbox};
+use crate::patchset::FoldOptions;
+use crate::pipeline::Ctx;
+use crate::store::AckedPatch;
+use crate::store::summary::SeriesSummary;
+use crate::types::PatchsetId;
+use crate::view::url;
+
+/// The versions of a patchset with the trailers of their patches, for `patchpost series show`.
+pub async fn show(ctx: &Ctx, patchset: PatchsetId) -> Result<Vec<SeriesSummary>> {
+    let mut all = ctx.store.load_patchset_summaries(patchset).await?;
+    for one in &mut all {
+        let acked = ctx
+            .store
+            .load_acked_series(one.patchset, Some(&one.version))
+            .await?;
+        for patch in acked.iter().flat_map(|s| &s.patches) {
+            let same = one.patches.iter_mut().find(|p| p.number == patch.number);
+            same.into_iter().for_each(|p| p.add_trailers(patch));
+        }
+    }
+    Ok(all)
+}
+
+/// `patchpost series mbox`
+pub async fn mbox(ctx: &Ctx, wish: args::SeriesMbox) -> Result<()> {
+    let (number, label) = (wish.patchset, wish.version.as_deref());
+    let label = label.map(|l| l.strip_prefix('v').unwrap_or(l));
+    let Some(series) = ctx.store.load_acked_series(number, label).await? else {
+        match label {
+            Some(label) => bail!(
+                "there is no version {label} of patchset {number}; `patchpost series show {number}` shows all"
+            ),
+            None => bail!("there is no patchset {number}; `patchpost series ls` shows all"),
+        }
+    };
+    let mut out = std::io::stdout().lock();
+    for patch in &series.patches {
+        let bytes = super::bytes_of(ctx, patch.mail).await?;
+        if wish.original {
+            mbox::write(&mut out, &bytes)?;
+            continue;
+        }
+        let options = options(ctx, &wish, patch, &bytes).await?;
+        out.write_all(&series.render(patch, &bytes, &options))?;
+    }
+    Ok(())
+}
+
+async fn options(
+    ctx: &Ctx,
+    wish: &args::SeriesMbox,
+    patch: &AckedPatch,
+    bytes: &[u8],
+) -> Result<FoldOptions> {
+    if let Some(who) = &wish.signoff {
+        let fits = who.contains('@') && !who.chars().any(char::is_control);
+        ensure!(fits, "--signoff wants \"Name <address>\", not {who:?}");
+    }
+    let source = match wish.link.as_deref() {
+        Some("") => {
+            let list = ctx.store.find_list_of(patch.mail).await?;
+            let list = list.context("the mail is in no list any more")?;
+            let id = url::message_id(&mail::parse(bytes).message_id);
+            Some(("Link".to_owned(), format!("{}/{list}/{id}/", ctx.base_url)))
+        }
+        Some(mask) => {
+            ensure!(
+                mask.contains("%s"),
+                "--link wants %s where the Message-ID goes"
+            );
+            Some(("Link".to_owned(), mask.to_owned()))
+        }
+        None => wish
+            .message_id
+            .then(|| ("Message-ID".to_owned(), "<%s>".to_owned())),
+    };
+    Ok(FoldOptions {
+        trailers: !wish.no_trailers,
+        signoff: wish.signoff.clone(),
+        copy_cc: wish.copy_cc,
+        source,
+        order: wish.order.clone(),
+        ignore: wish.ignore.clone(),
+        sloppy: wish.sloppy,
+    })
+}

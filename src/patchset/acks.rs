@@ -1,0 +1,128 @@
+//! Who gave which trailer to which patch: what stands in replies, sorted by b4's rules.
+//!
+//! A reply gives its trailers to the patch that it answers; one to a cover letter gives them to every patch. A trailer counts
+//! if it names the sender of the mail that holds it; others are listed as claims.
+
+use super::trailer::Trailer;
+use crate::types::MailId;
+
+/// A mail that answers a patch or a cover letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Its row.
+    pub mail: MailId,
+    /// The patch or cover that it answers.
+    pub target: MailId,
+    /// Its Message-ID.
+    pub message_id: String,
+    /// Display name of its sender.
+    pub name: String,
+    /// Address of its sender.
+    pub address: String,
+    /// What stands unquoted in it.
+    pub trailers: Vec<Trailer>,
+}
+
+/// A trailer given to a patch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ack {
+    /// What was given.
+    pub trailer: Trailer,
+    /// The mail that holds it.
+    pub mail: MailId,
+    /// Message-ID of that mail.
+    pub message_id: String,
+    /// Name of that mail's sender.
+    pub name: String,
+    /// Address of that mail's sender.
+    pub sender: String,
+    /// Whether it names that sender.
+    pub matches: bool,
+}
+
+/// Fields of patches and mails that people paste into replies: never given to a patch.
+const NOT_GIVEN: [&str; 12] = [
+    "from",
+    "author",
+    "cc",
+    "to",
+    "date",
+    "subject",
+    "base-commit",
+    "change-id",
+    "message-id",
+    "depends-on",
+    "based-on",
+    "supersedes",
+];
+
+/// What `answers`, oldest first, give to a patch: replies to itself first, then those to `covers`. What the patch carries
+/// already (`own`) and what was given twice is left out.
+pub fn acks_for(patch: MailId, own: &[Trailer], covers: &[MailId], answers: &[Answer]) -> Vec<Ack> {
+    let direct = answers.iter().filter(|a| a.target == patch);
+    let general = answers
+        .iter()
+        .filter(|a| a.target != patch && covers.contains(&a.target));
+    let mut given: Vec<Ack> = Vec::new();
+    for answer in direct.chain(general) {
+        for trailer in &answer.trailers {
+            let kept = !NOT_GIVEN.iter().any(|name| trailer.is(name));
+            if !kept || own.iter().any(|t| t.same(trailer)) {
+                continue;
+            }
+            let matches = names_sender(trailer, &answer.name, &answer.address);
+            let ack = Ack {
+                trailer: trailer.clone(),
+                mail: answer.mail,
+                message_id: answer.message_id.clone(),
+                name: answer.name.clone(),
+                sender: answer.address.clone(),
+                matches,
+            };
+            match given.iter_mut().find(|g| g.trailer.same(trailer)) {
+                // Its own words count more than what somebody else said before.
+                Some(known) if matches && !known.matches => *known = ack,
+                Some(_) => {}
+                None => given.push(ack),
+            }
+        }
+    }
+    given
+}
+
+/// Whether a trailer is the sender's own to give: it names no person, or that address, or exactly that name.
+fn names_sender(trailer: &Trailer, name: &str, address: &str) -> bool {
+    let Some((their_name, their_address)) = trailer.person() else {
+        return true;
+    };
+    let (one, other) = (their_name.to_lowercase(), name.trim().to_lowercase());
+    // `Last, First` in From and `First Last` in the trailer are one name.
+    let turned = || {
+        let mut parts = other.split(',').map(str::trim);
+        other.contains(',') && parts.all(|part| one.contains(part))
+    };
+    same_address(their_address, address) || (!one.is_empty() && (one == other || turned()))
+}
+
+/// Whether two addresses are one person's: in any case, with or without `+detail`, and in a domain or the one above it
+/// (`ana@linux.example.org` and `ana@example.org`).
+pub(super) fn same_address(one: &str, other: &str) -> bool {
+    let (one, other) = (one.to_lowercase(), other.to_lowercase());
+    if one == other {
+        return !one.is_empty();
+    }
+    let split = |address: &str| {
+        let (local, domain) = address.rsplit_once('@')?;
+        let local = local.split('+').next().unwrap_or(local);
+        (!local.is_empty()).then(|| (local.to_owned(), domain.to_owned()))
+    };
+    let (Some((a, a_domain)), Some((b, b_domain))) = (split(&one), split(&other)) else {
+        return false;
+    };
+    let above = |long: &str, short: &str| {
+        let head = long.strip_suffix(short).and_then(|h| h.strip_suffix('.'));
+        // A top-level domain is above everybody.
+        head.is_some_and(|h| !h.is_empty() && !h.contains('.')) && short.contains('.')
+    };
+    a == b && (a_domain == b_domain || above(&a_domain, &b_domain) || above(&b_domain, &a_domain))
+}

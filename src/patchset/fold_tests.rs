@@ -1,0 +1,188 @@
+use super::acks::same_address;
+use super::*;
+use crate::mail;
+use crate::types::{MailId, Timestamp};
+
+fn answer(mail: i64, target: i64, from: (&str, &str), lines: &str) -> Answer {
+    Answer {
+        mail: MailId(mail),
+        target: MailId(target),
+        message_id: format!("{mail}@x"),
+        name: from.0.to_owned(),
+        address: from.1.to_owned(),
+        trailers: parse_trailers(lines),
+    }
+}
+
+const ANA: (&str, &str) = ("Ana Lima", "ana@example.org");
+const EVE: (&str, &str) = ("Eve", "eve@example.net");
+
+/// Patch 1 below cover 9; what stands in replies, as `Name: value (claim)`.
+#[track_caller]
+fn check(own: &str, answers: &[Answer], expected: &[&str]) {
+    let given = acks_for(MailId(1), &parse_trailers(own), &[MailId(9)], answers);
+    let claim = |a: &Ack| if a.matches { "" } else { " (claim)" };
+    let found: Vec<String> = given
+        .iter()
+        .map(|a| format!("{}{}", a.trailer, claim(a)))
+        .collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn who_may_give_what() {
+    let ack = "Acked-by: Ana Lima <ana@example.org>";
+    check("", &[answer(2, 1, ANA, ack)], &[ack]);
+    check("", &[answer(2, 9, ANA, ack)], &[ack]);
+    check("", &[answer(2, 7, ANA, ack)], &[]);
+    check(ack, &[answer(2, 1, ANA, ack)], &[]);
+    check(
+        "",
+        &[answer(2, 1, EVE, ack)],
+        &["Acked-by: Ana Lima <ana@example.org> (claim)"],
+    );
+    // Her own word counts, whoever said it before.
+    check(
+        "",
+        &[answer(2, 1, EVE, ack), answer(3, 9, ANA, ack)],
+        &[ack],
+    );
+    check(
+        "",
+        &[answer(2, 1, ANA, ack), answer(3, 1, ANA, ack)],
+        &[ack],
+    );
+    let other = "Acked-by: Ana Lima <ana@work.example>";
+    check("", &[answer(2, 1, ANA, other)], &[other]);
+    let turned = ("Lima, Ana", "ana@elsewhere.example");
+    check("", &[answer(2, 1, turned, ack)], &[ack]);
+    check(
+        "",
+        &[answer(2, 1, ("", "x@y.z"), "Acked-by: <ana@example.org>")],
+        &["Acked-by: <ana@example.org> (claim)"],
+    );
+    // What names nobody may be given by anybody; fields of mails may not.
+    check(
+        "",
+        &[answer(
+            2,
+            1,
+            EVE,
+            "Fixes: 0123456789ab (\"x\")\nCc: a@b.c\nChange-Id: x",
+        )],
+        &["Fixes: 0123456789ab (\"x\")"],
+    );
+    check(
+        "",
+        &[answer(2, 1, EVE, "> Acked-by: Eve <eve@example.net>")],
+        &[],
+    );
+}
+
+#[test]
+fn replies_to_the_patch_come_before_those_to_the_cover() {
+    let of = |name: &str| format!("Tested-by: {name} <ana@example.org>");
+    let answers = [answer(2, 9, ANA, &of("A")), answer(3, 1, ANA, &of("B"))];
+    check("", &answers, &[&of("B"), &of("A")]);
+}
+
+#[test]
+fn addresses_of_one_person() {
+    let check = |one: &str, other: &str, expected: bool| {
+        assert_eq!(same_address(one, other), expected, "{one} {other}");
+        assert_eq!(same_address(other, one), expected, "{other} {one}");
+    };
+    check("Ana@Example.org", "ana@example.org", true);
+    check("ana+git@example.org", "ana@example.org", true);
+    check("ana@linux.example.org", "ana@example.org", true);
+    check("ana@a.b.example.org", "ana@example.org", false);
+    check("ana@notexample.org", "ana@example.org", false);
+    check("ana@example.org", "ana@org", false);
+    check("ben@example.org", "ana@example.org", false);
+    check("", "", false);
+}
+
+fn folded(subject: &str, from: &str, text: &str, acks: &[Ack], options: &FoldOptions) -> String {
+    let mail = format!(
+        "From: {from}\nSubject: {subject}\nMessage-ID: <m@x>\nTo: dev@lists.example.org\nDate: Mon, 01 Jan 2024 10:00:00 +0100\n\n{text}"
+    );
+    let message = mail::parse(mail.as_bytes());
+    let moment = Timestamp::from_secs(0);
+    let out = fold(mail.as_bytes(), &message, acks, None, moment, options).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+const DIFF: &str = "---\n a | 2 +-\n 1 file changed, 1 insertion(+), 1 deletion(-)\n\ndiff --git a/a b/a\n--- a/a\n+++ b/a\n@@ -1 +1 @@\n-x\n+y\n";
+
+#[test]
+fn a_patch_becomes_a_mail_for_git_am() {
+    let found = folded(
+        "[foo PATCH RFC v2 1/3] a title",
+        "\"Lima, Ana\" <ana@example.org>",
+        &format!("Why.\n\nSigned-off-by: Ana Lima <ana@example.org>\n{DIFF}"),
+        &acks_for(
+            MailId(1),
+            &[],
+            &[],
+            &[answer(2, 1, EVE, "Acked-by: Eve <eve@example.net>")],
+        ),
+        &FoldOptions {
+            copy_cc: true,
+            ..FoldOptions::default()
+        },
+    );
+    let expected = format!(
+        "From git@z Thu Jan  1 00:00:00 1970\nSubject: [PATCH RFC v2 1/3] a title\nFrom: \"Lima, Ana\" <ana@example.org>\n\
+         Date: Mon, 01 Jan 2024 10:00:00 +0100\nMessage-Id: <m@x>\nMIME-Version: 1.0\nContent-Type: text/plain; charset=\"utf-8\"\n\
+         Content-Transfer-Encoding: 7bit\n\nWhy.\n\nSigned-off-by: Ana Lima <ana@example.org>\nAcked-by: Eve <eve@example.net>\n\
+         Cc: dev@lists.example.org\n{DIFF}\n"
+    );
+    assert_eq!(found, expected);
+}
+
+/// A message cannot smuggle in a second mail or another author.
+#[test]
+fn what_looks_like_a_header_or_a_mail_stays_text() {
+    let text = format!(
+        "From eve@x Thu Jan  1 00:00:00 1970\nFrom: Eve <eve@example.net>\n\nWords.\n{DIFF}"
+    );
+    for trailers in [true, false] {
+        let options = FoldOptions {
+            trailers,
+            ..FoldOptions::default()
+        };
+        let found = folded("[PATCH] x", "Ana <ana@example.org>", &text, &[], &options);
+        assert_eq!(found.matches("\nFrom ").count(), 0, "{found}");
+        let body = found.split_once("\n\n").unwrap().1;
+        assert!(
+            body.starts_with("From: Ana <ana@example.org>\n\n"),
+            "{found}"
+        );
+        let again = crate::diff::mailinfo::mailinfo(found.as_bytes()).unwrap();
+        assert_eq!(
+            (again.name.as_str(), again.email.as_str()),
+            ("Ana", "ana@example.org")
+        );
+    }
+}
+
+#[test]
+fn a_trailer_is_a_trailer() {
+    let check = |line: &str, expected: Option<(&str, &str)>| {
+        let found = Trailer::read(line);
+        let found = found.as_ref().map(|t| (t.name.as_str(), t.value.as_str()));
+        assert_eq!(found, expected, "{line}");
+    };
+    check("Acked-by: A <a@b.c>", Some(("Acked-by", "A <a@b.c>")));
+    check("   Acked-by:\tA <a@b.c>", Some(("Acked-by", "A <a@b.c>")));
+    check("Acked-by:A <a@b.c>", None);
+    check("> Acked-by: A <a@b.c>", None);
+    check("Acked by: A <a@b.c>", None);
+    check("Fixes: the crash", None);
+    check("Link: https://x/y  # z", Some(("Link", "https://x/y")));
+    check("A: b", None);
+    check(
+        "Acked-by: A <a@b.c<mailto:a@b.c>>",
+        Some(("Acked-by", "A <a@b.c>")),
+    );
+}
