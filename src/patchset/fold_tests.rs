@@ -108,8 +108,9 @@ fn folded(subject: &str, from: &str, text: &str, acks: &[Ack], options: &FoldOpt
     );
     let message = mail::parse(mail.as_bytes());
     let moment = Timestamp::from_secs(0);
-    let out = fold(mail.as_bytes(), &message, acks, None, moment, options).unwrap();
-    String::from_utf8(out).unwrap()
+    let out =
+        fold(mail.as_bytes(), &message, acks, None, moment, options).expect("it holds a patch");
+    String::from_utf8(out).expect("text")
 }
 
 const DIFF: &str = "---\n a | 2 +-\n 1 file changed, 1 insertion(+), 1 deletion(-)\n\ndiff --git a/a b/a\n--- a/a\n+++ b/a\n@@ -1 +1 @@\n-x\n+y\n";
@@ -153,12 +154,12 @@ fn what_looks_like_a_header_or_a_mail_stays_text() {
         };
         let found = folded("[PATCH] x", "Ana <ana@example.org>", &text, &[], &options);
         assert_eq!(found.matches("\nFrom ").count(), 0, "{found}");
-        let body = found.split_once("\n\n").unwrap().1;
+        let body = found.split_once("\n\n").expect("a body").1;
         assert!(
             body.starts_with("From: Ana <ana@example.org>\n\n"),
             "{found}"
         );
-        let again = crate::diff::mailinfo::mailinfo(found.as_bytes()).unwrap();
+        let again = crate::diff::mailinfo::mailinfo(found.as_bytes()).expect("a patch");
         assert_eq!(
             (again.name.as_str(), again.email.as_str()),
             ("Ana", "ana@example.org")
