@@ -22,8 +22,13 @@ pub fn am(wish: &Am) -> Result<ExitCode> {
         repo: wish.repo.clone(),
         base: wish.base.clone(),
         ref_name: wish.ref_name.clone(),
-        fallback: if wish.no_three_way { Fallback::None } else { Fallback::ThreeWay },
+        fallback: if wish.no_three_way {
+            Fallback::None
+        } else {
+            Fallback::ThreeWay
+        },
         mails,
+        committer: None,
         with_author_date: wish.committer_date_is_author_date,
     };
     let outcome = git::am(&request)?;
@@ -46,22 +51,41 @@ fn as_json(outcome: &Outcome) -> serde_json::Value {
         Outcome::Conflict(c) => {
             json!({ "applies": false, "patch": c.patch, "file": c.file, "hunk": c.hunk, "detail": c.detail })
         }
-        Outcome::Bad { patch, reason } => json!({ "applies": false, "patch": patch, "detail": reason }),
+        Outcome::Bad { patch, reason } => {
+            json!({ "applies": false, "patch": patch, "detail": reason })
+        }
     }
 }
 
 fn as_text(outcome: &Outcome) -> String {
-    let shown = |text: &str| text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect::<String>();
+    let shown = |text: &str| {
+        text.chars()
+            .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+            .collect::<String>()
+    };
     match outcome {
         Outcome::Applied { commits, tree } => {
             let commit = commits.last().map_or("", String::as_str);
             format!("commit {commit}\ntree {tree}")
         }
         Outcome::Conflict(c) if c.hunk > 0 => {
-            format!("patch {} does not apply: {} hunk {}: {}", c.patch, shown(&c.file), c.hunk, shown(&c.detail))
+            format!(
+                "patch {} does not apply: {} hunk {}: {}",
+                c.patch,
+                shown(&c.file),
+                c.hunk,
+                shown(&c.detail)
+            )
         }
-        Outcome::Conflict(c) => format!("patch {} does not apply: {}: {}", c.patch, shown(&c.file), shown(&c.detail)),
-        Outcome::Bad { patch, reason } => format!("patch {patch} cannot be used: {}", shown(reason)),
+        Outcome::Conflict(c) => format!(
+            "patch {} does not apply: {}: {}",
+            c.patch,
+            shown(&c.file),
+            shown(&c.detail)
+        ),
+        Outcome::Bad { patch, reason } => {
+            format!("patch {patch} cannot be used: {}", shown(reason))
+        }
     }
 }
 
@@ -93,10 +117,15 @@ fn read_maildir(folder: &Path, mails: &mut Vec<Vec<u8>>) -> Result<()> {
     let mut found: Vec<(Vec<(u64, String)>, PathBuf)> = Vec::new();
     for part in ["cur", "new"] {
         let part = folder.join(part);
-        let entries = std::fs::read_dir(&part).with_context(|| format!("{} is no Maildir", folder.display()))?;
+        let entries = std::fs::read_dir(&part)
+            .with_context(|| format!("{} is no Maildir", folder.display()))?;
         for entry in entries {
             let path = entry?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             if !name.starts_with('.') {
                 found.push((sort_key(&name), path));
             }
@@ -104,7 +133,8 @@ fn read_maildir(folder: &Path, mails: &mut Vec<Vec<u8>>) -> Result<()> {
     }
     found.sort();
     for (_, path) in found {
-        let mail = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let mail =
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         mails.push(mail);
     }
     Ok(())
@@ -116,8 +146,13 @@ fn sort_key(name: &str) -> Vec<(u64, String)> {
     let mut rest = name;
     while !rest.is_empty() {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let number = rest[..digits].parse().unwrap_or(if digits > 0 { u64::MAX } else { 0 });
-        let text = rest[digits..].bytes().take_while(|b| !b.is_ascii_digit()).count();
+        let number = rest[..digits]
+            .parse()
+            .unwrap_or(if digits > 0 { u64::MAX } else { 0 });
+        let text = rest[digits..]
+            .bytes()
+            .take_while(|b| !b.is_ascii_digit())
+            .count();
         key.push((number, rest[digits..digits + text].to_owned()));
         rest = &rest[digits + text..];
     }

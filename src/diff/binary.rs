@@ -13,7 +13,8 @@ pub enum Binary {
     Delta(Vec<u8>),
 }
 
-const ALPHABET: &[u8; 85] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~";
+const ALPHABET: &[u8; 85] =
+    b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~";
 
 const fn values() -> [u8; 256] {
     let mut table = [255; 256];
@@ -58,7 +59,11 @@ impl Binary {
         }
         let (packed, length) = read_lines(&text[head..]).ok_or(Trouble::Corrupt)?;
         let data = inflate(&packed, size).ok_or(Trouble::Corrupt)?;
-        let binary = if literal { Binary::Literal(data) } else { Binary::Delta(data) };
+        let binary = if literal {
+            Binary::Literal(data)
+        } else {
+            Binary::Delta(data)
+        };
         Ok((binary, head + length))
     }
 }
@@ -75,7 +80,7 @@ fn read_lines(text: &[u8]) -> Option<(Vec<u8>, usize)> {
             return Some((out, at));
         }
         // A byte for the count, groups of five, the line end.
-        if length < 7 || (length - 2) % 5 != 0 {
+        if length < 7 || !(length - 2).is_multiple_of(5) {
             return None;
         }
         let count = match line[0] {
@@ -177,19 +182,39 @@ mod tests {
 
     #[test]
     fn sizes_that_lie_and_bombs_are_refused() {
-        let with = |old: &str, new: &str| String::from_utf8_lossy(LITERAL).replace(old, new).into_bytes();
+        let with = |old: &str, new: &str| {
+            String::from_utf8_lossy(LITERAL)
+                .replace(old, new)
+                .into_bytes()
+        };
         assert_eq!(Binary::read(&with("10", "9"), 100), Err(Trouble::Corrupt));
         assert_eq!(Binary::read(&with("10", "11"), 100), Err(Trouble::Corrupt));
-        assert_eq!(Binary::read(&with("10", "1000"), 100), Err(Trouble::TooLong));
+        assert_eq!(
+            Binary::read(&with("10", "1000"), 100),
+            Err(Trouble::TooLong)
+        );
         assert_eq!(Binary::read(&with("10", "x"), 100), Err(Trouble::Corrupt));
-        assert_eq!(Binary::read(&with("Rcm", "zcm"), 100), Err(Trouble::Corrupt));
-        assert_eq!(Binary::read(&with("\n\n", "\n"), 100), Err(Trouble::Corrupt));
-        assert_eq!(Binary::read(b"Binary files differ\n", 100), Err(Trouble::None));
+        assert_eq!(
+            Binary::read(&with("Rcm", "zcm"), 100),
+            Err(Trouble::Corrupt)
+        );
+        assert_eq!(
+            Binary::read(&with("\n\n", "\n"), 100),
+            Err(Trouble::Corrupt)
+        );
+        assert_eq!(
+            Binary::read(b"Binary files differ\n", 100),
+            Err(Trouble::None)
+        );
     }
 
     #[track_caller]
     fn delta(delta: &[u8], expected: Option<&[u8]>) {
-        assert_eq!(apply_delta(b"0123456789", delta, 100).as_deref(), expected, "delta: {delta:?}");
+        assert_eq!(
+            apply_delta(b"0123456789", delta, 100).as_deref(),
+            expected,
+            "delta: {delta:?}"
+        );
     }
 
     #[test]

@@ -24,8 +24,13 @@ pub(super) struct Header {
 impl Header {
     /// Whether the header alone is a change.
     pub fn changes_something(&self) -> bool {
-        let modes = self.old_mode.is_some() && self.new_mode.is_some() && self.old_mode != self.new_mode;
-        self.renames || self.copies || self.creates == Some(true) || self.deletes != Some(false) || modes
+        let modes =
+            self.old_mode.is_some() && self.new_mode.is_some() && self.old_mode != self.new_mode;
+        self.renames
+            || self.copies
+            || self.creates == Some(true)
+            || self.deletes != Some(false)
+            || modes
     }
 
     pub fn kind(&self) -> Kind {
@@ -45,13 +50,22 @@ impl Header {
 pub(super) fn read_git(text: &[u8], strip: usize) -> Result<(Header, usize), String> {
     let mut at = line_length(text);
     let default = name::from_git_header(&text[b"diff --git ".len()..at], strip);
-    let mut header = Header { creates: Some(false), deletes: Some(false), ..Header::default() };
+    let mut header = Header {
+        creates: Some(false),
+        deletes: Some(false),
+        ..Header::default()
+    };
     while at < text.len() {
         let line = &text[at..at + line_length(&text[at..])];
         if line.last() != Some(&b'\n') || !read_line(&mut header, line, strip, default.as_ref())? {
             break;
         }
-        let kinds = [header.creates == Some(true), header.deletes == Some(true), header.renames, header.copies];
+        let kinds = [
+            header.creates == Some(true),
+            header.deletes == Some(true),
+            header.renames,
+            header.copies,
+        ];
         if kinds.iter().filter(|k| **k).count() > 1 {
             return Err("its header says two kinds of change at once".to_owned());
         }
@@ -70,7 +84,12 @@ pub(super) fn read_git(text: &[u8], strip: usize) -> Result<(Header, usize), Str
 }
 
 /// Takes one line; whether it belongs to the header.
-fn read_line(header: &mut Header, line: &[u8], strip: usize, default: Option<&Vec<u8>>) -> Result<bool, String> {
+fn read_line(
+    header: &mut Header,
+    line: &[u8],
+    strip: usize,
+    default: Option<&Vec<u8>>,
+) -> Result<bool, String> {
     let starts = |word: &str| line.strip_prefix(word.as_bytes());
     // Names in these lines have no a/ or b/ in front.
     let bare = |rest: &[u8]| name::find(rest, strip.saturating_sub(1), End::Line);
@@ -113,10 +132,17 @@ fn read_line(header: &mut Header, line: &[u8], strip: usize, default: Option<&Ve
 }
 
 /// A `---` or `+++` name must be the one that is known, or `/dev/null` where there is no file.
-fn verify(known: &mut Option<Vec<u8>>, nothing: bool, rest: &[u8], strip: usize) -> Result<(), String> {
+fn verify(
+    known: &mut Option<Vec<u8>>,
+    nothing: bool,
+    rest: &[u8],
+    strip: usize,
+) -> Result<(), String> {
     match known {
         None if !nothing => *known = name::find(rest, strip, End::Tab),
-        None if !name::is_dev_null(rest) => return Err("its header should say /dev/null".to_owned()),
+        None if !name::is_dev_null(rest) => {
+            return Err("its header should say /dev/null".to_owned());
+        }
         None => {}
         Some(_) if nothing => return Err("its header should say /dev/null".to_owned()),
         Some(path) if name::find(rest, strip, End::Tab).as_ref() != Some(path) => {
@@ -128,11 +154,15 @@ fn verify(known: &mut Option<Vec<u8>>, nothing: bool, rest: &[u8], strip: usize)
 }
 
 fn read_mode(rest: &[u8]) -> Result<u32, String> {
-    let digits = rest.iter().take_while(|b| (b'0'..=b'7').contains(*b)).count();
+    let digits = rest
+        .iter()
+        .take_while(|b| (b'0'..=b'7').contains(*b))
+        .count();
     let ended = rest.get(digits).is_some_and(u8::is_ascii_whitespace);
     let number = std::str::from_utf8(&rest[..digits]).ok();
     let mode = number.and_then(|n| u32::from_str_radix(n, 8).ok());
-    mode.filter(|_| ended).ok_or_else(|| "its header says a mode that is none".to_owned())
+    mode.filter(|_| ended)
+        .ok_or_else(|| "its header says a mode that is none".to_owned())
 }
 
 /// `index 83db48f..bf2a5d6 100644`
@@ -190,5 +220,6 @@ pub(super) fn read_traditional(first: &[u8], second: &[u8], strip: usize) -> Opt
 /// Whether a `+++` line that stands alone has a bare name, so that nothing is to be taken off its front.
 pub(super) fn is_bare(second: &[u8]) -> bool {
     let name = &second[4..];
-    !name::is_dev_null(name) && name::find_traditional(name, 0, None).is_some_and(|path| !path.contains(&b'/'))
+    !name::is_dev_null(name)
+        && name::find_traditional(name, 0, None).is_some_and(|path| !path.contains(&b'/'))
 }

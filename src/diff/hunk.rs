@@ -46,7 +46,8 @@ pub(super) fn read_header(line: &[u8]) -> Option<[usize; 4]> {
     line.strip_suffix(b"\n")?;
     let (old_start, old_lines, rest) = read_range(rest)?;
     let (new_start, new_lines, rest) = read_range(rest.strip_prefix(b" +")?)?;
-    rest.starts_with(b" @@").then_some([old_start, old_lines, new_start, new_lines])
+    rest.starts_with(b" @@")
+        .then_some([old_start, old_lines, new_start, new_lines])
 }
 
 fn read_range(text: &[u8]) -> Option<(usize, usize, &[u8])> {
@@ -143,7 +144,11 @@ impl<'a> Hunk<'a> {
                 let incomplete = rest.first() == Some(&b'\\');
                 let content = |from: usize| {
                     let text = &line[from..];
-                    if incomplete { text.strip_suffix(b"\n").unwrap_or(text) } else { text }
+                    if incomplete {
+                        text.strip_suffix(b"\n").unwrap_or(text)
+                    } else {
+                        text
+                    }
                 };
                 return Some(match line[0] {
                     b'\n' if incomplete => continue,
@@ -198,17 +203,27 @@ mod tests {
 
     #[test]
     fn lines_are_counted_as_the_header_says() {
-        check("@@ -1,2 +1,2 @@ f\n a\n-b\n+c\nrest\n", Some(r#"27 "a\nb\n" -> "a\nc\n" 1/0"#));
+        check(
+            "@@ -1,2 +1,2 @@ f\n a\n-b\n+c\nrest\n",
+            Some(r#"27 "a\nb\n" -> "a\nc\n" 1/0"#),
+        );
         check("@@ -1 +1 @@\n-a\n+b\n", Some(r#"18 "a\n" -> "b\n" 0/0"#));
         check("@@ -0,0 +1 @@\n+b\n", Some(r#"17 "" -> "b\n" 0/0"#));
-        check("@@ -1,3 +1,2 @@\n a\n-b\n\n", Some(r#"23 "a\nb\n\n" -> "a\n\n" 1/1"#));
+        check(
+            "@@ -1,3 +1,2 @@\n a\n-b\n\n",
+            Some(r#"23 "a\nb\n\n" -> "a\n\n" 1/1"#),
+        );
     }
 
     #[test]
     fn files_may_end_without_a_line_end() {
-        let text = "@@ -1 +1 @@\n-a\n\\ No newline at end of file\n+b\n\\ No newline at end of file\n";
+        let text =
+            "@@ -1 +1 @@\n-a\n\\ No newline at end of file\n+b\n\\ No newline at end of file\n";
         check(text, Some(r#"74 "a" -> "b" 0/0"#));
-        check("@@ -1 +1 @@\n-a\n+b\n\\ Kein Zeilenende\n-- \n", Some(r#"36 "a\n" -> "b" 0/0"#));
+        check(
+            "@@ -1 +1 @@\n-a\n+b\n\\ Kein Zeilenende\n-- \n",
+            Some(r#"36 "a\n" -> "b" 0/0"#),
+        );
     }
 
     #[test]

@@ -53,12 +53,20 @@ pub fn merge(
         match part.from {
             From::Ours => {}
             From::Theirs => {
-                ours[next..part.ours.start].iter().for_each(|l| out.extend_from_slice(l));
-                theirs[part.theirs].iter().for_each(|l| out.extend_from_slice(l));
+                ours[next..part.ours.start]
+                    .iter()
+                    .for_each(|l| out.extend_from_slice(l));
+                theirs[part.theirs]
+                    .iter()
+                    .for_each(|l| out.extend_from_slice(l));
                 next = part.ours.end;
             }
             From::Clash if same(&ours[part.ours.clone()], &theirs[part.theirs]) => {}
-            From::Clash => return Err(Clash { line: part.ours.start + 1 }),
+            From::Clash => {
+                return Err(Clash {
+                    line: part.ours.start + 1,
+                });
+            }
         }
     }
     ours[next..].iter().for_each(|l| out.extend_from_slice(l));
@@ -70,9 +78,17 @@ fn same(ours: &[&[u8]], theirs: &[&[u8]]) -> bool {
     !ours.is_empty() && ours == theirs
 }
 
-fn align(ours: &[&[u8]], theirs: &[&[u8]], our_changes: &[Change], their_changes: &[Change]) -> Vec<Part> {
+fn align(
+    ours: &[&[u8]],
+    theirs: &[&[u8]],
+    our_changes: &[Change],
+    their_changes: &[Change],
+) -> Vec<Part> {
     let mut parts = Vec::new();
-    let (mut a, mut b) = (our_changes.iter().peekable(), their_changes.iter().peekable());
+    let (mut a, mut b) = (
+        our_changes.iter().peekable(),
+        their_changes.iter().peekable(),
+    );
     // How far the lines of each side are from those of the base, after the changes so far.
     let (mut our_shift, mut their_shift) = (0isize, 0isize);
     loop {
@@ -95,8 +111,10 @@ fn align(ours: &[&[u8]], theirs: &[&[u8]], our_changes: &[Change], their_changes
                 if !equal {
                     let start = x.base.start.min(y.base.start);
                     let end = x.base.end.max(y.base.end);
-                    let our_range = x.side.start - (x.base.start - start)..x.side.end + (end - x.base.end);
-                    let their_range = y.side.start - (y.base.start - start)..y.side.end + (end - y.base.end);
+                    let our_range =
+                        x.side.start - (x.base.start - start)..x.side.end + (end - x.base.end);
+                    let their_range =
+                        y.side.start - (y.base.start - start)..y.side.end + (end - y.base.end);
                     append(&mut parts, From::Clash, our_range, their_range);
                 }
                 let (our_end, their_end) = (x.base.end, y.base.end);
@@ -109,7 +127,9 @@ fn align(ours: &[&[u8]], theirs: &[&[u8]], our_changes: &[Change], their_changes
                     a.next();
                 }
             }
-            (Some(_), None) | (None, Some(_)) => unreachable!("the guards take a side that is alone"),
+            (Some(_), None) | (None, Some(_)) => {
+                unreachable!("the guards take a side that is alone")
+            }
         }
     }
 }
@@ -157,7 +177,10 @@ mod tests {
             while j < side.len() && !base[i..].contains(&side[j]) {
                 j += 1;
             }
-            out.push(Change { base: from_i..i, side: from_j..j });
+            out.push(Change {
+                base: from_i..i,
+                side: from_j..j,
+            });
         }
         out
     }
@@ -166,10 +189,18 @@ mod tests {
     fn check(base: &str, ours: &str, theirs: &str, expected: Result<&str, usize>) {
         let text = |s: &str| s.chars().map(|c| format!("{c}\n")).collect::<String>();
         let (base, ours, theirs) = (text(base), text(ours), text(theirs));
-        let (b, o, t) = (lines(base.as_bytes()), lines(ours.as_bytes()), lines(theirs.as_bytes()));
+        let (b, o, t) = (
+            lines(base.as_bytes()),
+            lines(ours.as_bytes()),
+            lines(theirs.as_bytes()),
+        );
         let merged = merge(&o, &t, &changes(&b, &o), &changes(&b, &t));
         let merged = merged.map(|m| String::from_utf8_lossy(&m).replace('\n', ""));
-        assert_eq!(merged.as_deref().map_err(|c| c.line), expected, "{base:?} {ours:?} {theirs:?}");
+        assert_eq!(
+            merged.as_deref().map_err(|c| c.line),
+            expected,
+            "{base:?} {ours:?} {theirs:?}"
+        );
     }
 
     #[test]

@@ -18,8 +18,8 @@ pub mod similarity;
 
 pub use binary::{Binary, apply_delta};
 pub use hunk::{Hunk, Line};
-pub use place::{Misfit, apply_hunks};
 pub use parse::{Limits, ParseError, parse};
+pub use place::{Misfit, apply_hunks};
 
 /// What a patch does to one file.
 #[derive(Debug, Clone, PartialEq, Eq)]

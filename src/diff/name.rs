@@ -191,7 +191,9 @@ pub(super) fn has_epoch(line: &[u8]) -> bool {
         return false;
     };
     let time = match time.split_once('.') {
-        Some((time, fraction)) if !fraction.is_empty() && fraction.bytes().all(|b| b == b'0') => time,
+        Some((time, fraction)) if !fraction.is_empty() && fraction.bytes().all(|b| b == b'0') => {
+            time
+        }
         Some(_) => return false,
         None => time,
     };
@@ -205,7 +207,11 @@ pub(super) fn has_epoch(line: &[u8]) -> bool {
     let number = |text: &str| text.parse::<i64>().unwrap_or(0);
     let (hour, minute) = (number(&time[..2]), number(&time[3..5]));
     let offset = number(&short[1..3]) * 60 + number(&short[3..5]);
-    let offset = if short.starts_with('-') { -offset } else { offset };
+    let offset = if short.starts_with('-') {
+        -offset
+    } else {
+        offset
+    };
     hour * 60 + minute - offset == epoch_hour * 60
 }
 

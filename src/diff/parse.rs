@@ -43,7 +43,11 @@ pub struct ParseError {
 /// Reads patch text as `git apply -p<strip>` does: anything between file parts is skipped, such as a mail's signature.
 ///
 /// Returns the changes in their order, at least one. Paths are taken as they stand: see [`super::path::check`].
-pub fn parse<'a>(text: &'a [u8], strip: usize, limits: &Limits) -> Result<Vec<FilePatch<'a>>, ParseError> {
+pub fn parse<'a>(
+    text: &'a [u8],
+    strip: usize,
+    limits: &Limits,
+) -> Result<Vec<FilePatch<'a>>, ParseError> {
     if text.len() > limits.bytes {
         let reason = format!("it has more than {} bytes", limits.bytes);
         return Err(ParseError { line: 1, reason });
@@ -152,7 +156,8 @@ impl<'a> Reader<'a> {
                 return Ok(None);
             }
             if line.starts_with(b"diff --git ") {
-                let (header, length) = header::read_git(self.rest(), self.strip).map_err(|e| self.error(e))?;
+                let (header, length) =
+                    header::read_git(self.rest(), self.strip).map_err(|e| self.error(e))?;
                 let alone = length <= line.len();
                 self.skip(length);
                 if alone {
@@ -186,7 +191,9 @@ impl<'a> Reader<'a> {
         let mut hunks = Vec::new();
         while self.rest().len() > 4 && self.rest().starts_with(b"@@ -") {
             let Some((hunk, length)) = Hunk::read(self.rest(), self.line) else {
-                return Err(self.error("this hunk is broken: its lines are not what its header says"));
+                return Err(
+                    self.error("this hunk is broken: its lines are not what its header says")
+                );
             };
             let Some(left) = self.hunks.checked_sub(1) else {
                 return Err(self.error("it has too many hunks"));
@@ -218,7 +225,8 @@ impl<'a> Reader<'a> {
             self.skip(line.len());
             return self.read_binary();
         }
-        let differ = line.ends_with(b" differ\n") && (line.starts_with(b"Binary files ") || line.starts_with(b"Files "));
+        let differ = line.ends_with(b" differ\n")
+            && (line.starts_with(b"Binary files ") || line.starts_with(b"Files "));
         if differ {
             self.skip(line.len());
             return Ok(Body::Missing);
@@ -259,7 +267,10 @@ mod tests {
             Ok(patches) => patches,
             Err(error) => return error.to_string(),
         };
-        let name = |n: &Option<Vec<u8>>| n.as_ref().map_or("-".into(), |n| String::from_utf8_lossy(n).into_owned());
+        let name = |n: &Option<Vec<u8>>| {
+            n.as_ref()
+                .map_or("-".into(), |n| String::from_utf8_lossy(n).into_owned())
+        };
         let mode = |m: Option<u32>| m.map_or(String::new(), |m| format!(" {m:o}"));
         let one = |p: &FilePatch| {
             let body = match &p.body {
@@ -268,7 +279,14 @@ mod tests {
                 Body::Binary(Binary::Delta(d)) => format!("delta {}", d.len()),
                 Body::Missing => "missing".to_owned(),
             };
-            format!("{:?} {}{} {}{} {body}", p.kind, name(&p.old), mode(p.old_mode), name(&p.new), mode(p.new_mode))
+            format!(
+                "{:?} {}{} {}{} {body}",
+                p.kind,
+                name(&p.old),
+                mode(p.old_mode),
+                name(&p.new),
+                mode(p.new_mode)
+            )
         };
         patches.iter().map(one).collect::<Vec<_>>().join("; ")
     }
@@ -283,7 +301,9 @@ mod tests {
     #[test]
     fn a_usual_patch_with_its_mail_around_it() {
         check(
-            &format!("---\n x | 2 +-\n\ndiff --git a/x b/x\nindex 1..2 100644\n--- a/x\n+++ b/x\n{HUNK}-- \n2.47.3\n\n"),
+            &format!(
+                "---\n x | 2 +-\n\ndiff --git a/x b/x\nindex 1..2 100644\n--- a/x\n+++ b/x\n{HUNK}-- \n2.47.3\n\n"
+            ),
             "Modify x 100644 x 1",
         );
     }
@@ -306,17 +326,35 @@ mod tests {
             "diff --git a/x b/y\nsimilarity index 90%\ncopy from x\ncopy to y\nindex 1..2 100644\n--- a/x\n+++ b/y\n@@ -1 +1 @@\n-a\n+b\n",
             "Copy x 100644 y 1",
         );
-        check("diff --git a/x b/x\nold mode 100644\nnew mode 100755\n", "Modify x 100644 x 100755 0");
-        check("diff --git a/e b/e\nnew file mode 100644\nindex 000..e69\n", "Create - e 100644 0");
+        check(
+            "diff --git a/x b/x\nold mode 100644\nnew mode 100755\n",
+            "Modify x 100644 x 100755 0",
+        );
+        check(
+            "diff --git a/e b/e\nnew file mode 100644\nindex 000..e69\n",
+            "Create - e 100644 0",
+        );
     }
 
     #[test]
     fn diffs_without_a_git_header() {
-        check(&format!("--- a/x\t2020-01-01 10:00:00 +0000\n+++ b/x\n{HUNK}"), "Modify x x 1");
+        check(
+            &format!("--- a/x\t2020-01-01 10:00:00 +0000\n+++ b/x\n{HUNK}"),
+            "Modify x x 1",
+        );
         check(&format!("--- x.orig\n+++ x\n{HUNK}"), "Modify x x 1");
-        check("--- /dev/null\n+++ b/x\n@@ -0,0 +1 @@\n+b\n", "Create - x 1");
-        check("--- a/x\n+++ b/x\n@@ -0,0 +1 @@\n+b\n", "ModifyOrCreate x x 1");
-        check("--- a/x\n+++ b/x\t1970-01-01 00:00:00 +0000\n@@ -1 +0,0 @@\n-b\n", "Delete x - 1");
+        check(
+            "--- /dev/null\n+++ b/x\n@@ -0,0 +1 @@\n+b\n",
+            "Create - x 1",
+        );
+        check(
+            "--- a/x\n+++ b/x\n@@ -0,0 +1 @@\n+b\n",
+            "ModifyOrCreate x x 1",
+        );
+        check(
+            "--- a/x\n+++ b/x\t1970-01-01 00:00:00 +0000\n@@ -1 +0,0 @@\n-b\n",
+            "Delete x - 1",
+        );
     }
 
     #[test]
@@ -330,7 +368,10 @@ mod tests {
             "diff --git a/x b/x\nindex 1..2 100644\nBinary files a/x and b/x differ\n",
             "Modify x 100644 x missing",
         );
-        check("diff --git a/x b/x\nindex 1..2 100644\nGIT binary patch\nother 3\n", "line 4 of the patch: binary data of an unknown kind");
+        check(
+            "diff --git a/x b/x\nindex 1..2 100644\nGIT binary patch\nother 3\n",
+            "line 4 of the patch: binary data of an unknown kind",
+        );
     }
 
     #[test]
@@ -343,8 +384,14 @@ mod tests {
     #[test]
     fn broken_patches_say_what_is_wrong_and_where() {
         check("hello\n", "line 1 of the patch: there is no diff in it");
-        check(&format!("xxxxxx\n{HUNK}"), "line 2 of the patch: a hunk that belongs to no file");
-        check("diff --git a/x b/x\nindex 1..2 100644\n", "line 3 of the patch: a file is named, but nothing changes");
+        check(
+            &format!("xxxxxx\n{HUNK}"),
+            "line 2 of the patch: a hunk that belongs to no file",
+        );
+        check(
+            "diff --git a/x b/x\nindex 1..2 100644\n",
+            "line 3 of the patch: a file is named, but nothing changes",
+        );
         check(
             "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,2 +1 @@\n-a\n+b\n",
             "line 4 of the patch: this hunk is broken: its lines are not what its header says",
@@ -365,12 +412,24 @@ mod tests {
 
     #[test]
     fn limits_hold() {
-        let tight = Limits { bytes: 1_000, files: 2, hunks: 3, unpacked: 9 };
-        let reason = |text: &str| parse(text.as_bytes(), 1, &tight).expect_err("over the limit").reason;
+        let tight = Limits {
+            bytes: 1_000,
+            files: 2,
+            hunks: 3,
+            unpacked: 9,
+        };
+        let reason = |text: &str| {
+            parse(text.as_bytes(), 1, &tight)
+                .expect_err("over the limit")
+                .reason
+        };
         let file = format!("--- a/x\n+++ b/x\n{HUNK}");
         assert_eq!(reason(&"x".repeat(1_001)), "it has more than 1000 bytes");
         assert_eq!(reason(&file.repeat(3)), "it changes more than 2 files");
-        assert_eq!(reason(&format!("{file}{}", HUNK.repeat(3))), "it has too many hunks");
+        assert_eq!(
+            reason(&format!("{file}{}", HUNK.repeat(3))),
+            "it has too many hunks"
+        );
         let literal = "diff --git a/x b/x\nindex 0..1\nGIT binary patch\nliteral 10\nRcmZQzWMXDvWn<^y1ONc904@Lk\n\n";
         assert_eq!(reason(literal), "its binary data is too long");
     }

@@ -113,8 +113,22 @@ mod tests {
     #[test]
     fn nothing_leaves_its_folder() {
         for path in [
-            "", "/", "/abs", "../x", "a/../../b", "a/..", ".", "./a", "a/./b", "a//b", "a/", "\\abs", "..\\x", "a\\..\\b",
-            "a\\", "a\0b",
+            "",
+            "/",
+            "/abs",
+            "../x",
+            "a/../../b",
+            "a/..",
+            ".",
+            "./a",
+            "a/./b",
+            "a//b",
+            "a/",
+            "\\abs",
+            "..\\x",
+            "a\\..\\b",
+            "a\\",
+            "a\0b",
         ] {
             refused(path);
         }
@@ -123,9 +137,25 @@ mod tests {
     #[test]
     fn git_has_many_names() {
         for path in [
-            ".git", ".git/config", "a/.git/hooks/x", ".GIT/x", ".Git", ".git.", ".git ", ".git . /x", "git~1", "GIT~1/x",
-            ".git::$INDEX_ALLOCATION/x", ".git:x", "git~1 .", ".g\u{200c}it/config", "\u{feff}.git", ".git\u{206f}",
-            ".\u{202a}GiT", "a\\.git\\config", ".git\\x",
+            ".git",
+            ".git/config",
+            "a/.git/hooks/x",
+            ".GIT/x",
+            ".Git",
+            ".git.",
+            ".git ",
+            ".git . /x",
+            "git~1",
+            "GIT~1/x",
+            ".git::$INDEX_ALLOCATION/x",
+            ".git:x",
+            "git~1 .",
+            ".g\u{200c}it/config",
+            "\u{feff}.git",
+            ".git\u{206f}",
+            ".\u{202a}GiT",
+            "a\\.git\\config",
+            ".git\\x",
         ] {
             refused(path);
         }
@@ -134,8 +164,23 @@ mod tests {
     #[test]
     fn names_that_only_look_odd_are_fine() {
         for path in [
-            "a", "a/b.c", ".gitignore", ".gitattributes", ".github/x", "git", "git~2", "x.git", "a b/c\td", "ä/ö", "-x",
-            "--exec=x", "CON", "aux.c", "a\\x2db.slice", "...", "..a",
+            "a",
+            "a/b.c",
+            ".gitignore",
+            ".gitattributes",
+            ".github/x",
+            "git",
+            "git~2",
+            "x.git",
+            "a b/c\td",
+            "ä/ö",
+            "-x",
+            "--exec=x",
+            "CON",
+            "aux.c",
+            "a\\x2db.slice",
+            "...",
+            "..a",
         ] {
             allowed(path);
         }
@@ -144,7 +189,13 @@ mod tests {
 
     #[test]
     fn gitmodules_is_never_a_symbolic_link() {
-        for name in [".gitmodules", ".GITMODULES ", "gitmod~1", "gi7eba~1", ".gitmod\u{200d}ules"] {
+        for name in [
+            ".gitmodules",
+            ".GITMODULES ",
+            "gitmod~1",
+            "gi7eba~1",
+            ".gitmod\u{200d}ules",
+        ] {
             assert_eq!(check(name.as_bytes(), FILE), Ok(()), "{name}");
             assert!(check(name.as_bytes(), SYMLINK).is_err(), "{name}");
         }

@@ -160,7 +160,9 @@ impl<'a> Image<'a> {
             let slot = self.slot(place + at);
             self.work += 1;
             let last = at + 1 == wanted.lines.len();
-            if slot.patched || !(slot.text == *line || (last && ends_early(slot.text, line, wanted.at_end))) {
+            if slot.patched
+                || !(slot.text == *line || (last && ends_early(slot.text, line, wanted.at_end)))
+            {
                 return false;
             }
         }
@@ -170,7 +172,10 @@ impl<'a> Image<'a> {
 
 /// A wanted last line without line end is found in a line that goes on with nothing but white space: git compares no further.
 fn ends_early(have: &[u8], wanted: &[u8], at_end: bool) -> bool {
-    let blank = |rest: &[u8]| rest.iter().all(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r'));
+    let blank = |rest: &[u8]| {
+        rest.iter()
+            .all(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r'))
+    };
     !at_end && !wanted.ends_with(b"\n") && have.strip_prefix(wanted).is_some_and(blank)
 }
 
@@ -183,10 +188,16 @@ mod tests {
     fn check(content: &str, hunks: &str, expected: Result<&str, Misfit>) {
         let text = format!("--- a/x\n+++ b/x\n{hunks}");
         let patches = parse(text.as_bytes(), 1, &Limits::default()).expect("a patch");
-        let Body::Text(read) = &patches[0].body else { panic!("text") };
+        let Body::Text(read) = &patches[0].body else {
+            panic!("text")
+        };
         let result = apply_hunks(content.as_bytes(), read);
         let result = result.map(|r| String::from_utf8(r).expect("text"));
-        assert_eq!(result.as_deref().map_err(|e| *e), expected, "content: {content:?}\n{hunks}");
+        assert_eq!(
+            result.as_deref().map_err(|e| *e),
+            expected,
+            "content: {content:?}\n{hunks}"
+        );
     }
 
     const HUNK: &str = "@@ -3,3 +3,3 @@\n a\n-b\n+B\n c\n";
@@ -197,7 +208,11 @@ mod tests {
         check("a\nb\nc\n1\n", HUNK, Ok("a\nB\nc\n1\n"));
         check("1\n2\n3\n4\na\nb\nc\n", HUNK, Ok("1\n2\n3\n4\na\nB\nc\n"));
         // One line above and one below: below wins.
-        check("1\na\nb\nc\na\nb\nc\n", "@@ -3,3 +4,3 @@\n a\n-b\n+B\n c\n", Ok("1\na\nb\nc\na\nB\nc\n"));
+        check(
+            "1\na\nb\nc\na\nb\nc\n",
+            "@@ -3,3 +4,3 @@\n a\n-b\n+B\n c\n",
+            Ok("1\na\nb\nc\na\nB\nc\n"),
+        );
         // Two above, and four below: above wins.
         check(
             "a\nb\nc\n4\n5\n6\na\nb\nc\n",
@@ -209,10 +224,26 @@ mod tests {
 
     #[test]
     fn hunks_at_begin_and_end_go_nowhere_else() {
-        check("1\na\nb\n", "@@ -1,2 +1,2 @@\n-a\n+A\n b\n", Err(Misfit::NoPlace(0)));
-        check("a\nb\n1\n", "@@ -1,2 +1,2 @@\n-a\n+A\n b\n", Ok("A\nb\n1\n"));
-        check("1\n2\na\nb\n3\n", "@@ -3,2 +3,2 @@\n a\n-b\n+B\n", Err(Misfit::NoPlace(0)));
-        check("1\n2\n3\na\nb\n", "@@ -3,2 +3,2 @@\n a\n-b\n+B\n", Ok("1\n2\n3\na\nB\n"));
+        check(
+            "1\na\nb\n",
+            "@@ -1,2 +1,2 @@\n-a\n+A\n b\n",
+            Err(Misfit::NoPlace(0)),
+        );
+        check(
+            "a\nb\n1\n",
+            "@@ -1,2 +1,2 @@\n-a\n+A\n b\n",
+            Ok("A\nb\n1\n"),
+        );
+        check(
+            "1\n2\na\nb\n3\n",
+            "@@ -3,2 +3,2 @@\n a\n-b\n+B\n",
+            Err(Misfit::NoPlace(0)),
+        );
+        check(
+            "1\n2\n3\na\nb\n",
+            "@@ -3,2 +3,2 @@\n a\n-b\n+B\n",
+            Ok("1\n2\n3\na\nB\n"),
+        );
         check("", "@@ -0,0 +1 @@\n+a\n", Ok("a\n"));
         check("1\n", "@@ -0,0 +1 @@\n+a\n", Err(Misfit::NoPlace(0)));
     }
@@ -223,7 +254,11 @@ mod tests {
         let twice = twice.replace("@@ -5,2 +5,2 @@", "@@ -5,3 +5,3 @@");
         check("1\n2\na\nb\nc\nd\ne\n", &twice, Err(Misfit::NoPlace(1)));
         let backwards = "@@ -7,3 +7,3 @@\n x\n-y\n+Y\n z\n@@ -2,3 +2,3 @@\n a\n-b\n+B\n c\n";
-        check("1\na\nb\nc\nx\ny\nz\n", backwards, Ok("1\na\nB\nc\nx\nY\nz\n"));
+        check(
+            "1\na\nb\nc\nx\ny\nz\n",
+            backwards,
+            Ok("1\na\nB\nc\nx\nY\nz\n"),
+        );
     }
 
     #[test]
@@ -240,7 +275,10 @@ mod tests {
     #[test]
     fn endless_repetition_is_given_up() {
         let content = "a\n".repeat(60_000);
-        let hunk = format!("@@ -3,20001 +3,20001 @@\n{}-b\n+B\n a\n", " a\n".repeat(19_999));
+        let hunk = format!(
+            "@@ -3,20001 +3,20001 @@\n{}-b\n+B\n a\n",
+            " a\n".repeat(19_999)
+        );
         check(&content, &hunk, Err(Misfit::TooCostly));
     }
 }

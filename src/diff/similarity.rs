@@ -50,7 +50,10 @@ impl Pieces {
         if length > 0 {
             add(first, second, length);
         }
-        Pieces { counts, size: content.len() as u64 }
+        Pieces {
+            counts,
+            size: content.len() as u64,
+        }
     }
 
     /// The score of going from this content to `other`: 0 to [`MAX_SCORE`]; 0 as well where sizes alone say less than `least`.
@@ -60,7 +63,8 @@ impl Pieces {
         if other.size == 0 || most * (MAX_SCORE - least) < difference * MAX_SCORE {
             return 0;
         }
-        let common = |(hash, count): (&u32, &u64)| other.counts.get(hash).map_or(0, |c| *c.min(count));
+        let common =
+            |(hash, count): (&u32, &u64)| other.counts.get(hash).map_or(0, |c| *c.min(count));
         let copied: u64 = self.counts.iter().map(common).sum();
         copied * MAX_SCORE / most
     }

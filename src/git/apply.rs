@@ -77,6 +77,8 @@ pub struct AmRequest {
     pub fallback: Fallback,
     /// The mails, in order.
     pub mails: Vec<Vec<u8>>,
+    /// Who commits; `None`: as git says in that repository, by the environment and the configuration of whoever runs this.
+    pub committer: Option<Committer>,
     /// Whether the committer's date is the author's.
     pub with_author_date: bool,
 }
@@ -91,7 +93,13 @@ impl Repos {
         self.make_companion(&request.repo, &companion)?;
         let base = parse_id(&request.base.commit)?;
         let mut objects = Objects::open(&companion)?;
-        let done = apply_mails(&mut objects, base, &request.mails, &request.committer, Fallback::ThreeWay)?;
+        let done = apply_mails(
+            &mut objects,
+            base,
+            &request.mails,
+            &request.committer,
+            Fallback::ThreeWay,
+        )?;
         publish(&companion, &objects, done, |head| {
             let own = Wish {
                 name: &request.ref_name,
@@ -108,8 +116,16 @@ impl Repos {
     }
 
     /// The commit a companion's ref points to.
-    pub fn find_patch_ref(&self, repo: &str, realm: Option<i64>, name: &str) -> Result<Option<String>, GitError> {
-        let dir = realm.map_or_else(|| self.companion_dir(repo), |realm| self.private_dir(repo, realm));
+    pub fn find_patch_ref(
+        &self,
+        repo: &str,
+        realm: Option<i64>,
+        name: &str,
+    ) -> Result<Option<String>, GitError> {
+        let dir = realm.map_or_else(
+            || self.companion_dir(repo),
+            |realm| self.private_dir(repo, realm),
+        );
         if !dir.exists() {
             return Ok(None);
         }
@@ -128,15 +144,28 @@ impl Repos {
 pub fn am(request: &AmRequest) -> Result<Outcome, GitError> {
     let repo = git_folder(&request.repo)?;
     let base = format!("{}^{{commit}}", request.base);
-    let base = run::run(&repo, &["rev-parse", "--verify", "--end-of-options", &base], None)?;
+    let base = run::run(
+        &repo,
+        &["rev-parse", "--verify", "--end-of-options", &base],
+        None,
+    )?;
     let base = parse_id(&run::line(&base))?;
-    let committer = run::committer(&repo)?;
+    let committer = match &request.committer {
+        Some(committer) => committer.clone(),
+        None => run::committer(&repo)?,
+    };
     let committer = Committer {
         with_author_date: request.with_author_date,
         ..committer
     };
     let mut objects = Objects::open(&repo)?;
-    let done = apply_mails(&mut objects, base, &request.mails, &committer, request.fallback)?;
+    let done = apply_mails(
+        &mut objects,
+        base,
+        &request.mails,
+        &committer,
+        request.fallback,
+    )?;
     publish(&repo, &objects, done, |head| {
         let wish = request.ref_name.as_deref().map(|name| Wish {
             name,
@@ -149,14 +178,19 @@ pub fn am(request: &AmRequest) -> Result<Outcome, GitError> {
 
 fn git_folder(path: &Path) -> Result<PathBuf, GitError> {
     let inner = path.join(".git");
-    let found = [path, &inner].into_iter().find(|p| p.join("objects").is_dir() && p.join("HEAD").is_file());
+    let found = [path, &inner]
+        .into_iter()
+        .find(|p| p.join("objects").is_dir() && p.join("HEAD").is_file());
     let found = found.and_then(|p| p.canonicalize().ok());
     found.ok_or_else(|| GitError::Refused(format!("there is no repository at {}", path.display())))
 }
 
 fn parse_id(hex: &str) -> Result<ObjectId, GitError> {
-    ObjectId::from_hex(hex.as_bytes())
-        .map_err(|_| GitError::Refused(format!("{hex} is no id of an object in a repository with SHA-1 ids")))
+    ObjectId::from_hex(hex.as_bytes()).map_err(|_| {
+        GitError::Refused(format!(
+            "{hex} is no id of an object in a repository with SHA-1 ids"
+        ))
+    })
 }
 
 /// The new objects as one flushed pack, then the refs.

@@ -9,9 +9,11 @@ use gix::ObjectId;
 use gix::objs::Kind as ObjectKind;
 
 use super::GitError;
-use super::objects::Objects;
+use super::objects::{Content, Objects};
 use super::trees::{Edit, Entry};
-use crate::diff::{self, Binary, Body, FILE, FilePatch, GITLINK, Kind, Misfit, SYMLINK, file_type, recorded_mode};
+use crate::diff::{
+    self, Binary, Body, FILE, FilePatch, GITLINK, Kind, Misfit, SYMLINK, file_type, recorded_mode,
+};
 
 /// Largest content that a binary delta may make.
 const MAX_CONTENT: usize = 64 << 20;
@@ -52,7 +54,7 @@ pub(super) type Lookup<'a> = dyn Fn(&Objects, &[u8]) -> Result<Option<Entry>, Gi
 enum Seen {
     Goes,
     Gone,
-    Patched(u32, Rc<Vec<u8>>),
+    Patched(u32, Content),
 }
 
 /// A patch at work.
@@ -70,19 +72,24 @@ struct Target<'a> {
     kind: Kind,
     old: Option<&'a [u8]>,
     new: Option<&'a [u8]>,
-    old_mode: u32,
     new_mode: u32,
-    content: Rc<Vec<u8>>,
+    content: Content,
 }
 
 /// Refuses a patch that names what no tree may hold, before anything is read for it.
 pub(super) fn check_paths(patches: &[FilePatch<'_>]) -> Result<(), String> {
     for patch in patches {
         let old = patch.old.as_ref().map(|p| (p, patch.old_mode));
-        let new = patch.new.as_ref().map(|p| (p, patch.new_mode.or(patch.old_mode)));
+        let new = patch
+            .new
+            .as_ref()
+            .map(|p| (p, patch.new_mode.or(patch.old_mode)));
         for (path, mode) in [old, new].into_iter().flatten() {
             if let Err(reason) = diff::path::check(path, mode.unwrap_or(FILE)) {
-                return Err(format!("the path {:?} is refused: {reason}", String::from_utf8_lossy(path)));
+                return Err(format!(
+                    "the path {:?} is refused: {reason}",
+                    String::from_utf8_lossy(path)
+                ));
             }
         }
     }
@@ -90,7 +97,11 @@ pub(super) fn check_paths(patches: &[FilePatch<'_>]) -> Result<(), String> {
 }
 
 /// Works out the edits that a patch means for the tree that `at` shows.
-pub(super) fn work_out(patches: &[FilePatch<'_>], at: &Lookup<'_>, objects: &mut Objects) -> Result<Vec<Edit>, Stop> {
+pub(super) fn work_out(
+    patches: &[FilePatch<'_>],
+    at: &Lookup<'_>,
+    objects: &mut Objects,
+) -> Result<Vec<Edit>, Stop> {
     let mut work = Work {
         objects,
         at,
@@ -131,7 +142,10 @@ impl Work<'_> {
         let target = self.target(patch)?;
         let content = self.content(&target)?;
         if let Some(new) = target.new {
-            self.seen.insert(new.to_vec(), Seen::Patched(target.new_mode, Rc::clone(&content)));
+            self.seen.insert(
+                new.to_vec(),
+                Seen::Patched(target.new_mode, Rc::clone(&content)),
+            );
         }
         if let (Kind::Delete | Kind::Rename, Some(old)) = (target.kind, target.old) {
             self.seen.insert(old.to_vec(), Seen::Gone);
@@ -155,15 +169,23 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn entry(&mut self, target: &Target<'_>, content: &Rc<Vec<u8>>) -> Result<Entry, Stop> {
+    fn entry(&mut self, target: &Target<'_>, content: &Content) -> Result<Entry, Stop> {
         let mode = recorded_mode(target.new_mode);
         if mode != GITLINK {
             let id = self.objects.put(ObjectKind::Blob, Rc::clone(content))?;
             return Ok(Entry { mode, id });
         }
-        let id = content.strip_prefix(b"Subproject commit ").and_then(|rest| rest.get(..40));
+        let id = content
+            .strip_prefix(b"Subproject commit ")
+            .and_then(|rest| rest.get(..40));
         let id = id.and_then(|hex| ObjectId::from_hex(hex).ok());
-        let id = id.ok_or_else(|| clash(target.patch.path(), 0, "the new commit of the submodule is not named"))?;
+        let id = id.ok_or_else(|| {
+            clash(
+                target.patch.path(),
+                0,
+                "the new commit of the submodule is not named",
+            )
+        })?;
         Ok(Entry { mode, id })
     }
 
@@ -182,10 +204,17 @@ impl Work<'_> {
         if let Some(path) = old
             && file_type(old_mode) != file_type(mode_there)
         {
-            return Err(clash(path, 0, "it is of another type there: file, symbolic link or submodule"));
+            return Err(clash(
+                path,
+                0,
+                "it is of another type there: file, symbolic link or submodule",
+            ));
         }
         let new = patch.new.as_deref().filter(|_| kind != Kind::Delete);
-        let stays = matches!(kind, Kind::Modify | Kind::ModifyOrCreate | Kind::Rename | Kind::Copy);
+        let stays = matches!(
+            kind,
+            Kind::Modify | Kind::ModifyOrCreate | Kind::Rename | Kind::Copy
+        );
         let new_mode = match patch.new_mode {
             Some(mode) => mode,
             None if stays => mode_there,
@@ -194,7 +223,11 @@ impl Work<'_> {
         if let Some(path) = new {
             self.check_new(patch, kind, path)?;
             if old.is_some() && file_type(old_mode) != file_type(new_mode) {
-                return Err(clash(path, 0, "its type changes without the old file being removed"));
+                return Err(clash(
+                    path,
+                    0,
+                    "its type changes without the old file being removed",
+                ));
             }
             if let Err(reason) = diff::path::check(path, new_mode) {
                 let name = String::from_utf8_lossy(path);
@@ -207,18 +240,23 @@ impl Work<'_> {
             kind,
             old,
             new,
-            old_mode,
             new_mode,
             content,
         })
     }
 
     /// Mode and content of the path that a change starts from.
-    fn there(&self, patch: &FilePatch<'_>, path: &[u8]) -> Result<Option<(u32, Rc<Vec<u8>>)>, Stop> {
+    fn there(&self, patch: &FilePatch<'_>, path: &[u8]) -> Result<Option<(u32, Content)>, Stop> {
         // Renames and copies mean the tree before the whole patch, other changes build on each other.
         if !matches!(patch.kind, Kind::Rename | Kind::Copy) {
             match self.seen.get(path) {
-                Some(Seen::Gone) => return Err(clash(path, 0, "an earlier part of the patch removed or renamed it")),
+                Some(Seen::Gone) => {
+                    return Err(clash(
+                        path,
+                        0,
+                        "an earlier part of the patch removed or renamed it",
+                    ));
+                }
                 Some(Seen::Patched(mode, content)) => return Ok(Some((*mode, Rc::clone(content)))),
                 Some(Seen::Goes) | None => {}
             }
@@ -238,7 +276,11 @@ impl Work<'_> {
         let makes = matches!(kind, Kind::Create | Kind::Rename | Kind::Copy);
         let freed = matches!(self.seen.get(path), Some(Seen::Goes | Seen::Gone));
         if makes && !freed && (self.at)(self.objects, path)?.is_some() {
-            let what = if patch.kind == Kind::Create { "new" } else { "renamed or copied" };
+            let what = if patch.kind == Kind::Create {
+                "new"
+            } else {
+                "renamed or copied"
+            };
             return Err(clash(path, 0, &format!("the {what} file is there already")));
         }
         Ok(())
@@ -263,16 +305,21 @@ impl Work<'_> {
     }
 
     /// The content after the change.
-    fn content(&mut self, target: &Target<'_>) -> Result<Rc<Vec<u8>>, Stop> {
+    fn content(&mut self, target: &Target<'_>) -> Result<Content, Stop> {
         let name = target.patch.path();
         let content = match &target.patch.body {
             Body::Text(hunks) if hunks.is_empty() => Rc::clone(&target.content),
             Body::Text(hunks) => match diff::apply_hunks(&target.content, hunks) {
                 Ok(content) => Rc::new(content),
-                Err(Misfit::TooCostly) => return Err(clash(name, 0, "looking for the lines takes too long")),
+                Err(Misfit::TooCostly) => {
+                    return Err(clash(name, 0, "looking for the lines takes too long"));
+                }
                 Err(Misfit::NoPlace(at)) => {
                     let line = hunks[at].old_start;
-                    let detail = format!("hunk {}, made for line {line}, finds other text there", at + 1);
+                    let detail = format!(
+                        "hunk {}, made for line {line}, finds other text there",
+                        at + 1
+                    );
                     return Err(clash(name, at + 1, &detail));
                 }
             },
@@ -280,24 +327,43 @@ impl Work<'_> {
             Body::Missing => self.binary(target, None)?,
         };
         if target.kind == Kind::Delete && !content.is_empty() {
-            return Err(clash(name, 0, "the file is removed, but not all of its lines are"));
+            return Err(clash(
+                name,
+                0,
+                "the file is removed, but not all of its lines are",
+            ));
         }
         Ok(content)
     }
 
-    fn binary(&mut self, target: &Target<'_>, data: Option<&Binary>) -> Result<Rc<Vec<u8>>, Stop> {
+    fn binary(&mut self, target: &Target<'_>, data: Option<&Binary>) -> Result<Content, Stop> {
         let patch = target.patch;
         let name = patch.path();
-        let ids = (ObjectId::from_hex(&patch.old_id), ObjectId::from_hex(&patch.new_id));
+        let ids = (
+            ObjectId::from_hex(&patch.old_id),
+            ObjectId::from_hex(&patch.new_id),
+        );
         let (Ok(before), Ok(after)) = ids else {
-            return Err(clash(name, 0, "its binary change does not name the full ids of the file before and after"));
+            return Err(clash(
+                name,
+                0,
+                "its binary change does not name the full ids of the file before and after",
+            ));
         };
         let here = self.objects.hash(ObjectKind::Blob, &target.content)?;
         if target.old.is_some() && here != before {
-            return Err(clash(name, 0, "its binary change is for another content than the one that is there"));
+            return Err(clash(
+                name,
+                0,
+                "its binary change is for another content than the one that is there",
+            ));
         }
         if target.old.is_none() && !target.content.is_empty() {
-            return Err(clash(name, 0, "its binary change makes a file that is there already"));
+            return Err(clash(
+                name,
+                0,
+                "its binary change makes a file that is there already",
+            ));
         }
         if after.is_null() {
             return Ok(Rc::new(Vec::new()));
@@ -312,7 +378,9 @@ impl Work<'_> {
                 .ok_or_else(|| Stop::Bad("its binary delta is broken".to_owned()))?,
         };
         if self.objects.hash(ObjectKind::Blob, &content)? != after {
-            return Err(Stop::Bad("its binary data makes another content than it says".to_owned()));
+            return Err(Stop::Bad(
+                "its binary data makes another content than it says".to_owned(),
+            ));
         }
         Ok(Rc::new(content))
     }

@@ -14,11 +14,14 @@ const MAX_OBJECT: usize = 128 << 20;
 /// Most bytes that one series may make.
 const MAX_NEW: usize = 512 << 20;
 
+/// An object's bytes, shared by all who look at them.
+pub(super) type Content = Rc<Vec<u8>>;
+
 /// The object store of one run.
 pub(super) struct Objects {
     repo: PathBuf,
     odb: gix::odb::Handle,
-    new: HashMap<ObjectId, (Kind, Rc<Vec<u8>>)>,
+    new: HashMap<ObjectId, (Kind, Content)>,
     order: Vec<ObjectId>,
     bytes: usize,
 }
@@ -55,7 +58,7 @@ impl Objects {
     }
 
     /// Kind and content; `None` if there is no such object.
-    pub fn find(&self, id: &ObjectId) -> Result<Option<(Kind, Rc<Vec<u8>>)>, GitError> {
+    pub fn find(&self, id: &ObjectId) -> Result<Option<(Kind, Content)>, GitError> {
         if let Some((kind, data)) = self.new.get(id) {
             return Ok(Some((*kind, Rc::clone(data))));
         }
@@ -70,17 +73,12 @@ impl Objects {
     }
 
     /// The content of an object that must be there and of this kind.
-    pub fn load(&self, id: &ObjectId, kind: Kind) -> Result<Rc<Vec<u8>>, GitError> {
+    pub fn load(&self, id: &ObjectId, kind: Kind) -> Result<Content, GitError> {
         match self.find(id)? {
             Some((found, data)) if found == kind => Ok(data),
             Some((found, _)) => Err(self.broken(format!("{id} is a {found} and no {kind}"))),
             None => Err(self.broken(format!("{id} is missing"))),
         }
-    }
-
-    /// Whether an object is there.
-    pub fn has(&self, id: &ObjectId) -> bool {
-        self.new.contains_key(id) || self.odb.exists(id)
     }
 
     /// The one blob whose id begins with these hexadecimal digits; `None` if none does, or several.
@@ -97,12 +95,17 @@ impl Objects {
             let prefix = gix::hash::Prefix::from_hex(&digits).map_err(|e| self.broken(e))?;
             let looked = self.odb.lookup_prefix(prefix, Some(&mut candidates));
             looked.map_err(|e| self.broken(e))?;
-            let new = self.new.keys().filter(|id| id.to_string().starts_with(&digits));
+            let new = self
+                .new
+                .keys()
+                .filter(|id| id.to_string().starts_with(&digits));
             candidates.extend(new);
         }
         let mut found = None;
         for id in candidates {
-            if self.find(&id)?.is_some_and(|(kind, _)| kind == Kind::Blob) && found.replace(id).is_some() {
+            if self.find(&id)?.is_some_and(|(kind, _)| kind == Kind::Blob)
+                && found.replace(id).is_some()
+            {
                 return Ok(None);
             }
         }
@@ -115,7 +118,7 @@ impl Objects {
     }
 
     /// Keeps an object until it is published; returns its id.
-    pub fn put(&mut self, kind: Kind, data: impl Into<Rc<Vec<u8>>>) -> Result<ObjectId, GitError> {
+    pub fn put(&mut self, kind: Kind, data: impl Into<Content>) -> Result<ObjectId, GitError> {
         let data = data.into();
         let id = self.hash(kind, &data)?;
         if !self.new.contains_key(&id) {

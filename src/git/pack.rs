@@ -50,10 +50,18 @@ fn save(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     // Without random numbers the process id alone keeps names apart.
     let _name_only = getrandom::fill(&mut random);
     // git removes left-over files of this name when it prunes.
-    let unfinished = format!("tmp_{name}_{}_{}", std::process::id(), data_encoding::HEXLOWER.encode(&random));
+    let unfinished = format!(
+        "tmp_{name}_{}_{}",
+        std::process::id(),
+        data_encoding::HEXLOWER.encode(&random)
+    );
     let path = folder.join(unfinished);
     let mut options = OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o444).open(&path)?;
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o444)
+        .open(&path)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     let done = written.and_then(|()| fs::rename(&path, folder.join(name)));
     if done.is_err() {
@@ -66,7 +74,9 @@ fn save(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
 fn hash(bytes: &[u8]) -> Result<ObjectId, GitError> {
     let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
     hasher.update(bytes);
-    hasher.try_finalize().map_err(|e| GitError::Refused(e.to_string()))
+    hasher
+        .try_finalize()
+        .map_err(|e| GitError::Refused(e.to_string()))
 }
 
 fn encode(objects: &Objects) -> Result<(Vec<u8>, Vec<Placed>), GitError> {
@@ -74,7 +84,8 @@ fn encode(objects: &Objects) -> Result<(Vec<u8>, Vec<Placed>), GitError> {
     let mut index = Vec::new();
     for (id, kind, data) in objects.unpublished() {
         let start = pack.len();
-        let offset = u32::try_from(start).map_err(|_| GitError::Refused("a series may not fill 4 GiB".into()))?;
+        let offset = u32::try_from(start)
+            .map_err(|_| GitError::Refused("a series may not fill 4 GiB".into()))?;
         write_head(&mut pack, kind, data.len());
         // Level 1: these objects are read a few times, and repacking makes them small.
         let mut zlib = flate2::write::ZlibEncoder::new(&mut pack, flate2::Compression::new(1));
@@ -120,13 +131,19 @@ fn encode_index(sorted: &[Placed], pack_trailer: &[u8]) -> Result<Vec<u8>, GitEr
         let count = sorted.partition_point(|p| p.id.as_bytes()[0] <= first);
         out.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes());
     }
-    sorted.iter().for_each(|p| out.extend_from_slice(p.id.as_bytes()));
-    sorted.iter().for_each(|p| out.extend_from_slice(&p.crc.to_be_bytes()));
+    sorted
+        .iter()
+        .for_each(|p| out.extend_from_slice(p.id.as_bytes()));
+    sorted
+        .iter()
+        .for_each(|p| out.extend_from_slice(&p.crc.to_be_bytes()));
     // Offsets below 2 GiB need no second table, and what a series may make is far less.
     if sorted.iter().any(|p| p.offset >> 31 != 0) {
         return Err(GitError::Refused("a series may not fill 2 GiB".into()));
     }
-    sorted.iter().for_each(|p| out.extend_from_slice(&p.offset.to_be_bytes()));
+    sorted
+        .iter()
+        .for_each(|p| out.extend_from_slice(&p.offset.to_be_bytes()));
     out.extend_from_slice(pack_trailer);
     let own = hash(&out)?;
     out.extend_from_slice(own.as_bytes());

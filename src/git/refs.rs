@@ -49,15 +49,21 @@ pub(super) fn set(repo: &Path, wishes: &[Wish<'_>]) -> Result<(), GitError> {
     let mut edits = Vec::new();
     for wish in wishes {
         let name = FullName::try_from(wish.name);
-        let name = name.map_err(|e| GitError::Refused(format!("{} is no name of a ref: {e}", wish.name)))?;
-        let found = store.try_find(wish.name).map_err(|e| failed(e.to_string()))?;
+        let name =
+            name.map_err(|e| GitError::Refused(format!("{} is no name of a ref: {e}", wish.name)))?;
+        let found = store
+            .try_find(wish.name)
+            .map_err(|e| failed(e.to_string()))?;
         let now = found.map(|r| r.target);
         let new = Target::Object(wish.to);
         if let (From::Only(from), Some(now)) = (wish.from, &now)
             && *now != new
             && from.map(Target::Object).as_ref() != Some(now)
         {
-            return Err(GitError::Refused(format!("{} is published already and never moves", wish.name)));
+            return Err(GitError::Refused(format!(
+                "{} is published already and never moves",
+                wish.name
+            )));
         }
         let expected = match now {
             Some(now) => PreviousValue::MustExistAndMatch(now),

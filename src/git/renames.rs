@@ -43,7 +43,11 @@ fn is_file(entry: &Entry) -> bool {
 }
 
 /// Pairs each file of `gone` with the one of `new` that it became; returns (old path, new path).
-pub(super) fn detect(objects: &Objects, mut gone: Vec<Item>, mut new: Vec<Item>) -> Result<HashMap<Vec<u8>, Vec<u8>>, GitError> {
+pub(super) fn detect(
+    objects: &Objects,
+    mut gone: Vec<Item>,
+    mut new: Vec<Item>,
+) -> Result<HashMap<Vec<u8>, Vec<u8>>, GitError> {
     let empty = ObjectId::empty_blob(gix::hash::Kind::Sha1);
     gone.retain(|(_, e)| e.id != empty);
     new.retain(|(_, e)| e.id != empty);
@@ -64,7 +68,9 @@ pub(super) fn detect(objects: &Objects, mut gone: Vec<Item>, mut new: Vec<Item>)
     search.by_name()?;
     search.by_content()?;
     let pairs = search.origin.iter().enumerate();
-    let pairs = pairs.filter_map(|(to, from)| from.map(|from| (search.gone[from].0.clone(), search.new[to].0.clone())));
+    let pairs = pairs.filter_map(|(to, from)| {
+        from.map(|from| (search.gone[from].0.clone(), search.new[to].0.clone()))
+    });
     Ok(pairs.collect())
 }
 
@@ -91,7 +97,11 @@ impl Search<'_> {
             };
             let same_name = |at: &&usize| base_name(&self.gone[**at].0) == base_name(path);
             let open = from.iter().take(100).filter(fits);
-            let best = open.clone().find(same_name).or_else(|| open.clone().next()).copied();
+            let best = open
+                .clone()
+                .find(same_name)
+                .or_else(|| open.clone().next())
+                .copied();
             if let Some(best) = best {
                 self.take(best, to);
             }
@@ -122,7 +132,9 @@ impl Search<'_> {
     }
 
     fn open_new(&self) -> Vec<usize> {
-        (0..self.new.len()).filter(|at| self.origin[*at].is_none()).collect()
+        (0..self.new.len())
+            .filter(|at| self.origin[*at].is_none())
+            .collect()
     }
 
     /// Files whose last name only one gone and one new file has.
@@ -131,7 +143,10 @@ impl Search<'_> {
             let mut names: HashMap<Vec<u8>, Option<usize>> = HashMap::new();
             for at in open {
                 let name = base_name(&items[at].0).to_vec();
-                names.entry(name).and_modify(|n| *n = None).or_insert(Some(at));
+                names
+                    .entry(name)
+                    .and_modify(|n| *n = None)
+                    .or_insert(Some(at));
             }
             names
         };
@@ -185,7 +200,10 @@ fn keep(best: &mut Vec<(u64, bool, usize, usize)>, pair: (u64, bool, usize, usiz
         best.push(pair);
         return;
     }
-    let worst = best.iter_mut().min_by_key(|p| (p.0, p.1)).expect("there are some");
+    let worst = best
+        .iter_mut()
+        .min_by_key(|p| (p.0, p.1))
+        .expect("there are some");
     if (worst.0, worst.1) < (pair.0, pair.1) {
         *worst = pair;
     }

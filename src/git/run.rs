@@ -165,7 +165,11 @@ pub(super) fn committer(repo: &Path) -> Result<Committer, GitError> {
             with_author_date: false,
         })
     };
-    read().ok_or_else(|| GitError::Refused(format!("git says who commits in a way that is not understood: {text}")))
+    read().ok_or_else(|| {
+        GitError::Refused(format!(
+            "git says who commits in a way that is not understood: {text}"
+        ))
+    })
 }
 
 /// The installed git's version, such as `2.47.3`.

@@ -139,17 +139,20 @@ impl Series<'_> {
 
     /// Edits the tree; whether it took a merge.
     fn place(&mut self, text: &[u8], strip: usize) -> Result<bool, Stop> {
-        let patches = parse(text, strip, &Limits::default()).map_err(|e| Stop::Bad(e.to_string()))?;
+        let patches =
+            parse(text, strip, &Limits::default()).map_err(|e| Stop::Bad(e.to_string()))?;
         check_paths(&patches).map_err(Stop::Bad)?;
         let trees = &self.trees;
         let look = |objects: &Objects, path: &[u8]| trees.get(objects, path);
-        let plain = work_out(&patches, &look, self.objects).and_then(|edits| self.edit(&patches, &edits));
+        let plain =
+            work_out(&patches, &look, self.objects).and_then(|edits| self.edit(&patches, &edits));
         let problem = match plain {
             Ok(()) => return Ok(false),
             Err(Stop::Clash(problem)) if self.fallback == Fallback::ThreeWay => problem,
             Err(stop) => return Err(stop),
         };
-        let merged = merge_patch(&patches, &self.trees, self.objects).and_then(|edits| self.edit(&patches, &edits));
+        let merged = merge_patch(&patches, &self.trees, self.objects)
+            .and_then(|edits| self.edit(&patches, &edits));
         match merged {
             Ok(()) => Ok(true),
             Err(Stop::Clash(second)) => Err(Stop::Clash(both(problem, &second))),
@@ -162,7 +165,11 @@ impl Series<'_> {
             return Ok(());
         }
         let file = edits.last().map_or_else(|| patches[0].path(), |e| &e.path);
-        Err(clash(file, 0, "a file stands where the patch has a folder, or a folder where it has a file"))
+        Err(clash(
+            file,
+            0,
+            "a file stands where the patch has a folder, or a folder where it has a file",
+        ))
     }
 
     fn commit(&mut self, letter: &Letter) -> Result<ObjectId, GitError> {
@@ -171,7 +178,11 @@ impl Series<'_> {
             zone: self.committer.zone,
         };
         let date = letter.date.unwrap_or(now);
-        let when = if self.committer.with_author_date { date } else { now };
+        let when = if self.committer.with_author_date {
+            date
+        } else {
+            now
+        };
         let text = format!(
             "tree {}\nparent {}\nauthor {} <{}> {date}\ncommitter {} <{}> {when}\n\n{}",
             self.tree,
@@ -188,7 +199,9 @@ impl Series<'_> {
 
 /// A name or address without what a commit's line is made of.
 fn plain(text: &str) -> String {
-    let kept = text.chars().filter(|c| !matches!(c, '<' | '>') && !c.is_control());
+    let kept = text
+        .chars()
+        .filter(|c| !matches!(c, '<' | '>') && !c.is_control());
     kept.collect::<String>().trim().to_owned()
 }
 
@@ -198,7 +211,10 @@ fn both(mut plain: Clash, merge: &Clash) -> Clash {
     plain.detail = if plain.file == merge.file {
         format!("{}; nor does it merge: {}", plain.detail, merge.detail)
     } else {
-        format!("{}; nor does it merge: {file}: {}", plain.detail, merge.detail)
+        format!(
+            "{}; nor does it merge: {file}: {}",
+            plain.detail, merge.detail
+        )
     };
     plain
 }
@@ -217,7 +233,10 @@ fn is_without_prefix(text: &[u8]) -> bool {
             quoted.starts_with(&old) && memchr::memmem::find(names, &new).is_some()
         };
         // The prefixes of plain and of mnemonic diffs.
-        if [b"ab", b"iw", b"cw", b"ci", b"ow"].iter().any(|letters| prefixed(letters)) {
+        if [b"ab", b"iw", b"cw", b"ci", b"ow"]
+            .iter()
+            .any(|letters| prefixed(letters))
+        {
             return false;
         }
     }

@@ -25,7 +25,11 @@ type Files = BTreeMap<Vec<u8>, Entry>;
 const MAX_TEXT: usize = 64 << 20;
 
 /// Works out the edits for our tree, or says what stands against it.
-pub(super) fn merge_patch(patches: &[FilePatch<'_>], ours: &Trees, objects: &mut Objects) -> Result<Vec<Edit>, Stop> {
+pub(super) fn merge_patch(
+    patches: &[FilePatch<'_>],
+    ours: &Trees,
+    objects: &mut Objects,
+) -> Result<Vec<Edit>, Stop> {
     let base = ancestor(patches, ours, objects)?;
     let look = |_: &Objects, path: &[u8]| Ok(base.get(path).copied());
     let edits = work_out(patches, &look, objects)?;
@@ -65,7 +69,11 @@ fn ancestor(patches: &[FilePatch<'_>], ours: &Trees, objects: &Objects) -> Resul
             None
         };
         let Some(id) = id else {
-            return Err(clash(path, 0, "the content that it was made from is not in the repository"));
+            return Err(clash(
+                path,
+                0,
+                "the content that it was made from is not in the repository",
+            ));
         };
         let mode = recorded_mode(patch.old_mode.unwrap_or(0));
         files.insert(path.to_vec(), Entry { mode, id });
@@ -92,7 +100,8 @@ fn submodule_commit(patch: &FilePatch<'_>) -> Option<ObjectId> {
 
 /// A path that lies below another one.
 fn overlap(files: &Files) -> Option<&[u8]> {
-    let below = |path: &[u8]| memchr::memchr_iter(b'/', path).any(|at| files.contains_key(&path[..at]));
+    let below =
+        |path: &[u8]| memchr::memchr_iter(b'/', path).any(|at| files.contains_key(&path[..at]));
     files.keys().map(Vec::as_slice).find(|path| below(path))
 }
 
@@ -109,9 +118,15 @@ impl Merge<'_> {
     }
 
     fn run(mut self) -> Result<Vec<Edit>, Stop> {
-        let gone = self.base.iter().filter(|(path, _)| !self.theirs.contains_key(*path));
+        let gone = self
+            .base
+            .iter()
+            .filter(|(path, _)| !self.theirs.contains_key(*path));
         let gone: Vec<Item> = gone.map(|(p, e)| (p.clone(), *e)).collect();
-        let new = self.theirs.iter().filter(|(path, _)| !self.base.contains_key(*path));
+        let new = self
+            .theirs
+            .iter()
+            .filter(|(path, _)| !self.base.contains_key(*path));
         let new: Vec<Item> = new.map(|(p, e)| (p.clone(), *e)).collect();
         let their_names = detect(self.objects, gone, new.clone())?;
         let our_names = self.our_renames()?;
@@ -126,9 +141,18 @@ impl Merge<'_> {
                 continue;
             }
             match self.our(&path)? {
-                None => edits.push(Edit { path, entry: Some(entry) }),
+                None => edits.push(Edit {
+                    path,
+                    entry: Some(entry),
+                }),
                 Some(found) if found == entry => {}
-                Some(_) => return Err(clash(&path, 0, "both sides added this file, with different content")),
+                Some(_) => {
+                    return Err(clash(
+                        &path,
+                        0,
+                        "both sides added this file, with different content",
+                    ));
+                }
             }
         }
         edits.sort_by_key(|e| e.entry.is_some());
@@ -160,14 +184,25 @@ impl Merge<'_> {
     ) -> Result<(), Stop> {
         let (our_path, their_path) = match names {
             (Some(ours), Some(theirs)) if ours != theirs => {
-                return Err(clash(path, 0, "both sides renamed this file, to different paths"));
+                return Err(clash(
+                    path,
+                    0,
+                    "both sides renamed this file, to different paths",
+                ));
             }
-            (ours, theirs) => (ours.map_or(path, Vec::as_slice), theirs.map_or(path, Vec::as_slice)),
+            (ours, theirs) => (
+                ours.map_or(path, Vec::as_slice),
+                theirs.map_or(path, Vec::as_slice),
+            ),
         };
         let ours = self.our(our_path)?;
         let theirs = self.theirs.get(their_path).copied();
         // Where the content ends up: a side that did not rename follows the other.
-        let target = if names.1.is_some() { their_path } else { our_path };
+        let target = if names.1.is_some() {
+            their_path
+        } else {
+            our_path
+        };
         let moved = |to: &[u8]| clash(to, 0, "a renamed file would take the place of another one");
         if names.0.is_some() && names.1.is_none() && self.theirs.contains_key(target) {
             return Err(moved(target));
@@ -179,23 +214,50 @@ impl Merge<'_> {
             (None, None) => return Ok(()),
             (None, Some(theirs)) if names.1.is_none() && theirs == before => return Ok(()),
             (Some(ours), None) if names.0.is_none() && ours == before => {
-                edits.push(Edit { path: path.to_vec(), entry: None });
+                edits.push(Edit {
+                    path: path.to_vec(),
+                    entry: None,
+                });
                 return Ok(());
             }
-            (None, Some(_)) => return Err(clash(path, 0, "the patch changes it, but it was removed here")),
-            (Some(_), None) => return Err(clash(path, 0, "the patch removes it, but it was changed here")),
+            (None, Some(_)) => {
+                return Err(clash(
+                    path,
+                    0,
+                    "the patch changes it, but it was removed here",
+                ));
+            }
+            (Some(_), None) => {
+                return Err(clash(
+                    path,
+                    0,
+                    "the patch removes it, but it was changed here",
+                ));
+            }
             (Some(ours), Some(theirs)) => self.entries(target, before, ours, theirs)?,
         };
         if our_path != target {
-            edits.push(Edit { path: our_path.to_vec(), entry: None });
+            edits.push(Edit {
+                path: our_path.to_vec(),
+                entry: None,
+            });
         }
         if our_path != target || Some(merged) != ours {
-            edits.push(Edit { path: target.to_vec(), entry: Some(merged) });
+            edits.push(Edit {
+                path: target.to_vec(),
+                entry: Some(merged),
+            });
         }
         Ok(())
     }
 
-    fn entries(&mut self, path: &[u8], base: Entry, ours: Entry, theirs: Entry) -> Result<Entry, Stop> {
+    fn entries(
+        &mut self,
+        path: &[u8],
+        base: Entry,
+        ours: Entry,
+        theirs: Entry,
+    ) -> Result<Entry, Stop> {
         if ours == base || ours == theirs {
             return Ok(theirs);
         }
@@ -203,7 +265,11 @@ impl Merge<'_> {
             return Ok(ours);
         }
         if file_type(ours.mode) != file_type(theirs.mode) {
-            return Err(clash(path, 0, "both sides changed its type: file, symbolic link or submodule"));
+            return Err(clash(
+                path,
+                0,
+                "both sides changed its type: file, symbolic link or submodule",
+            ));
         }
         let mode = if ours.mode == theirs.mode || ours.mode == base.mode {
             theirs.mode
@@ -224,7 +290,13 @@ impl Merge<'_> {
         Ok(Entry { mode, id })
     }
 
-    fn texts(&mut self, path: &[u8], base: Entry, ours: Entry, theirs: Entry) -> Result<ObjectId, Stop> {
+    fn texts(
+        &mut self,
+        path: &[u8],
+        base: Entry,
+        ours: Entry,
+        theirs: Entry,
+    ) -> Result<ObjectId, Stop> {
         // What was a symbolic link or a submodule has no text to compare with.
         let base = if file_type(base.mode) == 0o100_000 {
             self.objects.load(&base.id, ObjectKind::Blob)?
@@ -233,14 +305,25 @@ impl Merge<'_> {
         };
         let ours = self.objects.load(&ours.id, ObjectKind::Blob)?;
         let theirs = self.objects.load(&theirs.id, ObjectKind::Blob)?;
-        if [&base, &ours, &theirs].iter().any(|c| c.len() > MAX_TEXT || is_binary(c)) {
+        if [&base, &ours, &theirs]
+            .iter()
+            .any(|c| c.len() > MAX_TEXT || is_binary(c))
+        {
             return Err(clash(path, 0, "both sides changed it, and it is not text"));
         }
         let (ours, theirs) = (merge::lines(&ours), merge::lines(&theirs));
         let base = merge::lines(&base);
-        let merged = merge::merge(&ours, &theirs, &changes(&base, &ours), &changes(&base, &theirs));
+        let merged = merge::merge(
+            &ours,
+            &theirs,
+            &changes(&base, &ours),
+            &changes(&base, &theirs),
+        );
         let merged = merged.map_err(|c| {
-            let detail = format!("around line {} the same lines were changed here in another way", c.line);
+            let detail = format!(
+                "around line {} the same lines were changed here in another way",
+                c.line
+            );
             clash(path, 0, &detail)
         })?;
         Ok(self.objects.put(ObjectKind::Blob, merged)?)
@@ -256,5 +339,10 @@ fn changes(before: &[&[u8]], after: &[&[u8]]) -> Vec<Change> {
     diff.postprocess_no_heuristic(&input);
     let wide = |r: &std::ops::Range<u32>| r.start as usize..r.end as usize;
     let hunks = diff.hunks();
-    hunks.map(|h| Change { base: wide(&h.before), side: wide(&h.after) }).collect()
+    hunks
+        .map(|h| Change {
+            base: wide(&h.before),
+            side: wide(&h.after),
+        })
+        .collect()
 }

@@ -96,12 +96,15 @@ impl Folder {
 
     /// Where a name stands, or where it would.
     fn place(&self, name: &[u8], mode: u32) -> Result<usize, usize> {
-        self.entries.binary_search_by(|n| order(&n.name, n.entry.mode, name, mode))
+        self.entries
+            .binary_search_by(|n| order(&n.name, n.entry.mode, name, mode))
     }
 
     /// The entry of a name, whatever it is.
     fn find(&self, name: &[u8]) -> Option<usize> {
-        self.place(name, 0).or_else(|_| self.place(name, FOLDER)).ok()
+        self.place(name, 0)
+            .or_else(|_| self.place(name, FOLDER))
+            .ok()
     }
 
     fn set(&mut self, name: &[u8], entry: Entry) {
@@ -145,7 +148,8 @@ impl Trees {
 
     fn load(&self, objects: &Objects, path: &[u8], id: &ObjectId) -> Result<(), GitError> {
         let data = objects.load(id, Kind::Tree)?;
-        let folder = Folder::read(&data).ok_or_else(|| GitError::Refused(format!("the tree {id} is broken")))?;
+        let folder = Folder::read(&data)
+            .ok_or_else(|| GitError::Refused(format!("the tree {id} is broken")))?;
         self.folders.borrow_mut().insert(path.to_vec(), folder);
         Ok(())
     }
@@ -183,7 +187,11 @@ impl Trees {
     }
 
     /// Makes edits: first what goes, then what comes. Where something is in the way, the tree stays as it is.
-    pub fn edit(&mut self, objects: &Objects, edits: &[Edit]) -> Result<Result<(), InTheWay>, GitError> {
+    pub fn edit(
+        &mut self,
+        objects: &Objects,
+        edits: &[Edit],
+    ) -> Result<Result<(), InTheWay>, GitError> {
         let mut before = Vec::with_capacity(edits.len());
         for edit in edits {
             before.push(self.get(objects, &edit.path)?);
@@ -203,7 +211,11 @@ impl Trees {
         Ok(done)
     }
 
-    fn try_edit(&mut self, objects: &Objects, edits: &[Edit]) -> Result<Result<(), InTheWay>, GitError> {
+    fn try_edit(
+        &mut self,
+        objects: &Objects,
+        edits: &[Edit],
+    ) -> Result<Result<(), InTheWay>, GitError> {
         for edit in edits.iter().filter(|e| e.entry.is_none()) {
             self.remove(objects, &edit.path)?;
         }
@@ -240,7 +252,12 @@ impl Trees {
         Ok(())
     }
 
-    fn set(&mut self, objects: &Objects, path: &[u8], entry: Entry) -> Result<Result<(), InTheWay>, GitError> {
+    fn set(
+        &mut self,
+        objects: &Objects,
+        path: &[u8],
+        entry: Entry,
+    ) -> Result<Result<(), InTheWay>, GitError> {
         for folder in parents(path) {
             self.open(objects, split(folder).0)?;
             match self.look(folder) {
@@ -354,7 +371,10 @@ mod tests {
         let mut trees = Trees::new(&objects, &empty).expect("open");
         let put = |path: &str| Edit {
             path: path.into(),
-            entry: Some(Entry { mode: 0o100_644, id: blob }),
+            entry: Some(Entry {
+                mode: 0o100_644,
+                id: blob,
+            }),
         };
         let gone = |path: &str| Edit {
             path: path.into(),
@@ -365,10 +385,27 @@ mod tests {
         let root = trees.write(&mut objects).expect("write");
         // As `git write-tree` says for the same files.
         assert_eq!(root.to_string(), "59351b864bbe6c70674bf820c2448ecda0cd624f");
-        assert_eq!(trees.edit(&objects, &[put("z/a")]).expect("fine"), Err(InTheWay));
-        assert_eq!(trees.edit(&objects, &[put("d/e")]).expect("fine"), Err(InTheWay));
-        assert_eq!(trees.edit(&objects, &[gone("d/e/f"), put("d/e")]).expect("fine"), Ok(()));
-        let all = [gone("d/e"), gone("d/a"), gone("d.c"), gone("z"), gone("absent/x")];
+        assert_eq!(
+            trees.edit(&objects, &[put("z/a")]).expect("fine"),
+            Err(InTheWay)
+        );
+        assert_eq!(
+            trees.edit(&objects, &[put("d/e")]).expect("fine"),
+            Err(InTheWay)
+        );
+        assert_eq!(
+            trees
+                .edit(&objects, &[gone("d/e/f"), put("d/e")])
+                .expect("fine"),
+            Ok(())
+        );
+        let all = [
+            gone("d/e"),
+            gone("d/a"),
+            gone("d.c"),
+            gone("z"),
+            gone("absent/x"),
+        ];
         assert_eq!(trees.edit(&objects, &all).expect("fine"), Ok(()));
         assert_eq!(trees.write(&mut objects).expect("write"), empty);
     }
