@@ -223,3 +223,58 @@ pub(super) fn is_bare(second: &[u8]) -> bool {
     !name::is_dev_null(name)
         && name::find_traditional(name, 0, None).is_some_and(|path| !path.contains(&b'/'))
 }
+
+/// Whether each `diff --git` line gives its names without `a/` and `b/`, as `git diff --no-prefix` writes them: the same name twice, or
+/// the two of the `rename` or `copy` lines that follow.
+pub fn is_without_prefix(text: &[u8]) -> bool {
+    let mut any = false;
+    let mut lines = text.split_inclusive(|b| *b == b'\n').peekable();
+    while let Some(line) = lines.next() {
+        let Some(names) = line.strip_prefix(b"diff --git ") else {
+            continue;
+        };
+        let mut pair: Vec<&[u8]> = Vec::new();
+        while let Some(next) = lines.peek()
+            && !next.starts_with(b"diff --git ")
+            && !next.starts_with(b"@@ -")
+        {
+            let words: [&[u8]; 4] = [b"rename from ", b"rename to ", b"copy from ", b"copy to "];
+            let name = words.iter().find_map(|word| next.strip_prefix(*word));
+            pair.extend(name.map(name::content));
+            lines.next();
+        }
+        let moved = pair.len() == 2 && pair.join(&b' ') == name::content(names);
+        if !moved && name::from_git_header(names, 0).is_none() {
+            return false;
+        }
+        any = true;
+    }
+    any
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn diffs_without_prefix_are_known_by_their_header_lines() {
+        for (text, expected) in [
+            ("diff --git a/x b/x\n", false),
+            ("diff --git d/x d/x\n", true),
+            ("diff --git i/x w/x\n", false),
+            ("diff --git \"a/\\303\\244\" \"b/\\303\\244\"\n", false),
+            (
+                "diff --git x y\nsimilarity index 9%\nrename from x\nrename to y\n",
+                true,
+            ),
+            ("diff --git a/x b/y\nrename from x\nrename to y\n", false),
+            ("--- a/x\n+++ b/x\n", false),
+            (
+                "diff --git d/x d/x\n@@ -1 +1 @@\n-a\n+b\ndiff --git a/y b/y\n",
+                false,
+            ),
+        ] {
+            assert_eq!(is_without_prefix(text.as_bytes()), expected, "{text}");
+        }
+    }
+}

@@ -17,6 +17,7 @@ mod place;
 pub mod similarity;
 
 pub use binary::{Binary, apply_delta};
+pub use header::is_without_prefix;
 pub use hunk::{Hunk, Line};
 pub use parse::{Limits, ParseError, parse};
 pub use place::{Misfit, apply_hunks};

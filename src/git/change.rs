@@ -12,7 +12,8 @@ use super::GitError;
 use super::objects::{Content, Objects};
 use super::trees::{Edit, Entry};
 use crate::diff::{
-    self, Binary, Body, FILE, FilePatch, GITLINK, Kind, Misfit, SYMLINK, file_type, recorded_mode,
+    self, Binary, Body, FILE, FilePatch, GITLINK, Hunk, Kind, Misfit, SYMLINK, file_type,
+    recorded_mode,
 };
 
 /// Largest content that a binary delta may make.
@@ -46,6 +47,15 @@ impl From<GitError> for Stop {
     }
 }
 
+/// How line ends of patch and file are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LineEnds {
+    /// As they stand.
+    Exact,
+    /// A file whose lines all end in CRLF takes a patch that came without the CRs, which mail and `git am` take away.
+    OfTheFile,
+}
+
 /// Where a patch looks for what it changes.
 pub(super) type Lookup<'a> = dyn Fn(&Objects, &[u8]) -> Result<Option<Entry>, GitError> + 'a;
 
@@ -64,6 +74,7 @@ struct Work<'a> {
     seen: HashMap<Vec<u8>, Seen>,
     links_gone: HashSet<Vec<u8>>,
     links_made: HashSet<Vec<u8>>,
+    line_ends: LineEnds,
 }
 
 /// A file's part of the patch with what the tree says filled in.
@@ -101,6 +112,7 @@ pub(super) fn work_out(
     patches: &[FilePatch<'_>],
     at: &Lookup<'_>,
     objects: &mut Objects,
+    line_ends: LineEnds,
 ) -> Result<Vec<Edit>, Stop> {
     let mut work = Work {
         objects,
@@ -108,6 +120,7 @@ pub(super) fn work_out(
         seen: HashMap::new(),
         links_gone: HashSet::new(),
         links_made: HashSet::new(),
+        line_ends,
     };
     work.look_ahead(patches);
     let mut edits = Vec::new();
@@ -309,7 +322,7 @@ impl Work<'_> {
         let name = target.patch.path();
         let content = match &target.patch.body {
             Body::Text(hunks) if hunks.is_empty() => Rc::clone(&target.content),
-            Body::Text(hunks) => match diff::apply_hunks(&target.content, hunks) {
+            Body::Text(hunks) => match self.apply_hunks(&target.content, hunks) {
                 Ok(content) => Rc::new(content),
                 Err(Misfit::TooCostly) => {
                     return Err(clash(name, 0, "looking for the lines takes too long"));
@@ -334,6 +347,16 @@ impl Work<'_> {
             ));
         }
         Ok(content)
+    }
+
+    fn apply_hunks(&self, content: &[u8], hunks: &[Hunk<'_>]) -> Result<Vec<u8>, Misfit> {
+        let lf = (self.line_ends == LineEnds::OfTheFile)
+            .then(|| without_cr(content))
+            .flatten();
+        match lf {
+            None => diff::apply_hunks(content, hunks),
+            Some(lf) => diff::apply_hunks(&lf, hunks).map(|lf| with_cr(&lf)),
+        }
     }
 
     fn binary(&mut self, target: &Target<'_>, data: Option<&Binary>) -> Result<Content, Stop> {
@@ -384,6 +407,36 @@ impl Work<'_> {
         }
         Ok(Rc::new(content))
     }
+}
+
+/// A text whose lines all end in CRLF, with LF instead; `None` for other texts.
+fn without_cr(content: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(content.len());
+    for line in content.split_inclusive(|b| *b == b'\n') {
+        match line.strip_suffix(b"\r\n") {
+            Some(text) => {
+                out.extend_from_slice(text);
+                out.push(b'\n');
+            }
+            None if line.ends_with(b"\n") => return None,
+            None => out.extend_from_slice(line),
+        }
+    }
+    (out.len() < content.len()).then_some(out)
+}
+
+fn with_cr(content: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(content.len() + content.len() / 16);
+    for line in content.split_inclusive(|b| *b == b'\n') {
+        match line.strip_suffix(b"\n") {
+            Some(text) => {
+                out.extend_from_slice(text);
+                out.extend_from_slice(b"\r\n");
+            }
+            None => out.extend_from_slice(line),
+        }
+    }
+    out
 }
 
 pub(super) fn clash(file: &[u8], hunk: usize, detail: &str) -> Stop {

@@ -3,13 +3,13 @@
 use gix::ObjectId;
 use gix::objs::Kind;
 
-use super::change::{Clash, Stop, check_paths, clash, work_out};
+use super::change::{Clash, LineEnds, Stop, check_paths, clash, work_out};
 use super::objects::Objects;
 use super::threeway::merge_patch;
 use super::trees::{Edit, Trees};
 use super::{Conflict, GitError};
 use crate::diff::mailinfo::{AuthorDate, Letter, mailinfo};
-use crate::diff::{FilePatch, Limits, parse};
+use crate::diff::{self, FilePatch, Limits, parse};
 use crate::types::Timestamp;
 
 /// Who commits, and when.
@@ -119,13 +119,11 @@ fn tree_of(objects: &Objects, commit: &ObjectId) -> Result<ObjectId, GitError> {
 impl Series<'_> {
     /// Applies one patch and commits it.
     fn patch(&mut self, letter: &Letter) -> Result<ObjectId, Stop> {
-        let placed = self.place(&letter.patch, 1);
-        // As git reads it, such a patch names files one folder too high. What git does with it goes first.
-        let merged = match placed {
-            Err(Stop::Clash(_) | Stop::Bad(_)) if is_without_prefix(&letter.patch) => {
-                self.place(&letter.patch, 0).or(placed)?
-            }
-            other => other?,
+        let merged = match self.place(&letter.patch, 1) {
+            Err(Stop::Git(error)) => return Err(Stop::Git(error)),
+            // What git refuses gets two more tries; if they fail, git's reading is what is reported.
+            Err(refused) => self.place_otherwise(&letter.patch)?.ok_or(refused)?,
+            Ok(merged) => merged,
         };
         let tree = self.trees.write(self.objects)?;
         if merged && tree == self.tree {
@@ -137,15 +135,43 @@ impl Series<'_> {
         Ok(self.parent)
     }
 
+    /// A patch without `a/` and `b/`, which git reads one folder too high, and one that lost the CRs of a file's line ends.
+    fn place_otherwise(&mut self, text: &[u8]) -> Result<Option<bool>, GitError> {
+        if diff::is_without_prefix(text) {
+            match self.place(text, 0) {
+                Ok(merged) => return Ok(Some(merged)),
+                Err(Stop::Git(error)) => return Err(error),
+                Err(Stop::Clash(_) | Stop::Bad(_)) => {}
+            }
+        }
+        let Ok(patches) = parse(text, 1, &Limits::default()) else {
+            return Ok(None);
+        };
+        if check_paths(&patches).is_err() {
+            return Ok(None);
+        }
+        let edits = self.plain(&patches, LineEnds::OfTheFile);
+        match edits.and_then(|edits| self.edit(&patches, &edits)) {
+            Ok(()) => Ok(Some(false)),
+            Err(Stop::Git(error)) => Err(error),
+            Err(Stop::Clash(_) | Stop::Bad(_)) => Ok(None),
+        }
+    }
+
+    fn plain(&mut self, patches: &[FilePatch<'_>], line_ends: LineEnds) -> Result<Vec<Edit>, Stop> {
+        let trees = &self.trees;
+        let look = |objects: &Objects, path: &[u8]| trees.get(objects, path);
+        work_out(patches, &look, self.objects, line_ends)
+    }
+
     /// Edits the tree; whether it took a merge.
     fn place(&mut self, text: &[u8], strip: usize) -> Result<bool, Stop> {
         let patches =
             parse(text, strip, &Limits::default()).map_err(|e| Stop::Bad(e.to_string()))?;
         check_paths(&patches).map_err(Stop::Bad)?;
-        let trees = &self.trees;
-        let look = |objects: &Objects, path: &[u8]| trees.get(objects, path);
-        let plain =
-            work_out(&patches, &look, self.objects).and_then(|edits| self.edit(&patches, &edits));
+        let plain = self
+            .plain(&patches, LineEnds::Exact)
+            .and_then(|edits| self.edit(&patches, &edits));
         let problem = match plain {
             Ok(()) => return Ok(false),
             Err(Stop::Clash(problem)) if self.fallback == Fallback::ThreeWay => problem,
@@ -217,48 +243,4 @@ fn both(mut plain: Clash, merge: &Clash) -> Clash {
         )
     };
     plain
-}
-
-/// Whether all `diff --git` lines give the same name twice, as `git diff --no-prefix` writes them.
-fn is_without_prefix(text: &[u8]) -> bool {
-    let mut any = false;
-    for line in text.split(|b| *b == b'\n') {
-        let Some(names) = line.strip_prefix(b"diff --git ") else {
-            continue;
-        };
-        any = true;
-        let prefixed = |letters: &[u8; 2]| {
-            let (old, new) = ([letters[0], b'/'], [b' ', letters[1], b'/']);
-            let quoted = names.strip_prefix(b"\"").unwrap_or(names);
-            quoted.starts_with(&old) && memchr::memmem::find(names, &new).is_some()
-        };
-        // The prefixes of plain and of mnemonic diffs.
-        if [b"ab", b"iw", b"cw", b"ci", b"ow"]
-            .iter()
-            .any(|letters| prefixed(letters))
-        {
-            return false;
-        }
-    }
-    any
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn diffs_without_prefix_are_known_by_their_header_lines() {
-        for (text, expected) in [
-            ("diff --git a/x b/x\n", false),
-            ("diff --git d/x d/x\n", true),
-            ("diff --git i/x w/x\n", false),
-            ("diff --git \"a/\\303\\244\" \"b/\\303\\244\"\n", false),
-            ("diff --git x y\nrename from x\n", true),
-            ("--- a/x\n+++ b/x\n", false),
-            ("diff --git d/x d/x\ndiff --git a/y b/y\n", false),
-        ] {
-            assert_eq!(is_without_prefix(text.as_bytes()), expected, "{text}");
-        }
-    }
 }

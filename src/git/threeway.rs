@@ -11,7 +11,7 @@ use gix::diff::blob::{Algorithm, Diff, InternedInput};
 use gix::objs::Kind as ObjectKind;
 
 use super::GitError;
-use super::change::{Stop, clash, work_out};
+use super::change::{LineEnds, Stop, clash, work_out};
 use super::objects::Objects;
 use super::renames::{Item, detect};
 use super::trees::{Edit, Entry, Trees};
@@ -32,7 +32,7 @@ pub(super) fn merge_patch(
 ) -> Result<Vec<Edit>, Stop> {
     let base = ancestor(patches, ours, objects)?;
     let look = |_: &Objects, path: &[u8]| Ok(base.get(path).copied());
-    let edits = work_out(patches, &look, objects)?;
+    let edits = work_out(patches, &look, objects, LineEnds::Exact)?;
     let mut theirs = base.clone();
     for edit in edits {
         match edit.entry {
