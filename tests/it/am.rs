@@ -147,10 +147,14 @@ impl Pair {
         self.git(&["checkout", "-q", "-f", "--detach", base]);
         self.git(&["reset", "-q", "--hard", base]);
         self.git(&["clean", "-ffdxq"]);
-        let separator = b"From mboxrd@z Thu Jan  1 00:00:00 1970\n".to_vec();
+        // What `git format-patch` writes has its separator already.
+        let separator = |mail: &[u8]| match mail.starts_with(b"From ") {
+            true => &b""[..],
+            false => b"From mboxrd@z Thu Jan  1 00:00:00 1970\n",
+        };
         let mbox: Vec<u8> = mails
             .iter()
-            .flat_map(|m| [&separator[..], m, b"\n"].concat())
+            .flat_map(|m| [separator(m), m, b"\n"].concat())
             .collect();
         let mut arguments = vec!["am", "-q", "--no-gpg-sign"];
         if fallback == Fallback::ThreeWay {

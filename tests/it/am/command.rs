@@ -136,7 +136,10 @@ fn the_ref_is_made_or_moved_from_the_base_and_never_elsewhere() {
     );
     std::fs::write(
         set.bare.path().join("refs/heads/other"),
-        format!("{}\n", set.tip),
+        format!(
+            "{}\n",
+            set.pair.git(&["rev-parse", &format!("{}~1", set.tip)])
+        ),
     )
     .unwrap();
     let (fine, _, said) = to("refs/heads/other", &set.base);
