@@ -68,6 +68,11 @@ pub enum Command {
         after_help = "Examples:\n  patchpost series ls dev --json\n  patchpost series mbox 12 | git am"
     )]
     Series(Series),
+    /// Apply mails with patches to a bare repository, as git am does in a checkout
+    #[command(
+        after_help = "Examples:\n  patchpost am --repo tool.git --base main --ref refs/heads/topic series.mbox\n  patchpost series mbox 12 | patchpost am --repo tool.git --base v1.2 --json -"
+    )]
+    Am(Am),
     /// Group the mails of an archive anew with today's rules
     #[command(after_help = "Example:\n  patchpost reclassify dev --dry-run")]
     Reclassify(Reclassify),
@@ -415,6 +420,35 @@ pub enum Series {
         after_help = "Examples:\n  patchpost series mbox 12 | git am -3\n  patchpost series mbox 12 --signoff 'Ana Lima <ana@example.org>' --link | git am -3"
     )]
     Mbox(SeriesMbox),
+}
+
+/// `am`
+#[derive(Debug, Args)]
+pub struct Am {
+    /// The repository; a checkout of it is not touched
+    #[arg(long, value_name = "DIR")]
+    pub repo: PathBuf,
+    /// Commit, tag or branch to begin at
+    #[arg(long, value_name = "REV")]
+    pub base: String,
+    /// Merge patches that fit nowhere three-way by the blobs that they name (the default)
+    #[arg(long = "3way", overrides_with = "no_three_way")]
+    pub three_way: bool,
+    /// Stop at a patch that fits nowhere
+    #[arg(long = "no-3way", overrides_with = "three_way")]
+    pub no_three_way: bool,
+    /// Full name of a ref to make, or to move from the base to the last commit
+    #[arg(long = "ref", value_name = "REF")]
+    pub ref_name: Option<String>,
+    /// The committer's date is the author's
+    #[arg(long)]
+    pub committer_date_is_author_date: bool,
+    /// How to print
+    #[command(flatten)]
+    pub json: Json,
+    /// Mails, mboxes and Maildirs in order; - for standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
 }
 
 /// `reclassify`

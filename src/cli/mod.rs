@@ -1,5 +1,6 @@
 //! The commands: each loads what it needs, does it, and prints the outcome.
 
+mod am;
 mod archive;
 pub mod args;
 mod backup;
@@ -44,6 +45,7 @@ pub fn run(mut cli: Cli) -> Result<ExitCode> {
                 .context("cannot write the manual pages")?;
             return Ok(ExitCode::SUCCESS);
         }
+        Command::Am(wish) => return am::am(wish),
         _ => {}
     }
     if let Command::Restore { file } = &cli.command {
@@ -143,6 +145,7 @@ async fn perform(ctx: &Ctx, config: &Config, command: Command) -> Result<ExitCod
         Command::Jobs(wish) => jobs(ctx, wish).await?,
         Command::Backup { file } => backup::backup(ctx, &file).await?,
         Command::Serve(_)
+        | Command::Am(_)
         | Command::Doctor
         | Command::Config
         | Command::Restore { .. }

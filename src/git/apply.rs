@@ -1,13 +1,15 @@
-//! A series of mails → commits in a companion repository: all of it or nothing.
+//! A series of mails → commits in a repository: all of it or nothing.
 //!
-//! Each patch goes through `git mailinfo` and `git apply --cached` on an index of its own, first plainly, then three-way; there is
-//! no work tree. New objects are made in a folder of their own and reach the companion as one pack, then the ref is set.
+//! The work is done in memory (`series`); what it made reaches the repository as one pack, and then the refs are set together.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
-use super::{Base, GitError, Repos, run};
-use crate::types::Timestamp;
+use gix::ObjectId;
+
+use super::objects::Objects;
+use super::refs::{self, From, Wish};
+use super::series::{Committer, Failure, Fallback, apply_mails};
+use super::{Base, GitError, Repos, pack, run};
 
 /// A series to be applied.
 #[derive(Debug, Clone)]
@@ -16,16 +18,16 @@ pub struct Request {
     pub repo: String,
     /// Its realm's companion: `None` for the public one.
     pub private_realm: Option<i64>,
-    /// `refs/patches/12/v2`
+    /// `refs/patches/12/v2`: never moves once it is there.
     pub ref_name: String,
+    /// `refs/patches/12/head`, if this is the newest version.
+    pub head: Option<String>,
     /// Where to begin.
     pub base: Base,
     /// The mails' stored bytes, in order.
     pub mails: Vec<Vec<u8>>,
-    /// Committer's name and address.
-    pub committer: (String, String),
-    /// Committer's date: the arrival of the last patch, so that a second run makes the same commits.
-    pub date: Timestamp,
+    /// Name and address of the list, and the arrival of the last patch, so that a second run makes the same commits.
+    pub committer: Committer,
 }
 
 /// What came of it.
@@ -33,12 +35,14 @@ pub struct Request {
 pub enum Outcome {
     /// All patches are commits, and the ref points to the last.
     Applied {
-        /// One id a patch.
+        /// One id a patch; a patch whose change was there already has the id before it.
         commits: Vec<String>,
+        /// The tree of the last.
+        tree: String,
     },
     /// A patch does not fit; nothing was made.
     Conflict(Conflict),
-    /// A mail is no patch that git could use.
+    /// A mail is no patch that could be used.
     Bad {
         /// Which, from 1.
         patch: usize,
@@ -60,30 +64,23 @@ pub struct Conflict {
     pub detail: String,
 }
 
-/// What `git mailinfo` makes of a mail.
-struct Letter {
-    name: String,
-    email: String,
-    date: String,
-    message: String,
-    patch: PathBuf,
-}
-
-/// A folder of scratch files that goes away with its owner.
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What stays is found and removed at the next start.
-        let _left = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-struct Work<'a> {
-    request: &'a Request,
-    companion: PathBuf,
-    clone: PathBuf,
-    scratch: Scratch,
+/// Mails for any repository, as `patchpost am` takes them.
+#[derive(Debug, Clone)]
+pub struct AmRequest {
+    /// A repository: bare, or one whose git folder is `.git`.
+    pub repo: PathBuf,
+    /// A revision of it.
+    pub base: String,
+    /// A full ref name that is made, or moved from the base.
+    pub ref_name: Option<String>,
+    /// What happens to a patch that does not fit.
+    pub fallback: Fallback,
+    /// The mails, in order.
+    pub mails: Vec<Vec<u8>>,
+    /// Who commits; `None`: as git says in that repository, by the environment and the configuration of whoever runs this.
+    pub committer: Option<Committer>,
+    /// Whether the committer's date is the author's.
+    pub with_author_date: bool,
 }
 
 impl Repos {
@@ -94,28 +91,28 @@ impl Repos {
             Some(realm) => self.private_dir(&request.repo, realm),
         };
         self.make_companion(&request.repo, &companion)?;
-        let mut random = [0u8; 8];
-        // Without random numbers the process id alone keeps folders apart.
-        let _name_only = getrandom::fill(&mut random);
-        let name = format!(
-            "apply-{}-{}",
-            std::process::id(),
-            data_encoding::HEXLOWER.encode(&random)
-        );
-        let scratch = Scratch(companion.join(name));
-        let failed = |source| GitError::Start {
-            repo: companion.clone(),
-            source,
-        };
-        std::fs::create_dir_all(scratch.0.join("objects")).map_err(failed)?;
-        let clone = self.clone_dir(&request.repo);
-        let work = Work {
-            request,
-            companion,
-            clone,
-            scratch,
-        };
-        work.run()
+        let base = parse_id(&request.base.commit)?;
+        let mut objects = Objects::open(&companion)?;
+        let done = apply_mails(
+            &mut objects,
+            base,
+            &request.mails,
+            &request.committer,
+            Fallback::ThreeWay,
+        )?;
+        publish(&companion, &objects, done, |head| {
+            let own = Wish {
+                name: &request.ref_name,
+                to: head,
+                from: From::Only(None),
+            };
+            let newest = request.head.as_deref().map(|name| Wish {
+                name,
+                to: head,
+                from: From::Anything,
+            });
+            [Some(own), newest].into_iter().flatten().collect()
+        })
     }
 
     /// The commit a companion's ref points to.
@@ -139,311 +136,83 @@ impl Repos {
         )?;
         Ok(out.status.success().then(|| run::line(&out.stdout)))
     }
-
-    /// Lets `refs/patches/<patchset>/head` point to a series' commit.
-    pub fn set_head(
-        &self,
-        repo: &str,
-        realm: Option<i64>,
-        name: &str,
-        commit: &str,
-    ) -> Result<(), GitError> {
-        let dir = realm.map_or_else(
-            || self.companion_dir(repo),
-            |realm| self.private_dir(repo, realm),
-        );
-        run::run(&dir, &["update-ref", name, commit], None).map(drop)
-    }
 }
 
-impl Work<'_> {
-    fn run(&self) -> Result<Outcome, GitError> {
-        self.git(&["read-tree", &self.request.base.commit], None)?;
-        let mut parent = self.request.base.commit.clone();
-        let mut commits = Vec::new();
-        for (at, mail) in self.request.mails.iter().enumerate() {
-            let patch = at + 1;
-            let letter = match self.letter(patch, mail)? {
-                Ok(letter) => letter,
-                Err(reason) => return Ok(Outcome::Bad { patch, reason }),
-            };
-            if let Err(outcome) = self.place(patch, &letter)? {
-                return Ok(outcome);
-            }
-            match self.commit(&parent, &letter)? {
-                Ok(commit) => {
-                    parent.clone_from(&commit);
-                    commits.push(commit);
-                }
-                Err(reason) => return Ok(Outcome::Bad { patch, reason }),
-            }
-        }
-        self.publish(&parent)?;
-        Ok(Outcome::Applied { commits })
-    }
-
-    /// A `git` that reads companion and clone, and writes objects and index into the scratch folder only.
-    fn command(&self) -> Command {
-        let mut command = run::git(&self.companion);
-        let borrowed =
-            std::env::join_paths([self.companion.join("objects"), self.clone.join("objects")]);
-        command
-            .env("GIT_DIR", &self.companion)
-            .env("GIT_INDEX_FILE", self.scratch.0.join("index"))
-            .env("GIT_OBJECT_DIRECTORY", self.scratch.0.join("objects"))
-            .env(
-                "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-                borrowed.unwrap_or_default(),
-            )
-            .env("GIT_COMMITTER_NAME", &self.request.committer.0)
-            .env("GIT_COMMITTER_EMAIL", &self.request.committer.1)
-            .env(
-                "GIT_COMMITTER_DATE",
-                format!("@{} +0000", self.request.date.secs()),
-            );
-        command
-    }
-
-    fn try_git(&self, arguments: &[&str], input: Option<&[u8]>) -> Result<Output, GitError> {
-        run::output(self.command().args(arguments), &self.companion, input)
-    }
-
-    fn git(&self, arguments: &[&str], input: Option<&[u8]>) -> Result<Vec<u8>, GitError> {
-        run::check(self.try_git(arguments, input)?, arguments, &self.companion)
-    }
-
-    /// Author, date, message and patch out of a mail; the inner error says in words what it lacks.
-    fn letter(&self, number: usize, mail: &[u8]) -> Result<Result<Letter, String>, GitError> {
-        let file = |kind: &str| self.scratch.0.join(format!("{number}.{kind}"));
-        let (message, patch) = (file("message"), file("patch"));
-        let arguments = [
-            "mailinfo".into(),
-            message.clone().into_os_string(),
-            patch.clone().into_os_string(),
-        ];
-        let out = run::output(self.command().args(arguments), &self.companion, Some(mail))?;
-        if !out.status.success() {
-            return Ok(Err(format!(
-                "git mailinfo cannot read the mail: {}",
-                run::message(&out.stderr)
-            )));
-        }
-        let info = String::from_utf8_lossy(&out.stdout).into_owned();
-        let field = |name: &str| {
-            let line = info.lines().find_map(|l| l.strip_prefix(name));
-            line.map(|l| l.trim().to_owned()).unwrap_or_default()
-        };
-        let read = |path: &Path| {
-            std::fs::read(path).map_err(|source| GitError::Start {
-                repo: path.to_owned(),
-                source,
-            })
-        };
-        let body = String::from_utf8_lossy(&read(&message)?).into_owned();
-        if read(&patch)?.is_empty() {
-            return Ok(Err("the mail holds no patch".to_owned()));
-        }
-        let message = stripspace(&format!("{}\n\n{body}", field("Subject: ")));
-        Ok(Ok(Letter {
-            name: field("Author: "),
-            email: field("Email: "),
-            date: field("Date: "),
-            message,
-            patch,
-        }))
-    }
-
-    /// Puts the patch into the index: plainly, else three-way by the blobs that it names.
-    fn place(&self, number: usize, letter: &Letter) -> Result<Result<(), Outcome>, GitError> {
-        let patch = letter.patch.to_string_lossy().into_owned();
-        let plain = self.try_git(&["apply", "--cached", "--", &patch], None)?;
-        if plain.status.success() {
-            return Ok(Ok(()));
-        }
-        // A failed three-way leaves conflict entries behind: the index before it is kept.
-        let (index, saved) = (
-            self.scratch.0.join("index"),
-            self.scratch.0.join("index.saved"),
-        );
-        let copied = |from: &Path, to: &Path| {
-            std::fs::copy(from, to)
-                .map(drop)
-                .map_err(|source| GitError::Start {
-                    repo: self.companion.clone(),
-                    source,
-                })
-        };
-        copied(&index, &saved)?;
-        let merged = self.try_git(&["apply", "--cached", "--3way", "--", &patch], None)?;
-        if merged.status.success() {
-            return Ok(Ok(()));
-        }
-        copied(&saved, &index)?;
-        let text = std::fs::read(&letter.patch).map_err(|source| GitError::Start {
-            repo: letter.patch.clone(),
-            source,
-        })?;
-        Ok(Err(explain(
-            number,
-            &String::from_utf8_lossy(&plain.stderr),
-            &String::from_utf8_lossy(&text),
-        )))
-    }
-
-    fn commit(&self, parent: &str, letter: &Letter) -> Result<Result<String, String>, GitError> {
-        let tree = run::line(&self.git(&["write-tree"], None)?);
-        let mut command = self.command();
-        command
-            .env("GIT_AUTHOR_NAME", &letter.name)
-            .env("GIT_AUTHOR_EMAIL", &letter.email);
-        let date = if letter.date.is_empty() {
-            format!("@{} +0000", self.request.date.secs())
-        } else {
-            letter.date.clone()
-        };
-        command
-            .env("GIT_AUTHOR_DATE", date)
-            .args(["commit-tree", &tree, "-p", parent]);
-        let out = run::output(
-            &mut command,
-            &self.companion,
-            Some(letter.message.as_bytes()),
-        )?;
-        if !out.status.success() {
-            return Ok(Err(format!(
-                "git cannot make a commit of it: {}",
-                run::message(&out.stderr)
-            )));
-        }
-        Ok(Ok(run::line(&out.stdout)))
-    }
-
-    /// The new objects as one flushed pack of the companion, then the ref, which never moves once it is there.
-    fn publish(&self, head: &str) -> Result<(), GitError> {
-        let wanted = format!("{head}\n^{}\n", self.request.base.commit);
-        let pack = self
-            .companion
-            .join("objects/pack/pack")
-            .to_string_lossy()
-            .into_owned();
-        let arguments = [
-            "pack-objects",
-            "--quiet",
-            "--revs",
-            "--delta-base-offset",
-            &pack,
-        ];
-        self.git(&arguments, Some(wanted.as_bytes()))?;
-        let old = run::output(
-            run::git(&self.companion).args([
-                "rev-parse",
-                "--verify",
-                "--quiet",
-                &self.request.ref_name,
-            ]),
-            &self.companion,
-            None,
-        )?;
-        if old.status.success() && run::line(&old.stdout) != head {
-            return Err(GitError::Refused(format!(
-                "{} is published already and never moves",
-                self.request.ref_name
-            )));
-        }
-        run::run(
-            &self.companion,
-            &["update-ref", &self.request.ref_name, head],
-            None,
-        )
-        .map(drop)
-    }
-}
-
-/// As `git am` cleans a message: no blanks at line ends, no blank lines at both ends or in a row.
-fn stripspace(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut blank = false;
-    for line in text.lines().map(str::trim_end) {
-        if line.is_empty() {
-            blank = !out.is_empty();
-            continue;
-        }
-        if blank {
-            out.push('\n');
-            blank = false;
-        }
-        out.push_str(line);
-        out.push('\n');
-    }
-    out
-}
-
-/// Reads what `git apply` complained of: `error: patch failed: FILE:LINE`, or `error: FILE: reason`.
-fn explain(patch: usize, stderr: &str, text: &str) -> Outcome {
-    let errors: Vec<&str> = stderr
-        .lines()
-        .filter_map(|l| l.strip_prefix("error: "))
-        .collect();
-    if let Some((file, line)) = errors
-        .iter()
-        .find_map(|e| e.strip_prefix("patch failed: ")?.rsplit_once(':'))
-    {
-        let line: u64 = line.parse().unwrap_or(0);
-        let hunk = hunk_at(text, file, line);
-        let detail = format!("hunk {hunk}, made for line {line} of {file}, finds other text there");
-        return Outcome::Conflict(Conflict {
-            patch,
-            file: file.to_owned(),
-            hunk,
-            detail,
+/// Applies mails to a repository as `git am` would in a checkout of the base, which is not needed here.
+///
+/// The repository gets objects, and the ref if one is named; it stays as it is if a patch does not fit.
+pub fn am(request: &AmRequest) -> Result<Outcome, GitError> {
+    let repo = git_folder(&request.repo)?;
+    let base = format!("{}^{{commit}}", request.base);
+    let base = run::run(
+        &repo,
+        &["rev-parse", "--verify", "--end-of-options", &base],
+        None,
+    )?;
+    let base = parse_id(&run::line(&base))?;
+    let committer = match &request.committer {
+        Some(committer) => committer.clone(),
+        None => run::committer(&repo)?,
+    };
+    let committer = Committer {
+        with_author_date: request.with_author_date,
+        ..committer
+    };
+    let mut objects = Objects::open(&repo)?;
+    let done = apply_mails(
+        &mut objects,
+        base,
+        &request.mails,
+        &committer,
+        request.fallback,
+    )?;
+    publish(&repo, &objects, done, |head| {
+        let wish = request.ref_name.as_deref().map(|name| Wish {
+            name,
+            to: head,
+            from: From::Only(Some(base)),
         });
-    }
-    if let Some((file, reason)) = errors
-        .iter()
-        .find_map(|e| e.split_once(": "))
-        .filter(|(f, _)| !f.contains(' '))
-    {
-        let (file, detail) = (file.to_owned(), format!("{file}: {reason}"));
-        return Outcome::Conflict(Conflict {
-            patch,
-            file,
-            hunk: 0,
-            detail,
-        });
-    }
-    let reason = errors
-        .first()
-        .map_or_else(|| run::message(stderr.as_bytes()), |e| (*e).to_owned());
-    Outcome::Bad { patch, reason }
+        wish.into_iter().collect()
+    })
 }
 
-/// Which hunk of a file's part of a patch begins at an old line.
-fn hunk_at(text: &str, file: &str, line: u64) -> i64 {
-    let mut count = 0;
-    let mut inside = false;
-    for row in text.lines() {
-        if let Some(path) = row
-            .strip_prefix("+++ ")
-            .or_else(|| row.strip_prefix("--- "))
-        {
-            let path = path.split('\t').next().unwrap_or(path);
-            let bare = path.split_once('/').map_or(path, |(_, rest)| rest);
-            if path != "/dev/null" {
-                inside = bare == file || path == file;
-            }
-            if row.starts_with("--- ") {
-                count = 0;
-            }
-        } else if let Some(rest) = row.strip_prefix("@@ -").filter(|_| inside) {
-            count += 1;
-            let start = rest
-                .split([',', ' '])
-                .next()
-                .and_then(|n| n.parse::<u64>().ok());
-            if start == Some(line) {
-                return count;
-            }
-        }
-    }
-    count.min(1)
+fn git_folder(path: &Path) -> Result<PathBuf, GitError> {
+    let inner = path.join(".git");
+    let found = [path, &inner]
+        .into_iter()
+        .find(|p| p.join("objects").is_dir() && p.join("HEAD").is_file());
+    let found = found.and_then(|p| p.canonicalize().ok());
+    found.ok_or_else(|| GitError::Refused(format!("there is no repository at {}", path.display())))
+}
+
+fn parse_id(hex: &str) -> Result<ObjectId, GitError> {
+    ObjectId::from_hex(hex.as_bytes()).map_err(|_| {
+        GitError::Refused(format!(
+            "{hex} is no id of an object in a repository with SHA-1 ids"
+        ))
+    })
+}
+
+/// The new objects as one flushed pack, then the refs.
+fn publish<'a>(
+    repo: &Path,
+    objects: &Objects,
+    done: Result<super::series::Done, Failure>,
+    wishes: impl FnOnce(ObjectId) -> Vec<Wish<'a>>,
+) -> Result<Outcome, GitError> {
+    let done = match done {
+        Ok(done) => done,
+        Err(Failure::Conflict(conflict)) => return Ok(Outcome::Conflict(conflict)),
+        Err(Failure::Bad { patch, reason }) => return Ok(Outcome::Bad { patch, reason }),
+    };
+    let Some(head) = done.commits.last() else {
+        let reason = "there is no mail".to_owned();
+        return Ok(Outcome::Bad { patch: 1, reason });
+    };
+    pack::write(objects, repo)?;
+    refs::set(repo, &wishes(*head))?;
+    Ok(Outcome::Applied {
+        commits: done.commits.iter().map(ToString::to_string).collect(),
+        tree: done.tree.to_string(),
+    })
 }

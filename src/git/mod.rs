@@ -5,18 +5,27 @@
 
 mod apply;
 mod base;
+mod change;
 mod demo;
 mod epoch;
+mod objects;
+mod pack;
+mod refs;
+mod renames;
 mod repos;
 mod run;
+mod series;
+mod threeway;
+mod trees;
 mod upload;
 
-pub use apply::{Conflict, Outcome, Request};
+pub use apply::{AmRequest, Conflict, Outcome, Request, am};
 pub use base::Base;
 pub use demo::write_demo;
 pub use epoch::{Change, Epoch, write_epoch};
 pub use repos::{Fetched, Repos, Source};
 pub use run::version;
+pub use series::{Committer, Fallback};
 pub use upload::{Service, UploadPack};
 
 use std::path::PathBuf;

@@ -5,7 +5,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use super::GitError;
+use super::{Committer, GitError};
+use crate::types::Timestamp;
 
 /// Environment of every `git` we start: no system or user configuration, no prompts, no locale.
 const ENVIRONMENT: [(&str, &str); 9] = [
@@ -140,6 +141,35 @@ pub(super) fn message(stderr: &[u8]) -> String {
 /// One line of output as text.
 pub(super) fn line(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim().to_owned()
+}
+
+/// Who would commit in a repository, by the environment and the configuration of whoever runs the program, and the present moment.
+pub(super) fn committer(repo: &Path) -> Result<Committer, GitError> {
+    let mut command = Command::new("git");
+    command
+        .current_dir(repo)
+        .args(["var", "GIT_COMMITTER_IDENT"])
+        .stdin(Stdio::null());
+    let out = output(&mut command, repo, None)?;
+    let text = String::from_utf8_lossy(&check(out, &["var"], repo)?).into_owned();
+    let read = || {
+        let (name, rest) = text.trim_end().split_once(" <")?;
+        let (email, when) = rest.rsplit_once("> ")?;
+        let (seconds, zone) = when.split_once(' ')?;
+        let number: i32 = zone.parse().ok()?;
+        Some(Committer {
+            name: name.to_owned(),
+            email: email.to_owned(),
+            date: Timestamp::from_secs(seconds.parse().ok()?),
+            zone: number / 100 * 60 + number % 100,
+            with_author_date: false,
+        })
+    };
+    read().ok_or_else(|| {
+        GitError::Refused(format!(
+            "git says who commits in a way that is not understood: {text}"
+        ))
+    })
 }
 
 /// The installed git's version, such as `2.47.3`.

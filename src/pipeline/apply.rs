@@ -93,24 +93,26 @@ impl Ctx {
         let tip = self.repos.tip(&repo.name, &repo.branch)?;
         let ref_name = format!("refs/patches/{}/v{}", work.patchset, work.label);
         let private_realm = (work.realm != RealmId::PUBLIC).then_some(work.realm.0);
+        let newest = || format!("refs/patches/{}/head", work.patchset);
         let request = git::Request {
             repo: repo.name.clone(),
             private_realm,
             ref_name: ref_name.clone(),
+            head: work.newest.then(newest),
             base: base.clone(),
             mails,
-            committer: (work.list_name.clone(), work.list_address.clone()),
-            date: work.arrived,
+            committer: git::Committer {
+                name: work.list_name.clone(),
+                email: work.list_address.clone(),
+                date: work.arrived,
+                zone: 0,
+                with_author_date: false,
+            },
         };
         let found = NewApplication::on(repo.id, &base.commit, &base.why);
         Ok(match self.repos.apply(&request)? {
-            Outcome::Applied { commits } => {
+            Outcome::Applied { commits, .. } => {
                 let head = commits.last().cloned().unwrap_or_default();
-                if work.newest {
-                    let name = format!("refs/patches/{}/head", work.patchset);
-                    self.repos
-                        .set_head(&repo.name, private_realm, &name, &head)?;
-                }
                 let on_tip = tip.as_deref() == Some(base.commit.as_str());
                 found.applied(ref_name, head, commits, on_tip)
             }

@@ -1,6 +1,7 @@
 //! The one integration-test binary: the real program with real clients.
 #![allow(clippy::unwrap_used)]
 
+mod am;
 mod architecture;
 mod b4;
 mod browser;

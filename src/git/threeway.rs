@@ -1,0 +1,348 @@
+//! What `git am -3` does where a patch does not fit: it is applied to the blobs that its `index` lines name, and the difference of
+//! the two trees is merged into ours, with renames on either side followed (`merge-recursive.c`, without directory renames).
+//!
+//! The trees that are merged hold only the files of the patch, so the cost is the patch's, unless a file is gone from our tree: then
+//! all of it is searched for where the file went.
+
+use std::collections::BTreeMap;
+
+use gix::ObjectId;
+use gix::diff::blob::{Algorithm, Diff, InternedInput};
+use gix::objs::Kind as ObjectKind;
+
+use super::GitError;
+use super::change::{LineEnds, Stop, clash, work_out};
+use super::objects::Objects;
+use super::renames::{Item, detect};
+use super::trees::{Edit, Entry, Trees};
+use crate::diff::merge::{self, Change};
+use crate::diff::similarity::is_binary;
+use crate::diff::{Body, FilePatch, GITLINK, Kind, file_type, recorded_mode};
+
+type Files = BTreeMap<Vec<u8>, Entry>;
+
+/// Largest text that is merged line by line (xdiff's own limit is 1 GB).
+const MAX_TEXT: usize = 64 << 20;
+
+/// Works out the edits for our tree, or says what stands against it.
+pub(super) fn merge_patch(
+    patches: &[FilePatch<'_>],
+    ours: &Trees,
+    objects: &mut Objects,
+) -> Result<Vec<Edit>, Stop> {
+    let base = ancestor(patches, ours, objects)?;
+    let look = |_: &Objects, path: &[u8]| Ok(base.get(path).copied());
+    let edits = work_out(patches, &look, objects, LineEnds::Exact)?;
+    let mut theirs = base.clone();
+    for edit in edits {
+        match edit.entry {
+            Some(entry) => theirs.insert(edit.path, entry),
+            None => theirs.remove(&edit.path),
+        };
+    }
+    if let Some(path) = overlap(&theirs) {
+        return Err(clash(path, 0, "it is a file and a folder at once"));
+    }
+    Merge {
+        base,
+        theirs,
+        ours,
+        objects,
+    }
+    .run()
+}
+
+/// The files that the patch was made from, by the ids of its `index` lines.
+fn ancestor(patches: &[FilePatch<'_>], ours: &Trees, objects: &Objects) -> Result<Files, Stop> {
+    let mut files = Files::new();
+    for patch in patches.iter().filter(|p| p.kind != Kind::Create) {
+        let path = patch.path();
+        let gitlink = patch.old_mode.is_some_and(|m| file_type(m) == GITLINK);
+        let id = if gitlink {
+            submodule_commit(patch)
+        } else if let Some(id) = objects.find_blob(&patch.old_id)? {
+            Some(id)
+        } else if !patch.changes_lines() {
+            // Mode and name alone change: any content will do.
+            ours.get(objects, path)?.map(|e| e.id)
+        } else {
+            None
+        };
+        let Some(id) = id else {
+            return Err(clash(
+                path,
+                0,
+                "the content that it was made from is not in the repository",
+            ));
+        };
+        let mode = recorded_mode(patch.old_mode.unwrap_or(0));
+        files.insert(path.to_vec(), Entry { mode, id });
+    }
+    match overlap(&files) {
+        Some(path) => Err(clash(path, 0, "it is a file and a folder at once")),
+        None => Ok(files),
+    }
+}
+
+fn submodule_commit(patch: &FilePatch<'_>) -> Option<ObjectId> {
+    if let Body::Text(hunks) = &patch.body
+        && let [hunk] = hunks.as_slice()
+        && (hunk.old_start, hunk.old_lines) == (1, 1)
+        && let Some(hex) = hunk.before().first()?.strip_prefix(b"Subproject commit ")
+        && let Some(hex) = hex.strip_suffix(b"\n")
+        && hex.starts_with(&patch.old_id)
+        && let Ok(id) = ObjectId::from_hex(hex)
+    {
+        return Some(id);
+    }
+    ObjectId::from_hex(&patch.old_id).ok()
+}
+
+/// A path that lies below another one.
+fn overlap(files: &Files) -> Option<&[u8]> {
+    let below =
+        |path: &[u8]| memchr::memchr_iter(b'/', path).any(|at| files.contains_key(&path[..at]));
+    files.keys().map(Vec::as_slice).find(|path| below(path))
+}
+
+struct Merge<'a> {
+    base: Files,
+    theirs: Files,
+    ours: &'a Trees,
+    objects: &'a mut Objects,
+}
+
+impl Merge<'_> {
+    fn our(&self, path: &[u8]) -> Result<Option<Entry>, GitError> {
+        self.ours.get(self.objects, path)
+    }
+
+    fn run(mut self) -> Result<Vec<Edit>, Stop> {
+        let gone = self
+            .base
+            .iter()
+            .filter(|(path, _)| !self.theirs.contains_key(*path));
+        let gone: Vec<Item> = gone.map(|(p, e)| (p.clone(), *e)).collect();
+        let new = self
+            .theirs
+            .iter()
+            .filter(|(path, _)| !self.base.contains_key(*path));
+        let new: Vec<Item> = new.map(|(p, e)| (p.clone(), *e)).collect();
+        let their_names = detect(self.objects, gone, new.clone())?;
+        let our_names = self.our_renames()?;
+        let mut edits = Vec::new();
+        let base = std::mem::take(&mut self.base);
+        for (path, before) in &base {
+            let names = (our_names.get(path), their_names.get(path));
+            self.file(path, *before, names, &mut edits)?;
+        }
+        for (path, entry) in new {
+            if their_names.values().any(|to| *to == path) {
+                continue;
+            }
+            match self.our(&path)? {
+                None => edits.push(Edit {
+                    path,
+                    entry: Some(entry),
+                }),
+                Some(found) if found == entry => {}
+                Some(_) => {
+                    return Err(clash(
+                        &path,
+                        0,
+                        "both sides added this file, with different content",
+                    ));
+                }
+            }
+        }
+        edits.sort_by_key(|e| e.entry.is_some());
+        Ok(edits)
+    }
+
+    /// Where the patch's files are in our tree, if not at their own path.
+    fn our_renames(&self) -> Result<std::collections::HashMap<Vec<u8>, Vec<u8>>, GitError> {
+        let mut gone = Vec::new();
+        for (path, entry) in &self.base {
+            if self.our(path)?.is_none() {
+                gone.push((path.clone(), *entry));
+            }
+        }
+        if gone.is_empty() {
+            return Ok(std::collections::HashMap::new());
+        }
+        let mut new = self.ours.all(self.objects)?;
+        new.retain(|(path, _)| !self.base.contains_key(path));
+        detect(self.objects, gone, new)
+    }
+
+    fn file(
+        &mut self,
+        path: &[u8],
+        before: Entry,
+        names: (Option<&Vec<u8>>, Option<&Vec<u8>>),
+        edits: &mut Vec<Edit>,
+    ) -> Result<(), Stop> {
+        let (our_path, their_path) = match names {
+            (Some(ours), Some(theirs)) if ours != theirs => {
+                return Err(clash(
+                    path,
+                    0,
+                    "both sides renamed this file, to different paths",
+                ));
+            }
+            (ours, theirs) => (
+                ours.map_or(path, Vec::as_slice),
+                theirs.map_or(path, Vec::as_slice),
+            ),
+        };
+        let ours = self.our(our_path)?;
+        let theirs = self.theirs.get(their_path).copied();
+        // Where the content ends up: a side that did not rename follows the other.
+        let target = if names.1.is_some() {
+            their_path
+        } else {
+            our_path
+        };
+        let moved = |to: &[u8]| clash(to, 0, "a renamed file would take the place of another one");
+        if names.0.is_some() && names.1.is_none() && self.theirs.contains_key(target) {
+            return Err(moved(target));
+        }
+        if names.0.is_none() && names.1.is_some() && self.our(target)?.is_some() {
+            return Err(moved(target));
+        }
+        let merged = match (ours, theirs) {
+            (None, None) => return Ok(()),
+            (None, Some(theirs)) if names.1.is_none() && theirs == before => return Ok(()),
+            (Some(ours), None) if names.0.is_none() && ours == before => {
+                edits.push(Edit {
+                    path: path.to_vec(),
+                    entry: None,
+                });
+                return Ok(());
+            }
+            (None, Some(_)) => {
+                return Err(clash(
+                    path,
+                    0,
+                    "the patch changes it, but it was removed here",
+                ));
+            }
+            (Some(_), None) => {
+                return Err(clash(
+                    path,
+                    0,
+                    "the patch removes it, but it was changed here",
+                ));
+            }
+            (Some(ours), Some(theirs)) => self.entries(target, before, ours, theirs)?,
+        };
+        if our_path != target {
+            edits.push(Edit {
+                path: our_path.to_vec(),
+                entry: None,
+            });
+        }
+        if our_path != target || Some(merged) != ours {
+            edits.push(Edit {
+                path: target.to_vec(),
+                entry: Some(merged),
+            });
+        }
+        Ok(())
+    }
+
+    fn entries(
+        &mut self,
+        path: &[u8],
+        base: Entry,
+        ours: Entry,
+        theirs: Entry,
+    ) -> Result<Entry, Stop> {
+        if ours == base || ours == theirs {
+            return Ok(theirs);
+        }
+        if theirs == base {
+            return Ok(ours);
+        }
+        if file_type(ours.mode) != file_type(theirs.mode) {
+            return Err(clash(
+                path,
+                0,
+                "both sides changed its type: file, symbolic link or submodule",
+            ));
+        }
+        let mode = if ours.mode == theirs.mode || ours.mode == base.mode {
+            theirs.mode
+        } else if theirs.mode == base.mode {
+            ours.mode
+        } else {
+            return Err(clash(path, 0, "both sides changed its mode"));
+        };
+        let id = if ours.id == theirs.id || ours.id == base.id {
+            theirs.id
+        } else if theirs.id == base.id {
+            ours.id
+        } else if file_type(ours.mode) == 0o100_000 {
+            self.texts(path, base, ours, theirs)?
+        } else {
+            return Err(clash(path, 0, "both sides changed where it points"));
+        };
+        Ok(Entry { mode, id })
+    }
+
+    fn texts(
+        &mut self,
+        path: &[u8],
+        base: Entry,
+        ours: Entry,
+        theirs: Entry,
+    ) -> Result<ObjectId, Stop> {
+        // What was a symbolic link or a submodule has no text to compare with.
+        let base = if file_type(base.mode) == 0o100_000 {
+            self.objects.load(&base.id, ObjectKind::Blob)?
+        } else {
+            std::rc::Rc::new(Vec::new())
+        };
+        let ours = self.objects.load(&ours.id, ObjectKind::Blob)?;
+        let theirs = self.objects.load(&theirs.id, ObjectKind::Blob)?;
+        if [&base, &ours, &theirs]
+            .iter()
+            .any(|c| c.len() > MAX_TEXT || is_binary(c))
+        {
+            return Err(clash(path, 0, "both sides changed it, and it is not text"));
+        }
+        let (ours, theirs) = (merge::lines(&ours), merge::lines(&theirs));
+        let base = merge::lines(&base);
+        let merged = merge::merge(
+            &ours,
+            &theirs,
+            &changes(&base, &ours),
+            &changes(&base, &theirs),
+        );
+        let merged = merged.map_err(|c| {
+            let detail = format!(
+                "around line {} the same lines were changed here in another way",
+                c.line
+            );
+            clash(path, 0, &detail)
+        })?;
+        Ok(self.objects.put(ObjectKind::Blob, merged)?)
+    }
+}
+
+/// The changes from one text to another by the same algorithm as git's (Myers, groups moved down as far as they go).
+fn changes(before: &[&[u8]], after: &[&[u8]]) -> Vec<Change> {
+    let mut input = InternedInput::default();
+    input.update_before(before.iter().copied());
+    input.update_after(after.iter().copied());
+    let mut diff = Diff::compute(Algorithm::Myers, &input);
+    diff.postprocess_no_heuristic(&input);
+    let wide = |r: &std::ops::Range<u32>| r.start as usize..r.end as usize;
+    let hunks = diff.hunks();
+    hunks
+        .map(|h| Change {
+            base: wide(&h.before),
+            side: wide(&h.after),
+        })
+        .collect()
+}

@@ -1,0 +1,182 @@
+//! Made cases that plain placing cannot do: what was changed here × what the patch changes.
+
+use std::collections::BTreeMap;
+
+use patchpost::git::Fallback;
+
+use super::{Pair, mails_of};
+
+fn text(lines: std::ops::Range<usize>) -> String {
+    lines
+        .map(|n| format!("line {n} of the file, {}\n", n * n % 97))
+        .collect()
+}
+
+fn with(change: impl Fn(&mut Vec<String>)) -> String {
+    let mut lines: Vec<String> = text(0..60).lines().map(str::to_owned).collect();
+    change(&mut lines);
+    lines.join("\n") + "\n"
+}
+
+/// What happened in our tree since the patch was made.
+const HERE: [&str; 16] = [
+    "context above changed",
+    "context below changed",
+    "context removed",
+    "lines put into the context",
+    "block moved to the end",
+    "file renamed",
+    "file renamed and its context changed",
+    "file renamed into a folder beside a copy",
+    "file removed",
+    "same change made already",
+    "other change of the same lines",
+    "mode changed",
+    "file rewritten",
+    "rename to a very other file",
+    "made a symbolic link",
+    "change next to the patch's",
+];
+/// What the patch does.
+const PATCH: [&str; 9] = [
+    "changes a line",
+    "removes lines",
+    "adds lines",
+    "two hunks",
+    "renames",
+    "renames and changes",
+    "mode and a line",
+    "removes the file",
+    "a line and a new file",
+];
+
+fn change_here(pair: &Pair, what: &str) {
+    let write = |change: &dyn Fn(&mut Vec<String>)| pair.write("src/file.c", with(change));
+    let rename = |to: &str| {
+        std::fs::create_dir_all(pair.checkout.join(to).parent().unwrap()).unwrap();
+        pair.git(&["mv", "src/file.c", to]);
+    };
+    match what {
+        "context above changed" => write(&|l| l[27] = "other".into()),
+        "context below changed" => write(&|l| l[33] = "other".into()),
+        "context removed" => write(&|l| drop(l.drain(25..28))),
+        "lines put into the context" => write(&|l| l.insert(28, "put in".into())),
+        "block moved to the end" => write(&|l| {
+            let block: Vec<String> = l.drain(20..40).collect();
+            l.extend(block);
+        }),
+        "file renamed" => rename("src/renamed.c"),
+        "file renamed and its context changed" => {
+            rename("lib/file.c");
+            pair.write("lib/file.c", with(|l| l[27] = "other".into()));
+        }
+        "file renamed into a folder beside a copy" => {
+            pair.write("a/copy.c", text(0..60) + "more\n");
+            rename("b/c/file.c");
+        }
+        "file removed" => drop(pair.git(&["rm", "-q", "src/file.c"])),
+        "same change made already" => write(&|l| l[30] = "patched".into()),
+        "other change of the same lines" => write(&|l| l[30] = "mine".into()),
+        "mode changed" => {
+            write(&|l| l[27] = "other".into());
+            pair.git(&["update-index", "--chmod=+x", "src/file.c"]);
+            std::process::Command::new("chmod")
+                .arg("+x")
+                .arg(pair.checkout.join("src/file.c"))
+                .status()
+                .unwrap();
+        }
+        "file rewritten" => pair.write("src/file.c", text(200..260)),
+        "rename to a very other file" => {
+            rename("src/renamed.c");
+            pair.write("src/renamed.c", text(200..260));
+        }
+        "made a symbolic link" => {
+            std::fs::remove_file(pair.checkout.join("src/file.c")).unwrap();
+            std::os::unix::fs::symlink("elsewhere", pair.checkout.join("src/file.c")).unwrap();
+        }
+        "change next to the patch's" => write(&|l| l[31] = "next".into()),
+        other => panic!("{other}"),
+    }
+}
+
+fn make_patch(pair: &Pair, what: &str) {
+    let write = |change: &dyn Fn(&mut Vec<String>)| pair.write("src/file.c", with(change));
+    match what {
+        "changes a line" => write(&|l| l[30] = "patched".into()),
+        "removes lines" => write(&|l| drop(l.drain(29..32))),
+        "adds lines" => write(&|l| l.insert(30, "added\nand one more".into())),
+        "two hunks" => write(&|l| {
+            l[30] = "patched".into();
+            l[55] = "patched below".into();
+        }),
+        "renames" => drop(pair.git(&["mv", "src/file.c", "src/new.c"])),
+        "renames and changes" => {
+            pair.git(&["mv", "src/file.c", "src/new.c"]);
+            pair.write("src/new.c", with(|l| l[30] = "patched".into()));
+        }
+        "mode and a line" => {
+            write(&|l| l[30] = "patched".into());
+            std::process::Command::new("chmod")
+                .arg("+x")
+                .arg(pair.checkout.join("src/file.c"))
+                .status()
+                .unwrap();
+        }
+        "removes the file" => drop(pair.git(&["rm", "-q", "src/file.c"])),
+        "a line and a new file" => {
+            write(&|l| l[30] = "patched".into());
+            pair.write("src/second.c", "new\n");
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn merges_go_as_those_of_git_am_3() {
+    let pair = Pair::new(None);
+    pair.write("src/file.c", text(0..60));
+    pair.write("src/other.c", text(100..130));
+    pair.write("README", "read me\n");
+    let base = pair.commit("base");
+    let reset = || {
+        drop(pair.try_git(&["am", "--abort"]));
+        pair.git(&["checkout", "-q", "-f", "--detach", &base]);
+        pair.git(&["clean", "-ffdxq"]);
+    };
+    let mut patches = BTreeMap::new();
+    for what in PATCH {
+        reset();
+        make_patch(&pair, what);
+        let tip = pair.commit(&format!("patch: {what}"));
+        patches.insert(what, mails_of(&pair, &base, &tip, &["-M", "--full-index"]));
+    }
+    let (mut merged, mut refused, mut wrong) = (0, 0, Vec::new());
+    for here in HERE {
+        reset();
+        change_here(&pair, here);
+        let ours = pair.commit(&format!("here: {here}"));
+        for (what, mails) in &patches {
+            let plain = pair.agree(&ours, mails, Fallback::None);
+            match pair.agree(&ours, mails, Fallback::ThreeWay) {
+                Ok(Ok(_)) if matches!(plain, Ok(Err(_))) => merged += 1,
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) => refused += 1,
+                Err(why) => wrong.push(format!("{here}, {what}: {why}")),
+            }
+            if let Err(why) = plain {
+                wrong.push(format!("{here}, {what}, without merging: {why}"));
+            }
+        }
+    }
+    let all = HERE.len() * PATCH.len();
+    println!(
+        "am, made merges: {all} cases, {merged} applied by merging only, {refused} refused as by git, {} differ",
+        wrong.len()
+    );
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(
+        all >= 100 && merged >= 20 && refused >= 20,
+        "{all} {merged} {refused}"
+    );
+}
