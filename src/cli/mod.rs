@@ -6,6 +6,7 @@ mod backup;
 mod demo;
 mod lists;
 mod output;
+mod series;
 
 use std::process::ExitCode;
 
@@ -14,7 +15,7 @@ use clap::CommandFactory;
 
 use crate::config::{self, Config};
 use crate::git::Repos;
-use crate::pipeline::Ctx;
+use crate::pipeline::{Ctx, Reclassify};
 use crate::store::{ListRow, Location, Store};
 use crate::types::{MailId, PatchsetId, RealmId};
 pub use demo::demo;
@@ -179,6 +180,7 @@ async fn show_series(ctx: &Ctx, wish: args::Series) -> Result<()> {
         args::Series::Mbox { patchset } => {
             return archive::series_mbox(ctx, PatchsetId(patchset)).await;
         }
+        correction => return series::correct(ctx, correction).await,
     };
     if json {
         return print_json(&all);
@@ -233,11 +235,22 @@ async fn reclassify(ctx: &Ctx, wish: args::Reclassify) -> Result<()> {
     };
     realms.sort_unstable();
     realms.dedup();
+    let how = match wish.dry_run {
+        true => Reclassify::DryRun,
+        false => Reclassify::Write,
+    };
     let mut count = 0;
     for realm in realms {
-        let lines = ctx.reclassify(realm, !wish.dry_run).await?;
-        count += lines.len();
-        lines.iter().for_each(|l| println!("{l}"));
+        let mails = ctx.store.count_mails(realm).await?;
+        let passes = if wish.dry_run { 1 } else { 2 };
+        let bar = archive::progress(mails * passes, "mails");
+        let said = |line: String| {
+            count += 1;
+            bar.suspend(|| println!("{line}"));
+        };
+        ctx.reclassify(realm, how, |done| bar.set_position(done), said)
+            .await?;
+        bar.finish_and_clear();
     }
     match (count, wish.dry_run) {
         (0, _) => println!("nothing changes"),

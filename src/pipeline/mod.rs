@@ -5,11 +5,13 @@ mod fetch;
 mod file;
 mod import;
 mod range_diff;
+mod reclassify;
 mod screen;
 
 pub use file::Filing;
 pub use import::{Import, Imported, arrival};
 pub use range_diff::compare;
+pub use reclassify::Reclassify;
 pub use screen::NewMail;
 
 use std::path::PathBuf;

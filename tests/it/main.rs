@@ -19,6 +19,7 @@ mod postgres;
 mod range_diff;
 mod real_mail;
 mod road;
+mod store;
 mod tools;
 mod web;
 mod webdriver;
