@@ -66,13 +66,17 @@ pub async fn run(
         url => url.to_owned(),
     };
     let repos = Repos::new(data);
-    let ctx = Ctx::open(
+    let mut ctx = Ctx::open(
         store.clone(),
         repos.clone(),
         base_url.clone(),
         config.limits.free_disk_mb,
     )
     .await?;
+    ctx.hostname = config.site.hostname.as_str().into();
+    // Checked when the configuration was read; empty is nobody.
+    ctx.operator = config.site.operator.parse().ok();
+    ctx.name_operator().await?;
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
     let addresses = [
         ("smtp", first(&listeners.smtp)),

@@ -4,6 +4,7 @@ mod apply;
 mod fetch;
 mod file;
 mod import;
+mod postmaster;
 mod range_diff;
 mod reclassify;
 mod screen;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 pub use crate::git::{Repos, Service, UploadPack};
 use crate::session::Reply;
 use crate::store::{Store, StoreError};
+use crate::types::Address;
 
 /// What the steps need.
 #[derive(Clone)]
@@ -35,6 +37,10 @@ pub struct Ctx {
     pub free_disk_mb: u64,
     /// Key of the tokens in return paths.
     pub token_key: Arc<[u8]>,
+    /// Name of this machine in the mail system; `postmaster@` it is the operator's.
+    pub hostname: Arc<str>,
+    /// Who gets the postmaster's mail, if anybody is named.
+    pub operator: Option<Address>,
 }
 
 /// What a step can fail with.
@@ -87,6 +93,8 @@ impl Ctx {
             base_url: base_url.into(),
             free_disk_mb,
             token_key: key.into(),
+            hostname: "localhost".into(),
+            operator: None,
         })
     }
 

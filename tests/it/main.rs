@@ -16,6 +16,7 @@ mod manifest;
 mod operate;
 mod patch_id;
 mod postgres;
+mod postmaster;
 mod range_diff;
 mod real_mail;
 mod road;

@@ -327,9 +327,9 @@ pub async fn a_claim_lasts_as_long_as_it_gives_signs_of_life(site: Site) {
     let other = site.another().await.store;
     store.insert_jobs(vec![(JOB, 1)], START).await.unwrap();
     let claims = store.claim_jobs("apply", 9, START).await.unwrap();
-    let later = START.plus_secs(100);
+    let later = START.plus_secs(20);
     store.extend_leases(&claims, later).await.unwrap();
-    let soon = START.plus_secs(200);
+    let soon = START.plus_secs(45);
     assert!(other.claim_jobs("apply", 9, soon).await.unwrap().is_empty());
     let late = START.plus_secs(300);
     let theirs = other.claim_jobs("apply", 9, late).await.unwrap();
@@ -341,7 +341,7 @@ pub async fn a_claim_lasts_as_long_as_it_gives_signs_of_life(site: Site) {
         .extend_leases(&claims, late.plus_secs(9_999))
         .await
         .unwrap();
-    let again = late.plus_secs(60);
+    let again = late.plus_secs(20);
     assert!(
         store
             .claim_jobs("apply", 9, again)

@@ -9,12 +9,7 @@ use patchpost::types::{BlobHash, MailId, MessageId, RealmId, Timestamp};
 use patchpost::worker;
 use sha2::Digest;
 
-/// Which database a story runs on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Database {
-    Sqlite,
-    Postgres,
-}
+pub use crate::harness::Database;
 
 pub const START: Timestamp = Timestamp::from_secs(1_700_000_000);
 
