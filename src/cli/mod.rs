@@ -110,11 +110,8 @@ pub async fn open(data: &std::path::Path, config: &Config) -> Result<Ctx> {
     } else {
         config.http.base_url.clone()
     };
-    let mut ctx = Ctx::open(store, Repos::new(data), base, config.limits.free_disk_mb).await?;
-    ctx.hostname = config.site.hostname.as_str().into();
-    // Checked when the configuration was read; empty is nobody.
-    ctx.operator = config.site.operator.parse().ok();
-    Ok(ctx)
+    let ctx = Ctx::open(store, Repos::new(data), base, config.limits.free_disk_mb).await?;
+    Ok(ctx.named(&config.site))
 }
 
 /// The list of that name, or an error that says which there are.

@@ -98,6 +98,14 @@ impl Ctx {
         })
     }
 
+    /// The same for a site of that name and operator.
+    pub fn named(mut self, site: &crate::config::Site) -> Ctx {
+        self.hostname = site.hostname.as_str().into();
+        // It was checked when the configuration was read; empty is nobody.
+        self.operator = site.operator.parse().ok();
+        self
+    }
+
     /// Whether there is room for a mail: refused before anything is taken, and recovering by itself.
     pub fn check_room(&self) -> Result<(), Reply> {
         match crate::net::free_disk_mb(self.store.data()) {

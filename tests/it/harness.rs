@@ -189,7 +189,8 @@ impl TestServer {
     pub fn begin(&self, arguments: &[&str]) -> Child {
         let mut command = self.command();
         command.args(arguments);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdout(std::process::Stdio::null());
+        command.stderr(std::process::Stdio::null());
         command.spawn().unwrap()
     }
 
