@@ -247,9 +247,8 @@ impl Store {
     /// Keeps running jobs from being claimed by others; those that were claimed by others already stay theirs.
     pub async fn extend_leases(&self, claims: &[Claim], now: Timestamp) -> Result<(), StoreError> {
         let (rows, leases) = (marks(claims.len()), marks(claims.len()));
-        let text = format!(
-            "update job set leased_until = ? where id in ({rows}) and lease in ({leases})"
-        );
+        let text =
+            format!("update job set leased_until = ? where id in ({rows}) and lease in ({leases})");
         let mut binds = vec![Bind::from(now.plus_secs(LEASE).0)];
         binds.extend(claims.iter().map(|c| Bind::from(c.id.0)));
         binds.extend(claims.iter().map(|c| Bind::from(c.lease)));
