@@ -66,13 +66,10 @@ pub async fn run(
         url => url.to_owned(),
     };
     let repos = Repos::new(data);
-    let ctx = Ctx::open(
-        store.clone(),
-        repos.clone(),
-        base_url.clone(),
-        config.limits.free_disk_mb,
-    )
-    .await?;
+    let free_disk_mb = config.limits.free_disk_mb;
+    let ctx = Ctx::open(store.clone(), repos.clone(), base_url.clone(), free_disk_mb).await?;
+    let ctx = ctx.named(&config.site);
+    ctx.name_operator().await?;
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
     let addresses = [
         ("smtp", first(&listeners.smtp)),

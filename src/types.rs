@@ -179,12 +179,14 @@ impl Address {
     }
 }
 
-impl FromStr for Address {
-    type Err = NameError;
+impl Address {
+    /// Reads an address that mail comes from: as [`Address::from_str`], but the local part may be longer than 64
+    /// octets. Return paths that carry a member's address (VERP, SRS) are, and refusing them loses real mail.
+    pub fn parse_sender(text: &str) -> Result<Self, NameError> {
+        Self::parse(text, 254)
+    }
 
-    /// Reads `local@domain`, with or without `<>`. No display name, no source route, no blanks, no
-    /// control characters; local part 1 to 64 octets, whole 3 to 254 (RFC 5321 section 4.5.3.1).
-    fn from_str(text: &str) -> Result<Self, NameError> {
+    fn parse(text: &str, max_local: usize) -> Result<Self, NameError> {
         let bad = |why: &str| {
             Err(NameError(format!(
                 "{text:?} is not an e-mail address: {why}"
@@ -197,7 +199,7 @@ impl FromStr for Address {
         let Some((local, domain)) = inner.rsplit_once('@') else {
             return bad("no @");
         };
-        if local.is_empty() || local.len() > 64 {
+        if local.is_empty() || local.len() > max_local {
             return bad("the part before the @ has 1 to 64 characters");
         }
         if domain.is_empty() || inner.len() > 254 {
@@ -223,6 +225,16 @@ impl FromStr for Address {
             local: local.to_owned(),
             domain: domain.to_lowercase(),
         })
+    }
+}
+
+impl FromStr for Address {
+    type Err = NameError;
+
+    /// Reads `local@domain`, with or without `<>`. No display name, no source route, no blanks, no
+    /// control characters; local part 1 to 64 octets, whole 3 to 254 (RFC 5321 section 4.5.3.1).
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Self::parse(text, 64)
     }
 }
 

@@ -18,6 +18,8 @@ const GATHER: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(50)..=Duration::from_millis(500);
 /// A look even if nobody calls: another process may have added work.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Often enough that a lease outlives two that went wrong.
+const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Tries after which a mail is filed as a plain one.
 const PLAIN_AFTER: i64 = 5;
 /// A step this long is stuck.
@@ -34,29 +36,38 @@ pub async fn run(ctx: Ctx, fetch_minutes: u64, stop: CancellationToken) {
     );
 }
 
-/// Does all work that is due and returns: for commands that run without a server.
+/// Does all work of these kinds that is owed now, for commands; returns when it is done, be it by a server that runs on
+/// the same data, or after the lease of one that was killed.
 pub async fn drain(ctx: &Ctx, kinds: &[&'static str]) -> Result<(), PipelineError> {
+    let last = ctx.store.newest_job().await?;
     loop {
         let mut any = false;
+        let mut owed = false;
         for kind in kinds {
-            let claims = ctx
-                .store
-                .claim_jobs(kind, FILE_BATCH, crate::store::now())
-                .await?;
+            let claims = claim(ctx, kind, FILE_BATCH).await?;
             any |= !claims.is_empty();
             perform(ctx, claims).await;
+            owed |= ctx.store.is_owed(kind, last).await?;
         }
-        if !any {
+        if !owed {
             return Ok(());
         }
+        if !any {
+            tokio::time::sleep(PAUSE).await;
+        }
     }
+}
+
+async fn claim(ctx: &Ctx, kind: &'static str, batch: i64) -> Result<Vec<Claim>, StoreError> {
+    let now = ctx.store.time().await?;
+    ctx.store.claim_jobs(kind, batch, now).await
 }
 
 async fn each(kind: &'static str, batch: i64, ctx: &Ctx, stop: &CancellationToken) {
     let bell = ctx.store.jobs.of(kind);
     while !stop.is_cancelled() {
         let begun = Instant::now();
-        match ctx.store.claim_jobs(kind, batch, crate::store::now()).await {
+        match claim(ctx, kind, batch).await {
             Ok(claims) if !claims.is_empty() => {
                 perform(ctx, claims).await;
                 if batch > 1 {
@@ -108,7 +119,12 @@ async fn perform(ctx: &Ctx, claims: Vec<Claim>) {
     for claim in claims {
         let done = guarded(ctx, &[claim], one(ctx, claim)).await;
         if let Err(error) = done {
-            let now = crate::store::now();
+            // Without the database's clock the lease simply runs out.
+            let now = ctx
+                .store
+                .time()
+                .await
+                .unwrap_or_else(|_| crate::store::now());
             let text = format!("{error}");
             tracing::error!(
                 error = &error as &dyn std::error::Error,
@@ -135,15 +151,14 @@ async fn guarded(
     claims: &[Claim],
     work: impl Future<Output = Result<(), PipelineError>>,
 ) -> Result<(), PipelineError> {
-    let ids: Vec<_> = claims.iter().map(|c| c.id).collect();
     let heartbeat = async {
         loop {
-            tokio::time::sleep(Duration::from_secs(40)).await;
-            if let Err(error) = ctx
-                .store
-                .extend_leases(ids.clone(), crate::store::now())
-                .await
-            {
+            tokio::time::sleep(HEARTBEAT).await;
+            let extended = match ctx.store.time().await {
+                Ok(now) => ctx.store.extend_leases(claims, now).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = extended {
                 tracing::warn!(%error, "could not keep a job's lease");
             }
         }

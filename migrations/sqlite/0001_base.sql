@@ -1,13 +1,14 @@
 -- Vocabulary that both databases share: bigint, text, blob. Times are microseconds since 1970 UTC, flags are 0 or 1.
+-- `autoincrement`: SQLite would else give the id of a deleted last row to the next one, and ids are never used again.
 
 create table meta (key text primary key, value text not null);
 
 -- What may know of each other. 1 is the realm of all public lists; every other list has its own.
-create table realm (id integer primary key, version bigint not null);
+create table realm (id integer primary key autoincrement, version bigint not null);
 insert into realm (id, version) values (1, 0);
 
 create table list (
-    id integer primary key,
+    id integer primary key autoincrement,
     name text not null unique,
     address text not null unique,
     description text not null,
@@ -20,7 +21,7 @@ create table list (
 );
 
 create table repo (
-    id integer primary key,
+    id integer primary key autoincrement,
     name text not null unique,
     source_kind text not null,
     source text not null,
@@ -39,7 +40,7 @@ create table list_repo (
 );
 
 create table member (
-    id integer primary key,
+    id integer primary key autoincrement,
     list bigint not null references list (id),
     address text not null,
     mail bigint not null,
@@ -48,7 +49,9 @@ create table member (
 );
 
 -- Trained zstd dictionaries: a row never changes once written.
-create table dictionary (id integer primary key, realm bigint not null, made bigint not null, data blob not null);
+create table dictionary (id integer primary key autoincrement, realm bigint not null, made bigint not null, data blob not null);
+-- What is stored without a dictionary names this row.
+insert into dictionary (id, realm, made, data) values (0, 0, 0, '');
 
 -- Exact bytes as received, by SHA-256 of what is stored. `crlf` 1: they came with CRLF and are stored with LF.
 create table blob (
@@ -56,14 +59,14 @@ create table blob (
     hash blob not null,
     size bigint not null,
     crlf bigint not null,
-    dictionary bigint not null,
+    dictionary bigint not null references dictionary (id),
     data blob not null,
     primary key (realm, hash)
 );
 
 -- Mails accepted for a list. state: 0 owed, 1 filed, 2 filed as plain mail because filing failed.
 create table receipt (
-    id integer primary key,
+    id integer primary key autoincrement,
     realm bigint not null,
     list bigint not null references list (id),
     identity blob not null,
@@ -87,7 +90,7 @@ create table copy (
 
 -- Named places in threads: mails and ghosts (names that were referred to and never came).
 create table node (
-    id integer primary key,
+    id integer primary key autoincrement,
     realm bigint not null,
     message_id text not null,
     thread bigint not null,
@@ -104,12 +107,12 @@ create table edge (
 create index edge_parent on edge (parent);
 
 -- `version` is raised by every visible change; pages are cached by it.
-create table thread (id integer primary key, realm bigint not null, version bigint not null);
+create table thread (id integer primary key autoincrement, realm bigint not null, version bigint not null);
 create table thread_alias (old bigint primary key, thread bigint not null);
 
 -- A message of a realm. `recognised` is JSON (patchset::Recognised); `state` 1: taken back, shown as a tombstone.
 create table mail (
-    id integer primary key,
+    id integer primary key autoincrement,
     realm bigint not null,
     identity blob not null,
     hash blob not null,
@@ -129,6 +132,8 @@ create table mail (
     unique (realm, identity)
 );
 create index mail_node on mail (node);
+-- The order of search: arrival to the second, then the order of filing (`store::index::position`).
+create index mail_position on mail ((arrived / 1000000 * 536870912 + id));
 
 -- What a reader sees of a mail: decoded text with LF.
 create table body (mail bigint primary key, text text not null);
@@ -166,7 +171,7 @@ create table link_key (realm bigint not null, key text not null, mail bigint not
 create index link_key_mail on link_key (mail);
 
 create table patchset (
-    id integer primary key,
+    id integer primary key autoincrement,
     realm bigint not null,
     anchor bigint not null,
     title text not null,
@@ -180,9 +185,9 @@ create index patchset_updated on patchset (realm, updated, id);
 create index patchset_anchor on patchset (anchor);
 create table patchset_alias (old bigint primary key, patchset bigint not null);
 
--- One version of a patchset. `state` is Patchwork's number (1 new … 10 deferred).
+-- One version of a patchset. `state` is Patchwork's number (1 new … 10 deferred); `hand` 1: a person set it, no rule changes it.
 create table series (
-    id integer primary key,
+    id integer primary key autoincrement,
     patchset bigint not null references patchset (id),
     realm bigint not null,
     anchor bigint not null,
@@ -194,6 +199,7 @@ create table series (
     complete bigint not null,
     superseded bigint not null,
     state bigint not null,
+    hand bigint not null,
     archived bigint not null,
     submitter text not null,
     submitter_name text not null,
@@ -211,7 +217,7 @@ create table series_alias (old bigint primary key, series bigint not null);
 
 -- The columns from `state` on are what the Patchwork API asks of a patch.
 create table patch (
-    id integer primary key,
+    id integer primary key autoincrement,
     series bigint not null references series (id),
     number bigint not null,
     mail bigint not null,
@@ -267,7 +273,7 @@ create table application_commit (
 
 -- What somebody did, when, why. Corrections of the grouping are events that are replayed in order.
 create table event (
-    id integer primary key,
+    id integer primary key autoincrement,
     realm bigint not null,
     kind text not null,
     mail bigint,
@@ -278,17 +284,24 @@ create table event (
 );
 create index event_mail on event (mail);
 create index event_patchset on event (patchset);
+-- Every mail that a correction names: who groups one of them groups all.
+create table correction_mail (
+    event bigint not null references event (id),
+    mail bigint not null,
+    primary key (event, mail)
+);
+create index correction_mail_mail on correction_mail (mail);
 
--- Work that is owed. state: 0 waiting or leased, 1 parked. `again` 1: wanted once more while it ran.
+-- Work that is owed. state: 0 waiting or leased, 1 parked. `lease` names the claim that may still speak for the job. `again` 1: wanted once more while it ran.
 create table job (
-    id integer primary key,
+    id integer primary key autoincrement,
     kind text not null,
     key text not null,
     priority bigint not null,
     run_at bigint not null,
     attempts bigint not null,
     leased_until bigint not null,
-    lease text not null,
+    lease bigint not null,
     again bigint not null,
     state bigint not null,
     problem text not null,
@@ -311,7 +324,7 @@ create table fan_out (
 
 -- One recipient's copy that is still owed. state: 0 due, 1 claimed, 2 given up.
 create table delivery (
-    id integer primary key,
+    id integer primary key autoincrement,
     list bigint not null,
     number bigint not null,
     member bigint not null,
@@ -334,6 +347,7 @@ create table import (
     primary key (list, source)
 );
 
+-- A row is `store::index::position` of its mail, so that walking it backwards gives the newest first.
 create virtual table search using fts5 (
     subject, sender, body, files,
     content = '', contentless_delete = 1,

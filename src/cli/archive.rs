@@ -71,7 +71,7 @@ fn detect(path: &Path) -> Result<Format> {
     }
 }
 
-fn progress(length: u64, unit: &str) -> ProgressBar {
+pub(super) fn progress(length: u64, unit: &str) -> ProgressBar {
     let bar = ProgressBar::new(length);
     let template = format!("{{bar:40}} {{pos}}/{{len}} {unit}, {{elapsed}} so far, {{eta}} to go");
     if let Ok(style) = ProgressStyle::with_template(&template) {

@@ -62,10 +62,10 @@ pub enum Command {
     /// Write a list's archive
     #[command(after_help = "Example:\n  patchpost export dev dev.mbox --format mbox")]
     Export(Export),
-    /// Show patch series
+    /// Show patch series, and correct how mails were grouped
     #[command(
         subcommand,
-        after_help = "Examples:\n  patchpost series ls dev --json\n  patchpost series mbox 12 | git am"
+        after_help = "Examples:\n  patchpost series ls dev --json\n  patchpost series mbox 12 | git am\n  patchpost series state 12 accepted"
     )]
     Series(Series),
     /// Apply mails with patches to a bare repository, as git am does in a checkout
@@ -420,6 +420,117 @@ pub enum Series {
         after_help = "Examples:\n  patchpost series mbox 12 | git am -3\n  patchpost series mbox 12 --signoff 'Ana Lima <ana@example.org>' --link | git am -3"
     )]
     Mbox(SeriesMbox),
+    /// Say that a patch or cover belongs to the series that holds another mail
+    #[command(
+        after_help = "Example:\n  patchpost series move late@example.org --to cover@example.org"
+    )]
+    Move {
+        /// Message-ID of the patch or cover
+        mail: String,
+        /// Message-ID of any mail of the series that it belongs to
+        #[arg(long, value_name = "MAIL")]
+        to: String,
+        /// Where
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Say that these patches are a series and a patchset of their own
+    #[command(after_help = "Example:\n  patchpost series split p1@example.org p2@example.org")]
+    Split {
+        /// Message-IDs
+        #[arg(required = true)]
+        mails: Vec<String>,
+        /// Where
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Say that two patchsets are one
+    #[command(
+        after_help = "Examples:\n  patchpost series merge 12 15\n  patchpost series merge v1@example.org v2@example.org"
+    )]
+    Merge {
+        /// A patchset's number, or the Message-ID of any of its mails
+        one: String,
+        /// Another one
+        other: String,
+        /// Where
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Say that a mail does not answer another, nor what stands above that
+    #[command(
+        after_help = "Example:\n  patchpost series cut new@example.org --from old@example.org"
+    )]
+    Cut {
+        /// Message-ID of the mail that answers
+        mail: String,
+        /// Message-ID of the mail that it does not belong under [default: the nearest above it]
+        #[arg(long, value_name = "MAIL")]
+        from: Option<String>,
+        /// Where
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Say which version a series is
+    #[command(after_help = "Example:\n  patchpost series version 12 3")]
+    Version {
+        /// A patchset's number (its newest version is meant), or the Message-ID of any mail of a series
+        series: String,
+        /// 3, or 5.1
+        version: String,
+        /// Where
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Set the state of a series; no rule changes it afterwards
+    #[command(
+        after_help = "Examples:\n  patchpost series state 12 accepted\n  patchpost series state p1@example.org changes-requested"
+    )]
+    State {
+        /// A patchset's number (its newest version is meant), or the Message-ID of any mail of a series
+        series: String,
+        /// The state
+        #[arg(value_enum)]
+        state: State,
+        /// Where
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// Where a mail is looked for.
+#[derive(Debug, Args)]
+pub struct Place {
+    /// The list that has the mail [default: all]
+    #[arg(long)]
+    pub list: Option<String>,
+}
+
+/// A state that a person sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum State {
+    /// As the rules say: takes back what a person set
+    Auto = 0,
+    /// Nobody has looked
+    New = 1,
+    /// Somebody looks
+    UnderReview = 2,
+    /// Taken
+    Accepted = 3,
+    /// Not taken
+    Rejected = 4,
+    /// Sent for comments only
+    Rfc = 5,
+    /// Not for this project
+    NotApplicable = 6,
+    /// Wanted in another form
+    ChangesRequested = 7,
+    /// Goes in elsewhere first
+    AwaitingUpstream = 8,
+    /// Another version stands in its place
+    Superseded = 9,
+    /// Not now
+    Deferred = 10,
 }
 
 /// `am`

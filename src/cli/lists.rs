@@ -88,7 +88,7 @@ pub async fn list(ctx: &Ctx, config: &Config, wish: args::List) -> Result<()> {
                     "list {name} has an archive of {postings} mails; export it, then say --purge to delete it for ever"
                 );
             }
-            ctx.store.delete_list(list.id).await?;
+            ctx.purge_list(&list).await?;
             println!("list {name} is gone");
         }
     }

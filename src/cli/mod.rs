@@ -4,6 +4,7 @@ mod am;
 mod archive;
 pub mod args;
 mod backup;
+mod correct;
 mod demo;
 mod lists;
 mod output;
@@ -16,7 +17,7 @@ use clap::CommandFactory;
 
 use crate::config::{self, Config};
 use crate::git::Repos;
-use crate::pipeline::Ctx;
+use crate::pipeline::{Ctx, Reclassify};
 use crate::store::{ListRow, Location, Store};
 use crate::types::{MailId, PatchsetId, RealmId};
 pub use demo::demo;
@@ -112,7 +113,8 @@ pub async fn open(data: &std::path::Path, config: &Config) -> Result<Ctx> {
     } else {
         config.http.base_url.clone()
     };
-    Ok(Ctx::open(store, Repos::new(data), base, config.limits.free_disk_mb).await?)
+    let ctx = Ctx::open(store, Repos::new(data), base, config.limits.free_disk_mb).await?;
+    Ok(ctx.named(&config.site))
 }
 
 /// The list of that name, or an error that says which there are.
@@ -178,6 +180,7 @@ async fn show_series(ctx: &Ctx, wish: args::Series) -> Result<()> {
             json,
         } => return range_diff(ctx, patchset, [&old, &new], json.json).await,
         args::Series::Mbox(wish) => return series::mbox(ctx, wish).await,
+        correction => return correct::correct(ctx, correction).await,
     };
     if json {
         return print_json(&all);
@@ -232,11 +235,22 @@ async fn reclassify(ctx: &Ctx, wish: args::Reclassify) -> Result<()> {
     };
     realms.sort_unstable();
     realms.dedup();
+    let how = match wish.dry_run {
+        true => Reclassify::DryRun,
+        false => Reclassify::Write,
+    };
     let mut count = 0;
     for realm in realms {
-        let lines = ctx.reclassify(realm, !wish.dry_run).await?;
-        count += lines.len();
-        lines.iter().for_each(|l| println!("{l}"));
+        let mails = ctx.store.count_mails(realm).await?;
+        let passes = if wish.dry_run { 1 } else { 2 };
+        let bar = archive::progress(mails * passes, "mails");
+        let said = |line: String| {
+            count += 1;
+            bar.suspend(|| println!("{line}"));
+        };
+        ctx.reclassify(realm, how, |done| bar.set_position(done), said)
+            .await?;
+        bar.finish_and_clear();
     }
     match (count, wish.dry_run) {
         (0, _) => println!("nothing changes"),

@@ -5,7 +5,8 @@
 
 use super::kind::{BareNewline, LogFormat, LogLevel, Transport};
 use super::kind::{
-    BaseUrl, DatabaseUrl, HostPort, Hostname, Kind, Line, Listen, Megabytes, Minutes, Number, Path,
+    BaseUrl, DatabaseUrl, HostPort, Hostname, Kind, Line, Listen, MaybeAddress, Megabytes, Minutes,
+    Number, Path,
 };
 
 /// One key as the parser and the reference see it.
@@ -86,6 +87,9 @@ sections! {
         /// Name of this machine in the mail system: in greetings, and the domain of lists that are
         /// made without an address of their own.
         hostname: String as Hostname = "localhost",
+        /// Who gets the mail for postmaster@ this machine and at the domains of lists; empty: it is only
+        /// kept, `patchpost export postmaster FILE --format mbox` shows it.
+        operator: String as MaybeAddress = "",
         /// What the pages call this site.
         name: String as Line = "patchpost",
     }

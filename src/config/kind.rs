@@ -128,6 +128,10 @@ texts! {
     Hostname, "a host name such as lists.example.org", |text| require(is_hostname(text));
     /// The next hop.
     HostPort, "HOST:PORT such as 127.0.0.1:25 or [::1]:25, or empty", check_host_port;
+    /// Somebody's address.
+    MaybeAddress, "an e-mail address such as ana@example.org, or empty", |text| {
+        require(text.is_empty() || text.parse::<crate::types::Address>().is_ok())
+    };
     /// The root of all links.
     BaseUrl, "a URL such as https://lists.example.org without a slash at its end, or empty", check_base_url;
     /// The database, if it is not SQLite.

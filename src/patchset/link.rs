@@ -51,15 +51,32 @@ pub(super) fn find_ties(world: &World<'_>, all: &[Growing], corrections: &[Corre
     by_supersedes(world, all, &home, &mut ties);
     by_slug(world, all, &mut ties);
     by_title(world, all, &mut ties);
-    for correction in corrections {
+    for (at, correction) in corrections.iter().enumerate() {
         if let Correction::Merge(a, b) = correction
             && let Some((a, b)) = world.find_mail(*a).zip(world.find_mail(*b))
             && let Some((a, b)) = home_of(all, a).zip(home_of(all, b))
+            && !is_split_off(world, &home, &corrections[at + 1..], [a, b])
         {
             ties.join(all, a, b, Why::Hand);
         }
     }
     ties
+}
+
+/// Whether any of these series was split off by what people said later.
+fn is_split_off(
+    world: &World<'_>,
+    home: &HashMap<usize, usize>,
+    later: &[Correction],
+    series: [usize; 2],
+) -> bool {
+    let splits = later.iter().filter_map(|c| match c {
+        Correction::Split(mails) => Some(mails),
+        _ => None,
+    });
+    let homes = splits.flatten().filter_map(|m| world.find_mail(*m));
+    let mut homes = homes.filter_map(|at| home.get(&at));
+    homes.any(|home| series.contains(home))
 }
 
 impl Ties {

@@ -3,11 +3,11 @@
 //! First half: the message gets its place, in one transaction a batch. Second half: what belongs together is read, thought about
 //! outside any lock, and recorded if the realm is still as it was read; else thought about again.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Ctx, PipelineError, think};
 use crate::mail::{self, Message};
-use crate::patchset::{self, Kind, Recognised};
+use crate::patchset::{self, Correction, Kind, Recognised};
 use crate::store::index::Entry;
 use crate::store::{
     Closure, Done, KnownMail, NewMail, NewPatchset, NewSeries, Receipt, Recorded, StoreError,
@@ -135,63 +135,9 @@ impl Ctx {
             "the archive kept changing while it was thought about".to_owned(),
         ))
     }
-
-    /// Groups a whole realm anew; with `write` unset nothing is changed. Returns the differences in words.
-    pub async fn reclassify(
-        &self,
-        realm: RealmId,
-        write: bool,
-    ) -> Result<Vec<String>, PipelineError> {
-        let mut lines = Vec::new();
-        let mut seen: HashSet<MailId> = HashSet::new();
-        let mut after = MailId(0);
-        loop {
-            let ids = self.store.load_mail_ids(realm, after, 256).await?;
-            let Some(last) = ids.last() else {
-                return Ok(lines);
-            };
-            after = *last;
-            let seeds: Vec<MailId> = ids.into_iter().filter(|id| !seen.contains(id)).collect();
-            if seeds.is_empty() {
-                continue;
-            }
-            if write {
-                self.recognise_again(&seeds).await?;
-                let done = Done {
-                    quiet: true,
-                    ..Done::default()
-                };
-                lines.extend(self.regroup(realm, &seeds, done).await?.differences);
-            }
-            let closure = self.store.load_closure(realm, &seeds).await?;
-            let mails: Vec<MailId> = closure.mails.iter().map(|m| m.mail).collect();
-            seen.extend(&mails);
-            if !write {
-                let patchsets = think(move || group(closure)).await?;
-                lines.extend(self.store.compare_patchsets(&mails, &patchsets).await?);
-            }
-        }
-    }
-
-    /// Reads mails again with today's rules.
-    async fn recognise_again(&self, mails: &[MailId]) -> Result<(), PipelineError> {
-        let mut changed = Vec::new();
-        for mail in mails {
-            let Some((bytes, _)) = self.store.load_bytes(*mail).await? else {
-                continue;
-            };
-            let (kind, json) = think(move || {
-                let recognised = patchset::recognise(&mail::parse(&bytes));
-                (recognised.kind.as_str(), to_json(&recognised))
-            })
-            .await?;
-            changed.push((*mail, kind.to_owned(), json));
-        }
-        Ok(self.store.update_recognised(changed).await?)
-    }
 }
 
-fn to_json(recognised: &Recognised) -> String {
+pub(super) fn to_json(recognised: &Recognised) -> String {
     serde_json::to_string(recognised).expect("plain values are written as JSON")
 }
 
@@ -214,21 +160,24 @@ impl From<Receipt> for Owed {
     }
 }
 
-/// Reads a mail of `size` bytes as its list will show it. With `plain`, nothing is recognised.
+/// Reads a mail of `size` bytes as its list will show it. With `plain`, nothing is recognised and the mail ties to nothing:
+/// recognition is what failed.
 pub(super) fn understand(message: Message, size: usize, owed: &Owed, plain: bool) -> NewMail {
-    let mut recognised = patchset::recognise(&message);
-    if plain {
-        recognised.kind = Kind::Plain;
+    let mut keys = Vec::new();
+    let (mut kind, mut recognised, mut files) = (Kind::Plain.as_str(), String::new(), Vec::new());
+    if !plain {
+        let input = patchset::Input {
+            mail: MailId(0),
+            identity: message.identity,
+            message_id: message.message_id.clone(),
+            parents: message.parents.clone(),
+            arrived: owed.arrived,
+            recognised: patchset::recognise(&message),
+        };
+        keys = patchset::link_keys(&input);
+        (kind, recognised) = (input.recognised.kind.as_str(), to_json(&input.recognised));
+        files = input.recognised.files;
     }
-    let input = patchset::Input {
-        mail: MailId(0),
-        identity: message.identity,
-        message_id: message.message_id.clone(),
-        parents: message.parents.clone(),
-        arrived: owed.arrived,
-        recognised,
-    };
-    let keys = patchset::link_keys(&input);
     let author = message.author();
     let mut flaws: Vec<String> = message.flaws.iter().map(|f| format!("{f:?}")).collect();
     flaws.extend(plain.then(|| "Unclassified".to_owned()));
@@ -243,8 +192,6 @@ pub(super) fn understand(message: Message, size: usize, owed: &Owed, plain: bool
         identity,
         ..
     } = message;
-    let (kind, recognised) = (input.recognised.kind.as_str(), to_json(&input.recognised));
-    let files = input.recognised.files;
     NewMail {
         list: owed.list,
         arrived: owed.arrived,
@@ -268,8 +215,8 @@ pub(super) fn understand(message: Message, size: usize, owed: &Owed, plain: bool
     }
 }
 
-/// The thinking: stored words → inputs → patchsets → rows.
-fn group(closure: Closure) -> Vec<NewPatchset> {
+/// The thinking: stored words → inputs → patchsets, corrected by what people said → rows.
+pub(super) fn group(closure: Closure) -> Vec<NewPatchset> {
     let read = |m: &KnownMail| {
         // A row that cannot be read was written by another version; `reclassify` reads the mail again.
         let recognised: Recognised = serde_json::from_str(&m.recognised).ok()?;
@@ -284,11 +231,30 @@ fn group(closure: Closure) -> Vec<NewPatchset> {
         })
     };
     let inputs: Vec<patchset::Input> = closure.mails.iter().filter_map(read).collect();
-    patchset::assemble(&inputs).into_iter().map(row).collect()
+    let said = &closure.corrections;
+    let corrections = said
+        .iter()
+        .filter_map(|c| Correction::parse(&c.kind, c.mail, &c.detail));
+    let corrections: Vec<Correction> = corrections.collect();
+    // The last word on each mail, with its place in the order of all.
+    let states = said.iter().enumerate().filter(|(_, c)| c.kind == "state");
+    let states = states.filter_map(|(at, c)| Some((c.mail, (at, c.detail.parse().ok()?))));
+    let states: HashMap<MailId, (usize, i64)> = states.collect();
+    let sets = patchset::assemble_corrected(&inputs, &corrections);
+    sets.into_iter().map(|set| row(set, &states)).collect()
 }
 
-fn row(set: patchset::Patchset) -> NewPatchset {
+/// The state that a person gave a series last, by any of its own mails; 0 takes it back.
+fn state_of(series: &patchset::Series, states: &HashMap<MailId, (usize, i64)>) -> Option<i64> {
+    let own = series.patches.iter().filter(|p| !p.taken_over);
+    let mails = own.map(|p| p.mail).chain(series.cover);
+    let last = mails.filter_map(|m| states.get(&m)).max();
+    last.map(|(_, state)| *state).filter(|state| *state > 0)
+}
+
+fn row(set: patchset::Patchset, states: &HashMap<MailId, (usize, i64)>) -> NewPatchset {
     let series = set.series.into_iter().map(|s| NewSeries {
+        state: state_of(&s, states),
         anchor: s.anchor,
         label: s.label,
         version: i64::from(s.version.major),

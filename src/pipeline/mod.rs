@@ -4,12 +4,15 @@ mod apply;
 mod fetch;
 mod file;
 mod import;
+mod postmaster;
 mod range_diff;
+mod reclassify;
 mod screen;
 
 pub use file::Filing;
 pub use import::{Import, Imported, arrival};
 pub use range_diff::compare;
+pub use reclassify::Reclassify;
 pub use screen::NewMail;
 
 use std::path::PathBuf;
@@ -19,6 +22,7 @@ use std::sync::Arc;
 pub use crate::git::{Repos, Service, UploadPack};
 use crate::session::Reply;
 use crate::store::{Store, StoreError};
+use crate::types::Address;
 
 /// What the steps need.
 #[derive(Clone)]
@@ -33,6 +37,10 @@ pub struct Ctx {
     pub free_disk_mb: u64,
     /// Key of the tokens in return paths.
     pub token_key: Arc<[u8]>,
+    /// Name of this machine in the mail system; `postmaster@` it is the operator's.
+    pub hostname: Arc<str>,
+    /// Who gets the postmaster's mail, if anybody is named.
+    pub operator: Option<Address>,
 }
 
 /// What a step can fail with.
@@ -85,7 +93,17 @@ impl Ctx {
             base_url: base_url.into(),
             free_disk_mb,
             token_key: key.into(),
+            hostname: "localhost".into(),
+            operator: None,
         })
+    }
+
+    /// The same for a site of that name and operator.
+    pub fn named(mut self, site: &crate::config::Site) -> Ctx {
+        self.hostname = site.hostname.as_str().into();
+        // It was checked when the configuration was read; empty is nobody.
+        self.operator = site.operator.parse().ok();
+        self
     }
 
     /// Whether there is room for a mail: refused before anything is taken, and recovering by itself.

@@ -62,6 +62,9 @@ impl Ctx {
                 return Ok(Some((list, target)));
             }
         }
+        if let Some(list) = self.find_postmaster(address).await? {
+            return Ok(Some((list, Target::Post)));
+        }
         // `name@localhost` is what one types on the machine itself.
         match address.domain() {
             "localhost" => Ok(self
@@ -124,6 +127,7 @@ impl Ctx {
                 &own_id,
                 &self.base_url,
             );
+            let decision = super::postmaster::take_all(&list, decision);
             tracing::info!(
                 list.name = list.name,
                 message.id = %message.message_id,

@@ -134,12 +134,15 @@ fn path<'a>(rest: &'a str, word: &str) -> Option<(&'a str, &'a str)> {
 }
 
 /// RFC 5321 section 4.1.1.3: a source route before the mailbox is ignored.
-fn mailbox(path: &str) -> Option<Address> {
+fn mailbox(path: &str, side: Side) -> Option<Address> {
     let path = match path.strip_prefix('@') {
         Some(route) => route.split_once(':')?.1,
         None => path,
     };
-    path.parse().ok()
+    match side {
+        Side::Sender => Address::parse_sender(path).ok(),
+        Side::Recipient => path.parse().ok(),
+    }
 }
 
 fn mail(rest: &str) -> Command {
@@ -171,7 +174,7 @@ fn mail(rest: &str) -> Command {
     if !path.is_ascii() {
         return Command::NotAscii;
     }
-    match mailbox(path) {
+    match mailbox(path, Side::Sender) {
         Some(address) => Command::Mail {
             sender: Some(address),
             size,
@@ -200,7 +203,7 @@ fn rcpt(rest: &str) -> Command {
     if path.eq_ignore_ascii_case("postmaster") {
         return Command::Postmaster;
     }
-    mailbox(path).map_or(Command::BadAddress(Side::Recipient), Command::Rcpt)
+    mailbox(path, Side::Recipient).map_or(Command::BadAddress(Side::Recipient), Command::Rcpt)
 }
 
 #[cfg(test)]

@@ -87,9 +87,8 @@ impl Store {
                 result: None,
                 reply,
             })
-            .await?;
-        self.jobs.ring("file");
-        Ok(accepted)
+            .await;
+        self.answered(accepted).await
     }
 }
 
@@ -111,13 +110,28 @@ impl Store {
                     .await?,
             );
         }
-        let mut out = Vec::with_capacity(waiting.len());
+        let mut out = Ok(Vec::with_capacity(waiting.len()));
         for answer in waiting {
             let gone = Err(StoreError::Temporary(sqlx::Error::WorkerCrashed));
-            out.extend(answer.await.unwrap_or(gone)?);
+            match (&mut out, answer.await.unwrap_or(gone)) {
+                (Ok(all), Ok(accepted)) => all.extend(accepted),
+                (Ok(_), Err(error)) => out = Err(error),
+                (Err(_), _) => {}
+            }
         }
+        self.answered(out).await
+    }
+
+    async fn answered(
+        &self,
+        accepted: Result<Vec<Accepted>, StoreError>,
+    ) -> Result<Vec<Accepted>, StoreError> {
         self.jobs.ring("file");
-        Ok(out)
+        if accepted.is_err() {
+            // A purge in another process may have put a new dictionary in the place of ours: the next try fits.
+            self.load_dictionaries().await?;
+        }
+        accepted
     }
 }
 
@@ -222,12 +236,20 @@ async fn record(tx: &mut Tx, mails: Vec<Share>) -> Result<Vec<Vec<Accepted>>, St
     super::job::insert(tx, &jobs, Timestamp(0)).await?;
     // Two copies of one mail in one commit: the first gets the receipt, the second is known.
     let mut answers = Vec::new();
+    let mut again: std::collections::BTreeMap<RealmId, Vec<Identity>> = Default::default();
     for (mail, wanted) in mails.iter().map(|share| &**share) {
-        let one = |r: &NewReceipt| {
-            new.remove(&(r.list.0, mail.identity.0.to_vec()))
-                .map_or(Accepted::Known, Accepted::New)
+        let mut one = |r: &NewReceipt| {
+            let key = (r.list.0, mail.identity.0.to_vec());
+            new.remove(&key).map_or(Accepted::Known, Accepted::New)
         };
-        answers.push(wanted.iter().map(one).collect());
+        let all: Vec<Accepted> = wanted.iter().map(&mut one).collect();
+        for (r, _) in wanted.iter().zip(&all).filter(|x| *x.1 == Accepted::Known) {
+            again.entry(r.realm).or_default().push(mail.identity);
+        }
+        answers.push(all);
+    }
+    for (realm, identities) in again {
+        super::copy::serve_best(tx, realm, &identities).await?;
     }
     Ok(answers)
 }

@@ -60,13 +60,38 @@ impl Store {
         .await?;
         Ok(Store {
             reader,
-            writer: Writer::start(writer, dialect, lock),
+            writer: Writer::start(writer, dialect, lock.clone()),
             dialect,
+            lock,
             data: Arc::new(data.to_owned()),
             dictionaries: Arc::default(),
             jobs: Arc::default(),
             deliveries: Arc::default(),
         })
+    }
+
+    /// Writes a SQLite file anew without its free pages and empties its log; `false` if a reader kept the log in use.
+    pub(super) async fn vacuum(&self) -> Result<bool, StoreError> {
+        let url = sqlite_url(&self.data.join("patchpost.db"));
+        let pool = pool(Dialect::Sqlite, &url, 1, "").await?;
+        if let Some(lock) = &self.lock {
+            super::writer::take(lock).await;
+        }
+        let done = async {
+            pool.execute(sqlx::raw_sql("vacuum")).await?;
+            let row: (i64, i64, i64) = sqlx::query_as("pragma wal_checkpoint(truncate)")
+                .fetch_one(&pool)
+                .await?;
+            Ok(row.0 == 0)
+        }
+        .await;
+        if let Some(lock) = &self.lock
+            && let Err(error) = lock.unlock()
+        {
+            tracing::error!(%error, "could not release the write lock file");
+        }
+        pool.close().await;
+        done
     }
 
     /// Takes the folder for one `serve`; the lock is freed when the file is dropped or the process ends.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::sql::{self, Bind};
-use super::{Store, StoreError, Tx, index, marks};
+use super::{Dialect, Store, StoreError, Tx, index, marks};
 use crate::types::{BlobHash, Identity, Job, ListId, MailId, MessageId, RealmId, Timestamp};
 
 /// A mail as the pipeline understood it, ready to be filed for one list.
@@ -69,6 +69,7 @@ impl Store {
 }
 
 async fn file(tx: &mut Tx, realm: RealmId, mails: Vec<NewMail>) -> Result<Vec<MailId>, StoreError> {
+    lock_realm(tx, realm).await?;
     let nodes = place(tx, realm, &mails).await?;
     let (rows, new) = insert_mails(tx, realm, &mails, &nodes).await?;
     describe(tx, realm, &mails, &rows, &new, &nodes).await?;
@@ -260,16 +261,19 @@ async fn insert_mails(
     for mail in mails {
         first.entry(mail.identity).or_insert(mail);
     }
+    let identities: Vec<Identity> = first.keys().copied().collect();
+    let best = super::copy::load_best(tx, realm, &identities).await?;
     let mut rows = Vec::new();
     for mail in mails
         .iter()
         .filter(|m| std::ptr::eq(first[&m.identity], *m))
     {
         let node = nodes[&mail.message_id].0;
+        let hash = best.get(&mail.identity).map_or(mail.hash, |b| b.hash);
         rows.push(vec![
             realm.0.into(),
             mail.identity.0.into(),
-            mail.hash.0.into(),
+            hash.0.into(),
             node.into(),
             mail.message_id.as_str().into(),
             mail.subject.as_str().into(),
@@ -354,7 +358,7 @@ async fn describe(
                 .iter()
                 .map(|k| vec![realm.0.into(), k.as_str().into(), row.0.into()]),
         );
-        entries.push((*row, mail.entry.clone()));
+        entries.push((index::position(mail.arrived, *row), mail.entry.clone()));
     }
     tx.insert(
         "edge (child, parent, position)",
@@ -495,6 +499,18 @@ pub(super) async fn refresh_list_threads(tx: &mut Tx, threads: &[i64]) -> Result
         tx.insert(head, rows, "").await?;
     }
     Ok(())
+}
+
+/// The realm's version. Other writers of the realm wait from here until this transaction ends: threads that one joins
+/// and another adds to, and groups that both read alike, would else be written over each other.
+pub(super) async fn lock_realm(tx: &mut Tx, realm: RealmId) -> Result<Option<i64>, StoreError> {
+    let text = match tx.dialect {
+        // There is one writer at a time anyway.
+        Dialect::Sqlite => "select version from realm where id = $1",
+        Dialect::Postgres => "select version from realm where id = $1 for update",
+    };
+    let row: Option<(i64,)> = tx.fetch_one(text, vec![realm.0.into()]).await?;
+    Ok(row.map(|r| r.0))
 }
 
 /// Raises what pages and computations are keyed by.

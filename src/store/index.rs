@@ -5,7 +5,7 @@
 
 use super::sql::Bind;
 use super::{Dialect, StoreError, Tx};
-use crate::types::MailId;
+use crate::types::{MailId, Timestamp};
 
 /// Text per field that is indexed, in bytes: PostgreSQL refuses a tsvector over 1 MiB.
 const FIELD: usize = 200 << 10;
@@ -13,6 +13,21 @@ const FIELD: usize = 200 << 10;
 const TOKEN: usize = 200;
 /// PostgreSQL keeps positions up to this one.
 const LAST_POSITION: usize = 16_383;
+
+/// Rows of mails per second of arrival in [`position`].
+const SPAN: i64 = 1 << 29;
+/// [`position`] as both databases compute it of a mail `m`; there is an index on it.
+pub(super) const POSITION: &str = "(m.arrived / 1000000 * 536870912 + m.id)";
+
+/// A mail's place in the order of search: by arrival to the second, then by row.
+///
+/// Distinct for 500 million mails. FTS5 can walk its rows backwards, but not by another table's column: with this as its
+/// row, the newest hits of a common word cost nothing.
+pub fn position(arrived: Timestamp, mail: MailId) -> i64 {
+    (arrived.0 / 1_000_000)
+        .saturating_mul(SPAN)
+        .saturating_add(mail.0)
+}
 
 /// What is indexed of one mail: tokens, joined by blanks.
 #[derive(Debug, Clone)]
@@ -114,12 +129,12 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Adds entries of new mails.
-pub(super) async fn insert(tx: &mut Tx, entries: Vec<(MailId, Entry)>) -> Result<(), StoreError> {
+/// Adds entries of new mails by their positions.
+pub(super) async fn insert(tx: &mut Tx, entries: Vec<(i64, Entry)>) -> Result<(), StoreError> {
     if tx.dialect == Dialect::Sqlite {
-        let row = |(mail, e): (MailId, Entry)| {
+        let row = |(position, e): (i64, Entry)| {
             vec![
-                mail.0.into(),
+                position.into(),
                 e.subject.into(),
                 e.sender.into(),
                 e.body.into(),
@@ -134,10 +149,10 @@ pub(super) async fn insert(tx: &mut Tx, entries: Vec<(MailId, Entry)>) -> Result
     for chunk in entries.chunks(200) {
         let groups = vec!["(?, (?)::tsvector)"; chunk.len()].join(",");
         let text =
-            format!("insert into search (mail, tokens) values {groups} on conflict do nothing");
+            format!("insert into search (position, tokens) values {groups} on conflict do nothing");
         let binds = chunk
             .iter()
-            .flat_map(|(mail, e)| [Bind::from(mail.0), Bind::from(e.tsvector())])
+            .flat_map(|(position, e)| [Bind::from(*position), Bind::from(e.tsvector())])
             .collect();
         tx.execute(text, binds).await?;
     }

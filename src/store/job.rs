@@ -42,6 +42,8 @@ pub struct Claim {
     pub job: Job,
     /// How often it was begun, this time included.
     pub attempts: i64,
+    /// Names this claim: whoever comes back after the lease ran out changes nothing of the claim that followed.
+    pub lease: i64,
 }
 
 /// A job as `patchpost jobs` shows it.
@@ -64,7 +66,7 @@ pub struct JobRow {
 }
 
 /// How long a claim holds without a sign of life, in seconds.
-pub const LEASE: i64 = 120;
+pub const LEASE: i64 = 30;
 /// A job that failed so often is parked, to be seen by `doctor` and `patchpost jobs`.
 pub const MAX_ATTEMPTS: i64 = 5;
 
@@ -76,8 +78,8 @@ pub(crate) async fn insert(
 ) -> Result<(), StoreError> {
     let row = |(job, priority): &(Job, i64)| {
         let key = Bind::from(job.key());
-        let (zero, empty) = (Bind::from(0), Bind::from(""));
-        let (lease, again, state) = (empty.clone(), zero.clone(), zero.clone());
+        let zero = Bind::from(0);
+        let (lease, again, state) = (zero.clone(), zero.clone(), zero.clone());
         vec![
             job.kind().into(),
             key,
@@ -88,12 +90,13 @@ pub(crate) async fn insert(
             lease,
             again,
             state,
-            empty,
+            "".into(),
         ]
     };
     let head =
         "job (kind, key, priority, run_at, attempts, leased_until, lease, again, state, problem)";
-    let tail = "on conflict (kind, key) do update set again = 1, state = 0, attempts = 0, run_at = excluded.run_at";
+    let tail = "on conflict (kind, key) do update set again = 1, state = 0, attempts = 0, run_at = excluded.run_at, \
+         priority = case when excluded.priority < job.priority then excluded.priority else job.priority end";
     tx.insert(head, jobs.iter().map(row).collect(), tail)
         .await?;
     Ok(())
@@ -117,12 +120,20 @@ pub(crate) async fn finish(tx: &mut Tx, ids: &[JobId]) -> Result<(), StoreError>
     Ok(())
 }
 
-fn claim((id, kind, key, attempts): (i64, String, String, i64)) -> Option<Claim> {
+fn claim((id, kind, key, attempts): (i64, String, String, i64), lease: i64) -> Option<Claim> {
     Job::from_row(&kind, &key).map(|job| Claim {
         id: JobId(id),
         job,
         attempts,
+        lease,
     })
+}
+
+fn fresh_lease() -> Result<i64, StoreError> {
+    let mut bytes = [0u8; 8];
+    getrandom::fill(&mut bytes)
+        .map_err(|e| StoreError::Unusable(format!("no random numbers: {e}")))?;
+    Ok(i64::from_le_bytes(bytes))
 }
 
 impl Store {
@@ -161,13 +172,14 @@ impl Store {
             ""
         };
         let text = format!(
-            "update job set leased_until = ?, attempts = attempts + 1, again = 0 where id in (\
+            "update job set leased_until = ?, lease = ?, attempts = attempts + 1, again = 0 where id in (\
              select id from job where kind = ? and state = 0 and run_at <= ? and leased_until <= ? \
              order by priority, run_at, id limit ? {skip}) returning id, kind, key, attempts"
         );
-        let until = now.plus_secs(LEASE).0;
+        let (until, lease) = (now.plus_secs(LEASE).0, fresh_lease()?);
         let binds = vec![
             until.into(),
+            lease.into(),
             kind.into(),
             now.0.into(),
             now.0.into(),
@@ -176,7 +188,8 @@ impl Store {
         let rows: Vec<(i64, String, String, i64)> = self
             .write(move |tx| Box::pin(async move { tx.fetch(text, binds).await }))
             .await?;
-        let mut claims: Vec<Claim> = rows.into_iter().filter_map(claim).collect();
+        let claims = rows.into_iter().filter_map(|row| claim(row, lease));
+        let mut claims: Vec<Claim> = claims.collect();
         claims.sort_by_key(|c| c.id);
         Ok(claims)
     }
@@ -191,17 +204,18 @@ impl Store {
             return Ok(Vec::new());
         };
         let text = format!(
-            "update job set leased_until = ?, attempts = attempts + 1, again = 0 where kind = ? and state = 0 \
+            "update job set leased_until = ?, lease = ?, attempts = attempts + 1, again = 0 where kind = ? and state = 0 \
              and leased_until <= ? and key in ({}) returning id, kind, key, attempts",
             marks(jobs.len())
         );
-        let until = now.plus_secs(LEASE).0;
-        let mut binds = vec![until.into(), kind.into(), now.0.into()];
+        let (until, lease) = (now.plus_secs(LEASE).0, fresh_lease()?);
+        let mut binds = vec![until.into(), lease.into(), kind.into(), now.0.into()];
         binds.extend(jobs.iter().map(|job| Bind::from(job.key())));
         let rows: Vec<(i64, String, String, i64)> = self
             .write(move |tx| Box::pin(async move { tx.fetch(text, binds).await }))
             .await?;
-        Ok(rows.into_iter().filter_map(claim).collect())
+        let claims = rows.into_iter().filter_map(|row| claim(row, lease));
+        Ok(claims.collect())
     }
 
     /// Frees what a server that was killed had claimed: on SQLite only one serves a folder, so no claim can be alive.
@@ -230,14 +244,14 @@ impl Store {
             .await
     }
 
-    /// Keeps running jobs from being claimed by others.
-    pub async fn extend_leases(&self, ids: Vec<JobId>, now: Timestamp) -> Result<(), StoreError> {
-        let text = format!(
-            "update job set leased_until = ? where id in ({})",
-            marks(ids.len())
-        );
+    /// Keeps running jobs from being claimed by others; those that were claimed by others already stay theirs.
+    pub async fn extend_leases(&self, claims: &[Claim], now: Timestamp) -> Result<(), StoreError> {
+        let (rows, leases) = (marks(claims.len()), marks(claims.len()));
+        let text =
+            format!("update job set leased_until = ? where id in ({rows}) and lease in ({leases})");
         let mut binds = vec![Bind::from(now.plus_secs(LEASE).0)];
-        binds.extend(ids.iter().map(|id| Bind::from(id.0)));
+        binds.extend(claims.iter().map(|c| Bind::from(c.id.0)));
+        binds.extend(claims.iter().map(|c| Bind::from(c.lease)));
         self.write(move |tx| Box::pin(async move { tx.execute(text, binds).await.map(|_| ()) }))
             .await
     }
@@ -250,13 +264,13 @@ impl Store {
         run_at: Timestamp,
     ) -> Result<(), StoreError> {
         let parked = i64::from(claim.attempts >= MAX_ATTEMPTS);
-        let text =
-            "update job set leased_until = 0, run_at = $1, problem = $2, state = $3 where id = $4";
+        let text = "update job set leased_until = 0, run_at = $1, problem = $2, state = $3 where id = $4 and lease = $5";
         let binds = vec![
             run_at.0.into(),
             problem.into(),
             parked.into(),
             claim.id.0.into(),
+            claim.lease.into(),
         ];
         self.write(move |tx| Box::pin(async move { tx.execute(text, binds).await.map(|_| ()) }))
             .await
@@ -297,6 +311,23 @@ impl Store {
             }
         };
         Ok(rows.into_iter().map(show).collect())
+    }
+
+    /// The newest job there is; 0 if there is none.
+    pub async fn newest_job(&self) -> Result<JobId, StoreError> {
+        let row: Option<(i64,)> = self
+            .fetch_one("select coalesce(max(id), 0) from job", vec![])
+            .await?;
+        Ok(JobId(row.map_or(0, |r| r.0)))
+    }
+
+    /// Whether a job of that kind up to `last` is still to be done, by whomever.
+    pub async fn is_owed(&self, kind: &'static str, last: JobId) -> Result<bool, StoreError> {
+        let text = "select id from job where kind = $1 and id <= $2 and state = 0 limit 1";
+        let row: Option<(i64,)> = self
+            .fetch_one(text, vec![kind.into(), last.0.into()])
+            .await?;
+        Ok(row.is_some())
     }
 
     /// How many jobs are owed and how many of them are parked.

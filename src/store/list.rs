@@ -217,22 +217,6 @@ impl Store {
         .await
     }
 
-    /// Deletes a list with its postings and members; mails that stand in no other list go too, bytes and all.
-    pub async fn delete_list(&self, list: ListId) -> Result<(), StoreError> {
-        self.write(move |tx| {
-            Box::pin(async move {
-                for text in DELETE_LIST {
-                    tx.execute(text, vec![list.0.into()]).await?;
-                }
-                delete_orphans(tx).await?;
-                tx.execute("delete from list where id = $1", vec![list.0.into()])
-                    .await?;
-                Ok(())
-            })
-        })
-        .await
-    }
-
     /// How many (postings, threads, patchsets, members) a list has.
     pub async fn count_list(&self, list: ListId) -> Result<(i64, i64, i64, i64), StoreError> {
         let text = "select (select count(*) from posting where list = l.id), (select count(*) from list_thread where list = l.id), \
@@ -391,49 +375,6 @@ impl Store {
         };
         Ok(rows.into_iter().map(member).collect())
     }
-}
-
-/// What hangs on a list, in an order that foreign keys allow.
-const DELETE_LIST: [&str; 9] = [
-    "delete from delivery where list = $1",
-    "delete from fan_out where list = $1",
-    "delete from list_thread where list = $1",
-    "delete from patchset_list where list = $1",
-    "delete from posting where list = $1",
-    "delete from receipt where list = $1",
-    "delete from member where list = $1",
-    "delete from list_repo where list = $1",
-    "delete from import where list = $1",
-];
-
-/// Mails without any posting, with everything that was derived from them.
-async fn delete_orphans(tx: &mut Tx) -> Result<(), StoreError> {
-    const GONE: &str = "select m.id from mail m where not exists (select 1 from posting p where p.mail = m.id) \
-         and not exists (select 1 from receipt r where r.realm = m.realm and r.identity = m.identity)";
-    let index = if tx.dialect == super::Dialect::Sqlite {
-        "rowid"
-    } else {
-        "mail"
-    };
-    let series = format!("select series from patch where mail in ({GONE})");
-    for text in [
-        format!("delete from search where {index} in ({GONE})"),
-        format!("delete from comment where mail in ({GONE}) or series in ({series})"),
-        format!("delete from application_commit where series in ({series})"),
-        format!("delete from application where series in ({series})"),
-        format!("delete from body where mail in ({GONE})"),
-        format!("delete from alias where mail in ({GONE})"),
-        format!("delete from link_key where mail in ({GONE})"),
-        format!("delete from patch where mail in ({GONE})"),
-        "delete from series where not exists (select 1 from patch p where p.series = series.id)".to_owned(),
-        "update patchset set versions = 0 where not exists (select 1 from series s where s.patchset = patchset.id)".to_owned(),
-        format!("delete from blob where (realm, hash) in (select c.realm, c.hash from copy c join mail m on m.realm = c.realm and m.identity = c.identity where m.id in ({GONE}))"),
-        format!("delete from copy where (realm, identity) in (select m.realm, m.identity from mail m where m.id in ({GONE}))"),
-        format!("delete from mail where id in ({GONE})"),
-    ] {
-        tx.execute(text, vec![]).await?;
-    }
-    Ok(())
 }
 
 async fn refuse_taken(

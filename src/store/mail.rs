@@ -85,10 +85,32 @@ pub struct Receipt {
 impl Store {
     /// What compresses mails of a realm with its newest dictionary.
     pub(crate) async fn packer(&self, realm: RealmId) -> Result<Packer, StoreError> {
-        let id = lock(&self.dictionaries.newest).get(&realm).copied();
-        let id = id.unwrap_or(0);
-        let dictionary = self.find_dictionary(id).await?;
+        let newest = || {
+            let newest = lock(&self.dictionaries.newest);
+            newest.get(&realm).copied().unwrap_or(0)
+        };
+        let mut id = newest();
+        let dictionary = match self.find_dictionary(id).await {
+            // A purge in another process has put a new one in its place.
+            Err(StoreError::Unusable(_)) => {
+                self.load_dictionaries().await?;
+                id = newest();
+                self.find_dictionary(id).await?
+            }
+            found => found?,
+        };
         Ok(Packer { id, dictionary })
+    }
+
+    /// Compresses one mail for a realm: (dictionary id or 0, zstd frame).
+    pub async fn compress(
+        &self,
+        realm: RealmId,
+        bytes: &[u8],
+    ) -> Result<(i64, Vec<u8>), StoreError> {
+        let frames = self.packer(realm).await?.pack(std::iter::once(bytes))?;
+        let one = frames.into_iter().next();
+        one.ok_or_else(|| StoreError::Unusable("a mail was not compressed".to_owned()))
     }
 
     /// Undoes [`Packer::pack`].
@@ -136,7 +158,7 @@ impl Store {
     pub async fn load_dictionaries(&self) -> Result<(), StoreError> {
         let rows: Vec<(i64, i64)> = self
             .fetch(
-                "select realm, max(id) from dictionary group by realm",
+                "select realm, max(id) from dictionary where id > 0 group by realm",
                 vec![],
             )
             .await?;
@@ -165,8 +187,19 @@ impl Store {
         }
         // Mails from which nothing can be learned must not be tried at every step.
         waiting.store(0, Ordering::Relaxed);
+        self.make_dictionary(realm, FEWEST, now).await
+    }
+
+    /// Makes a dictionary of a realm's mails if there are so many; until it is there, none is used.
+    pub(super) async fn make_dictionary(
+        &self,
+        realm: RealmId,
+        fewest: usize,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let samples = self.load_samples(realm).await?;
-        if samples.len() < FEWEST {
+        lock(&self.dictionaries.newest).remove(&realm);
+        if samples.len() < fewest {
             return Ok(false);
         }
         let train = move || zstd::dict::from_samples(&samples, 110 << 10);

@@ -9,6 +9,8 @@ mod acks;
 mod application;
 mod backup;
 mod connect;
+mod copy;
+mod correction;
 mod delivery;
 mod file;
 pub mod index;
@@ -17,6 +19,7 @@ mod list;
 mod mail;
 pub mod pages;
 pub mod patch_pages;
+mod purge;
 mod regroup;
 pub mod search;
 mod series;
@@ -33,6 +36,8 @@ pub use accept::{Accepted, NewReceipt, Prepared};
 pub use acks::{AckedPatch, AckedSeries};
 pub use application::{NewApplication, SeriesToApply};
 pub use connect::Location;
+pub use copy::{Copy, choose_copy};
+pub use correction::{NewCorrection, StoredCorrection};
 pub(crate) use delivery::CLAIM_SECS;
 #[cfg(test)]
 pub(crate) use delivery::tests as delivery_tests;
@@ -41,7 +46,7 @@ pub use file::NewMail;
 pub use list::{ListChange, ListRow, MemberRow, NewList, NewRepo, RepoRow};
 pub(crate) use mail::Packer;
 pub use mail::Receipt;
-pub use series::{Closure, Done, KnownMail, NewPatchset, NewSeries, Recorded};
+pub use series::{Closure, Done, KnownMail, NewPatchset, NewSeries, Recorded, Reread};
 pub use sql::Dialect;
 pub(crate) use sql::{Bind, marks};
 pub use writer::Tx;
@@ -77,6 +82,8 @@ pub struct Store {
     pub(crate) reader: AnyPool,
     writer: writer::Writer,
     pub(crate) dialect: Dialect,
+    /// The file that processes on one SQLite folder take turns by.
+    lock: Option<Arc<std::fs::File>>,
     data: Arc<PathBuf>,
     dictionaries: Arc<mail::Dictionaries>,
     /// Rung when jobs were added here.
@@ -186,6 +193,18 @@ impl Store {
             .fetch_one("select version from realm where id = $1", vec![1.into()])
             .await?;
         Ok(())
+    }
+}
+
+impl Store {
+    /// The time that leases count by: the database's where several machines may share it, else this machine's.
+    pub async fn time(&self) -> Result<Timestamp, StoreError> {
+        if self.dialect == Dialect::Sqlite {
+            return Ok(now());
+        }
+        let text = "select cast(extract(epoch from clock_timestamp()) * 1000000 as bigint)";
+        let row: Option<(i64,)> = self.fetch_one(text, vec![]).await?;
+        Ok(row.map_or_else(now, |r| Timestamp(r.0)))
     }
 }
 

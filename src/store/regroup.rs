@@ -31,13 +31,7 @@ pub(super) async fn record(
     patchsets: Vec<NewPatchset>,
     done: &Done,
 ) -> Result<Recorded, StoreError> {
-    let current: Option<(i64,)> = tx
-        .fetch_one(
-            "select version from realm where id = $1",
-            vec![realm.0.into()],
-        )
-        .await?;
-    if current.map(|v| v.0) != Some(version) {
+    if file::lock_realm(tx, realm).await? != Some(version) {
         return Err(StoreError::Stale);
     }
     let stored = load_stored(tx, mails).await?;
@@ -224,7 +218,7 @@ async fn record_series(
         Some(first) => first.id,
         None => {
             let head = "series (patchset, realm, anchor, position, label, version, total, received, complete, superseded, \
-                        state, archived, submitter, submitter_name, title, flags, reason, arrived, digest)";
+                        state, hand, archived, submitter, submitter_name, title, flags, reason, arrived, digest)";
             let zero = || Bind::from(0);
             let empty = || Bind::from("");
             let mut row: Vec<Bind> = vec![
@@ -237,6 +231,7 @@ async fn record_series(
             row.extend((0..5).map(|_| zero()));
             row.extend([
                 1.into(),
+                zero(),
                 zero(),
                 empty(),
                 empty(),
@@ -275,6 +270,11 @@ async fn record_series(
         "on conflict do nothing",
     )
     .await?;
+    if other_patches {
+        // What came of other patches says nothing of these; the ref that was published stays.
+        tx.execute("delete from application where series = $1", vec![id.into()])
+            .await?;
+    }
     // A new answer or title changes nothing in what git would make of it.
     if series.complete && other_patches {
         job::insert(
@@ -325,8 +325,8 @@ async fn update_series(
     let received = i64::try_from(series.patches.len()).unwrap_or(i64::MAX);
     let text = format!(
         "update series set patchset = ?, anchor = ?, label = ?, version = ?, total = ?, received = ?, complete = ?, \
-         superseded = ?, state = case when ? = 1 and state in ({OPEN_STATES}) then 9 when ? = 0 and state = 9 then 1 else state end, \
-         submitter = ?, submitter_name = ?, title = ?, cover = ?, base_commit = ?, flags = ?, reason = ?, arrived = ?, \
+         superseded = ?, state = case when ? > 0 then ? when ? = 1 and (hand = 1 or state in ({OPEN_STATES})) then 9 \
+         when ? = 0 and (hand = 1 or state = 9) then 1 else state end, hand = ?, submitter = ?, submitter_name = ?, title = ?, cover = ?, base_commit = ?, flags = ?, reason = ?, arrived = ?, \
          digest = ? where id = ?"
     );
     let superseded = || Bind::from(series.superseded);
@@ -339,8 +339,11 @@ async fn update_series(
         received.into(),
         series.complete.into(),
         superseded(),
+        series.state.unwrap_or(0).into(),
+        series.state.unwrap_or(0).into(),
         superseded(),
         superseded(),
+        series.state.is_some().into(),
         series.submitter.as_str().into(),
         series.submitter_name.as_str().into(),
         series.title.as_str().into(),

@@ -1,4 +1,4 @@
-//! Word search, newest filed first, the same on both databases.
+//! Word search, newest arrival first, the same on both databases.
 
 use super::pages::Scope;
 use super::{Bind, Dialect, Store, StoreError, index};
@@ -6,9 +6,8 @@ use crate::query::{Field, Query, Words};
 use crate::types::MailId;
 
 impl Store {
-    /// Mails that fit, the last filed first, with a row below `before`, in one thread if that is given; at most `limit`.
-    ///
-    /// Rows grow as mails are filed: the order costs nothing, however common a word is.
+    /// Mails that fit, the last arrived first, with an [`index::position`] below `before`, in one thread if that is given; at
+    /// most `limit`.
     pub async fn search(
         &self,
         scope: Scope,
@@ -25,20 +24,21 @@ impl Store {
                 None => return Ok(Vec::new()),
             },
         };
+        let position = index::POSITION;
         let mut text = "select m.id from mail m".to_owned();
         let mut binds: Vec<Bind> = Vec::new();
         let found = match (self.dialect, &words) {
-            (_, None) => "",
-            (Dialect::Sqlite, _) => " join search s on s.rowid = m.id",
-            (Dialect::Postgres, _) => " join search s on s.mail = m.id",
+            (_, None) => String::new(),
+            (Dialect::Sqlite, _) => format!(" join search s on s.rowid = {position}"),
+            (Dialect::Postgres, _) => format!(" join search s on s.position = {position}"),
         };
-        text.push_str(found);
-        text.push_str(" where m.id < ? and m.state = 0");
+        text.push_str(&found);
+        text.push_str(&format!(" where {position} < ? and m.state = 0"));
         binds.push(before.into());
         if let Some(words) = words {
             text.push_str(match self.dialect {
                 Dialect::Sqlite => " and s.rowid < ? and search match ?",
-                Dialect::Postgres => " and s.mail < ? and s.tokens @@ (?)::tsquery",
+                Dialect::Postgres => " and s.position < ? and s.tokens @@ (?)::tsquery",
             });
             binds.extend([before.into(), words.into()]);
         }
@@ -67,10 +67,10 @@ impl Store {
             }
         }
         // Ordered by the index's own row: SQLite walks it backwards and stops at the limit.
-        let order = match (self.dialect, found) {
-            (_, "") => "m.id",
+        let order = match (self.dialect, found.as_str()) {
+            (_, "") => position,
             (Dialect::Sqlite, _) => "s.rowid",
-            (Dialect::Postgres, _) => "s.mail",
+            (Dialect::Postgres, _) => "s.position",
         };
         text.push_str(&format!(" order by {order} desc limit ?"));
         binds.push(limit.into());

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use super::correction::StoredCorrection;
 use super::sql::Bind;
 use super::{Store, StoreError, Tx, job, marks, regroup};
 use crate::types::{Identity, JobId, MailId, MessageId, PatchsetId, RealmId, ReceiptId, Timestamp};
@@ -39,8 +40,8 @@ pub struct Closure {
     pub version: i64,
     /// The mails, whole threads.
     pub mails: Vec<KnownMail>,
-    /// Corrections by people, in order: (kind, mail, detail).
-    pub corrections: Vec<(String, MailId, String)>,
+    /// What people decided about any of them, in order.
+    pub corrections: Vec<StoredCorrection>,
 }
 
 /// One version of a patchset as assembled.
@@ -74,6 +75,8 @@ pub struct NewSeries {
     pub base_commit: Option<String>,
     /// `rfc resend wip pull`, blank-separated.
     pub flags: String,
+    /// Patchwork's number of the state that a person set; it wins over every rule.
+    pub state: Option<i64>,
     /// Why these mails are one series, in words.
     pub reason: String,
     /// Arrival of its newest patch.
@@ -110,9 +113,24 @@ impl NewSeries {
     }
 }
 
+/// What today's rules see in a stored mail, where that differs from what is stored.
+#[derive(Debug, Clone)]
+pub struct Reread {
+    /// Its row.
+    pub mail: MailId,
+    /// `patch`, `cover` …
+    pub kind: String,
+    /// JSON of what was recognised.
+    pub recognised: String,
+    /// Keys by which mails of other threads may belong to the same patchset.
+    pub keys: Vec<String>,
+}
+
 /// What was recorded.
 #[derive(Debug, Clone, Default)]
 pub struct Recorded {
+    /// The mails that were thought about.
+    pub mails: Vec<MailId>,
     /// New or changed patchsets.
     pub changed: Vec<PatchsetId>,
     /// One line a difference, in words.
@@ -123,7 +141,8 @@ pub struct Recorded {
 const MAX_CLOSURE: usize = 20_000;
 
 impl Store {
-    /// Reads all mails that may belong to the same patchsets as `seeds`: whole threads, joined by shared keys.
+    /// Reads all mails that may belong to the same patchsets as `seeds`: whole threads, joined by shared keys and by
+    /// what people said of them.
     pub async fn load_closure(
         &self,
         realm: RealmId,
@@ -141,8 +160,9 @@ impl Store {
             let in_threads = self.expand(&wave, THREAD_MATES).await?;
             wave.extend(in_threads);
             wave.retain(|m| seen.insert(*m));
-            let by_key = self.expand(&wave, KEY_MATES).await?;
-            wave = by_key.into_iter().filter(|m| !seen.contains(m)).collect();
+            let mut next = self.expand(&wave, KEY_MATES).await?;
+            next.extend(self.expand(&wave, EVENT_MATES).await?);
+            wave = next.into_iter().filter(|m| !seen.contains(m)).collect();
         }
         let mut ids: Vec<i64> = seen.into_iter().collect();
         ids.sort_unstable();
@@ -227,29 +247,6 @@ impl Store {
         Ok(mails)
     }
 
-    async fn load_corrections(
-        &self,
-        ids: &[i64],
-    ) -> Result<Vec<(String, MailId, String)>, StoreError> {
-        let mut all: Vec<(i64, String, i64, String)> = Vec::new();
-        for chunk in ids.chunks(400) {
-            let text = format!(
-                "select id, kind, mail, detail from event where kind in ('move', 'split', 'merge', 'cut', 'version', 'state') \
-                 and mail in ({})",
-                marks(chunk.len())
-            );
-            all.extend(
-                self.fetch(text, chunk.iter().map(|m| Bind::from(*m)).collect())
-                    .await?,
-            );
-        }
-        all.sort_unstable();
-        Ok(all
-            .into_iter()
-            .map(|(_, kind, mail, detail)| (kind, MailId(mail), detail))
-            .collect())
-    }
-
     /// Records what was assembled out of `closure`, and strikes off the receipts and jobs that asked for it.
     ///
     /// [`StoreError::Stale`] when the realm has changed since the closure was read.
@@ -264,8 +261,9 @@ impl Store {
         let recorded = self
             .write(move |tx| {
                 Box::pin(async move {
-                    let recorded =
+                    let mut recorded =
                         regroup::record(tx, realm, version, &mails, patchsets, &done).await?;
+                    recorded.mails = mails;
                     finish(tx, done).await?;
                     Ok(recorded)
                 })
@@ -313,22 +311,70 @@ impl Store {
         Ok(lines)
     }
 
-    /// Writes what was recognised anew: (mail, kind, JSON).
+    /// Writes what was recognised anew.
     pub async fn update_recognised(
         &self,
-        changed: Vec<(MailId, String, String)>,
+        realm: RealmId,
+        changed: Vec<Reread>,
     ) -> Result<(), StoreError> {
+        if changed.is_empty() {
+            return Ok(());
+        }
         self.write(move |tx| {
             Box::pin(async move {
-                for (mail, kind, json) in changed {
-                    let text = "update mail set kind = $1, recognised = $2 where id = $3";
-                    tx.execute(text, vec![kind.into(), json.into(), mail.0.into()])
+                for chunk in changed.chunks(200) {
+                    let rows = marks(chunk.len());
+                    let cases = "when ? then ? ".repeat(chunk.len());
+                    let text = format!(
+                        "update mail set kind = case id {cases}end, recognised = case id {cases}end where id in ({rows})"
+                    );
+                    let case = |m: MailId, value: &str| [m.0.into(), Bind::from(value)];
+                    let kinds = chunk.iter().flat_map(|c| case(c.mail, &c.kind));
+                    let all = chunk.iter().flat_map(|c| case(c.mail, &c.recognised));
+                    let ids = || chunk.iter().map(|c| Bind::from(c.mail.0));
+                    tx.execute(text, kinds.chain(all).chain(ids()).collect())
                         .await?;
+                    let text = format!("delete from link_key where mail in ({rows})");
+                    tx.execute(text, ids().collect()).await?;
                 }
+                let key = |c: &Reread, k: &String| vec![realm.0.into(), k.into(), c.mail.0.into()];
+                let rows = changed
+                    .iter()
+                    .flat_map(|c| c.keys.iter().map(move |k| key(c, k)));
+                let head = "link_key (realm, key, mail)";
+                tx.insert(head, rows.collect(), "on conflict do nothing")
+                    .await?;
                 Ok(())
             })
         })
         .await
+    }
+
+    /// Stored bytes of some mails with what was recognised of them: (mail, arrival, JSON, bytes).
+    pub async fn load_to_reread(
+        &self,
+        mails: &[MailId],
+    ) -> Result<Vec<(MailId, Timestamp, String, Vec<u8>)>, StoreError> {
+        let text = format!(
+            "select m.id, m.arrived, m.recognised, b.size, b.dictionary, b.data from mail m \
+             join blob b on b.realm = m.realm and b.hash = m.hash where m.id in ({})",
+            marks(mails.len())
+        );
+        type Row = (i64, i64, String, i64, i64, Vec<u8>);
+        let binds = mails.iter().map(|m| Bind::from(m.0)).collect();
+        let mut all = Vec::with_capacity(mails.len());
+        for (id, arrived, json, size, dictionary, data) in self.fetch::<Row>(text, binds).await? {
+            let bytes = self.inflate(dictionary, size, &data).await?;
+            all.push((MailId(id), Timestamp(arrived), json, bytes));
+        }
+        Ok(all)
+    }
+
+    /// How many mails a realm has.
+    pub async fn count_mails(&self, realm: RealmId) -> Result<u64, StoreError> {
+        let text = "select count(*) from mail where realm = $1";
+        let row: Option<(i64,)> = self.fetch_one(text, vec![realm.0.into()]).await?;
+        Ok(row.map_or(0, |r| u64::try_from(r.0).unwrap_or(0)))
     }
 
     /// All mails of a realm that may belong to patchsets, by row; at most `limit` above `after`.
@@ -349,6 +395,7 @@ impl Store {
 const THREAD_MATES: &str = "select m.id from mail m join node n on n.id = m.node where n.thread in \
      (select n2.thread from mail m2 join node n2 on n2.id = m2.node where m2.id in (..))";
 const KEY_MATES: &str = "select b.mail from link_key a join link_key b on b.realm = a.realm and b.key = a.key where a.mail in (..)";
+const EVENT_MATES: &str = "select b.mail from correction_mail a join correction_mail b on b.event = a.event where a.mail in (..)";
 const OWNERS: &str = "select s.anchor, s.label, s.digest from series s where s.id in \
      (select p.series from patch p where p.mail in (..)) or s.cover in (..)";
 

@@ -54,6 +54,12 @@ impl From<&str> for Bind {
     }
 }
 
+impl From<&String> for Bind {
+    fn from(value: &String) -> Self {
+        Bind::from(value.as_str())
+    }
+}
+
 impl From<String> for Bind {
     fn from(value: String) -> Self {
         Bind::Text(clean(value))

@@ -224,7 +224,7 @@ async fn serve(
 }
 
 /// Other processes hold this lock for one short transaction at a time.
-async fn take(lock: &Arc<File>) {
+pub(super) async fn take(lock: &Arc<File>) {
     if lock.try_lock().is_ok() {
         return;
     }

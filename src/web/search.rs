@@ -1,4 +1,4 @@
-//! `/L/?q=…`: words and more, the last filed first; as a page, a feed or an mbox.
+//! `/L/?q=…`: words and more, the last arrived first; as a page, a feed or an mbox.
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -8,6 +8,7 @@ use super::mbox::{Packing, download};
 use super::page::{Answer, Problem, Row, count, html, mail_href, person};
 use super::routes::{App, Wish};
 use crate::query::{self, Query};
+use crate::store::index::position;
 use crate::store::pages::MailRow;
 use crate::types::MailId;
 use crate::view::text::snippet;
@@ -39,14 +40,17 @@ pub async fn show(app: &App, place: Place, wish: &Wish) -> Answer {
         .search(place.scope, &query, None, before, PAGE)
         .await?;
     let mut mails = app.store.load_mails(place.scope, &found).await?;
-    mails.sort_by_key(|m| std::cmp::Reverse(m.mail));
+    mails.sort_by_key(|m| std::cmp::Reverse(position(m.arrived, m.mail)));
     if wish.get("x") == "A" {
         let title = format!("{}: {q}", place.name);
         return Ok(super::feed::render(app, &place, &title, &mails, wish));
     }
     let more = found.len() as i64 == PAGE;
-    let older = found.last().filter(|_| more);
-    let older = older.map(|m| format!("/{}/?q={}&before={}", place.name, url::query(q), m.0));
+    let older = mails.last().filter(|_| more);
+    let older = older.map(|m| {
+        let before = position(m.arrived, m.mail);
+        format!("/{}/?q={}&before={before}", place.name, url::query(q))
+    });
     let words = query.shown_words();
     let row = |m: &MailRow| {
         let mut row = Row::new(href(&place, m), &m.subject, m.arrived);
@@ -105,7 +109,7 @@ pub async fn results_mbox(
         app.store.load_thread_ids(place.scope, &threads).await?
     } else {
         let mut mails = app.store.load_mails(place.scope, &found).await?;
-        mails.sort_by_key(|m| std::cmp::Reverse(m.mail));
+        mails.sort_by_key(|m| std::cmp::Reverse(position(m.arrived, m.mail)));
         mails.into_iter().map(|m| (m.mail, m.message_id)).collect()
     };
     let name = format!("results-{}", wish.get("q"));

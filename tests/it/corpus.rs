@@ -8,8 +8,12 @@ use patchpost::mail::{Message, parse};
 use patchpost::view::url;
 use serde_json::{Value, json};
 
-use super::harness::{Smtp, TestServer, corpus, size};
+use super::harness::{Database, Smtp, TestServer, corpus, on_both, size};
 use super::tools::{self, to_text};
+
+on_both! {
+    torture_mails_are_archived_byte_for_byte_or_refused_for_a_reason,
+}
 
 /// Files that have no text part; all other expectations follow from their bytes.
 const HTML_ONLY: &str = include_str!("../../fixtures/torture/html-only.txt");
@@ -38,7 +42,7 @@ impl Taken {
 }
 
 /// The files of the corpus: all of them, or a spread that is the same at each run.
-fn files() -> Option<Vec<(String, Vec<u8>)>> {
+fn files(database: Database) -> Option<Vec<(String, Vec<u8>)>> {
     let folder = corpus()?.join("torture");
     let manifest = std::fs::read_to_string(folder.join("MANIFEST.tsv")).unwrap();
     let names: Vec<&str> = manifest
@@ -49,7 +53,11 @@ fn files() -> Option<Vec<(String, Vec<u8>)>> {
     assert_eq!(names.len(), 1421);
     let missing = HTML_ONLY.lines().find(|l| !names.contains(l));
     assert_eq!(missing, None, "the table names files that are there");
-    let step = if size() == 1 { 7 } else { 1 };
+    let step = match (size(), database) {
+        (1, Database::Sqlite) => 7,
+        (1, Database::Postgres) => 14,
+        _ => 1,
+    };
     let read = |name: &&str| {
         (
             (*name).to_owned(),
@@ -112,13 +120,12 @@ fn send_all(server: &TestServer, files: Vec<(String, Vec<u8>)>) -> Vec<Taken> {
     taken
 }
 
-#[test]
-fn torture_mails_are_archived_byte_for_byte_or_refused_for_a_reason() {
-    let files = files().unwrap_or_else(|| {
+fn torture_mails_are_archived_byte_for_byte_or_refused_for_a_reason(database: Database) {
+    let files = files(database).unwrap_or_else(|| {
         println!("the corpus is not here; the fixtures of other tests stand in");
         own_files()
     });
-    let server = TestServer::start();
+    let server = TestServer::start_on(database);
     server.cli(&["list", "create", "dev", "--address", "dev@x.org"]);
     let taken = send_all(&server, files);
     server.drain();

@@ -11,6 +11,26 @@ use std::time::{Duration, Instant};
 /// How long a fact is waited for. Generous: it says "never", not "slow".
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// Which database a story runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Database {
+    Sqlite,
+    Postgres,
+}
+
+/// Makes two tests of each story: one a database.
+macro_rules! on_both {
+    ($($story:ident),* $(,)?) => {
+        mod on_sqlite {
+            $(#[test] fn $story() { super::$story(crate::harness::Database::Sqlite) })*
+        }
+        mod on_postgresql {
+            $(#[test] fn $story() { super::$story(crate::harness::Database::Postgres) })*
+        }
+    };
+}
+pub(crate) use on_both;
+
 pub struct TestServer {
     pub dir: tempfile::TempDir,
     child: Option<Child>,
@@ -22,6 +42,21 @@ pub struct TestServer {
 impl TestServer {
     pub fn start() -> TestServer {
         TestServer::start_with(&[])
+    }
+
+    /// On SQLite in its folder, or on a new PostgreSQL database.
+    pub fn start_on(database: Database) -> TestServer {
+        TestServer::start_on_with(database, &[])
+    }
+
+    pub fn start_on_with(database: Database, environment: &[(&str, &str)]) -> TestServer {
+        let url = match database {
+            Database::Sqlite => String::new(),
+            Database::Postgres => super::postgres::new_database(),
+        };
+        let mut all = environment.to_vec();
+        all.push(("PATCHPOST_DATABASE_URL", &url));
+        TestServer::start_with(&all)
     }
 
     pub fn start_with(environment: &[(&str, &str)]) -> TestServer {
@@ -148,6 +183,15 @@ impl TestServer {
             "waited for {what} in vain; the server's log ends with:\n{}",
             tail.into_iter().rev().collect::<Vec<_>>().join("\n")
         );
+    }
+
+    /// Begins a command on the server's folder.
+    pub fn begin(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command();
+        command.args(arguments);
+        command.stdout(std::process::Stdio::null());
+        command.stderr(std::process::Stdio::null());
+        command.spawn().unwrap()
     }
 
     /// Runs a command on the server's folder; it must succeed.

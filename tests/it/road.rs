@@ -2,11 +2,16 @@
 
 use std::path::Path;
 
-use super::harness::{Sink, Smtp, TestServer, change, crlf, git, project, send_email};
+use super::harness::{
+    Database, Sink, Smtp, TestServer, change, crlf, git, on_both, project, send_email,
+};
 
-enum Database {
-    Sqlite,
-    Postgres,
+on_both! {
+    a_series_goes_the_whole_road,
+    a_conflict_names_patch_file_and_hunk_and_leaves_no_ref,
+    a_series_for_another_project_is_no_conflict,
+    the_order_of_arrival_does_not_matter,
+    one_mail_to_two_lists_is_one_message_with_two_postings,
 }
 
 const LIST: &str = "dev@lists.example.org";
@@ -72,19 +77,14 @@ fn two_patches(work: &Path) {
     );
 }
 
-fn the_road(database: Database) {
+fn a_series_goes_the_whole_road(database: Database) {
     let sink = Sink::start();
-    let environment: Vec<(&str, String)> = match database {
-        Database::Sqlite => vec![],
-        Database::Postgres => vec![("PATCHPOST_DATABASE_URL", super::postgres::new_database())],
-    };
     let relay = sink.address.clone();
-    let mut all: Vec<(&str, &str)> = environment.iter().map(|(k, v)| (*k, v.as_str())).collect();
-    all.extend([
+    let environment = [
         ("PATCHPOST_DELIVERY_TRANSPORT", "smtp"),
-        ("PATCHPOST_DELIVERY_RELAY", &relay),
-    ]);
-    let server = TestServer::start_with(&all);
+        ("PATCHPOST_DELIVERY_RELAY", relay.as_str()),
+    ];
+    let server = TestServer::start_on_with(database, &environment);
     let work = project(server.dir.path());
     with_list(&server, &work);
     server.cli(&[
@@ -204,19 +204,8 @@ fn next_version(server: &TestServer, work: &Path, cover: &str) {
     );
 }
 
-#[test]
-fn a_series_goes_the_whole_road_on_sqlite() {
-    the_road(Database::Sqlite);
-}
-
-#[test]
-fn a_series_goes_the_whole_road_on_postgresql() {
-    the_road(Database::Postgres);
-}
-
-#[test]
-fn a_conflict_names_patch_file_and_hunk_and_leaves_no_ref() {
-    let server = TestServer::start();
+fn a_conflict_names_patch_file_and_hunk_and_leaves_no_ref(database: Database) {
+    let server = TestServer::start_on(database);
     let work = project(server.dir.path());
     with_list(&server, &work);
     git(&work, &["checkout", "-q", "-b", "topic"]);
@@ -260,9 +249,8 @@ fn a_conflict_names_patch_file_and_hunk_and_leaves_no_ref() {
     assert_eq!(refs, "");
 }
 
-#[test]
-fn a_series_for_another_project_is_no_conflict() {
-    let server = TestServer::start();
+fn a_series_for_another_project_is_no_conflict(database: Database) {
+    let server = TestServer::start_on(database);
     let work = project(server.dir.path());
     with_list(&server, &work);
     let mail = "From: Ana <ana@example.org>\nMessage-ID: <x@example.org>\nSubject: [PATCH] other\n\n---\n\
@@ -276,8 +264,7 @@ fn a_series_for_another_project_is_no_conflict() {
 }
 
 /// All 24 processing orders of a series with cover give the same series and patches.
-#[test]
-fn the_order_of_arrival_does_not_matter() {
+fn the_order_of_arrival_does_not_matter(database: Database) {
     let mail = |n: usize| {
         let parent = if n == 0 {
             String::new()
@@ -302,7 +289,7 @@ fn the_order_of_arrival_does_not_matter() {
         }
     }
     assert_eq!(orders.len(), 24);
-    let server = TestServer::start();
+    let server = TestServer::start_on(database);
     for (at, _) in orders.iter().enumerate() {
         server.cli(&[
             "list",
@@ -350,9 +337,8 @@ fn the_order_of_arrival_does_not_matter() {
     }
 }
 
-#[test]
-fn one_mail_to_two_lists_is_one_message_with_two_postings() {
-    let server = TestServer::start();
+fn one_mail_to_two_lists_is_one_message_with_two_postings(database: Database) {
+    let server = TestServer::start_on(database);
     for name in ["one", "two"] {
         server.cli(&[
             "list",

@@ -1,7 +1,13 @@
 //! Pages as readers, feed readers, b4 and browsers get them.
 
-use super::harness::{TestServer, request};
+use super::harness::{Database, TestServer, on_both, request};
 use super::tools::tool;
+
+on_both! {
+    hostile_mails_are_shown_and_run_nowhere,
+    words_are_found_newest_first_and_phrases_stay_together,
+    what_is_private_shows_nowhere,
+}
 
 const IDS: [&str; 7] = [
     "a/b%c d@x",
@@ -13,8 +19,8 @@ const IDS: [&str; 7] = [
     "q?a=b&c#d@x",
 ];
 
-fn archive() -> TestServer {
-    let server = TestServer::start();
+fn archive(database: Database) -> TestServer {
+    let server = TestServer::start_on(database);
     server.cli(&["list", "create", "dev", "--address", "dev@x.org"]);
     for (n, id) in IDS.iter().enumerate() {
         let subject = "=?utf-8?q?<script>alert(1)</script>_=E2=80=AE_x?=";
@@ -32,9 +38,8 @@ fn archive() -> TestServer {
     server
 }
 
-#[test]
-fn hostile_mails_are_shown_and_run_nowhere() {
-    let server = archive();
+fn hostile_mails_are_shown_and_run_nowhere(database: Database) {
+    let server = archive(database);
     let home = server.page("/dev/");
     assert!(!home.contains("<script>alert"), "{home}");
     let links: Vec<String> = home
@@ -66,7 +71,7 @@ fn hostile_mails_are_shown_and_run_nowhere() {
 
 #[test]
 fn answers_carry_what_caches_and_browsers_need() {
-    let server = archive();
+    let server = archive(Database::Sqlite);
     let answer = server.get("/dev/");
     let tag = answer.header("Etag").expect("a tag, in title case");
     assert!(
@@ -124,9 +129,8 @@ fn answers_carry_what_caches_and_browsers_need() {
     );
 }
 
-#[test]
-fn words_are_found_newest_first_and_phrases_stay_together() {
-    let server = archive();
+fn words_are_found_newest_first_and_phrases_stay_together(database: Database) {
+    let server = archive(database);
     let page = server.page("/dev/?q=alert+w3");
     assert!(
         page.contains("row-main") && page.matches("row-main").count() == 1,
@@ -147,9 +151,8 @@ fn words_are_found_newest_first_and_phrases_stay_together() {
     assert_eq!(server.get("/dev/?q=%22%27%3B--").status, 400);
 }
 
-#[test]
-fn what_is_private_shows_nowhere() {
-    let server = archive();
+fn what_is_private_shows_nowhere(database: Database) {
+    let server = archive(database);
     server.cli(&[
         "list",
         "create",

@@ -1,0 +1,92 @@
+//! Mail for the postmaster: taken at every domain of ours (RFC 5321 section 4.5.1) and given to the operator.
+//!
+//! It goes the way of all mail, into a list `postmaster` that is not public and that the first such mail makes: so it is as
+//! durable as any, and `export postmaster` shows it even where no operator is named.
+
+use super::{Ctx, PipelineError};
+use crate::list::policy::Decision;
+use crate::session::Reply;
+use crate::store::{ListRow, NewList, StoreError};
+use crate::types::Address;
+
+/// The list's name.
+const NAME: &str = "postmaster";
+
+impl Ctx {
+    /// The postmaster's list, if the address is his at our host name or at the domain of a list.
+    pub(super) async fn find_postmaster(
+        &self,
+        address: &Address,
+    ) -> Result<Option<ListRow>, PipelineError> {
+        if !address.local().eq_ignore_ascii_case(NAME) {
+            return Ok(None);
+        }
+        let lists = self.store.load_lists().await?;
+        let served = |l: &ListRow| {
+            l.address
+                .rsplit_once('@')
+                .map(|(_, domain)| domain.to_owned())
+        };
+        let ours = address.domain().eq_ignore_ascii_case(&self.hostname)
+            || lists
+                .iter()
+                .any(|l| served(l).as_deref() == Some(address.domain()));
+        if !ours {
+            return Ok(None);
+        }
+        if let Some(list) = lists.into_iter().find(|l| l.name == NAME) {
+            return Ok(Some(list));
+        }
+        self.make_postmaster().await.map(Some)
+    }
+
+    async fn make_postmaster(&self) -> Result<ListRow, PipelineError> {
+        let new = NewList {
+            name: NAME.to_owned(),
+            address: format!("{NAME}@{}", self.hostname),
+            description: "Mail for the operator of this site".to_owned(),
+            style: "discuss".to_owned(),
+            visibility: "private".to_owned(),
+            repos: Vec::new(),
+        };
+        match self.store.insert_list(new, crate::store::now()).await {
+            // Refused: another connection was faster.
+            Ok(_) | Err(StoreError::Refused(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.name_operator().await?;
+        let list = self.store.find_list(NAME).await?;
+        list.ok_or_else(|| PipelineError::Broken("the postmaster's list vanished".to_owned()))
+    }
+
+    /// Makes the operator that the configuration names the one member of the postmaster's list, if there is that list.
+    pub async fn name_operator(&self) -> Result<(), PipelineError> {
+        let (Some(operator), Some(list)) = (&self.operator, self.store.find_list(NAME).await?)
+        else {
+            return Ok(());
+        };
+        let key = operator.key();
+        let members = self.store.load_members(list.id, "", 1_000).await?;
+        let others = members.into_iter().map(|m| m.address);
+        let others: Vec<String> = others.filter(|a| *a != key).collect();
+        if !others.is_empty() {
+            self.store.delete_members(list.id, others).await?;
+        }
+        let now = crate::store::now();
+        self.store.insert_members(list.id, vec![key], now).await?;
+        Ok(())
+    }
+}
+
+/// What policy said of a mail to a list, as it holds for the postmaster: everything is taken, bounces and HTML too, but a
+/// mail that went round.
+pub(super) fn take_all(
+    list: &ListRow,
+    decided: Result<Decision, Reply>,
+) -> Result<Decision, Reply> {
+    match decided {
+        Err(reply) if list.name == NAME && reply.enhanced != "5.4.6" => Ok(Decision::Accept),
+        Ok(Decision::Drop(why)) if list.name == NAME && why != "loop" => Ok(Decision::Accept),
+        decided => decided,
+    }
+}

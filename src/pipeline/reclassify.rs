@@ -1,0 +1,159 @@
+//! Grouping a whole realm anew, and what people decide about groups.
+
+use std::collections::{HashMap, HashSet};
+
+use super::file::{group, to_json};
+use super::{Ctx, PipelineError, think};
+use crate::mail;
+use crate::patchset::{self, Recognised};
+use crate::store::{Done, ListRow, NewCorrection, Recorded, Reread};
+use crate::types::{MailId, RealmId, Timestamp};
+
+/// Mails that are read at once: bounds memory, whatever the archive.
+const BATCH: i64 = 200;
+const AT_ONCE: usize = 200;
+
+/// Whether what is found is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reclassify {
+    /// Written.
+    Write,
+    /// Only said.
+    DryRun,
+}
+
+impl Ctx {
+    /// Reads and groups all mails of a realm with today's rules. `progress` hears how many mails are done so far, `said` each
+    /// difference in words.
+    pub async fn reclassify(
+        &self,
+        realm: RealmId,
+        how: Reclassify,
+        progress: impl Fn(u64),
+        mut said: impl FnMut(String),
+    ) -> Result<(), PipelineError> {
+        let mut done = 0;
+        if how == Reclassify::Write {
+            // All are read before any is grouped: a new key may tie a mail to one that comes later.
+            let mut after = MailId(0);
+            loop {
+                let ids = self.store.load_mail_ids(realm, after, BATCH).await?;
+                let Some(last) = ids.last() else { break };
+                after = *last;
+                let changed = self.reread(&ids).await?;
+                self.store.update_recognised(realm, changed).await?;
+                done += ids.len() as u64;
+                progress(done);
+            }
+        }
+        let mut seen: HashSet<MailId> = HashSet::new();
+        let mut after = MailId(0);
+        loop {
+            let ids = self.store.load_mail_ids(realm, after, BATCH).await?;
+            let Some(last) = ids.last() else {
+                return Ok(());
+            };
+            after = *last;
+            done += ids.len() as u64;
+            let seeds: Vec<MailId> = ids.into_iter().filter(|id| !seen.remove(id)).collect();
+            if !seeds.is_empty() {
+                let (mails, lines) = self.group_again(realm, &seeds, how).await?;
+                // Those before `after` never come up again.
+                seen.extend(mails.into_iter().filter(|m| *m > after));
+                lines.into_iter().for_each(&mut said);
+            }
+            progress(done);
+        }
+    }
+
+    /// Groups what may belong together with `seeds`; returns the mails that were looked at, and the differences.
+    async fn group_again(
+        &self,
+        realm: RealmId,
+        seeds: &[MailId],
+        how: Reclassify,
+    ) -> Result<(Vec<MailId>, Vec<String>), PipelineError> {
+        if how == Reclassify::Write {
+            let done = Done {
+                quiet: true,
+                ..Done::default()
+            };
+            let recorded = self.regroup(realm, seeds, done).await?;
+            return Ok((recorded.mails, recorded.differences));
+        }
+        let mut closure = self.store.load_closure(realm, seeds).await?;
+        let mails: Vec<MailId> = closure.mails.iter().map(|m| m.mail).collect();
+        for chunk in closure.mails.chunks_mut(AT_ONCE) {
+            let ids: Vec<MailId> = chunk.iter().map(|m| m.mail).collect();
+            let fresh = self.reread(&ids).await?;
+            let fresh: HashMap<MailId, Reread> = fresh.into_iter().map(|r| (r.mail, r)).collect();
+            for mail in chunk {
+                if let Some(fresh) = fresh.get(&mail.mail) {
+                    mail.recognised.clone_from(&fresh.recognised);
+                }
+            }
+        }
+        let patchsets = think(move || group(closure)).await?;
+        let lines = self.store.compare_patchsets(&mails, &patchsets).await?;
+        Ok((mails, lines))
+    }
+
+    /// Reads mails again with today's rules; returns what differs from what is stored. A mail on which that breaks off
+    /// stays as it is.
+    async fn reread(&self, ids: &[MailId]) -> Result<Vec<Reread>, PipelineError> {
+        let mails = self.store.load_to_reread(ids).await?;
+        think(move || {
+            let calm = |one| std::panic::catch_unwind(|| reread(one)).unwrap_or_default();
+            mails.into_iter().filter_map(calm).collect()
+        })
+        .await
+    }
+
+    /// Notes what a person decided and groups the mails that it names anew.
+    pub async fn correct(
+        &self,
+        realm: RealmId,
+        correction: NewCorrection,
+    ) -> Result<Recorded, PipelineError> {
+        let mut seeds = correction.others.clone();
+        seeds.push(correction.mail);
+        let now = crate::store::now();
+        self.store.insert_correction(realm, correction, now).await?;
+        self.regroup(realm, &seeds, Done::default()).await
+    }
+
+    /// Deletes a list with its archive for ever, and groups anew what stood beside it in other lists.
+    pub async fn purge_list(&self, list: &ListRow) -> Result<(), PipelineError> {
+        let near = self.store.purge_list(list).await?;
+        for seeds in near.chunks(200) {
+            self.regroup(list.realm, seeds, Done::default()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// `None` if the stored words are those of today's rules.
+fn reread((mail, arrived, stored, bytes): (MailId, Timestamp, String, Vec<u8>)) -> Option<Reread> {
+    let message = mail::parse(&bytes);
+    let recognised: Recognised = patchset::recognise(&message);
+    let json = to_json(&recognised);
+    if json == stored {
+        return None;
+    }
+    let kind = recognised.kind.as_str().to_owned();
+    let input = patchset::Input {
+        mail,
+        identity: message.identity,
+        message_id: message.message_id,
+        parents: message.parents,
+        arrived,
+        recognised,
+    };
+    let keys = patchset::link_keys(&input);
+    Some(Reread {
+        mail,
+        kind,
+        recognised: json,
+        keys,
+    })
+}

@@ -1,0 +1,107 @@
+//! The copies of a mail: sets of bytes that are the same mail, of which one is served.
+
+use std::collections::HashMap;
+
+use super::sql::Bind;
+use super::{StoreError, Tx, marks};
+use crate::types::{BlobHash, Identity, RealmId, Timestamp};
+
+/// One of the ways by which a mail came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Copy {
+    /// Its bytes.
+    pub hash: BlobHash,
+    /// Arrival.
+    pub arrived: Timestamp,
+    /// How well it is authenticated: 0 is not at all, more is better. Verdicts are turned into this before copies are compared.
+    pub rank: i64,
+}
+
+/// The copy that is served: the best authenticated, then the earliest, then that with the lowest hash, so that the
+/// order in which they were taken in changes nothing. `None` if there are none.
+pub fn choose_copy(copies: impl IntoIterator<Item = Copy>) -> Option<Copy> {
+    copies
+        .into_iter()
+        .min_by_key(|c| (std::cmp::Reverse(c.rank), c.arrived, c.hash))
+}
+
+/// The copies to serve of these mails.
+pub(super) async fn load_best(
+    tx: &mut Tx,
+    realm: RealmId,
+    identities: &[Identity],
+) -> Result<HashMap<Identity, Copy>, StoreError> {
+    let mut all: HashMap<Identity, Vec<Copy>> = HashMap::new();
+    for chunk in identities.chunks(400) {
+        let text = format!(
+            "select identity, hash, arrived from copy where realm = ? and identity in ({})",
+            marks(chunk.len())
+        );
+        let mut binds = vec![Bind::from(realm.0)];
+        binds.extend(chunk.iter().map(|i| Bind::from(i.0)));
+        for (identity, hash, arrived) in tx.fetch::<(Vec<u8>, Vec<u8>, i64)>(text, binds).await? {
+            let identity = Identity(super::mail::hash_of(identity)?.0);
+            all.entry(identity).or_default().push(Copy {
+                hash: super::mail::hash_of(hash)?,
+                arrived: Timestamp(arrived),
+                // No verdict is stored of a copy yet: all are alike.
+                rank: 0,
+            });
+        }
+    }
+    let best = |(identity, copies)| choose_copy(copies).map(|best| (identity, best));
+    Ok(all.into_iter().filter_map(best).collect())
+}
+
+/// Lets filed mails serve the best of their copies, after further ones came.
+pub(super) async fn serve_best(
+    tx: &mut Tx,
+    realm: RealmId,
+    identities: &[Identity],
+) -> Result<(), StoreError> {
+    // Further copies are rare: one statement each.
+    for (identity, best) in load_best(tx, realm, identities).await? {
+        let text = "update mail set hash = $1, size = (select size from blob where realm = $2 and hash = $1) \
+             where realm = $2 and identity = $3 and hash <> $1";
+        let binds = vec![best.hash.0.into(), realm.0.into(), identity.0.into()];
+        if tx.execute(text, binds).await? > 0 {
+            let text = "select n.thread from mail m join node n on n.id = m.node where m.realm = $1 and m.identity = $2";
+            let binds = vec![realm.0.into(), identity.0.into()];
+            let threads: Vec<(i64,)> = tx.fetch(text, binds).await?;
+            let threads: Vec<i64> = threads.into_iter().map(|t| t.0).collect();
+            super::file::raise(tx, realm, &threads).await?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn copy(hash: u8, arrived: i64, rank: i64) -> Copy {
+        Copy {
+            hash: BlobHash([hash; 32]),
+            arrived: Timestamp(arrived),
+            rank,
+        }
+    }
+
+    #[track_caller]
+    fn check(copies: &[Copy], best: u8) {
+        for turn in 0..copies.len() {
+            let mut copies = copies.to_vec();
+            copies.rotate_left(turn);
+            let found = choose_copy(copies).expect("there are copies");
+            assert_eq!(found.hash, BlobHash([best; 32]));
+        }
+    }
+
+    #[test]
+    fn the_best_authenticated_copy_is_served_then_the_earliest_in_any_order() {
+        check(&[copy(1, 5, 0), copy(2, 9, 1), copy(3, 7, 1)], 3);
+        check(&[copy(1, 5, 0), copy(2, 4, 0)], 2);
+        check(&[copy(2, 5, 0), copy(1, 5, 0)], 1);
+        assert_eq!(choose_copy([]), None);
+    }
+}

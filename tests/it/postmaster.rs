@@ -1,0 +1,75 @@
+//! Mail for the people who run the site, and from senders with long return paths.
+
+use super::harness::{Database, Sink, Smtp, TestServer, on_both};
+
+on_both! {
+    mail_for_the_postmaster_reaches_the_operator,
+}
+
+/// RFC 5321 section 4.5.1: with and without a domain, bounces too.
+fn mail_for_the_postmaster_reaches_the_operator(database: Database) {
+    let sink = Sink::start();
+    let server = TestServer::start_on_with(
+        database,
+        &[
+            ("PATCHPOST_DELIVERY_TRANSPORT", "smtp"),
+            ("PATCHPOST_DELIVERY_RELAY", &sink.address),
+            ("PATCHPOST_SITE_HOSTNAME", "mx.x.org"),
+            ("PATCHPOST_SITE_OPERATOR", "Olga@example.org"),
+        ],
+    );
+    server.cli(&["list", "create", "dev", "--address", "dev@lists.x.org"]);
+    let mut smtp = Smtp::connect(&server.addresses["smtp"]);
+    for (n, recipient) in [
+        "postmaster",
+        "Postmaster@lists.x.org",
+        "postmaster@MX.x.org",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let mail = format!(
+            "From: a@b.c\nMessage-ID: <{n}@x>\nContent-Type: text/html\n\n<p>trouble {n}\n"
+        );
+        let sender = if n == 0 { "" } else { "a@b.c" };
+        let (reply, _) = smtp.send(sender, &[recipient], mail.as_bytes());
+        assert!(reply.starts_with("250"), "{recipient}: {reply}");
+    }
+    let (reply, _) = smtp.send("a@b.c", &["postmaster@elsewhere.org"], b"x: y\n\nz\n");
+    assert!(reply.starts_with("550 5.1.1"), "no relay: {reply}");
+    server.wait_for("the operator's copies", || {
+        (sink.all().len() == 3).then_some(())
+    });
+    server.drain();
+    assert!(
+        sink.all()
+            .iter()
+            .all(|c| c.bytes.windows(7).any(|w| w == b"trouble"))
+    );
+    let members = server.json(&["member", "ls", "postmaster"]);
+    assert_eq!(members[0]["address"], "olga@example.org");
+    assert_eq!(
+        server.get("/postmaster/").status,
+        404,
+        "nothing of it is public"
+    );
+}
+
+/// VERP and SRS return paths carry a whole address in their local part.
+#[test]
+fn a_sender_may_be_longer_than_a_member() {
+    let server = TestServer::start();
+    server.cli(&["list", "create", "dev", "--address", "dev@x.org"]);
+    let local = format!("SRS0=HHH=TT=example.org={}", "a".repeat(80));
+    let mut smtp = Smtp::connect(&server.addresses["smtp"]);
+    let mail = b"From: a@b.c\nMessage-ID: <1@x>\n\nx\n";
+    let (reply, _) = smtp.send(&format!("{local}@relay.example"), &["dev@x.org"], mail);
+    assert!(reply.starts_with("250"), "{reply}");
+    let far = format!("{}@relay.example", "a".repeat(250));
+    assert!(
+        smtp.say(&format!("MAIL FROM:<{far}>"))
+            .starts_with("501 5.1.7")
+    );
+    let said = server.cli_fails(&["member", "add", "dev", &format!("{local}@relay.example")]);
+    assert!(said.contains("1 to 64 characters"), "{said}");
+}

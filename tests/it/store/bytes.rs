@@ -1,0 +1,186 @@
+//! Stored bytes: dictionaries, and what a purge leaves.
+
+use super::site::{self, Database, START, Site, mail, patch};
+
+const CANARY: &str = "kanarienvogelgesang";
+
+/// Mails enough for a dictionary that knows the canary by heart.
+async fn fill(site: &Site, list: &str, word: &str, count: usize) {
+    let list = site.ctx.store.find_list(list).await.unwrap().unwrap();
+    let one = |n: usize| {
+        let body = format!(
+            "{word} sings for the {n}th time, {word} and nothing else\n{}",
+            n * 7_919
+        );
+        let id = format!("{n}.{word}@x");
+        (
+            mail(&id, &format!("{word} {n}"), "", &body),
+            START.plus_secs(n as i64),
+        )
+    };
+    let mails: Vec<_> = (0..count).map(one).collect();
+    site.import(&list, &mails).await;
+    site.drain().await;
+    site.ctx
+        .store
+        .train_dictionary(list.realm, 600, START)
+        .await
+        .unwrap();
+}
+
+pub async fn a_dictionary_is_trained_and_bytes_stay_exact(site: Site) {
+    let list = site.list("dev", "public").await;
+    fill(&site, "dev", "first", 600).await;
+    let made = site
+        .rows("select count(*) from dictionary where id > 0")
+        .await;
+    assert_eq!(made, [["1"]]);
+    assert!(
+        !site
+            .ctx
+            .store
+            .train_dictionary(list.realm, 600, START)
+            .await
+            .unwrap(),
+        "one is enough"
+    );
+    fill(&site, "dev", "second", 20).await;
+    let with = site
+        .rows("select count(*) from blob where dictionary > 0")
+        .await;
+    assert_eq!(with, [["20"]], "new mail is stored with it");
+    let other = site.another().await;
+    for word in ["first", "second"] {
+        let mails = site.mails(&list, &format!("7.{word}@x")).await;
+        let (bytes, _) = other.store.load_bytes(mails[0]).await.unwrap().unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(
+            text.ends_with(&format!("{word} and nothing else\n55433\n")),
+            "{text}"
+        );
+    }
+    let private = site.list("closed", "private").await;
+    site.send(&["closed"], &mail("p@x", "s", "", "b")).await;
+    let strange = format!(
+        "select count(*) from blob where realm = {} and dictionary > 0",
+        private.realm
+    );
+    assert_eq!(
+        site.rows(&strange).await,
+        [["0"]],
+        "no realm uses another's"
+    );
+}
+
+/// Every file of the store, and on PostgreSQL every row of every table.
+async fn mentions(site: &Site, word: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    if site.database == Database::Postgres {
+        let tables = "select cast(table_name as text) from information_schema.tables where table_schema = 'public'";
+        for table in site.rows(tables).await {
+            let hex = word.bytes().map(|b| format!("{b:02x}")).collect::<String>();
+            let text = format!(
+                "select count(*) from {0} t where cast(t as text) like '%{word}%' or cast(t as text) like '%{hex}%'",
+                table[0]
+            );
+            if site.rows(&text).await != [["0"]] {
+                found.push(table[0].clone());
+            }
+        }
+        return found;
+    }
+    for entry in std::fs::read_dir(site.dir.path()).unwrap().flatten() {
+        let Ok(bytes) = std::fs::read(entry.path()) else {
+            continue;
+        };
+        if bytes.windows(word.len()).any(|w| w == word.as_bytes()) {
+            found.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    found
+}
+
+pub async fn a_purged_list_leaves_no_bytes(site: Site) {
+    let kept = site.list("kept", "public").await;
+    let list = site.list("closed", "private").await;
+    site.post(&["kept"], &mail("k@x", "stays", "", "here"))
+        .await;
+    fill(&site, "closed", CANARY, 600).await;
+    let id = format!("s.{CANARY}@x");
+    site.post(&["closed"], &patch(&id, &format!("[PATCH] {CANARY}"), ""))
+        .await;
+    site.ctx
+        .store
+        .insert_members(list.id, vec![format!("{CANARY}@y.org")], START)
+        .await
+        .unwrap();
+    let note = format!("list closed: too loud: {CANARY}");
+    site.ctx
+        .store
+        .insert_event(list.realm, "dropped", String::new(), note, START)
+        .await
+        .unwrap();
+    assert!(
+        !mentions(&site, CANARY).await.is_empty(),
+        "it is there before"
+    );
+    site.ctx.purge_list(&list).await.unwrap();
+    assert_eq!(mentions(&site, CANARY).await, Vec::<String>::new());
+    assert_eq!(site.ctx.store.find_list("closed").await.unwrap(), None);
+    assert_eq!(site.mails(&kept, "k@x").await.len(), 1);
+    let again = site.list("closed", "private").await;
+    assert!(
+        again.id > list.id && again.realm > list.realm,
+        "ids are never used again"
+    );
+    assert_eq!(
+        site.ctx.store.count_list(again.id).await.unwrap(),
+        (0, 0, 0, 0)
+    );
+}
+
+pub async fn a_purged_public_list_leaves_the_others_whole(site: Site) {
+    let kept = site.list("kept", "public").await;
+    let list = site.list("gone", "public").await;
+    // The dictionary of all public mail is made of both.
+    fill(&site, "gone", CANARY, 400).await;
+    fill(&site, "kept", "stays", 400).await;
+    site.post(&["kept", "gone"], &patch("1@x", "[PATCH 1/2] both", ""))
+        .await;
+    let more = site::answers("1@x");
+    site.post(
+        &["gone"],
+        &patch("2@x", &format!("[PATCH 2/2] {CANARY}"), &more),
+    )
+    .await;
+    let late = mail("3@x", "stays too", "", "with a dictionary");
+    site.post(&["kept"], &late).await;
+    let used = site
+        .rows("select count(*) from blob where dictionary > 0")
+        .await;
+    assert_ne!(used, [["0"]]);
+    let other = site.another().await;
+    site.ctx.purge_list(&list).await.unwrap();
+    assert_eq!(mentions(&site, CANARY).await, Vec::<String>::new());
+    assert_eq!(
+        site.ctx.store.count_list(kept.id).await.unwrap(),
+        (402, 402, 1, 0)
+    );
+    let all = site.ctx.store.load_summaries(None, 9).await.unwrap();
+    assert_eq!(
+        (all.len(), all[0].patches.len(), all[0].complete),
+        (1, 1, false)
+    );
+    let mails = site.mails(&kept, "3@x").await;
+    let (bytes, crlf) = site.ctx.store.load_bytes(mails[0]).await.unwrap().unwrap();
+    assert_eq!((String::from_utf8(bytes).unwrap(), crlf), (late, true));
+    // Another process still compresses with the dictionary that is gone: one try fails, the next does not.
+    let mut answers = Vec::new();
+    for n in 0..2 {
+        let text = mail(&format!("after{n}@x"), "s", "", "b").into_bytes();
+        let mut import = patchpost::pipeline::Import::new(&other, kept.clone());
+        import.add(text, None).await.unwrap();
+        answers.push(import.flush().await.map_err(|e| format!("{e:?}")));
+    }
+    assert!(answers[1].is_ok(), "{answers:?}");
+}

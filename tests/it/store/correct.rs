@@ -1,0 +1,203 @@
+//! What people decide about groups and states: it wins, and every recomputation replays it.
+
+use patchpost::pipeline::Reclassify;
+use patchpost::store::NewCorrection;
+use patchpost::types::{ListId, MailId, PatchsetId, RealmId};
+
+use super::site::{Site, answers, patch};
+use super::{groups, reclassify};
+
+async fn correct(site: &Site, kind: &'static str, named: &[MailId], detail: &str) {
+    let new = NewCorrection {
+        kind,
+        mail: named[0],
+        others: named[1..].to_vec(),
+        detail: detail.to_owned(),
+        actor: "ana".to_owned(),
+    };
+    site.ctx.correct(RealmId::PUBLIC, new).await.unwrap();
+}
+
+async fn mail_of(site: &Site, id: &str) -> MailId {
+    let list = site.ctx.store.find_list("dev").await.unwrap().unwrap();
+    site.mails(&list, id).await[0]
+}
+
+/// The numbers of all patchsets and what they hold: `number: v1 1@x 2@x, v2 …`, the lowest number first.
+async fn shown(site: &Site) -> Vec<String> {
+    let mut all = std::collections::BTreeMap::new();
+    let list: Option<ListId> = None;
+    for s in site.ctx.store.load_summaries(list, 99).await.unwrap() {
+        let names: Vec<&str> = s.patches.iter().map(|p| p.message_id.as_str()).collect();
+        let line = format!("v{} {}", s.version, names.join(" "));
+        all.entry(s.patchset).or_insert_with(Vec::new).push(line);
+    }
+    let line = |(id, series): (i64, Vec<String>)| format!("{id}: {}", series.join(", "));
+    all.into_iter().map(line).collect()
+}
+
+/// What was decided outlives a recomputation, which changes nothing.
+async fn survives(site: &Site) {
+    let before = (shown(site).await, groups(site).await);
+    for how in [Reclassify::DryRun, Reclassify::Write, Reclassify::DryRun] {
+        assert_eq!(
+            reclassify(site, RealmId::PUBLIC, how).await,
+            Vec::<String>::new()
+        );
+    }
+    assert_eq!((shown(site).await, groups(site).await), before);
+}
+
+pub async fn ids_are_stable_over_merge_and_split(site: Site) {
+    site.list("dev", "public").await;
+    for (id, subject) in [
+        ("a@x", "[PATCH] one"),
+        ("b@x", "[PATCH v2] two"),
+        ("c@x", "[PATCH] three"),
+    ] {
+        site.post(&["dev"], &patch(id, subject, "")).await;
+    }
+    assert_eq!(shown(&site).await, ["1: v1 a@x", "2: v2 b@x", "3: v1 c@x"]);
+    let (a, b, c) = (
+        mail_of(&site, "a@x").await,
+        mail_of(&site, "b@x").await,
+        mail_of(&site, "c@x").await,
+    );
+    correct(&site, "merge", &[b, a], &a.to_string()).await;
+    assert_eq!(
+        shown(&site).await,
+        ["1: v1 a@x, v2 b@x", "3: v1 c@x"],
+        "the lowest id stays"
+    );
+    let old = site
+        .ctx
+        .store
+        .load_patchset_summaries(PatchsetId(2))
+        .await
+        .unwrap();
+    assert_eq!(
+        (old.len(), old[0].patchset),
+        (2, 1),
+        "the other leads to it"
+    );
+    assert_eq!(old[0].state, "superseded");
+    survives(&site).await;
+    correct(&site, "merge", &[c, a], &a.to_string()).await;
+    survives(&site).await;
+    assert_eq!(shown(&site).await.len(), 1);
+    correct(&site, "split", &[b], "").await;
+    let now = shown(&site).await;
+    assert_eq!(
+        now.last().unwrap(),
+        "4: v2 b@x",
+        "no number is used again: {now:?}"
+    );
+    assert!(now[0].starts_with("1: ") && now.len() == 2, "{now:?}");
+    let old = site
+        .ctx
+        .store
+        .load_patchset_summaries(PatchsetId(3))
+        .await
+        .unwrap();
+    assert_eq!(
+        old[0].patchset, 1,
+        "what was joined leads on to where it was joined"
+    );
+    survives(&site).await;
+    correct(&site, "merge", &[b, c], &c.to_string()).await;
+    assert_eq!(shown(&site).await.len(), 1, "the last word counts");
+    survives(&site).await;
+}
+
+pub async fn a_move_takes_a_patch_to_another_series(site: Site) {
+    site.list("dev", "public").await;
+    site.post(&["dev"], &patch("1@x", "[PATCH 1/2] a", ""))
+        .await;
+    site.post(&["dev"], &patch("2@x", "[PATCH 2/2] b", &answers("1@x")))
+        .await;
+    let other = patch("2b@x", "[PATCH 2/2] b, better", &answers("ghost@x"));
+    site.post(
+        &["dev"],
+        &other.replace("ana@example.org", "ben@example.org"),
+    )
+    .await;
+    assert_eq!(shown(&site).await, ["1: v1 1@x 2@x", "2: v1 2b@x"]);
+    let (mail, to) = (mail_of(&site, "2b@x").await, mail_of(&site, "1@x").await);
+    correct(&site, "move", &[mail, to], &to.to_string()).await;
+    let now = shown(&site).await;
+    assert!(now[0].starts_with("1: v1 1@x 2b@x"), "{now:?}");
+    assert!(
+        now.iter().any(|l| l.ends_with(" 2@x")),
+        "what had the number stands alone: {now:?}"
+    );
+    survives(&site).await;
+}
+
+pub async fn a_cut_answer_starts_a_series_of_its_own(site: Site) {
+    site.list("dev", "public").await;
+    site.post(&["dev"], &patch("a@x", "[PATCH] one", "")).await;
+    site.post(
+        &["dev"],
+        &patch("b@x", "[PATCH v2] other words", &answers("a@x")),
+    )
+    .await;
+    assert_eq!(shown(&site).await, ["1: v1 a@x, v2 b@x"]);
+    let (child, parent) = (mail_of(&site, "b@x").await, mail_of(&site, "a@x").await);
+    correct(&site, "cut", &[child, parent], &parent.to_string()).await;
+    assert_eq!(shown(&site).await, ["1: v1 a@x", "2: v2 b@x"]);
+    let all = site.ctx.store.load_summaries(None, 9).await.unwrap();
+    assert!(
+        all.iter().all(|s| s.state == "new"),
+        "nothing is superseded any more"
+    );
+    survives(&site).await;
+}
+
+pub async fn a_version_can_be_set(site: Site) {
+    site.list("dev", "public").await;
+    site.post(&["dev"], &patch("a@x", "[PATCH] one", "")).await;
+    site.post(&["dev"], &patch("b@x", "[PATCH] one", "")).await;
+    let mail = mail_of(&site, "b@x").await;
+    correct(&site, "version", &[mail], "3").await;
+    assert_eq!(shown(&site).await.join("; ").matches("v3 b@x").count(), 1);
+    survives(&site).await;
+}
+
+pub async fn a_state_set_by_a_person_wins(site: Site) {
+    site.list("dev", "public").await;
+    site.post(&["dev"], &patch("a@x", "[PATCH] one", "")).await;
+    let a = mail_of(&site, "a@x").await;
+    let states = async || {
+        let all = site.ctx.store.load_summaries(None, 9).await.unwrap();
+        all.iter().map(|s| s.state).collect::<Vec<_>>()
+    };
+    correct(&site, "state", &[a], "2").await;
+    assert_eq!(states().await, ["under review"]);
+    site.post(&["dev"], &patch("b@x", "[PATCH v2] one", &answers("a@x")))
+        .await;
+    assert_eq!(
+        states().await,
+        ["under review", "new"],
+        "a newer version changes nothing of it"
+    );
+    survives(&site).await;
+    correct(&site, "state", &[a], "0").await;
+    assert_eq!(
+        states().await,
+        ["superseded", "new"],
+        "taken back: as the rules say"
+    );
+    let b = mail_of(&site, "b@x").await;
+    correct(&site, "state", &[b], "4").await;
+    correct(&site, "state", &[b], "3").await;
+    assert_eq!(
+        states().await,
+        ["superseded", "accepted"],
+        "the last word counts"
+    );
+    let shown = site
+        .rows("select state from patchset where versions > 0")
+        .await;
+    assert_eq!(shown, [["3"]], "the patchset shows its newest version's");
+    survives(&site).await;
+}

@@ -1,0 +1,94 @@
+//! Migrations: once, under a lock, never backwards; the same tables on both databases.
+
+use std::collections::BTreeSet;
+
+use patchpost::store::{Store, StoreError};
+
+use super::site::{Database, Site, play};
+
+pub async fn migrations_run_once_under_a_lock(site: Site) {
+    site.list("dev", "public").await;
+    let mut opening = tokio::task::JoinSet::new();
+    for _ in 0..6 {
+        let (dir, location) = (site.dir.path().to_owned(), site.location.clone());
+        opening.spawn(async move { Store::open(&dir, &location).await.map(|_| ()) });
+    }
+    for opened in opening.join_all().await {
+        opened.unwrap();
+    }
+    assert_eq!(site.rows("select count(*) from realm").await, [["1"]]);
+    assert_eq!(site.ctx.store.load_lists().await.unwrap().len(), 1);
+    // Six at once on a database that nobody has opened before.
+    let fresh = match site.database {
+        Database::Sqlite => site.location.clone(),
+        Database::Postgres => patchpost::store::Location::Url(crate::postgres::new_database()),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut opening = tokio::task::JoinSet::new();
+    for _ in 0..6 {
+        let (dir, location) = (folder.path().to_owned(), fresh.clone());
+        opening.spawn(async move { Store::open(&dir, &location).await.map(|_| ()) });
+    }
+    for opened in opening.join_all().await {
+        opened.unwrap();
+    }
+}
+
+pub async fn a_newer_schema_is_refused(site: Site) {
+    let newer = "insert into _sqlx_migrations (version, description, success, checksum, execution_time) \
+        select 99, 'future', success, checksum, 0 from _sqlx_migrations where version = 1";
+    site.change(newer).await;
+    let refused = Store::open(site.dir.path(), &site.location)
+        .await
+        .map(|_| ());
+    let Err(StoreError::Unusable(text)) = refused else {
+        panic!("{refused:?}");
+    };
+    let words = "written by a newer patchpost (its tables have version 99); install that version";
+    assert!(text.contains(words), "{text}");
+}
+
+/// Tables, columns and whether these may be null, as the databases themselves tell; full text is each one's own.
+#[test]
+fn both_databases_end_with_the_same_tables() {
+    async fn columns(site: Site) -> BTreeSet<String> {
+        let text = match site.database {
+            Database::Sqlite => {
+                "select m.name, p.name, lower(p.type), case when p.\"notnull\" = 1 or p.pk > 0 then 'no' else 'yes' end \
+                 from sqlite_master m join pragma_table_info(m.name) p where m.type = 'table'"
+            }
+            Database::Postgres => {
+                "select cast(table_name as text), cast(column_name as text), cast(data_type as text), lower(cast(is_nullable as text)) \
+                 from information_schema.columns where table_schema = 'public'"
+            }
+        };
+        let ours = |row: &Vec<String>| {
+            !["_sqlx", "search", "sqlite"]
+                .iter()
+                .any(|p| row[0].starts_with(p))
+        };
+        let line = |row: Vec<String>| {
+            let kind = match row[2].as_str() {
+                "integer" | "bigint" => "bigint",
+                "blob" | "bytea" => "blob",
+                other => other,
+            };
+            format!("{}.{} {kind} null: {}", row[0], row[1], row[3])
+        };
+        site.rows(text)
+            .await
+            .into_iter()
+            .filter(ours)
+            .map(line)
+            .collect()
+    }
+    let (mut sqlite, mut postgres) = (BTreeSet::new(), BTreeSet::new());
+    play(Database::Sqlite, async |site| sqlite = columns(site).await);
+    play(Database::Postgres, async |site| {
+        postgres = columns(site).await
+    });
+    assert!(sqlite.len() > 100, "{sqlite:#?}");
+    let only =
+        |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).cloned().collect::<Vec<_>>();
+    assert_eq!(only(&sqlite, &postgres), only(&postgres, &sqlite));
+}
