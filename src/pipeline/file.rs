@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::{Ctx, PipelineError, think};
 use crate::mail::{self, Message};
 use crate::patchset::{self, Kind, Recognised};
+use crate::query;
 use crate::store::index::Entry;
 use crate::store::{
     Closure, Done, KnownMail, NewMail, NewPatchset, NewSeries, Receipt, Recorded, StoreError,
@@ -229,6 +230,7 @@ pub(super) fn understand(message: Message, size: usize, owed: &Owed, plain: bool
         recognised,
     };
     let keys = patchset::link_keys(&input);
+    let marks = query::marks(&message, patchset::patch_text(&message));
     let author = message.author();
     let mut flaws: Vec<String> = message.flaws.iter().map(|f| format!("{f:?}")).collect();
     flaws.extend(plain.then(|| "Unclassified".to_owned()));
@@ -255,7 +257,8 @@ pub(super) fn understand(message: Message, size: usize, owed: &Owed, plain: bool
         message_id,
         aliases,
         parents,
-        entry: Entry::new(&subject, &author.name, &author.address, &text, &files),
+        entry: Entry::new(&subject, &author.name, &author.address, &text, &files)
+            .with_marks(&marks),
         subject,
         author: author.name,
         address: author.address,
