@@ -46,7 +46,11 @@ pub fn marks(message: &Message, patch: Option<&str>) -> Vec<(Mark, String)> {
             out.push((mark, names(people)));
         }
     }
-    out.extend(message.header("list-id").map(|id| (Mark::List, id.to_owned())));
+    out.extend(
+        message
+            .header("list-id")
+            .map(|id| (Mark::List, id.to_owned())),
+    );
     let blobs = patch.into_iter().flat_map(str::lines).filter_map(blobs);
     for (before, after) in blobs.take(MAX_BLOBS) {
         out.push((Mark::Before, before.to_owned()));
@@ -89,13 +93,18 @@ mod tests {
     fn recipients_lists_and_blobs_are_marked() {
         let mail = b"From: a@x\nTo: Ana <ana@x.org>, ben@x.org\nCc: Chen <chen@y.org>\nList-Id: Dev <dev.x.org>\nSubject: s\n\nindex 1111111..2222222\n";
         let message = crate::mail::parse(mail);
-        let patch = "index 4f2a91c..b0befda 100644\nindex zz..yy\nindex 1..2\n+index 3333333..4444444\n";
+        let patch =
+            "index 4f2a91c..b0befda 100644\nindex zz..yy\nindex 1..2\n+index 3333333..4444444\n";
         let text = |patch| {
             let marks = marks(&message, patch);
             let one = |(mark, text): &(Mark, String)| format!("{} {}", mark.letter(), text.trim());
             marks.iter().map(one).collect::<Vec<_>>()
         };
-        let people = ["t Ana ana@x.org  ben@x.org", "c Chen chen@y.org", "l Dev <dev.x.org>"];
+        let people = [
+            "t Ana ana@x.org  ben@x.org",
+            "c Chen chen@y.org",
+            "l Dev <dev.x.org>",
+        ];
         assert_eq!(text(None), people);
         assert_eq!(text(Some(patch))[3..], ["o 4f2a91c", "n b0befda"]);
     }

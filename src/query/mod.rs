@@ -148,7 +148,10 @@ pub struct QueryError(pub String);
 pub const PREFIXES: [(&str, &str); 14] = [
     ("s:leak", "in the subject"),
     ("f:ana", "in the author's name or address"),
-    ("t:ana", "in To; c: in Cc, tc: in either, a: in To, Cc or author"),
+    (
+        "t:ana",
+        "in To; c: in Cc, tc: in either, a: in To, Cc or author",
+    ),
     ("l:dev.example.org", "in List-Id"),
     ("b:\"use after free\"", "in the text, quotes and diffs"),
     ("bs:leak", "in subject or text"),

@@ -114,7 +114,10 @@ fn expression(dialect: Dialect, words: &Words) -> Option<String> {
             }
             match places.len() {
                 1 => places.pop(),
-                _ => Some(format!("({})", places.join(if sqlite { " OR " } else { " | " }))),
+                _ => Some(format!(
+                    "({})",
+                    places.join(if sqlite { " OR " } else { " | " })
+                )),
             }
         }
         Words::And(parts) => all(parts, if sqlite { " AND " } else { " & " }),

@@ -139,12 +139,7 @@ pub async fn show(app: &App, list: ListRow, id: MessageId, what: What, wish: &Wi
                 .await?;
             let title = mails.first().map(|m| m.subject.clone()).unwrap_or_default();
             mails.reverse();
-            Ok(super::feed::render(
-                app,
-                &Place::of(&list),
-                &title,
-                &mails,
-            ))
+            Ok(super::feed::render(app, &Place::of(&list), &title, &mails))
         }
         What::Mail | What::Thread => {
             let after = wish.get("after").parse().unwrap_or(0);

@@ -8,8 +8,8 @@ use super::list::PAGE;
 use super::mbox::{Packing, patches};
 use super::message::add_attachments;
 use super::page::{
-    Answer, Frame, Pill, Post, Problem, Row, cached, count, html, person, pills, shell, short_pills,
-    tagged,
+    Answer, Frame, Pill, Post, Problem, Row, cached, count, html, person, pills, shell,
+    short_pills, tagged,
 };
 use super::routes::{App, Wish};
 use crate::patchset::parse_tag;

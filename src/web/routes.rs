@@ -286,7 +286,9 @@ async fn in_list(app: &App, list: ListRow, rest: &str, wish: Wish) -> Answer {
         }
     }
     // Forms of older public-inbox pages.
-    let old = rest.strip_prefix("m/").and_then(|r| r.strip_suffix(".html"));
+    let old = rest
+        .strip_prefix("m/")
+        .and_then(|r| r.strip_suffix(".html"));
     if let Some(id) = old.or_else(|| rest.strip_suffix("/R")) {
         return moved(format!("/{}/{id}/", list.name));
     }

@@ -178,7 +178,7 @@ fn what_is_private_shows_nowhere() {
             .text()
             .replace("q=canary", "")
             .replace("value=\"canary\"", "")
-            .replace("Mails with canary", "");
+            .replace("Found: canary", "");
         assert!(
             !body.contains("canary") && !body.contains("secret"),
             "{path}"
