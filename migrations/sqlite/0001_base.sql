@@ -348,8 +348,9 @@ create table import (
 );
 
 -- A row is `store::index::position` of its mail, so that walking it backwards gives the newest first.
+-- A colon is part of a word: what is found by a prefix alone stands there as `t:ana` (query::Mark).
 create virtual table search using fts5 (
     subject, sender, body, files,
     content = '', contentless_delete = 1,
-    tokenize = 'unicode61 remove_diacritics 0'
+    tokenize = 'unicode61 remove_diacritics 0 tokenchars '':'''
 );

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::{Ctx, PipelineError, think};
 use crate::mail::{self, Message};
 use crate::patchset::{self, Correction, Kind, Recognised};
+use crate::query;
 use crate::store::index::Entry;
 use crate::store::{
     Closure, Done, KnownMail, NewMail, NewPatchset, NewSeries, Receipt, Recorded, StoreError,
@@ -178,6 +179,8 @@ pub(super) fn understand(message: Message, size: usize, owed: &Owed, plain: bool
         (kind, recognised) = (input.recognised.kind.as_str(), to_json(&input.recognised));
         files = input.recognised.files;
     }
+    let patch = (!plain).then(|| patchset::patch_text(&message)).flatten();
+    let marks = query::marks(&message, patch);
     let author = message.author();
     let mut flaws: Vec<String> = message.flaws.iter().map(|f| format!("{f:?}")).collect();
     flaws.extend(plain.then(|| "Unclassified".to_owned()));
@@ -202,7 +205,8 @@ pub(super) fn understand(message: Message, size: usize, owed: &Owed, plain: bool
         message_id,
         aliases,
         parents,
-        entry: Entry::new(&subject, &author.name, &author.address, &text, &files),
+        entry: Entry::new(&subject, &author.name, &author.address, &text, &files)
+            .with_marks(&marks),
         subject,
         author: author.name,
         address: author.address,

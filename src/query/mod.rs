@@ -4,10 +4,12 @@
 //! `prefix:word`, `d:20260101..20260131`. Depth and length are limited: every query is a stranger's.
 
 mod date;
+mod mark;
 mod parse;
 #[cfg(test)]
 mod tests;
 
+pub use mark::{Mark, marks};
 pub use parse::parse;
 
 use crate::types::{MessageId, Timestamp};
@@ -27,6 +29,38 @@ pub enum Field {
     SubjectBody,
     /// Names of files that a patch changes.
     Files,
+    /// To.
+    To,
+    /// Cc.
+    Cc,
+    /// To or Cc.
+    Recipients,
+    /// To, Cc or author.
+    People,
+    /// List-Id.
+    List,
+    /// A blob before a change.
+    Before,
+    /// A blob after a change.
+    After,
+    /// A blob before or after a change.
+    Blob,
+}
+
+impl Field {
+    /// The marks of its words; empty for what is indexed as text.
+    pub fn marks(self) -> &'static [Mark] {
+        match self {
+            Field::To => &[Mark::To],
+            Field::Cc => &[Mark::Cc],
+            Field::Recipients | Field::People => &[Mark::To, Mark::Cc],
+            Field::List => &[Mark::List],
+            Field::Before => &[Mark::Before],
+            Field::After => &[Mark::After],
+            Field::Blob => &[Mark::Before, Mark::After],
+            _ => &[],
+        }
+    }
 }
 
 /// Which mails hold the words.
@@ -88,14 +122,15 @@ impl Query {
         let mut todo: Vec<&Words> = self.words.iter().collect();
         while let Some(words) = todo.pop() {
             match words {
-                // The author is shown anyway.
+                // The author is shown anyway, recipients never.
                 Words::Text {
                     field: Field::Sender,
                     ..
                 } => {}
-                Words::Text { text, .. } => {
+                Words::Text { field, text, .. } if field.marks().is_empty() => {
                     out.push(text.trim_end_matches('*').to_lowercase());
                 }
+                Words::Text { .. } => {}
                 Words::And(all) | Words::Or(all) => todo.extend(all),
                 Words::Not(yes, _) => todo.push(yes),
             }
@@ -110,15 +145,24 @@ impl Query {
 pub struct QueryError(pub String);
 
 /// Prefixes and what they find, for the help page.
-pub const PREFIXES: [(&str, &str); 10] = [
+pub const PREFIXES: [(&str, &str); 14] = [
     ("s:leak", "in the subject"),
     ("f:ana", "in the author's name or address"),
+    (
+        "t:ana",
+        "in To; c: in Cc, tc: in either, a: in To, Cc or author",
+    ),
+    ("l:dev.example.org", "in List-Id"),
     ("b:\"use after free\"", "in the text, quotes and diffs"),
     ("bs:leak", "in subject or text"),
     ("dfn:core.c", "in names of changed files"),
     (
         "dfpost:4f2a91c",
-        "blob before or after a change (dfpre:, dfblob: too)",
+        "changes that made this blob; dfpre: that changed it, dfblob: both",
+    ),
+    (
+        "nq:\"change-id: x\"",
+        "in the text; q:, dfa:, dfb:, dfhh: and dfctx: look there too",
     ),
     (
         "d:20260101..20260131",
@@ -130,4 +174,8 @@ pub const PREFIXES: [(&str, &str); 10] = [
         "arrived in that time, also in seconds since 1970",
     ),
     ("m:id@example.org", "the mail with that Message-ID"),
+    (
+        "s:(leak OR free) -core",
+        "parentheses behind a prefix, and a word that must be absent",
+    ),
 ];

@@ -1,6 +1,7 @@
 //! Text → [`Query`]: tokens, then precedence (NOT, AND, OR), then dates and ids are taken out of the top.
 
 use super::date::parse_range;
+use super::mark::is_id;
 use super::{Field, Query, QueryError, Range, Words};
 use crate::types::{MessageId, Timestamp};
 
@@ -131,14 +132,14 @@ impl<'a> Parser<'a> {
             "b" | "nq" | "q" | "dfa" | "dfb" | "dfhh" | "dfctx" => Field::Body,
             "bs" => Field::SubjectBody,
             "dfn" | "n" => Field::Files,
+            "t" => Field::To,
+            "c" => Field::Cc,
+            "tc" => Field::Recipients,
+            "a" | "tcf" => Field::People,
+            "l" | "lid" => Field::List,
             "dfpre" | "dfpost" | "dfblob" => {
                 self.rest = value;
-                let text = self.value().to_owned();
-                return Ok(Some(Node::Text {
-                    field: Field::Body,
-                    text,
-                    prefix: true,
-                }));
+                return blob(name, self.value()).map(Some);
             }
             "d" | "dt" | "rt" => {
                 self.rest = value;
@@ -153,8 +154,7 @@ impl<'a> Parser<'a> {
                 self.rest = value;
                 return Ok(MessageId::parse(self.value()).map(Node::Id));
             }
-            "t" | "c" | "a" | "tc" | "tcf" | "l" | "lid" | "patchid" | "z" | "references"
-            | "thread" | "forpatch" => {
+            "patchid" | "z" | "dfid" | "references" | "thread" | "forpatch" => {
                 return Err(QueryError(format!(
                     "{name}: cannot be searched for here yet"
                 )));
@@ -216,6 +216,28 @@ impl<'a> Parser<'a> {
         }
         found.is_some()
     }
+}
+
+/// A blob by its id or the beginning of one: mails name blobs by beginnings of different lengths, so that a longer id than theirs
+/// finds them too.
+fn blob(name: &str, id: &str) -> Result<Node, QueryError> {
+    let field = match name {
+        "dfpre" => Field::Before,
+        "dfpost" => Field::After,
+        _ => Field::Blob,
+    };
+    let id = id.trim_end_matches('*').to_ascii_lowercase();
+    if !is_id(&id) {
+        return Err(QueryError(format!(
+            "{name}: takes a blob's id, 7 digits of it or more"
+        )));
+    }
+    let text = |length: usize| Node::Text {
+        field,
+        text: id[..length].to_owned(),
+        prefix: length == id.len(),
+    };
+    Ok(Node::Or((7..=id.len()).map(text).collect()))
 }
 
 fn starts_with_word(text: &str, word: &str) -> bool {

@@ -80,7 +80,19 @@ fn prefixes_say_where() {
         "s:\"a b\" f:ana b:x bs:y dfn:core.c",
         "(subject:<a b> & sender:<ana> & body:<x> & subjectbody:<y> & files:<core.c>)",
     );
-    check("dfpost:4f2a91c", "body:<4f2a91c>^");
+    check("dfpost:4f2a91c", "(after:<4f2a91c>^)");
+    check(
+        "dfblob:4F2A91C09",
+        "(blob:<4f2a91c> | blob:<4f2a91c0> | blob:<4f2a91c09>^)",
+    );
+    check(
+        "dfpre:core",
+        "error: dfpre: takes a blob's id, 7 digits of it or more",
+    );
+    check(
+        "t:ana c:b@x tc:c a:d l:dev.x.org",
+        "(to:<ana> & cc:<b@x> & recipients:<c> & people:<d> & list:<dev.x.org>)",
+    );
     check("m:<a@x>", "id a@x");
 }
 

@@ -5,6 +5,7 @@
 
 use super::sql::Bind;
 use super::{Dialect, StoreError, Tx};
+use crate::query::Mark;
 use crate::types::{MailId, Timestamp};
 
 /// Text per field that is indexed, in bytes: PostgreSQL refuses a tsvector over 1 MiB.
@@ -47,6 +48,17 @@ impl Entry {
             body: joined(text),
             files: joined(&files.join(" ")),
         }
+    }
+
+    /// Adds what is found by a prefix alone, beside the names of files.
+    pub fn with_marks(mut self, marks: &[(Mark, String)]) -> Entry {
+        for (mark, text) in marks {
+            for word in marked(*mark, &tokens(text)) {
+                self.files.push(' ');
+                self.files.push_str(&word);
+            }
+        }
+        self
     }
 
     fn tsvector(&self) -> String {
@@ -129,6 +141,12 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// Tokens with their mark, as they are stored and asked for.
+pub fn marked(mark: Mark, tokens: &[String]) -> Vec<String> {
+    let letter = mark.letter();
+    tokens.iter().map(|t| format!("{letter}:{t}")).collect()
+}
+
 /// Adds entries of new mails by their positions.
 pub(super) async fn insert(tx: &mut Tx, entries: Vec<(i64, Entry)>) -> Result<(), StoreError> {
     if tx.dialect == Dialect::Sqlite {
@@ -186,6 +204,16 @@ mod tests {
             assert_eq!(joined(text), tokens(text).join(" "), "{text}");
         }
         assert_eq!(joined(&"z".repeat(201)), "");
+    }
+
+    #[test]
+    fn marked_words_stand_beside_the_text_and_are_no_part_of_it() {
+        let marks = [(Mark::To, "Ana ana@x".to_owned())];
+        let entry = Entry::new("s", "", "", "ana", &["f".to_owned()]).with_marks(&marks);
+        assert_eq!(
+            entry.tsvector(),
+            "'s':1A 'f':6C 't:ana':7C 't:ana':8C 't:x':9C 'ana':12D "
+        );
     }
 
     #[test]

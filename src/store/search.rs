@@ -96,10 +96,28 @@ fn expression(dialect: Dialect, words: &Words) -> Option<String> {
             prefix,
         } => {
             let tokens = index::tokens(text);
-            match dialect {
-                _ if tokens.is_empty() => None,
-                Dialect::Sqlite => Some(fts5(*field, &tokens, *prefix)),
-                Dialect::Postgres => Some(tsquery(*field, &tokens, *prefix)),
+            if tokens.is_empty() {
+                return None;
+            }
+            let phrase = |field: Field, tokens: &[String]| match dialect {
+                Dialect::Sqlite => fts5(field, tokens, *prefix),
+                Dialect::Postgres => tsquery(field, tokens, *prefix),
+            };
+            let marks = field.marks().iter();
+            let mut places: Vec<String> = marks
+                .map(|mark| phrase(Field::Any, &index::marked(*mark, &tokens)))
+                .collect();
+            match field {
+                Field::People => places.push(phrase(Field::Sender, &tokens)),
+                _ if places.is_empty() => places.push(phrase(*field, &tokens)),
+                _ => {}
+            }
+            match places.len() {
+                1 => places.pop(),
+                _ => Some(format!(
+                    "({})",
+                    places.join(if sqlite { " OR " } else { " | " })
+                )),
             }
         }
         Words::And(parts) => all(parts, if sqlite { " AND " } else { " & " }),
@@ -117,12 +135,13 @@ fn expression(dialect: Dialect, words: &Words) -> Option<String> {
 
 fn fts5(field: Field, tokens: &[String], prefix: bool) -> String {
     let columns = match field {
-        Field::Any => "",
         Field::Subject => "{subject} : ",
         Field::Sender => "{sender} : ",
         Field::Body => "{body} : ",
         Field::SubjectBody => "{subject body} : ",
         Field::Files => "{files} : ",
+        // Marked words are found wherever they stand.
+        _ => "",
     };
     let star = if prefix { " *" } else { "" };
     format!("({columns}\"{}\"{star})", tokens.join(" "))
@@ -130,12 +149,12 @@ fn fts5(field: Field, tokens: &[String], prefix: bool) -> String {
 
 fn tsquery(field: Field, tokens: &[String], prefix: bool) -> String {
     let weights = match field {
-        Field::Any => "",
         Field::Subject => "A",
         Field::Sender => "B",
         Field::Files => "C",
         Field::Body => "D",
         Field::SubjectBody => "AD",
+        _ => "",
     };
     let last = tokens.len().saturating_sub(1);
     let lexeme = |(at, token): (usize, &String)| {
@@ -174,6 +193,21 @@ mod tests {
             "s:core.c* -x",
             "((({subject} : \"core c\" *)) NOT ((\"x\")))",
             "((('core':A <-> 'c':*A)) & !(('x')))",
+        );
+        check(
+            "t:ana tc:\"b c\"",
+            "((\"t:ana\") AND ((\"t:b t:c\") OR (\"c:b c:c\")))",
+            "(('t:ana') & (('t:b' <-> 't:c') | ('c:b' <-> 'c:c')))",
+        );
+        check(
+            "a:ana",
+            "((\"t:ana\") OR (\"c:ana\") OR ({sender} : \"ana\"))",
+            "(('t:ana') | ('c:ana') | ('ana':B))",
+        );
+        check(
+            "dfpost:4F2A91c0",
+            "((\"n:4f2a91c\") OR (\"n:4f2a91c0\" *))",
+            "(('n:4f2a91c') | ('n:4f2a91c0':*))",
         );
         check(
             "'; drop OR bs:\"a' & !b\"",

@@ -1,12 +1,11 @@
 //! Atom feeds (RFC 4287).
 
 use atom_syndication::{Content, Entry, Feed, FixedDateTime, Link, Person, Text};
-use axum::http::{HeaderValue, header};
 use axum::response::Response;
 
 use super::list::Place;
-use super::page::{Answer, file, mail_href, person};
-use super::routes::{App, Wish};
+use super::page::{Answer, file, mail_href, person, since};
+use super::routes::App;
 use crate::store::pages::MailRow;
 use crate::types::Timestamp;
 
@@ -14,17 +13,16 @@ use crate::types::Timestamp;
 const ENTRIES: i64 = 25;
 
 /// `GET /L/new.atom`
-pub async fn newest(app: &App, place: Place, wish: &Wish) -> Answer {
+pub async fn newest(app: &App, place: Place) -> Answer {
     let mails = app.store.load_newest(place.scope, ENTRIES).await?;
     let title = place.name.clone();
-    Ok(render(app, &place, &title, &mails, wish))
+    Ok(render(app, &place, &title, &mails))
 }
 
 /// Mails as a feed.
-pub fn render(app: &App, place: &Place, title: &str, mails: &[MailRow], wish: &Wish) -> Response {
+pub fn render(app: &App, place: &Place, title: &str, mails: &[MailRow]) -> Response {
     let newest = mails.iter().map(|m| m.arrived).max();
     let newest = newest.unwrap_or(place.created);
-    let since = wish.headers.get(header::IF_MODIFIED_SINCE);
     let page = format!("{}/{}/", app.base_url, place.name);
     let list = if place.name == "all" {
         "r"
@@ -42,21 +40,11 @@ pub fn render(app: &App, place: &Place, title: &str, mails: &[MailRow], wish: &W
             .collect(),
         ..Feed::default()
     };
-    let mut response = file(
-        "application/atom+xml; charset=utf-8",
-        None,
-        feed.to_string(),
-    );
-    let modified = newest.http_date();
-    let tagged = wish.headers.contains_key(header::IF_NONE_MATCH);
-    if !tagged && since.is_some_and(|v| v.as_bytes() == modified.as_bytes()) {
-        *response.status_mut() = axum::http::StatusCode::NOT_MODIFIED;
-        *response.body_mut() = axum::body::Body::empty();
-    }
-    if let Ok(value) = HeaderValue::from_str(&modified) {
-        response.headers_mut().insert(header::LAST_MODIFIED, value);
-    }
-    response
+    let text = feed.to_string();
+    since(
+        file("application/atom+xml; charset=utf-8", None, text),
+        newest,
+    )
 }
 
 fn link(href: &str) -> Link {

@@ -97,6 +97,10 @@ pub struct ListPage {
     pub postings: String,
     /// It shows what a search found.
     pub search: bool,
+    /// The query as it stands in an address.
+    pub query: String,
+    /// Its own address, if it is one for search engines.
+    pub canonical: Option<String>,
     /// How many were found, in words.
     pub found: String,
     /// The rows.
@@ -112,7 +116,7 @@ struct HelpPage {
     list: String,
     address: String,
     base: String,
-    prefixes: [(&'static str, &'static str); 10],
+    prefixes: &'static [(&'static str, &'static str)],
 }
 
 /// `GET /`
@@ -137,7 +141,7 @@ pub fn help(app: &App, place: Place, wish: &Wish) -> Answer {
         list: place.name,
         address: place.address,
         base: app.base_url.to_string(),
-        prefixes: PREFIXES,
+        prefixes: &PREFIXES,
     }))
 }
 
@@ -201,6 +205,8 @@ async fn home_page(
         },
         postings: count(postings, "mail"),
         search: false,
+        query: String::new(),
+        canonical: (before.0 == i64::MAX).then(|| format!("{}/{}/", app.base_url, list.name)),
         found: String::new(),
         rows: threads.iter().map(row).collect(),
         older,

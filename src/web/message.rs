@@ -6,8 +6,10 @@ use askama::Template;
 use axum::http::StatusCode;
 
 use super::list::Place;
-use super::mbox::{Packing, download, stream};
-use super::page::{Answer, Frame, Pill, Post, Problem, cached, count, file, pills};
+use super::mbox::{Packing, download};
+use super::page::{
+    Answer, Frame, Pill, Post, Problem, cached, count, file, file_name, pills, since, tagged,
+};
 use super::routes::{App, Wish};
 use crate::mail;
 use crate::patchset::patch_text;
@@ -106,7 +108,7 @@ pub async fn show(app: &App, list: ListRow, id: MessageId, what: What, wish: &Wi
             if mails.is_empty() {
                 return Err(taken_back());
             }
-            Ok(stream(app, mails, &name, Packing::Plain))
+            raw(app, &mails, &name).await
         }
         What::Eml => {
             let found = app.store.find_mails(&list, &id).await?;
@@ -114,7 +116,7 @@ pub async fn show(app: &App, list: ListRow, id: MessageId, what: What, wish: &Wi
                 .iter()
                 .find(|m| !m.taken_back)
                 .ok_or_else(taken_back)?;
-            eml(app, first.mail).await
+            eml(app, first).await
         }
         What::Mbox => {
             let found = app.store.find_mails(&list, &id).await?;
@@ -126,7 +128,9 @@ pub async fn show(app: &App, list: ListRow, id: MessageId, what: What, wish: &Wi
                 .store
                 .load_thread_ids(Place::of(&list).scope, &[thread])
                 .await?;
-            Ok(download(app, mails, name, Packing::Gzip))
+            let from = format!("mbox {} {} {thread} {version}", list.id, list.created.0);
+            let make = || download(app, mails, name, Packing::Gzip);
+            Ok(tagged(&wish.headers, &from, make))
         }
         What::Feed => {
             let mut mails = app
@@ -135,13 +139,7 @@ pub async fn show(app: &App, list: ListRow, id: MessageId, what: What, wish: &Wi
                 .await?;
             let title = mails.first().map(|m| m.subject.clone()).unwrap_or_default();
             mails.reverse();
-            Ok(super::feed::render(
-                app,
-                &Place::of(&list),
-                &title,
-                &mails,
-                wish,
-            ))
+            Ok(super::feed::render(app, &Place::of(&list), &title, &mails))
         }
         What::Mail | What::Thread => {
             let after = wish.get("after").parse().unwrap_or(0);
@@ -392,17 +390,33 @@ pub async fn attachment(app: &App, list: ListRow, id: MessageId, number: usize) 
     Ok(response)
 }
 
-async fn eml(app: &App, mail: MailId) -> Answer {
-    let (bytes, crlf) = app.store.load_bytes(mail).await?.ok_or_else(taken_back)?;
+/// The mails of one name as mboxrd: few, so that they are read at once and have a tag.
+async fn raw(app: &App, mails: &[MailId], name: &str) -> Answer {
+    let mut out = Vec::new();
+    let loaded = app.store.load_bytes_of(mails).await?;
+    let bytes: HashMap<MailId, Vec<u8>> = loaded.into_iter().map(|(m, b, _)| (m, b)).collect();
+    for bytes in mails.iter().filter_map(|m| bytes.get(m)) {
+        mail::mbox::write(&mut out, bytes).expect("a vector takes all");
+    }
+    let name = file_name(name, "txt");
+    Ok(file("text/plain; charset=utf-8", Some(name), out))
+}
+
+async fn eml(app: &App, mail: &MailRow) -> Answer {
+    let (bytes, crlf) = app
+        .store
+        .load_bytes(mail.mail)
+        .await?
+        .ok_or_else(taken_back)?;
     let bytes = if crlf {
         mail::header::to_crlf(&bytes)
     } else {
         bytes
     };
-    Ok(file(
-        "message/rfc822",
-        Some("attachment; filename=mail.eml".to_owned()),
-        bytes,
+    let name = "attachment; filename=mail.eml".to_owned();
+    Ok(since(
+        file("message/rfc822", Some(name), bytes),
+        mail.arrived,
     ))
 }
 

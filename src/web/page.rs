@@ -366,6 +366,8 @@ pub enum Problem {
     Store(StoreError),
     /// Their mistake.
     Bad(String),
+    /// One of these on pages of that list: its navigation stays.
+    In(String, Box<Problem>),
 }
 
 impl From<StoreError> for Problem {
@@ -388,8 +390,12 @@ struct MessagePage {
 
 impl Problem {
     /// The page, the redirect or the error.
-    pub fn answer(self, site: &str, theme: Theme) -> Response {
+    pub fn answer(self, mut frame: Frame) -> Response {
         let (status, heading, text, ways) = match self {
+            Problem::In(list, problem) => {
+                frame.list = Some(list);
+                return problem.answer(frame);
+            }
             Problem::Moved(status, to) => {
                 return (status, [(header::LOCATION, to)]).into_response();
             }
@@ -401,7 +407,13 @@ impl Problem {
                 StatusCode::BAD_REQUEST,
                 "That does not work",
                 text,
-                Vec::new(),
+                match (&frame.list, frame.q.is_empty()) {
+                    (Some(list), false) => vec![(
+                        format!("/{list}/_/text/help/"),
+                        "What can be searched".to_owned(),
+                    )],
+                    _ => Vec::new(),
+                },
             ),
             Problem::Store(error) => {
                 tracing::error!(
@@ -420,7 +432,7 @@ impl Problem {
             }
         };
         let page = MessagePage {
-            frame: Frame::new(site, None, "", theme),
+            frame,
             heading: heading.to_owned(),
             text,
             ways,
@@ -478,6 +490,29 @@ pub fn file(
     if let Some(value) = disposition.and_then(|d| header::HeaderValue::from_str(&d).ok()) {
         headers.insert(header::CONTENT_DISPOSITION, value);
     }
+    response
+}
+
+/// Gives an answer the moment since which it is the same: with it, `finish` answers those who have it already.
+pub fn since(mut response: Response, modified: Timestamp) -> Response {
+    if let Ok(value) = header::HeaderValue::from_str(&modified.http_date()) {
+        response.headers_mut().insert(header::LAST_MODIFIED, value);
+    }
+    response
+}
+
+/// An answer that is known by what it is made from: 304 for who has it, else what `make` gives, with the tag.
+pub fn tagged(headers: &HeaderMap, made_from: &str, make: impl FnOnce() -> Response) -> Response {
+    let tag = etag(made_from.as_bytes());
+    let mut response = if has(headers, &tag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        make()
+    };
+    let value = header::HeaderValue::from_str(&tag).expect("a tag is ASCII");
+    response.headers_mut().insert(header::ETAG, value);
+    let ask = header::HeaderValue::from_static("no-cache");
+    response.headers_mut().insert(header::CACHE_CONTROL, ask);
     response
 }
 

@@ -8,7 +8,8 @@ use super::list::PAGE;
 use super::mbox::{Packing, patches};
 use super::message::add_attachments;
 use super::page::{
-    Answer, Frame, Pill, Post, Problem, Row, cached, count, html, person, pills, shell, short_pills,
+    Answer, Frame, Pill, Post, Problem, Row, cached, count, html, person, pills, shell,
+    short_pills, tagged,
 };
 use super::routes::{App, Wish};
 use crate::patchset::parse_tag;
@@ -178,8 +179,15 @@ pub async fn one(app: &App, list: ListRow, rest: &str, wish: &Wish) -> Answer {
     let (_, fact, _) = find_version(app, id, wanted).await?.ok_or_else(missing)?;
     let acked = app.store.load_acked_series(id, Some(&fact.label)).await?;
     let name = format!("v{} {}", fact.label, fact.title);
+    let (realm, _) = app.store.find_list_version(&list).await?;
     let packing = mbox.unwrap_or(Packing::Plain);
-    Ok(patches(app, acked.ok_or_else(missing)?, &name, packing))
+    let from = format!(
+        "series {} {} {realm} {id} {} {packing:?}",
+        list.id, list.created.0, fact.label
+    );
+    let acked = acked.ok_or_else(missing)?;
+    let make = || patches(app, acked, &name, packing);
+    Ok(tagged(&wish.headers, &from, make))
 }
 
 type Found = (Vec<SeriesFact>, SeriesFact, Version);

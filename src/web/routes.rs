@@ -147,9 +147,10 @@ async fn dispatch(State((app, cache)): State<(App, Arc<Cache>)>, request: Reques
     if wish.post && !takes_post {
         return refused();
     }
-    let theme = wish.theme;
+    let mut frame = wish.frame(&app, None, "");
+    frame.q = wish.get("q").to_owned();
     let answer = route(&app, &path, wish).await;
-    answer.unwrap_or_else(|problem| problem.answer(&app.site, theme))
+    answer.unwrap_or_else(|problem| problem.answer(frame))
 }
 
 fn refused() -> Response {
@@ -225,7 +226,9 @@ async fn route(app: &App, path: &str, wish: Wish) -> Answer {
     let Some(rest) = rest else {
         return moved(format!("/{first}/"));
     };
-    in_list(app, list, rest, wish).await
+    let name = list.name.clone();
+    let answer = in_list(app, list, rest, wish).await;
+    answer.map_err(|problem| Problem::In(name, Box::new(problem)))
 }
 
 const ROBOTS: &str = "User-agent: *\nDisallow: /*?\nDisallow: /*/raw$\nDisallow: /*/eml$\nDisallow: /*.mbox.gz$\nDisallow: /*/t/$\n";
@@ -241,7 +244,7 @@ async fn everywhere(app: &App, rest: &str, wish: &Wish) -> Answer {
             search::show(app, Place::all(app), wish).await
         }
         "" | "index.html" => Err(Problem::Moved(StatusCode::FOUND, "/".to_owned())),
-        "new.atom" | "atom.xml" => feed::newest(app, Place::all(app), wish).await,
+        "new.atom" | "atom.xml" => feed::newest(app, Place::all(app)).await,
         "_/text/help/" => list::help(app, Place::all(app), wish),
         _ => message::anywhere(app, rest).await,
     }
@@ -253,12 +256,16 @@ async fn in_list(app: &App, list: ListRow, rest: &str, wish: Wish) -> Answer {
             return search::show(app, Place::of(&list), &wish).await;
         }
         "" | "index.html" | "new.html" => return list::home(app, list, &wish).await,
-        "new.atom" | "atom.xml" => return feed::newest(app, Place::of(&list), &wish).await,
+        "new.atom" | "atom.xml" => return feed::newest(app, Place::of(&list)).await,
         "description" => {
             let text = format!("{}\n", list.description);
             return Ok(file("text/plain; charset=utf-8", None, text));
         }
         "_/text/help" => return moved(format!("/{}/_/text/help/", list.name)),
+        "topics_new.html" | "topics_active.html" => return moved(format!("/{}/", list.name)),
+        "topics_new.atom" | "topics_active.atom" => {
+            return moved(format!("/{}/new.atom", list.name));
+        }
         "_/text/help/" => return list::help(app, Place::of(&list), &wish),
         "patches" => return moved(format!("/{}/patches/", list.name)),
         "patches/" => return patches::index(app, list, &wish).await,
@@ -278,6 +285,13 @@ async fn in_list(app: &App, list: ListRow, rest: &str, wish: Wish) -> Answer {
             return moved(format!("/{}/{rest}/", list.name));
         }
     }
+    // Forms of older public-inbox pages.
+    let old = rest
+        .strip_prefix("m/")
+        .and_then(|r| r.strip_suffix(".html"));
+    if let Some(id) = old.or_else(|| rest.strip_suffix("/R")) {
+        return moved(format!("/{}/{id}/", list.name));
+    }
     if let Some((id, name)) = rest.rsplit_once('/')
         && let Some((number, _)) = name.split_once('-')
         && let (Some(id), Ok(number)) = (decode(id), number.parse())
@@ -293,6 +307,34 @@ async fn in_list(app: &App, list: ListRow, rest: &str, wish: Wish) -> Answer {
     }
 }
 
+/// Whether the client has the answer since its Last-Modified. Pages are known by their tags alone: a state may change without
+/// any new mail.
+fn known_since(asked: &HeaderMap, answer: &HeaderMap) -> bool {
+    let page = answer.get(header::CONTENT_TYPE).is_some_and(is_page);
+    let since = asked.get(header::IF_MODIFIED_SINCE);
+    !page
+        && since.is_some()
+        && !asked.contains_key(header::IF_NONE_MATCH)
+        && since == answer.get(header::LAST_MODIFIED)
+}
+
+fn is_page(content_type: &header::HeaderValue) -> bool {
+    content_type.as_bytes().starts_with(b"text/html")
+}
+
+/// What answers HEAD: the length that GET would have, where it is known before packing (RFC 9110 section 9.3.2), and no body.
+fn without_body(asked: &HeaderMap, answer: &mut HeaderMap, body: Body) -> Body {
+    let packed = answer.contains_key(header::CONTENT_ENCODING);
+    match hyper::body::Body::size_hint(&body).exact() {
+        Some(size) if packed || !asked.contains_key(header::ACCEPT_ENCODING) => {
+            answer.insert(header::CONTENT_LENGTH, size.into());
+            Body::empty()
+        }
+        // A stream without an end that is known: nothing is said of its length.
+        _ => Body::from_stream(tokio_util::io::ReaderStream::new(tokio::io::empty())),
+    }
+}
+
 /// Headers that every answer has, and tags for what can be cached.
 async fn finish(request: Request, next: Next) -> Response {
     let (headers, head) = (request.headers().clone(), request.method() == Method::HEAD);
@@ -302,6 +344,10 @@ async fn finish(request: Request, next: Next) -> Response {
         .exact()
         .is_some_and(|size| size <= MAX_TAGGED);
     // Pages out of the cache have a tag of their own; what is marked as kept for ever needs none.
+    if parts.status == StatusCode::OK && known_since(&headers, &parts.headers) {
+        parts.status = StatusCode::NOT_MODIFIED;
+        body = Body::empty();
+    }
     let plain = !parts.headers.contains_key(header::ETAG)
         && !parts.headers.contains_key(header::CACHE_CONTROL);
     if parts.status == StatusCode::OK && small && plain {
@@ -344,8 +390,15 @@ async fn finish(request: Request, next: Next) -> Response {
             .entry(name)
             .or_insert(header::HeaderValue::from_static(value));
     }
+    if parts.headers.get(header::CONTENT_TYPE).is_some_and(is_page)
+        && !parts.headers.contains_key(header::VARY)
+    {
+        // The colours are in the page.
+        let vary = header::HeaderValue::from_static("Cookie");
+        parts.headers.insert(header::VARY, vary);
+    }
     if head {
-        body = Body::empty();
+        body = without_body(&headers, &mut parts.headers, body);
     }
     Response::from_parts(parts, body)
 }

@@ -11,7 +11,7 @@ use crate::query::{self, Query};
 use crate::store::index::position;
 use crate::store::pages::MailRow;
 use crate::types::MailId;
-use crate::view::text::snippet;
+use crate::view::text::{snippet, visible};
 use crate::view::url;
 
 /// Hits that an mbox is made of: b4 and lei ask for few, and narrow by date.
@@ -43,7 +43,7 @@ pub async fn show(app: &App, place: Place, wish: &Wish) -> Answer {
     mails.sort_by_key(|m| std::cmp::Reverse(position(m.arrived, m.mail)));
     if wish.get("x") == "A" {
         let title = format!("{}: {q}", place.name);
-        return Ok(super::feed::render(app, &place, &title, &mails, wish));
+        return Ok(super::feed::render(app, &place, &title, &mails));
     }
     let more = found.len() as i64 == PAGE;
     let older = mails.last().filter(|_| more);
@@ -62,12 +62,14 @@ pub async fn show(app: &App, place: Place, wish: &Wish) -> Answer {
     frame.q = q.to_owned();
     Ok(html(&ListPage {
         frame,
-        heading: "Search".to_owned(),
+        heading: format!("Found: {}", visible(q)),
         description: String::new(),
         address: place.address.clone(),
         members: String::new(),
         postings: String::new(),
         search: true,
+        query: url::query(q),
+        canonical: None,
         found: match (more, before == i64::MAX) {
             (true, true) => format!("{PAGE}+ mails."),
             (false, true) => format!("{}.", count(found.len() as i64, "mail")),

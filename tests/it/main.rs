@@ -16,6 +16,7 @@ mod import;
 mod mailinfo;
 mod manifest;
 mod operate;
+mod pages;
 mod patch_id;
 mod postgres;
 mod postmaster;

@@ -181,7 +181,7 @@ fn what_is_private_shows_nowhere(database: Database) {
             .text()
             .replace("q=canary", "")
             .replace("value=\"canary\"", "")
-            .replace("Mails with canary", "");
+            .replace("Found: canary", "");
         assert!(
             !body.contains("canary") && !body.contains("secret"),
             "{path}"
