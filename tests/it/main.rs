@@ -3,6 +3,7 @@
 
 mod architecture;
 mod b4;
+mod bombs;
 mod browser;
 mod clients;
 mod corpus;
@@ -12,6 +13,7 @@ mod deploy;
 mod dkim;
 mod harness;
 mod import;
+mod ingress;
 mod mailinfo;
 mod manifest;
 mod operate;
