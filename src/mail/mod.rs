@@ -7,6 +7,7 @@ pub mod header;
 mod identity;
 pub mod mbox;
 mod message;
+mod nesting;
 mod parse;
 #[cfg(test)]
 mod tests;

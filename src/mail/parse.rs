@@ -11,6 +11,7 @@ use mail_parser::{
 
 use super::header::{self, RawField};
 use super::identity::identity;
+use super::nesting;
 use super::{Flaw, Mailbox, Message, Part};
 use crate::types::{Identity, MessageId, Timestamp};
 
@@ -18,6 +19,8 @@ use crate::types::{Identity, MessageId, Timestamp};
 const MAX_PARTS: usize = 1_000;
 /// Mails in mails in mails: deeper ones are not looked at (Postfix's `mime_nesting_limit` is 100).
 const MAX_DEPTH: usize = 100;
+/// Mails in encoded mails: this many encodings are undone.
+const MAX_ENCODED: usize = 3;
 /// References that count; the nearest win.
 const MAX_PARENTS: usize = 64;
 /// Mailboxes of one header field that are kept.
@@ -269,22 +272,30 @@ fn judge_from(from: &[Mailbox], fields: &[RawField<'_>], flaws: &mut Vec<Flaw>) 
 
 /// The leaves of the MIME tree in order, those of attached mails too.
 fn parts(bytes: &[u8], flaws: &mut Vec<Flaw>) -> Vec<Part> {
+    let mut out = Vec::new();
+    add_parts(bytes, 0, &mut out, flaws);
+    out
+}
+
+/// Adds the leaves of a mail; `encoded` counts the encodings that it was taken out of.
+fn add_parts(bytes: &[u8], encoded: usize, out: &mut Vec<Part>, flaws: &mut Vec<Flaw>) {
+    let tamed = nesting::tame(bytes);
     // The parser breaks off on some wrong nestings (a multipart that ends twice): such a mail is one text, and is kept.
-    let parsed = std::panic::catch_unwind(|| MessageParser::default().parse(bytes));
-    let Ok(Some(message)) = parsed else {
+    let parsed = tamed.as_deref().and_then(|tamed| {
+        std::panic::catch_unwind(|| MessageParser::default().parse(tamed)).unwrap_or_default()
+    });
+    let Some(message) = parsed else {
         flaws.push(Flaw::TooManyParts);
         let (_, body) = header::split(bytes);
-        let text = Some(decode_lenient(body));
-        let (content_type, bytes) = ("text/plain".to_owned(), body.to_vec());
-        return vec![Part {
-            content_type,
+        out.push(Part {
+            content_type: "text/plain".to_owned(),
             filename: None,
             attachment: false,
-            bytes,
-            text,
-        }];
+            bytes: body.to_vec(),
+            text: Some(decode_lenient(body)),
+        });
+        return;
     };
-    let mut out = Vec::new();
     let mut stack: Vec<(&mail_parser::Message<'_>, usize, usize)> = vec![(&message, 0, 0)];
     while let Some((mail, at, depth)) = stack.pop() {
         let Some(part) = mail.parts.get(at) else {
@@ -299,20 +310,29 @@ fn parts(bytes: &[u8], flaws: &mut Vec<Flaw>) -> Vec<Part> {
             PartType::Multipart(_) => {}
             PartType::Message(inner) if depth < MAX_DEPTH => stack.push((inner, 0, depth + 1)),
             PartType::Message(_) => flaws.push(Flaw::TooManyParts),
-            _ => out.push(leaf(mail, part, flaws)),
+            _ => {
+                let plain = part.encoding == Encoding::None;
+                let leaf = leaf(bytes, part, flaws);
+                let mail = matches!(&*leaf.content_type, "message/rfc822" | "message/global");
+                match mail && !plain && encoded < MAX_ENCODED {
+                    true => add_parts(&leaf.bytes, encoded + 1, out, flaws),
+                    false => out.push(leaf),
+                }
+            }
         }
     }
-    out
 }
 
-fn leaf(mail: &mail_parser::Message<'_>, part: &MessagePart<'_>, flaws: &mut Vec<Flaw>) -> Part {
+/// A part, decoded out of the bytes of the mail that it stands in.
+fn leaf(mail: &[u8], part: &MessagePart<'_>, flaws: &mut Vec<Flaw>) -> Part {
     let kind = part.content_type();
     let content_type = kind.map_or_else(
         || "text/plain".to_owned(),
         |c| format!("{}/{}", c.c_type, c.c_subtype.as_deref().unwrap_or("plain")).to_lowercase(),
     );
+    let content_type = nesting::unmask(&content_type).into_owned();
     let range = part.offset_body as usize..part.offset_end as usize;
-    let raw = mail.raw_message.get(range).unwrap_or_default();
+    let raw = mail.get(range).unwrap_or_default();
     let decoded = match part.encoding {
         Encoding::None => None,
         Encoding::Base64 => base64_decode(raw),
@@ -327,7 +347,7 @@ fn leaf(mail: &mail_parser::Message<'_>, part: &MessagePart<'_>, flaws: &mut Vec
     let bytes = decoded.unwrap_or_else(|| if plain { raw.to_vec() } else { parsed() });
     let filename = part
         .attachment_name()
-        .map(file_name)
+        .map(|name| file_name(&nesting::unmask(name)))
         .filter(|n| !n.is_empty());
     let patch_name = filename
         .as_deref()

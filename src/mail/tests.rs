@@ -180,3 +180,49 @@ proptest! {
         prop_assert_eq!(back, mails);
     }
 }
+
+#[test]
+fn mails_nested_without_end_are_kept_as_one_text() {
+    for word in ["message/rfc822", "message/global"] {
+        for encoding in ["", "Content-Transfer-Encoding: quoted-printable\n"] {
+            let mail = format!("Content-Type: {word}\n{encoding}\n").repeat(300_000);
+            let message = parse(mail.as_bytes());
+            assert!(
+                message.flaws.contains(&Flaw::TooManyParts),
+                "{word} {encoding}"
+            );
+            assert_eq!(message.parts.len(), 1);
+        }
+    }
+    // The same, where nobody sees it before it is decoded.
+    let hidden = "Content-Type: message/rfc822\n\n".repeat(300_000);
+    let hidden = data_encoding::BASE64.encode(hidden.as_bytes());
+    for kind in ["Content-Type: message/rfc822\n", ""] {
+        let mail = format!(
+            "Content-Type: multipart/digest; boundary=b\n\n--b\n{kind}Content-Transfer-Encoding: base64\n\n{hidden}\n--b--\n"
+        );
+        assert_eq!(parse(mail.as_bytes()).parts.len(), 1, "{kind}");
+    }
+    // As deep as is let through.
+    let mail = "Content-Type: message/rfc822\n\n".repeat(1_000);
+    assert!(parse(mail.as_bytes()).flaws.contains(&Flaw::TooManyParts));
+}
+
+#[test]
+fn a_mail_in_an_encoded_mail_is_read() {
+    let inner = "Subject: inner\nContent-Type: text/x-patch; name=rfc822.patch\n\nhello\n";
+    let inner = data_encoding::BASE64.encode(inner.as_bytes());
+    let mail = format!(
+        "Content-Type: multipart/mixed; boundary=b\n\n--b\n\ntext about rfc822\n--b\nContent-Type: message/rfc822\n\
+         Content-Transfer-Encoding: base64\n\n{inner}\n--b--\n"
+    );
+    let message = parse(mail.as_bytes());
+    let names: Vec<_> = message
+        .parts
+        .iter()
+        .map(|p| p.filename.as_deref())
+        .collect();
+    assert_eq!(names, [None, Some("rfc822.patch")]);
+    assert_eq!(message.parts[1].text.as_deref(), Some("hello\n"));
+    assert_eq!(message.text.trim(), "text about rfc822");
+}

@@ -436,6 +436,8 @@ async fn a_client_that_says_nothing_is_let_go() {
     silent.expect("220").await;
     silent.expect("421 4.4.2").await;
     silent.closed().await;
+    site.stop().await;
+    assert_eq!(site.gate.open(), 0, "its place is free again");
 }
 
 #[tokio::test]

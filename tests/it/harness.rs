@@ -354,6 +354,11 @@ impl Smtp {
         }
     }
 
+    /// Sends bytes as they are.
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.stream.get_mut().write_all(bytes).unwrap();
+    }
+
     pub fn say(&mut self, line: &str) -> String {
         self.try_say(line).unwrap()
     }

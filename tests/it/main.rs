@@ -4,6 +4,7 @@
 mod am;
 mod architecture;
 mod b4;
+mod bombs;
 mod browser;
 mod clients;
 mod corpus;
@@ -13,6 +14,7 @@ mod deploy;
 mod dkim;
 mod harness;
 mod import;
+mod ingress;
 mod mailinfo;
 mod manifest;
 mod operate;
