@@ -11,6 +11,7 @@ mod backup;
 mod connect;
 mod delivery;
 mod file;
+mod fresh;
 pub mod index;
 pub mod job;
 mod list;
