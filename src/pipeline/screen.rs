@@ -160,7 +160,8 @@ impl Ctx {
             let packers = self.packers(&lists).await?;
             let identity = message.identity;
             let prepared =
-                super::think_of(size, move || prepare(&packers, &[(identity, bytes, crlf)])).await??;
+                super::think_of(size, move || prepare(&packers, &[(identity, bytes, crlf)]))
+                    .await??;
             let prepared = prepared.into_iter().next().expect("one mail in, one out");
             let receipt = |l: &ListRow| NewReceipt {
                 list: l.id,

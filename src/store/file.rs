@@ -422,7 +422,11 @@ async fn insert_postings(
         // Whoever joins later gets no copy of what was posted before: where nobody is, none is owed.
         let text = "select id from member where list = $1 and mail = 1 limit 1";
         let live = share.iter().any(|(at, _)| !mails[*at].import);
-        let owed = live && tx.fetch_one::<(i64,)>(text, vec![list.0.into()]).await?.is_some();
+        let owed = live
+            && tx
+                .fetch_one::<(i64,)>(text, vec![list.0.into()])
+                .await?
+                .is_some();
         let (mut postings, mut copies, mut jobs) = (vec![], vec![], vec![]);
         for (number, (at, row)) in (last - count + 1..).zip(share) {
             let mail = &mails[at];

@@ -26,7 +26,9 @@ pub(super) async fn record(
             rows.push(regroup::series_row(realm, *id, position, series));
         }
     }
-    let made = tx.insert(regroup::SERIES, rows, "returning id, anchor").await?;
+    let made = tx
+        .insert(regroup::SERIES, rows, "returning id, anchor")
+        .await?;
     let series: Vec<&NewSeries> = patchsets.iter().flat_map(|p| &p.series).collect();
     describe(tx, &series, &ids_by_anchor(&made)?, quiet).await?;
     finish(tx, &ids).await?;
@@ -89,8 +91,12 @@ async fn describe(
 /// A patchset shows its newest version's state, and stands in the lists where its mails were posted.
 pub(super) async fn finish(tx: &mut Tx, patchsets: &[i64]) -> Result<(), StoreError> {
     for chunk in patchsets.chunks(400) {
-        let newest = "from series s where s.patchset = patchset.id order by s.position desc limit 1";
-        let (all, list) = ("from series s where s.patchset = patchset.id", marks(chunk.len()));
+        let newest =
+            "from series s where s.patchset = patchset.id order by s.position desc limit 1";
+        let (all, list) = (
+            "from series s where s.patchset = patchset.id",
+            marks(chunk.len()),
+        );
         let text = format!(
             "update patchset set versions = (select count(*) {all}), newest = (select s.id {newest}), \
              state = coalesce((select s.state {newest}), 1), updated = coalesce((select max(s.arrived) {all}), 0) \

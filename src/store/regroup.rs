@@ -162,7 +162,10 @@ async fn settle_patchset(
         Some(id) => *id,
         None => {
             let row = fresh::patchset_row(realm, patchset);
-            sql::id(&tx.insert(fresh::PATCHSET, vec![row], "returning id").await?[0])?
+            sql::id(
+                &tx.insert(fresh::PATCHSET, vec![row], "returning id")
+                    .await?[0],
+            )?
         }
     };
     taken.insert(id);
