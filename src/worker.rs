@@ -12,10 +12,12 @@ use crate::types::{Job, RepoId};
 
 /// Mails filed together: they share transactions and thinking.
 const FILE_BATCH: i64 = 200;
+/// Postings whose fan-out is claimed in one commit; each makes its deliveries in commits of its own.
+const FAN_OUT_BATCH: i64 = 10;
 /// After some mails were filed, others may gather for as long as that took, within these bounds: filing in company costs
 /// a tenth of filing alone, and meanwhile the machine is there for mail that comes in. A mail that comes alone is filed at once.
 const GATHER: std::ops::RangeInclusive<Duration> =
-    Duration::from_millis(50)..=Duration::from_millis(500);
+    Duration::from_millis(100)..=Duration::from_millis(500);
 /// A look even if nobody calls: another process may have added work.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Often enough that a lease outlives two that went wrong.
@@ -30,7 +32,7 @@ pub async fn run(ctx: Ctx, fetch_minutes: u64, stop: CancellationToken) {
     tokio::join!(
         each("file", FILE_BATCH, &ctx, &stop),
         each("apply", 1, &ctx, &stop),
-        each("fan-out", 1, &ctx, &stop),
+        each("fan-out", FAN_OUT_BATCH, &ctx, &stop),
         each("fetch", 1, &ctx, &stop),
         schedule_fetches(&ctx, fetch_minutes, &stop),
     );
@@ -70,7 +72,7 @@ async fn each(kind: &'static str, batch: i64, ctx: &Ctx, stop: &CancellationToke
         match claim(ctx, kind, batch).await {
             Ok(claims) if !claims.is_empty() => {
                 perform(ctx, claims).await;
-                if batch > 1 {
+                if kind == "file" {
                     rest(begun.elapsed().clamp(*GATHER.start(), *GATHER.end()), stop).await;
                 }
             }

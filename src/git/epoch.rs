@@ -7,6 +7,10 @@ use std::process::{ChildStdin, Stdio};
 use super::{GitError, run};
 use crate::types::Timestamp;
 
+/// Commits asked for at once: git works while the mails before are read. Their names must fit into a pipe, so that
+/// neither side waits for the other for ever.
+const AHEAD: usize = 128;
+
 /// What one commit of an epoch does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -23,6 +27,8 @@ pub struct Epoch {
     repo: PathBuf,
     commits: Vec<(String, i64)>,
     next: usize,
+    /// Commits whose mail git was asked for; those from `next` on are still to be read.
+    asked: usize,
     child: std::process::Child,
     input: ChildStdin,
     output: BufReader<std::process::ChildStdout>,
@@ -84,6 +90,7 @@ impl Epoch {
             repo,
             commits,
             next: 0,
+            asked: 0,
             child,
             input,
             output,
@@ -101,25 +108,40 @@ impl Epoch {
         let Some((commit, time)) = self.commits.get(self.next).cloned() else {
             return Ok(None);
         };
+        if self.asked == self.next {
+            let end = self.commits.len().min(self.next + AHEAD);
+            let names: String = self.commits[self.next..end]
+                .iter()
+                .map(|(commit, _)| format!("{commit}:m\n{commit}:d\n"))
+                .collect();
+            let asked = self.input.write_all(names.as_bytes());
+            asked.map_err(|e| self.failed(e))?;
+            self.asked = end;
+        }
         self.next += 1;
-        let change = match self.blob(&format!("{commit}:m"))? {
-            Some(bytes) => Change::Add(bytes),
-            None => self
-                .blob(&format!("{commit}:d"))?
-                .map_or(Change::Other, Change::Remove),
+        let (added, removed) = (self.blob()?, self.blob()?);
+        let change = match (added, removed) {
+            (Some(bytes), _) => Change::Add(bytes),
+            (None, Some(bytes)) => Change::Remove(bytes),
+            (None, None) => Change::Other,
         };
         Ok(Some((commit, Timestamp::from_secs(time), change)))
     }
 
-    fn blob(&mut self, name: &str) -> Result<Option<Vec<u8>>, GitError> {
-        let repo = self.repo.clone();
+    fn failed(&self, source: std::io::Error) -> GitError {
+        GitError::Start {
+            repo: self.repo.clone(),
+            source,
+        }
+    }
+
+    /// Reads the next answer: a blob, or nothing where there is none of that name.
+    fn blob(&mut self) -> Result<Option<Vec<u8>>, GitError> {
+        let repo = &self.repo;
         let failed = |source| GitError::Start {
             repo: repo.clone(),
             source,
         };
-        writeln!(self.input, "{name}")
-            .and_then(|()| self.input.flush())
-            .map_err(failed)?;
         let mut head = String::new();
         self.output.read_line(&mut head).map_err(failed)?;
         let mut words = head.split_whitespace();

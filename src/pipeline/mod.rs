@@ -125,6 +125,20 @@ impl Ctx {
     }
 }
 
+/// A mail up to this size is read, hashed and compressed (0.1 ms) about as soon as another thread would wake for it.
+const SMALL: usize = 16 << 10;
+
+/// [`think`]s about a mail of that size; a small one right here.
+pub(crate) async fn think_of<T: Send + 'static>(
+    size: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, PipelineError> {
+    if size <= SMALL {
+        return Ok(work());
+    }
+    think(work).await
+}
+
 /// Runs thinking that takes time off the threads that serve sockets. A panic in it is an error, not an end.
 pub(crate) async fn think<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,

@@ -99,7 +99,8 @@ impl Ctx {
         new: NewMail,
         now: Timestamp,
     ) -> Result<Vec<Result<(), Reply>>, PipelineError> {
-        let (message, bytes, crlf) = super::think(move || {
+        let size = new.bytes.len();
+        let (message, bytes, crlf) = super::think_of(size, move || {
             let (lf, crlf) = mail::header::to_lf(&new.bytes);
             let message = mail::parse(&lf);
             (message, lf.into_owned(), crlf)
@@ -163,7 +164,8 @@ impl Ctx {
             let packers = self.packers(&lists).await?;
             let identity = message.identity;
             let prepared =
-                super::think(move || prepare(&packers, &[(identity, bytes, crlf)])).await??;
+                super::think_of(size, move || prepare(&packers, &[(identity, bytes, crlf)]))
+                    .await??;
             let prepared = prepared.into_iter().next().expect("one mail in, one out");
             let receipt = |l: &ListRow| NewReceipt {
                 list: l.id,

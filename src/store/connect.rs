@@ -141,13 +141,18 @@ async fn pool(
         .min_connections(1)
         .acquire_timeout(std::time::Duration::from_secs(10));
     let options = match dialect {
-        Dialect::Sqlite => options.after_connect(move |connection, _| {
-            Box::pin(async move {
-                connection.execute(sqlx::raw_sql(SQLITE)).await?;
-                connection.execute(sqlx::raw_sql(own)).await?;
-                Ok(())
-            })
-        }),
+        // A file does not go away: asking before each use would double what a small read costs.
+        Dialect::Sqlite => {
+            options
+                .test_before_acquire(false)
+                .after_connect(move |connection, _| {
+                    Box::pin(async move {
+                        connection.execute(sqlx::raw_sql(SQLITE)).await?;
+                        connection.execute(sqlx::raw_sql(own)).await?;
+                        Ok(())
+                    })
+                })
+        }
         // sqlx 0.9.0 may give back a connection with an open transaction after a dropped `begin`, and
         // later writes on it would be acknowledged and lost: roll back whatever is open on release.
         Dialect::Postgres => options.after_release(|connection, _| {

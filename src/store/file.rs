@@ -423,6 +423,14 @@ async fn insert_postings(
         else {
             return Err(StoreError::Refused(format!("list {list} is gone")));
         };
+        // Whoever joins later gets no copy of what was posted before: where nobody is, none is owed.
+        let text = "select id from member where list = $1 and mail = 1 limit 1";
+        let live = share.iter().any(|(at, _)| !mails[*at].import);
+        let owed = live
+            && tx
+                .fetch_one::<(i64,)>(text, vec![list.0.into()])
+                .await?
+                .is_some();
         let (mut postings, mut copies, mut jobs) = (vec![], vec![], vec![]);
         for (number, (at, row)) in (last - count + 1..).zip(share) {
             let mail = &mails[at];
@@ -434,7 +442,7 @@ async fn insert_postings(
                 node.into(),
                 mail.arrived.0.into(),
             ]);
-            if !mail.import {
+            if owed && !mail.import {
                 let zero = || Bind::from(0);
                 copies.push(vec![
                     list.0.into(),

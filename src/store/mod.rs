@@ -13,6 +13,7 @@ mod copy;
 mod correction;
 mod delivery;
 mod file;
+mod fresh;
 pub mod index;
 pub mod job;
 mod list;

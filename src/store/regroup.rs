@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::series::{Done, NewPatchset, NewSeries, Recorded};
 use super::sql::{self, Bind};
-use super::{StoreError, Tx, file, job, marks};
-use crate::types::{Job, MailId, PatchsetId, RealmId, SeriesId, Timestamp};
+use super::{StoreError, Tx, file, fresh, job, marks};
+use crate::types::{Job, MailId, RealmId, SeriesId, Timestamp};
 
 /// What a series' stored rows were made from: if it is the same, nothing is written.
 pub(super) fn digest(series: &NewSeries) -> String {
@@ -38,7 +38,8 @@ pub(super) async fn record(
     let mut left: BTreeMap<i64, Stored> = stored.iter().map(|s| (s.id, s.clone())).collect();
     let mut recorded = Recorded::default();
     let mut taken = HashSet::new();
-    let mut unchanged = Vec::new();
+    let anchors: HashSet<i64> = stored.iter().map(|s| s.anchor).collect();
+    let (mut unchanged, mut changed, mut fresh) = (Vec::new(), Vec::new(), Vec::new());
     for patchset in patchsets {
         if same(&patchset, &stored) {
             let id = stored_patchset_of(&patchset, &stored);
@@ -50,17 +51,25 @@ pub(super) async fn record(
                 .for_each(|s| left.retain(|_, old| old.anchor != s.anchor.0));
             continue;
         }
+        if patchset.mails().all(|mail| !anchors.contains(&mail.0)) {
+            fresh.push(patchset);
+            continue;
+        }
         let id = settle_patchset(tx, realm, &patchset, &stored, &mut taken).await?;
-        recorded.differences.push(format!(
-            "patchset {id}: {} version(s), {:?}",
-            patchset.series.len(),
-            patchset.title
-        ));
+        recorded.add(id, &patchset);
         for (position, series) in (0i64..).zip(&patchset.series) {
             record_series(tx, realm, id, position, series, &mut left, done.quiet).await?;
         }
-        finish_patchset(tx, id, &patchset).await?;
-        recorded.changed.push(PatchsetId(id));
+        let text = "update patchset set anchor = $1, title = $2, prefixes = $3 where id = $4";
+        let (anchor, title, prefixes) = (patchset.anchor.0, patchset.title, patchset.prefixes);
+        let binds = vec![anchor.into(), title.into(), prefixes.into(), id.into()];
+        tx.execute(text, binds).await?;
+        changed.push(id);
+    }
+    fresh::finish(tx, &changed).await?;
+    let ids = fresh::record(tx, realm, &fresh, done.quiet).await?;
+    for (id, patchset) in ids.iter().zip(&fresh) {
+        recorded.add(*id, patchset);
     }
     // Known mails that were posted to another list, too.
     stand_in_lists(tx, &unchanged).await?;
@@ -146,17 +155,11 @@ async fn settle_patchset(
     let id = match held.first() {
         Some(id) => *id,
         None => {
-            let row = vec![
-                realm.0.into(),
-                patchset.anchor.0.into(),
-                patchset.title.as_str().into(),
-                patchset.prefixes.as_str().into(),
-                1.into(),
-                0.into(),
-                0.into(),
-            ];
-            let head = "patchset (realm, anchor, title, prefixes, state, updated, versions)";
-            sql::id(&tx.insert(head, vec![row], "returning id").await?[0])?
+            let row = fresh::patchset_row(realm, patchset);
+            sql::id(
+                &tx.insert(fresh::PATCHSET, vec![row], "returning id")
+                    .await?[0],
+            )?
         }
     };
     taken.insert(id);
@@ -217,31 +220,8 @@ async fn record_series(
     let id = match held.first() {
         Some(first) => first.id,
         None => {
-            let head = "series (patchset, realm, anchor, position, label, version, total, received, complete, superseded, \
-                        state, hand, archived, submitter, submitter_name, title, flags, reason, arrived, digest)";
-            let zero = || Bind::from(0);
-            let empty = || Bind::from("");
-            let mut row: Vec<Bind> = vec![
-                patchset.into(),
-                realm.0.into(),
-                series.anchor.0.into(),
-                position.into(),
-                empty(),
-            ];
-            row.extend((0..5).map(|_| zero()));
-            row.extend([
-                1.into(),
-                zero(),
-                zero(),
-                empty(),
-                empty(),
-                empty(),
-                empty(),
-                empty(),
-                zero(),
-                empty(),
-            ]);
-            sql::id(&tx.insert(head, vec![row], "returning id").await?[0])?
+            let row = series_row(realm, patchset, position, series);
+            sql::id(&tx.insert(SERIES, vec![row], "returning id").await?[0])?
         }
     };
     tx.execute(
@@ -314,6 +294,47 @@ async fn delete_series(tx: &mut Tx, id: i64) -> Result<(), StoreError> {
         tx.execute(text, vec![id.into()]).await?;
     }
     Ok(())
+}
+
+/// The columns of [`series_row`].
+pub(super) const SERIES: &str = "series (patchset, realm, anchor, position, label, version, total, received, complete, superseded, \
+     state, hand, archived, submitter, submitter_name, title, cover, base_commit, flags, reason, arrived, digest)";
+
+/// A series of which nothing is stored.
+pub(super) fn series_row(
+    realm: RealmId,
+    patchset: i64,
+    position: i64,
+    series: &NewSeries,
+) -> Vec<Bind> {
+    let received = i64::try_from(series.patches.len()).unwrap_or(i64::MAX);
+    vec![
+        patchset.into(),
+        realm.0.into(),
+        series.anchor.0.into(),
+        position.into(),
+        series.label.as_str().into(),
+        series.version.into(),
+        series.total.into(),
+        received.into(),
+        series.complete.into(),
+        series.superseded.into(),
+        series
+            .state
+            .unwrap_or(if series.superseded { 9 } else { 1 })
+            .into(),
+        series.state.is_some().into(),
+        0.into(),
+        series.submitter.as_str().into(),
+        series.submitter_name.as_str().into(),
+        series.title.as_str().into(),
+        series.cover.map(|c| c.0).into(),
+        series.base_commit.clone().into(),
+        series.flags.as_str().into(),
+        series.reason.as_str().into(),
+        series.arrived.0.into(),
+        digest(series).into(),
+    ]
 }
 
 async fn update_series(
@@ -426,32 +447,8 @@ async fn replace_patches(tx: &mut Tx, id: i64, series: &NewSeries) -> Result<boo
     Ok(true)
 }
 
-/// A patchset shows its newest version's state, and stands in the lists where its mails were posted.
-async fn finish_patchset(tx: &mut Tx, id: i64, patchset: &NewPatchset) -> Result<(), StoreError> {
-    let text = "update patchset set anchor = $1, title = $2, prefixes = $3, versions = (select count(*) from series where patchset = $4), \
-         newest = (select id from series where patchset = $4 order by position desc limit 1), \
-         state = coalesce((select state from series where patchset = $4 order by position desc limit 1), 1), \
-         updated = coalesce((select max(arrived) from series where patchset = $4), 0) where id = $4";
-    let (anchor, title, prefixes) = (
-        patchset.anchor.0,
-        patchset.title.as_str(),
-        patchset.prefixes.as_str(),
-    );
-    tx.execute(
-        text,
-        vec![anchor.into(), title.into(), prefixes.into(), id.into()],
-    )
-    .await?;
-    tx.execute(
-        "delete from patchset_list where patchset = $1",
-        vec![id.into()],
-    )
-    .await?;
-    stand_in_lists(tx, &[id]).await
-}
-
 /// Puts patchsets into the lists where their mails were posted.
-async fn stand_in_lists(tx: &mut Tx, patchsets: &[i64]) -> Result<(), StoreError> {
+pub(super) async fn stand_in_lists(tx: &mut Tx, patchsets: &[i64]) -> Result<(), StoreError> {
     for chunk in patchsets.chunks(400) {
         for by in [
             "patch pa on pa.series = s.id join posting po on po.mail = pa.mail",

@@ -137,6 +137,15 @@ pub struct Recorded {
     pub differences: Vec<String>,
 }
 
+impl Recorded {
+    pub(super) fn add(&mut self, id: i64, patchset: &NewPatchset) {
+        let (count, title) = (patchset.series.len(), &patchset.title);
+        let line = format!("patchset {id}: {count} version(s), {title:?}");
+        self.differences.push(line);
+        self.changed.push(PatchsetId(id));
+    }
+}
+
 /// More than this many mails are never thought about together.
 const MAX_CLOSURE: usize = 20_000;
 

@@ -255,7 +255,10 @@ async fn commit_one(tx: &mut Tx, first: Request, requests: &mut mpsc::Receiver<R
         match request {
             Request::Accept(pending) => mails.push(pending),
             Request::Work(mut step) => {
-                sound &= in_savepoint(tx, &mut *step).await;
+                sound &= match done.is_empty() {
+                    true => at_the_start(tx, begin, &mut *step).await,
+                    false => in_savepoint(tx, &mut *step).await,
+                };
                 done.push(step);
             }
         }
@@ -294,6 +297,15 @@ async fn commit_one(tx: &mut Tx, first: Request, requests: &mut mpsc::Receiver<R
         step.answer(problem());
     }
     sound && committed.is_ok()
+}
+
+/// Runs the first step of a transaction, which needs no savepoint: with nothing before it, a failure takes back all there is.
+/// Returns whether the connection is still sound.
+async fn at_the_start(tx: &mut Tx, begin: &'static str, step: &mut dyn Step) -> bool {
+    match step.run(tx).await {
+        Ok(()) => true,
+        Err(_) => tx.plain("rollback").await.is_ok() && tx.plain(begin).await.is_ok(),
+    }
 }
 
 /// Runs a step in a savepoint. Returns whether the connection is still sound.
