@@ -7,6 +7,7 @@ mod apply;
 mod base;
 mod demo;
 mod epoch;
+mod history;
 mod repos;
 mod run;
 mod upload;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod architecture;
+mod base;
 mod browser;
 mod clients;
 mod corpus;
