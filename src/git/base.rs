@@ -1,27 +1,30 @@
 //! On which commit a series is applied.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError};
 
-use super::{GitError, Repos, run};
+use gix::ObjectId;
+
+use super::history::{self, History, Wanted};
+use super::{GitError, Repos};
 
 /// A commit and why it was chosen, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Base {
     /// Full id.
     pub commit: String,
-    /// `base-commit`, `tip of main, where the index blobs match` …
+    /// `the base-commit that the series names`, `the tip of main, where the index blobs match` …
     pub why: String,
 }
 
-/// Commits of the first-parent line that are looked through.
-const HISTORY: &str = "--max-count=20000";
 /// Paths that count: a series that touches more is told by these.
 const MAX_PATHS: usize = 200;
 
 impl Repos {
     /// The commit to apply on: the one named, else the newest of the branch whose files are those the diffs were made from.
     ///
-    /// `blobs` are (path, abbreviated pre-image id) of the series' diffs, first change of each path only.
+    /// `blobs` are (path, abbreviated pre-image id) of the series' diffs, first change of each path only. `None` if the branch
+    /// has no commit yet.
     pub fn find_base(
         &self,
         name: &str,
@@ -32,127 +35,97 @@ impl Repos {
         let Some(tip) = self.tip(name, branch)? else {
             return Ok(None);
         };
-        if let Some(commit) = named
-            .map(|n| self.find_commit(name, n))
-            .transpose()?
-            .flatten()
-        {
-            return Ok(Some(Base {
-                commit,
-                why: "the base-commit that the series names".to_owned(),
-            }));
-        }
+        let because = |commit: String, why: String| Ok(Some(Base { commit, why }));
+        let unknown = match named {
+            None => "",
+            Some(named) => match self.find_commit(name, named)? {
+                Some(commit) => {
+                    return because(commit, "the base-commit that the series names".to_owned());
+                }
+                None => " (the base-commit that the series names is not in this repository)",
+            },
+        };
         let wanted: BTreeMap<&str, &str> = blobs
             .iter()
             .take(MAX_PATHS)
             .map(|(p, b)| (p.as_str(), b.as_str()))
             .collect();
-        let at_tip = self.blobs_at(name, &tip, wanted.keys().copied())?;
-        let matches = |have: &HashMap<String, String>| {
-            wanted
-                .iter()
-                .all(|(p, b)| have.get(*p).is_some_and(|h| h.starts_with(b)))
-        };
         if wanted.is_empty() {
-            return Ok(Some(Base {
-                commit: tip,
-                why: format!("the tip of {branch}"),
-            }));
+            return because(tip, format!("the tip of {branch}{unknown}"));
         }
-        if matches(&at_tip) {
-            return Ok(Some(Base {
-                commit: tip,
-                why: format!("the tip of {branch}, where the index blobs match"),
-            }));
+        let repo = history::open(&self.clone_dir(name))?;
+        let at_tip = blobs_at(&repo, &tip, wanted.keys().copied())?;
+        if fits(&at_tip, &wanted) {
+            return because(
+                tip,
+                format!("the tip of {branch}, where the index blobs match{unknown}"),
+            );
         }
-        if let Some(commit) = self.search_history(name, &tip, at_tip, &wanted)? {
-            return Ok(Some(Base {
+        if let Some(commit) = self.search(&repo, name, branch, &tip, &at_tip, &wanted)? {
+            return because(
                 commit,
-                why: format!("the newest commit of {branch} where the index blobs match"),
-            }));
+                format!("the newest commit of {branch} where the index blobs match{unknown}"),
+            );
         }
-        Ok(Some(Base {
-            commit: tip,
-            why: format!("the tip of {branch}, as no commit has these index blobs"),
-        }))
+        because(
+            tip,
+            format!("the tip of {branch}, as no commit has these index blobs{unknown}"),
+        )
     }
 
-    /// Walks the first-parent line backwards over the commits that touch the paths, undoing each.
-    fn search_history(
+    /// The newest commit of the branch where the blobs are; what the index says is checked in the commit itself.
+    fn search(
         &self,
+        repo: &gix::Repository,
         name: &str,
+        branch: &str,
         tip: &str,
-        mut have: HashMap<String, String>,
+        at_tip: &HashMap<String, ObjectId>,
         wanted: &BTreeMap<&str, &str>,
     ) -> Result<Option<String>, GitError> {
-        let dir = self.clone_dir(name);
-        let mut arguments = vec![
-            "--literal-pathspecs",
-            "log",
-            "--first-parent",
-            "-m",
-            "--raw",
-            "--no-abbrev",
-            "--no-renames",
-            "-z",
-        ];
-        arguments.extend([HISTORY, "--format=%x00%H %P", tip, "--"]);
-        arguments.extend(wanted.keys());
-        let out = run::run(&dir, &arguments, None)?;
-        let mut parent = String::new();
-        let mut fields = out.split(|b| *b == 0).peekable();
-        let fits = |have: &HashMap<String, String>| {
-            wanted
-                .iter()
-                .all(|(p, b)| have.get(*p).is_some_and(|h| h.starts_with(b)))
+        let pairs: Option<Vec<_>> = wanted
+            .iter()
+            .map(|(path, id)| Some((Wanted::new(path, id)?, at_tip.get(*path).copied())))
+            .collect();
+        let Some(pairs) = pairs else {
+            return Ok(None);
         };
-        while let Some(field) = fields.next() {
-            let text = String::from_utf8_lossy(field);
-            let text = text.trim_start_matches('\n');
-            if let Some(raw) = text.strip_prefix(':') {
-                let Some(path) = fields.next() else { break };
-                let old = raw.split(' ').nth(2).unwrap_or_default();
-                let path = String::from_utf8_lossy(path).into_owned();
-                if old.bytes().all(|b| b == b'0') {
-                    have.remove(&path)
-                } else {
-                    have.insert(path, old.to_owned())
-                };
-                continue;
-            }
-            if text.is_empty() {
-                continue;
-            }
-            // A new commit begins: what was undone so far is the state of the one before.
-            if !parent.is_empty() && fits(&have) {
-                return Ok(Some(parent));
-            }
-            parent = text.split(' ').nth(1).unwrap_or_default().to_owned();
-        }
-        Ok((!parent.is_empty() && fits(&have)).then_some(parent))
+        let history = self.history(repo, name, branch, tip)?;
+        let Some(commit) = history.newest(&pairs) else {
+            return Ok(None);
+        };
+        let commit = commit.to_string();
+        let there = blobs_at(repo, &commit, wanted.keys().copied())?;
+        Ok(fits(&there, wanted).then_some(commit))
     }
 
-    /// Blob ids of paths in a commit.
-    fn blobs_at<'a>(
+    /// The branch's history, read or brought up to its tip if needed.
+    fn history(
         &self,
+        repo: &gix::Repository,
         name: &str,
-        commit: &str,
-        paths: impl Iterator<Item = &'a str>,
-    ) -> Result<HashMap<String, String>, GitError> {
-        let dir = self.clone_dir(name);
-        let mut arguments = vec!["--literal-pathspecs", "ls-tree", "-r", "-z", commit, "--"];
-        let paths: Vec<&str> = paths.filter(|p| !p.is_empty()).collect();
-        if paths.is_empty() {
-            return Ok(HashMap::new());
+        branch: &str,
+        tip: &str,
+    ) -> Result<Arc<History>, GitError> {
+        let tip: ObjectId = tip
+            .parse()
+            .map_err(|_| GitError::Refused(format!("{tip} is no commit id")))?;
+        // A map of finished values is sound whatever the thread that panicked was doing.
+        let known = self
+            .histories
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .find(name, branch);
+        if let Some(known) = known.as_ref().filter(|k| k.tip() == Some(tip)) {
+            return Ok(Arc::clone(known));
         }
-        arguments.extend(paths);
-        let out = run::output(run::git(&dir).args(&arguments), &dir, None)?;
-        let text = String::from_utf8_lossy(&out.stdout).into_owned();
-        let entry = |line: &str| {
-            let (head, path) = line.split_once('\t')?;
-            Some((path.to_owned(), head.split(' ').nth(2)?.to_owned()))
-        };
-        Ok(text.split('\0').filter_map(entry).collect())
+        let history = Arc::new(History::read(repo, tip, known.as_deref())?);
+        let mut histories = self
+            .histories
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        histories.insert(name, branch, Arc::clone(&history));
+        Ok(history)
     }
 
     /// How many of these paths the branch has: what tells for which repository a series is.
@@ -165,8 +138,42 @@ impl Repos {
         let Some(tip) = self.tip(name, branch)? else {
             return Ok(0);
         };
-        Ok(self
-            .blobs_at(name, &tip, paths.iter().take(MAX_PATHS).map(String::as_str))?
-            .len())
+        let repo = history::open(&self.clone_dir(name))?;
+        Ok(blobs_at(
+            &repo,
+            &tip,
+            paths.iter().take(MAX_PATHS).map(String::as_str),
+        )?
+        .len())
     }
+}
+
+fn fits(have: &HashMap<String, ObjectId>, wanted: &BTreeMap<&str, &str>) -> bool {
+    let mut wanted = wanted.iter();
+    wanted.all(|(path, id)| {
+        have.get(*path)
+            .is_some_and(|h| h.to_string().starts_with(id))
+    })
+}
+
+/// Blob ids of paths in a commit; those that are not there are left out.
+fn blobs_at<'a>(
+    repo: &gix::Repository,
+    commit: &str,
+    paths: impl Iterator<Item = &'a str>,
+) -> Result<HashMap<String, ObjectId>, GitError> {
+    let broken = |error: &dyn std::fmt::Display| {
+        GitError::Refused(format!("commit {commit} cannot be read: {error}"))
+    };
+    let id: ObjectId = commit.parse().map_err(|_| broken(&"it is no commit id"))?;
+    let tree = repo.find_commit(id).map_err(|e| broken(&e))?;
+    let tree = tree.tree().map_err(|e| broken(&e))?;
+    let mut found = HashMap::new();
+    for path in paths.filter(|p| !p.is_empty()) {
+        let entry = tree.lookup_entry(path.split('/')).map_err(|e| broken(&e))?;
+        if let Some(entry) = entry.filter(|e| !e.mode().is_tree()) {
+            found.insert(path.to_owned(), entry.object_id());
+        }
+    }
+    Ok(found)
 }

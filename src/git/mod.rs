@@ -8,6 +8,7 @@ mod base;
 mod change;
 mod demo;
 mod epoch;
+mod history;
 mod objects;
 mod pack;
 mod refs;

@@ -1,8 +1,9 @@
 //! Clones and companions on disk: making, fetching, reading tips.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use super::history::Histories;
 use super::{GitError, run};
 
 /// Where a repository comes from.
@@ -29,6 +30,7 @@ pub struct Fetched {
 #[derive(Debug, Clone)]
 pub struct Repos {
     folder: Arc<PathBuf>,
+    pub(super) histories: Arc<Mutex<Histories>>,
 }
 
 impl Repos {
@@ -36,6 +38,7 @@ impl Repos {
     pub fn new(data: &Path) -> Repos {
         Repos {
             folder: Arc::new(data.join("repos")),
+            histories: Arc::default(),
         }
     }
 

@@ -44,7 +44,7 @@ pub use assemble::{Input, Patchset, Series, Slot, assemble, assemble_corrected};
 pub use correct::Correction;
 pub use fold::{FoldOptions, fold};
 pub use keys::link_keys;
-pub use recognise::{Kind, Place, PullRequest, Recognised, patch_text, recognise};
+pub use recognise::{Kind, Place, PullRequest, Recognised, first_blobs, patch_text, recognise};
 pub use sending::Stem;
 pub use tag::{Tag, Version, normalise_title, parse_tag};
 pub use trailer::{Trailer, parse_trailers};

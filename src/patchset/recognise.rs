@@ -1,5 +1,7 @@
 //! What a mail is by itself: patch, cover letter, comment, pull request or plain mail.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::scan::{self, Found};
@@ -160,6 +162,23 @@ pub fn recognise(message: &Message) -> Recognised {
         stem: sending::stem(message.message_id.as_str()),
         tag,
     }
+}
+
+/// Which blobs a series was made from: path and abbreviated id before, of the first change of each path.
+///
+/// Later changes of a path build on the series itself, and so do changes of files that it makes.
+pub fn first_blobs(series: &[Recognised]) -> Vec<(String, String)> {
+    let mut seen: HashSet<&str> = HashSet::new();
+    let mut blobs = Vec::new();
+    for patch in series {
+        for (path, blob) in &patch.blobs {
+            if seen.insert(path) {
+                blobs.push((path.clone(), blob.clone()));
+            }
+        }
+        seen.extend(patch.files.iter().map(String::as_str));
+    }
+    blobs
 }
 
 /// The text that carries the diff: the plain text, else the first part that is a patch by type or name.

@@ -2,7 +2,7 @@
 
 use super::{Ctx, PipelineError, think};
 use crate::git::{self, Outcome};
-use crate::patchset::Recognised;
+use crate::patchset::{Recognised, first_blobs};
 use crate::store::{NewApplication, RepoRow, SeriesToApply};
 use crate::types::{JobId, RealmId, SeriesId};
 
@@ -63,16 +63,7 @@ impl Ctx {
         mails: Vec<Vec<u8>>,
         facts: &[Recognised],
     ) -> Result<NewApplication, PipelineError> {
-        // The first change of a path says from what it was made; later ones build on the series itself.
-        let mut blobs: Vec<(String, String)> = Vec::new();
-        for (path, blob) in facts.iter().flat_map(|f| &f.blobs) {
-            let made_here = facts
-                .iter()
-                .any(|f| f.files.contains(path) && !f.blobs.iter().any(|(p, _)| p == path));
-            if !blobs.iter().any(|(p, _)| p == path) && !made_here {
-                blobs.push((path.clone(), blob.clone()));
-            }
-        }
+        let blobs = first_blobs(facts);
         let files: Vec<String> = facts.iter().flat_map(|f| f.files.iter().cloned()).collect();
         let Some(repo) = self.route(work, repos, &files)? else {
             return Ok(NewApplication::elsewhere(

@@ -4,6 +4,7 @@
 mod am;
 mod architecture;
 mod b4;
+mod base;
 mod bombs;
 mod browser;
 mod clients;

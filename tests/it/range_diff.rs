@@ -1,13 +1,13 @@
 //! Versions of real series compared with each other, here and by real `git range-diff`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use patchpost::diff::mailinfo::mailinfo;
 use patchpost::patchset::range_diff::{Commit, Fate, range_diff, render};
 
 use super::harness::{TestServer, change, corpus, git, project, send_email, size};
-use super::real_mail::{RealMail, feed, list_mails, plain_git, unbundle};
+use super::real_mail::{Entry, RealMail, entries, feed, list_mails, plain_git, unbundle};
 
 /// A version of a series that `git am` applies.
 struct Version {
@@ -86,64 +86,6 @@ fn pairing(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// A series of the table that `git am -3` applies.
-struct Entry {
-    version: u32,
-    base: String,
-    /// Places among the mails, in order.
-    mails: Vec<usize>,
-    author: String,
-    titles: Vec<String>,
-}
-
-fn entries(corpus: &Path, mails: &[RealMail]) -> Vec<Entry> {
-    let mut in_thread: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    let mut facts = Vec::new();
-    for (at, mail) in mails.iter().enumerate() {
-        let message = patchpost::mail::parse(&mail.bytes);
-        let tag = patchpost::patchset::parse_tag(&message.subject);
-        let top = message.parents.last().unwrap_or(&message.message_id);
-        for name in BTreeSet::from([top.to_string(), message.message_id.to_string()]) {
-            in_thread.entry(name).or_default().push(at);
-        }
-        facts.push((message, tag));
-    }
-    let mut entries = Vec::new();
-    let table = std::fs::read_to_string(corpus.join("selinux-git-am.tsv")).unwrap();
-    let rows = table
-        .lines()
-        .skip(1)
-        .map(|l| l.split('\t').collect::<Vec<_>>());
-    for row in rows.filter(|r| r[6] == "1") {
-        let (root, version, total) = (row[0].trim_matches(['<', '>']), row[1], row[2]);
-        let total: u32 = total.parse().unwrap();
-        let mut slots = BTreeMap::new();
-        for at in in_thread.get(root).into_iter().flatten() {
-            let tag = &facts[*at].1;
-            let said = tag
-                .version
-                .as_ref()
-                .map_or("1".to_owned(), ToString::to_string);
-            let fits = said == version && tag.total.unwrap_or(1) == total && !tag.reply;
-            if fits && mailinfo(&mails[*at].bytes).is_ok() {
-                slots.entry(tag.number.unwrap_or(1)).or_insert(*at);
-            }
-        }
-        let all: Vec<usize> = slots.into_values().collect();
-        if all.len() == total as usize {
-            let title = |at: &usize| patchpost::patchset::normalise_title(&facts[*at].1.title);
-            entries.push(Entry {
-                version: version.parse().unwrap(),
-                base: row[4].to_owned(),
-                author: facts[all[0]].0.author().address,
-                titles: all.iter().map(title).collect(),
-                mails: all,
-            });
-        }
-    }
-    entries
-}
-
 /// Versions of one change first, then series of one author that have nothing to do with each other.
 fn pairs(entries: &[Entry]) -> Vec<(usize, usize)> {
     let same_author: Vec<(usize, usize)> = (0..entries.len())
@@ -178,7 +120,8 @@ fn versions_are_compared_as_git_compares_them() {
         b"",
     )
     .unwrap();
-    let entries = entries(&corpus, &mails);
+    let mut entries = entries(&corpus, &mails);
+    entries.retain(|e| e.three_way);
     let wanted = [15, 80, 200][size() - 1];
     let step = if size() == 1 { 8 } else { 1 };
     let mut versions: BTreeMap<usize, Version> = BTreeMap::new();

@@ -1,8 +1,11 @@
 //! The mails of the corpus as values, and the fixtures that stand in for it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use patchpost::diff::mailinfo::mailinfo;
 
 use super::harness::corpus;
 
@@ -141,4 +144,66 @@ pub fn files_mails(folder: &Path) -> Vec<RealMail> {
         }
     }
     mails
+}
+
+/// A series of the table that says what `git am` does with it at the branch's tip of its time.
+pub struct Entry {
+    pub version: u32,
+    pub base: String,
+    /// Places among the mails, in order.
+    pub mails: Vec<usize>,
+    pub author: String,
+    pub titles: Vec<String>,
+    /// Whether `git am -3` applies it there.
+    pub three_way: bool,
+}
+
+/// The series of the table that all mails of are among these.
+pub fn entries(corpus: &Path, mails: &[RealMail]) -> Vec<Entry> {
+    let mut in_thread: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    let mut facts = Vec::new();
+    for (at, mail) in mails.iter().enumerate() {
+        let message = patchpost::mail::parse(&mail.bytes);
+        let tag = patchpost::patchset::parse_tag(&message.subject);
+        let top = message.parents.last().unwrap_or(&message.message_id);
+        for name in BTreeSet::from([top.to_string(), message.message_id.to_string()]) {
+            in_thread.entry(name).or_default().push(at);
+        }
+        facts.push((message, tag));
+    }
+    let mut entries = Vec::new();
+    let table = std::fs::read_to_string(corpus.join("selinux-git-am.tsv")).unwrap();
+    let rows = table
+        .lines()
+        .skip(1)
+        .map(|l| l.split('\t').collect::<Vec<_>>());
+    for row in rows {
+        let (root, version, total) = (row[0].trim_matches(['<', '>']), row[1], row[2]);
+        let total: u32 = total.parse().unwrap();
+        let mut slots = BTreeMap::new();
+        for at in in_thread.get(root).into_iter().flatten() {
+            let tag = &facts[*at].1;
+            let said = tag
+                .version
+                .as_ref()
+                .map_or("1".to_owned(), ToString::to_string);
+            let fits = said == version && tag.total.unwrap_or(1) == total && !tag.reply;
+            if fits && mailinfo(&mails[*at].bytes).is_ok() {
+                slots.entry(tag.number.unwrap_or(1)).or_insert(*at);
+            }
+        }
+        let all: Vec<usize> = slots.into_values().collect();
+        if all.len() == total as usize {
+            let title = |at: &usize| patchpost::patchset::normalise_title(&facts[*at].1.title);
+            entries.push(Entry {
+                version: version.parse().unwrap(),
+                base: row[4].to_owned(),
+                author: facts[all[0]].0.author().address,
+                titles: all.iter().map(title).collect(),
+                mails: all,
+                three_way: row[6] == "1",
+            });
+        }
+    }
+    entries
 }

@@ -1,0 +1,329 @@
+//! On which commit a series is applied: looked up in a real history, and compared with the tip by real `git am -3`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use patchpost::git::{Base, Repos, Source};
+use patchpost::mail;
+use patchpost::patchset::{Recognised, first_blobs, recognise};
+
+use super::harness::{corpus, git, project, size};
+use super::real_mail::{Entry, RealMail, entries, feed, list_mails, objects, plain_git, unbundle};
+
+fn run(dir: &Path, arguments: &[&str], input: &[u8]) -> Result<String, String> {
+    let mut command = plain_git(dir);
+    command
+        .env("GIT_COMMITTER_NAME", "C")
+        .env("GIT_COMMITTER_EMAIL", "c@x.org");
+    match feed(command.args(arguments), input) {
+        (true, out, _) => Ok(String::from_utf8_lossy(&out).trim().to_owned()),
+        (false, _, said) => Err(format!("{arguments:?}: {said}")),
+    }
+}
+
+/// The real project as one of our repositories, and a work tree that borrows its objects.
+struct Project {
+    repos: Repos,
+    branch: String,
+    clone: PathBuf,
+    work: PathBuf,
+}
+
+impl Project {
+    fn new(corpus: &Path, dir: &Path) -> Project {
+        let code = unbundle(&corpus.join("selinux-code.bundle"), dir);
+        // The bundle names a commit and no branch.
+        run(&code, &["update-ref", "refs/heads/main", "HEAD"], b"").unwrap();
+        run(&code, &["symbolic-ref", "HEAD", "refs/heads/main"], b"").unwrap();
+        let repos = Repos::new(dir);
+        let (branch, _) = repos
+            .create("code", &Source::Path(code.clone()), None)
+            .unwrap();
+        let work = dir.join("work");
+        let (from, to) = (code.display().to_string(), work.display().to_string());
+        run(
+            dir,
+            &["clone", "-q", "--shared", "--no-checkout", &from, &to],
+            b"",
+        )
+        .unwrap();
+        Project {
+            clone: repos.clone_dir("code"),
+            repos,
+            branch,
+            work,
+        }
+    }
+
+    fn base(&self, named: Option<&str>, blobs: &[(String, String)]) -> Base {
+        self.repos
+            .find_base("code", &self.branch, named, blobs)
+            .unwrap()
+            .unwrap()
+    }
+
+    fn move_branch(&self, commit: &str) {
+        run(
+            &self.clone,
+            &["update-ref", &format!("refs/heads/{}", self.branch), commit],
+            b"",
+        )
+        .unwrap();
+    }
+
+    /// Whether real `git am -3` applies the mails there.
+    fn applies(&self, base: &str, mails: &[&RealMail]) -> bool {
+        let mbox: Vec<u8> = mails.iter().fold(Vec::new(), |mut all, mail| {
+            all.extend(b"From x Thu Jan  1 00:00:00 1970\n");
+            all.extend(&mail.bytes);
+            all.extend(b"\n");
+            all
+        });
+        run(&self.work, &["checkout", "-q", "-f", base], b"").unwrap();
+        let applied = run(&self.work, &["am", "-q", "-3"], &mbox).is_ok();
+        if !applied {
+            let _none_to_end = run(&self.work, &["am", "--abort"], b"");
+            run(&self.work, &["reset", "-q", "--hard"], b"").unwrap();
+        }
+        applied
+    }
+}
+
+/// The blobs of some commit are found in the newest commit that has them all, as a look at every commit says.
+#[test]
+fn blobs_lead_to_the_newest_commit_that_has_them() {
+    let Some(corpus) = corpus() else {
+        return small_history();
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let project = Project::new(&corpus, dir.path());
+    let line = run(
+        &project.clone,
+        &["rev-list", "--first-parent", &project.branch],
+        b"",
+    )
+    .unwrap();
+    let line: Vec<&str> = line.lines().collect();
+    let count = if size() == 1 { 15 } else { 150 };
+    let step = line.len() / count;
+    for at in (1..line.len() - 1).step_by(step) {
+        let changed = run(
+            &project.clone,
+            &[
+                "diff",
+                "--name-only",
+                "--no-renames",
+                "--diff-filter=M",
+                line[at + 1],
+                line[at],
+            ],
+            b"",
+        )
+        .unwrap();
+        let paths: Vec<&str> = changed.lines().take(3).collect();
+        let names = |commit: &str| {
+            paths
+                .iter()
+                .map(|p| format!("{commit}:{p}"))
+                .collect::<Vec<_>>()
+        };
+        let ids = run(
+            &project.clone,
+            &[vec!["rev-parse".to_owned()], names(line[at])]
+                .concat()
+                .iter()
+                .map(String::as_str)
+                .collect::<Vec<_>>(),
+            b"",
+        );
+        if paths.is_empty() {
+            continue;
+        }
+        let ids = ids.unwrap();
+        let blobs: Vec<(String, String)> = paths
+            .iter()
+            .zip(ids.lines())
+            .map(|(p, id)| ((*p).to_owned(), id[..8].to_owned()))
+            .collect();
+        let all: Vec<String> = line.iter().flat_map(|c| names(c)).collect();
+        let input = all.join("\n") + "\n";
+        let out = run(
+            &project.clone,
+            &["cat-file", "--batch-check=%(objectname)"],
+            input.as_bytes(),
+        )
+        .unwrap();
+        let found: Vec<&str> = out.lines().collect();
+        let fits = |at: &usize| {
+            found[at * paths.len()..][..paths.len()]
+                .iter()
+                .zip(&blobs)
+                .all(|(id, (_, b))| id.starts_with(b.as_str()))
+        };
+        let newest = (0..line.len()).find(fits).unwrap();
+        let base = project.base(None, &blobs);
+        assert_eq!(base.commit, line[newest], "{blobs:?}: {}", base.why);
+        assert!(
+            base.why.contains("where the index blobs match"),
+            "{}",
+            base.why
+        );
+    }
+}
+
+fn small_history() {
+    println!("the corpus is not here: a small history stands in");
+    let dir = tempfile::tempdir().unwrap();
+    let work = project(dir.path());
+    let repos = Repos::new(dir.path());
+    let mut expected = Vec::new();
+    for n in 1..6 {
+        std::fs::write(work.join("README"), format!("{n}\n")).unwrap();
+        git(&work, &["commit", "-qam", &n.to_string()]);
+        expected.push((
+            git(&work, &["rev-parse", "HEAD:README"]),
+            git(&work, &["rev-parse", "HEAD"]),
+        ));
+    }
+    let (branch, _) = repos.create("tool", &Source::Path(work), None).unwrap();
+    for (blob, commit) in expected {
+        let base = repos
+            .find_base("tool", &branch, None, &[("README".to_owned(), blob)])
+            .unwrap();
+        assert_eq!(base.unwrap().commit, commit);
+    }
+}
+
+/// A branch that moves on, or back and elsewhere, is looked at as it is now.
+#[test]
+fn a_branch_that_moves_is_looked_at_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let work = project(dir.path());
+    let repos = Repos::new(dir.path());
+    let write = |text: &str| {
+        std::fs::write(work.join("README"), text).unwrap();
+        git(&work, &["commit", "-qam", text]);
+        (
+            git(&work, &["rev-parse", "HEAD:README"]),
+            git(&work, &["rev-parse", "HEAD"]),
+        )
+    };
+    let (one, _two) = (write("one"), write("two"));
+    let (branch, _) = repos
+        .create("tool", &Source::Path(work.clone()), None)
+        .unwrap();
+    let base = |blob: &str| {
+        repos
+            .find_base(
+                "tool",
+                &branch,
+                None,
+                &[("README".to_owned(), blob.to_owned())],
+            )
+            .unwrap()
+            .unwrap()
+    };
+    assert_eq!(base(&one.0).commit, one.1);
+    let three = write("three");
+    write("four");
+    repos.fetch("tool", &branch).unwrap();
+    assert_eq!(
+        (base(&one.0).commit, base(&three.0).commit),
+        (one.1.clone(), three.1.clone())
+    );
+    git(&work, &["reset", "-q", "--hard", &one.1]);
+    let five = write("five");
+    write("six");
+    repos.fetch("tool", &branch).unwrap();
+    assert_eq!((base(&one.0).commit, base(&five.0).commit), (one.1, five.1));
+    let gone = base(&three.0);
+    assert!(
+        gone.why.contains("no commit has these index blobs"),
+        "{}",
+        gone.why
+    );
+}
+
+/// Series of a real list whose files are in the project: how many apply on the base that is chosen, and how many at the tip.
+#[test]
+fn more_series_apply_on_the_chosen_base_than_at_the_tip() {
+    let Some(corpus) = corpus() else {
+        println!("the corpus is not here; the other tests stand in");
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let mails = list_mails(dir.path());
+    let project = Project::new(&corpus, dir.path());
+    let step = if size() == 1 { 8 } else { 1 };
+    let (mut count, mut at_tip, mut chosen) = (0, 0, 0);
+    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
+    let mut lost = Vec::new();
+    for entry in entries(&corpus, &mails).iter().step_by(step) {
+        let series: Vec<&RealMail> = entry.mails.iter().map(|at| &mails[*at]).collect();
+        let facts: Vec<Recognised> = series
+            .iter()
+            .map(|m| recognise(&mail::parse(&m.bytes)))
+            .collect();
+        project.move_branch(&entry.base);
+        let files: Vec<String> = facts.iter().flat_map(|f| f.files.iter().cloned()).collect();
+        if project
+            .repos
+            .count_paths("code", &project.branch, &files)
+            .unwrap()
+            == 0
+        {
+            continue;
+        }
+        count += 1;
+        at_tip += usize::from(entry.three_way);
+        let named = facts.iter().find_map(|f| f.base_commit.clone());
+        let base = project.base(named.as_deref(), &first_blobs(&facts));
+        *reasons
+            .entry(base.why.replace(&project.branch, "the branch"))
+            .or_default() += 1;
+        let applies = match base.commit == entry.base {
+            true => entry.three_way,
+            false => project.applies(&base.commit, &series),
+        };
+        chosen += usize::from(applies);
+        if entry.three_way && !applies {
+            lost.push(describe(entry, &base));
+        }
+    }
+    println!(
+        "bases: of {count} series whose files are in the repository, git am -3 applies {at_tip} at the tip of their time, {chosen} on the base chosen"
+    );
+    println!("bases: {reasons:#?}\nbases: apply at the tip, but not on the base chosen: {lost:#?}");
+    assert!(chosen > at_tip, "{chosen} against {at_tip} of {count}");
+}
+
+fn describe(entry: &Entry, base: &Base) -> String {
+    format!(
+        "{} v{} on {}: {}",
+        entry.titles[0], entry.version, base.commit, base.why
+    )
+}
+
+/// What is read of a history stays true to what git says of the commit that is named.
+#[test]
+fn a_named_commit_that_is_not_there_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let work = project(dir.path());
+    let repos = Repos::new(dir.path());
+    let (branch, tip) = repos.create("tool", &Source::Path(work), None).unwrap();
+    let base = repos.find_base(
+        "tool",
+        &branch,
+        Some("1234567890123456789012345678901234567890"),
+        &[],
+    );
+    let base = base.unwrap().unwrap();
+    assert_eq!(Some(base.commit.clone()), tip);
+    assert!(
+        base.why.contains("is not in this repository"),
+        "{}",
+        base.why
+    );
+    let found = objects(&repos.clone_dir("tool"), &[base.commit]);
+    assert!(found[0].is_some());
+}
