@@ -18,6 +18,8 @@ pub use screen::NewMail;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 // All that the web needs of git, to serve fetches: it reaches nothing else of it.
 pub use crate::git::{Repos, Service, UploadPack};
 use crate::session::Reply;
@@ -128,7 +130,12 @@ impl Ctx {
 /// A mail up to this size is read, hashed and compressed (0.1 ms) about as soon as another thread would wake for it.
 const SMALL: usize = 16 << 10;
 
-/// [`think`]s about a mail of that size; a small one right here.
+/// Mails beyond this size wait for each other: what a parsed mail holds can be fifty times as large.
+const LARGE: usize = 1 << 20;
+/// As many of them are read at once; all others pass by.
+static LARGE_ONES: Semaphore = Semaphore::const_new(2);
+
+/// [`think`]s about a mail of that size; a small one right here, and only a few large ones at a time.
 pub(crate) async fn think_of<T: Send + 'static>(
     size: usize,
     work: impl FnOnce() -> T + Send + 'static,
@@ -136,7 +143,13 @@ pub(crate) async fn think_of<T: Send + 'static>(
     if size <= SMALL {
         return Ok(work());
     }
-    think(work).await
+    let turn = match size > LARGE {
+        true => Some(LARGE_ONES.acquire().await),
+        false => None,
+    };
+    let thought = think(work).await;
+    drop(turn);
+    thought
 }
 
 /// Runs thinking that takes time off the threads that serve sockets. A panic in it is an error, not an end.

@@ -70,6 +70,38 @@ fn a_line_without_end_takes_no_memory() {
 }
 
 #[test]
+fn a_crowd_of_monstrous_mails_shares_memory_and_lets_others_by() {
+    let server = with_list(&[]);
+    let address = server.addresses["smtp"].clone();
+    let senders: Vec<_> = (0..24)
+        .map(|n| {
+            let address = address.clone();
+            std::thread::spawn(move || {
+                let mail = format!(
+                    "Message-ID: <{n}@crowd>\nCc: {}\nSubject: {}\n\ntext\n",
+                    "a:b@c.d;, ".repeat(200_000),
+                    "=?utf-8?q?=5B?= ".repeat(200_000)
+                );
+                Smtp::connect(&address)
+                    .send("a@b.c", &["dev@x.org"], mail.as_bytes())
+                    .0
+            })
+        })
+        .collect();
+    for n in 0..10 {
+        delivers(&server, n);
+    }
+    for sender in senders {
+        let reply = sender.join().unwrap();
+        assert!(reply.starts_with("250"), "{reply}");
+    }
+    server.drain();
+    println!("24 mails of 5 MB at once: peak {} MB", peak(&server));
+    assert!(peak(&server) < 900, "peak {} MB", peak(&server));
+    assert_eq!(server.json(&["list", "show", "dev"])["postings"], 34);
+}
+
+#[test]
 fn hundreds_of_slow_clients_keep_no_mail_out() {
     let count = [300, 600, 600][size() - 1];
     let mut server = with_list(&[("PATCHPOST_SMTP_MAX_CONNECTIONS", "700")]);
