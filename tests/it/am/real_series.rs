@@ -115,7 +115,7 @@ fn series_of_a_kernel_list_become_the_commits_that_git_am_makes() {
         .collect();
     let threads = group(&mails);
     let text = std::fs::read_to_string(corpus.join("selinux-git-am.tsv")).unwrap();
-    let step = if size() == 1 { 12 } else { 1 };
+    let step = if size() == 1 { 24 } else { 1 };
     let (mut applied, mut wanted, mut refused, mut wrong) = (0, 0, 0, Vec::new());
     for row in read_rows(&text).into_iter().step_by(step) {
         let mails = series(&threads, &row)
@@ -125,6 +125,7 @@ fn series_of_a_kernel_list_become_the_commits_that_git_am_makes() {
         wanted += usize::from(row.applies);
         match pair.agree(&row.base, &mails, Fallback::ThreeWay) {
             Ok(Ok(commit)) if row.applies => {
+                // The checkout stands on what real git made: the same commit.
                 let tree = pair.git(&["rev-parse", &format!("{commit}^{{tree}}")]);
                 if tree == row.tree {
                     applied += 1;
