@@ -146,12 +146,10 @@ impl Merge<'_> {
                     entry: Some(entry),
                 }),
                 Some(found) if found == entry => {}
-                Some(_) => {
-                    return Err(clash(
-                        &path,
-                        0,
-                        "both sides added this file, with different content",
-                    ));
+                Some(found) => {
+                    let id = self.added(&path, found, entry)?;
+                    let entry = Some(Entry { id, ..found });
+                    edits.push(Edit { path, entry });
                 }
             }
         }
@@ -251,6 +249,18 @@ impl Merge<'_> {
         Ok(())
     }
 
+    /// A file that both sides added: git merges them as changes of an empty one, so that an empty side gives way.
+    fn added(&mut self, path: &[u8], ours: Entry, theirs: Entry) -> Result<ObjectId, Stop> {
+        if ours.mode == theirs.mode && file_type(ours.mode) == 0o100_000 {
+            return self.texts(path, None, ours, theirs);
+        }
+        Err(clash(
+            path,
+            0,
+            "both sides added this file, with another mode or content",
+        ))
+    }
+
     fn entries(
         &mut self,
         path: &[u8],
@@ -283,7 +293,7 @@ impl Merge<'_> {
         } else if theirs.id == base.id {
             ours.id
         } else if file_type(ours.mode) == 0o100_000 {
-            self.texts(path, base, ours, theirs)?
+            self.texts(path, Some(base), ours, theirs)?
         } else {
             return Err(clash(path, 0, "both sides changed where it points"));
         };
@@ -293,15 +303,14 @@ impl Merge<'_> {
     fn texts(
         &mut self,
         path: &[u8],
-        base: Entry,
+        base: Option<Entry>,
         ours: Entry,
         theirs: Entry,
     ) -> Result<ObjectId, Stop> {
         // What was a symbolic link or a submodule has no text to compare with.
-        let base = if file_type(base.mode) == 0o100_000 {
-            self.objects.load(&base.id, ObjectKind::Blob)?
-        } else {
-            std::rc::Rc::new(Vec::new())
+        let base = match base.filter(|b| file_type(b.mode) == 0o100_000) {
+            Some(base) => self.objects.load(&base.id, ObjectKind::Blob)?,
+            None => std::rc::Rc::new(Vec::new()),
         };
         let ours = self.objects.load(&ours.id, ObjectKind::Blob)?;
         let theirs = self.objects.load(&theirs.id, ObjectKind::Blob)?;

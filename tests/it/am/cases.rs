@@ -183,3 +183,27 @@ fn merges_go_as_those_of_git_am_3() {
         "{all} {merged} {refused}"
     );
 }
+
+/// Found by a random history (seed 1108): an empty new file meets one that is there already.
+#[test]
+fn a_file_that_both_sides_added_gives_way_where_it_is_empty() {
+    let pair = Pair::new(None);
+    pair.write("README", "read me\n");
+    let base = pair.commit("base");
+    let mut mails = Vec::new();
+    for content in ["", "text\n", "other\n", "a\0b"] {
+        pair.git(&["checkout", "-q", "-f", "--detach", &base]);
+        pair.write("new", content);
+        let tip = pair.commit("adds a file");
+        let sent = mails_of(&pair, &base, &tip, &["--binary"]);
+        mails.push((tip, sent));
+    }
+    let mut applied = 0;
+    for (here, _) in &mails {
+        for (_, patch) in &mails {
+            let became = pair.agree(here, patch, Fallback::ThreeWay);
+            applied += usize::from(became.unwrap_or_else(|why| panic!("{why}")).is_ok());
+        }
+    }
+    assert!(applied >= 8, "{applied}");
+}
