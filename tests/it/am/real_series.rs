@@ -116,7 +116,7 @@ fn series_of_a_kernel_list_become_the_commits_that_git_am_makes() {
     let threads = group(&mails);
     let text = std::fs::read_to_string(corpus.join("selinux-git-am.tsv")).unwrap();
     let step = if size() == 1 { 24 } else { 1 };
-    let (mut applied, mut wanted, mut refused, mut wrong) = (0, 0, 0, Vec::new());
+    let (mut applied, mut wanted, mut refused, mut separated, mut wrong) = (0, 0, 0, 0, Vec::new());
     for row in read_rows(&text).into_iter().step_by(step) {
         let mails = series(&threads, &row)
             .unwrap_or_else(|| panic!("the mails of {} are not complete", row.root));
@@ -134,12 +134,15 @@ fn series_of_a_kernel_list_become_the_commits_that_git_am_makes() {
                 }
             }
             Ok(Err(_)) if !row.applies => refused += 1,
+            // The corpus was made with a separator before each mail. One mail has its own, and git then took the space between
+            // the two for an empty mail.
+            Ok(Ok(_)) if mails.iter().any(|m| m.starts_with(b"From ")) => separated += 1,
             Ok(other) => wrong.push(format!("{name}: both say {other:?}, the corpus does not")),
             Err(why) => wrong.push(format!("{name}: {why}")),
         }
     }
     println!(
-        "am, kernel list: {applied} of {wanted} series that git am -3 applies are the same commits, {refused} refused as by git"
+        "am, kernel list: {applied} of {wanted} series that git am -3 applies are the same commits, {refused} refused as by git, {separated} refused in the corpus only"
     );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(applied > 0 && applied == wanted);
