@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use mail_auth::dkim::Canonicalization;
 use mail_auth::dmarc::verify::DmarcParameters;
@@ -47,7 +48,7 @@ type Params<'x, P> = Parameters<
 impl Dns {
     /// Finds out what there is about a mail, whose `bytes` are as received, with CRLF. Ends within the set time: what is not
     /// answered by then is unknown. A mail without signature whose client is not known costs nothing.
-    pub async fn facts(&self, bytes: Vec<u8>, client: Option<Client>) -> Facts {
+    pub async fn facts(&self, bytes: Arc<Vec<u8>>, client: Option<Client>) -> Facts {
         let client = client.filter(|c| is_outside(c.ip));
         let signed = header::fields(header::split(&bytes).0).any(|f| f.is("DKIM-Signature"));
         if !signed && client.is_none() {

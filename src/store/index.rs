@@ -177,6 +177,20 @@ pub(super) async fn insert(tx: &mut Tx, entries: Vec<(i64, Entry)>) -> Result<()
     Ok(())
 }
 
+/// Removes the entries of mails.
+pub(super) async fn remove(tx: &mut Tx, mails: &[i64]) -> Result<(), StoreError> {
+    let column = match tx.dialect {
+        Dialect::Sqlite => "rowid",
+        Dialect::Postgres => "mail",
+    };
+    let text = format!(
+        "delete from search where {column} in ({})",
+        super::marks(mails.len())
+    );
+    let binds = mails.iter().map(|m| Bind::from(*m)).collect();
+    tx.execute(text, binds).await.map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -348,7 +348,7 @@ async fn update_series(
         "update series set patchset = ?, anchor = ?, label = ?, version = ?, total = ?, received = ?, complete = ?, \
          superseded = ?, state = case when ? > 0 then ? when ? = 1 and (hand = 1 or state in ({OPEN_STATES})) then 9 \
          when ? = 0 and (hand = 1 or state = 9) then 1 else state end, hand = ?, submitter = ?, submitter_name = ?, title = ?, cover = ?, base_commit = ?, flags = ?, reason = ?, arrived = ?, \
-         digest = ? where id = ?"
+         claims = ?, digest = ? where id = ?"
     );
     let superseded = || Bind::from(series.superseded);
     let binds = vec![
@@ -373,6 +373,7 @@ async fn update_series(
         series.flags.as_str().into(),
         series.reason.as_str().into(),
         series.arrived.0.into(),
+        series.claims.map(|c| c.0).into(),
         digest(series).into(),
         id.into(),
     ];

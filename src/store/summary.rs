@@ -1,5 +1,7 @@
 //! Series as commands and scripts see them.
 
+use std::collections::HashSet;
+
 use super::{AckedPatch, Bind, Store, StoreError, marks};
 use crate::patchset::{Ack, Trailer};
 use crate::types::{ListId, MailId, PatchsetId};
@@ -208,6 +210,24 @@ impl Store {
                 vec![patchset.0.into(), label.unwrap_or_default().into()],
             )
             .await?;
+        Ok(rows.into_iter().map(|r| MailId(r.0)).collect())
+    }
+
+    /// Of these mails those of whose name the list has a better authenticated one, or one that came before: an mbox
+    /// carries one mail a name.
+    pub async fn find_shadowed(
+        &self,
+        list: ListId,
+        mails: &[MailId],
+    ) -> Result<HashSet<MailId>, StoreError> {
+        let text = format!(
+            "select m.id from mail m join posting p on p.mail = m.id and p.list = ? join mail o on o.node = m.node and o.id <> m.id \
+             join posting q on q.mail = o.id and q.list = p.list \
+             where (o.level > m.level or (o.level = m.level and q.number < p.number)) and o.state = 0 and m.id in ({})",
+            super::marks(mails.len())
+        );
+        let binds = std::iter::once(Bind::from(list.0)).chain(mails.iter().map(|m| m.0.into()));
+        let rows: Vec<(i64,)> = self.fetch(text, binds.collect()).await?;
         Ok(rows.into_iter().map(|r| MailId(r.0)).collect())
     }
 

@@ -123,6 +123,24 @@ pub struct Verdict {
     pub proof: String,
 }
 
+/// What grouping needs of a verdict.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// How well the sender is authenticated.
+    pub level: Level,
+    /// See [`Verdict::proof`].
+    pub proof: String,
+}
+
+impl From<&Verdict> for Standing {
+    fn from(verdict: &Verdict) -> Standing {
+        Standing {
+            level: verdict.level,
+            proof: verdict.proof.clone(),
+        }
+    }
+}
+
 /// Fields that a signature must cover to speak for a mail, if they stand in it: with one of them free, a stranger could
 /// send the mail again under another name, title or place. 5,472 of 5,491 aligned signatures of a kernel list cover the
 /// threading fields; Message-ID and Content-Type many leave free (hence [`Verdict::proof`]).
