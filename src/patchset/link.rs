@@ -34,11 +34,21 @@ pub(super) struct Ties {
     pub(super) claims: HashMap<usize, usize>,
 }
 
+/// Two series that may be versions of one change.
+#[derive(Clone, Copy)]
+struct Pair {
+    older: usize,
+    newer: usize,
+    why: Why,
+    /// Which of them says so.
+    actor: usize,
+}
+
 /// What the rules find, before it is asked who may.
 #[derive(Default)]
 struct Found {
-    /// (older, newer, why), in the order of the rules.
-    pairs: Vec<(usize, usize, Why)>,
+    /// In the order of the rules.
+    pairs: Vec<Pair>,
     /// (superseded, by which)
     superseded: Vec<(usize, usize)>,
 }
@@ -89,23 +99,29 @@ fn is_split_off(
 }
 
 impl Found {
-    fn tie(&mut self, all: &[Growing], a: usize, b: usize, why: Why) {
-        if !all[a].apart && !all[b].apart {
-            self.join(all, a, b, why);
+    /// `actor` says that it belongs with `other`.
+    fn tie(&mut self, all: &[Growing], actor: usize, other: usize, why: Why) {
+        if !all[actor].apart && !all[other].apart {
+            self.join(all, actor, other, why);
         }
     }
 
-    fn join(&mut self, all: &[Growing], a: usize, b: usize, why: Why) {
-        if a == b {
+    fn join(&mut self, all: &[Growing], actor: usize, other: usize, why: Why) {
+        if actor == other {
             return;
         }
         let order = |i: &usize| (all[*i].version, *i);
-        let (older, newer) = if order(&a) < order(&b) {
-            (a, b)
+        let (older, newer) = if order(&actor) < order(&other) {
+            (actor, other)
         } else {
-            (b, a)
+            (other, actor)
         };
-        self.pairs.push((older, newer, why));
+        self.pairs.push(Pair {
+            older,
+            newer,
+            why,
+            actor,
+        });
     }
 }
 
@@ -118,15 +134,13 @@ fn settle(world: &World<'_>, all: &[Growing], found: &Found) -> Ties {
     let by_hand: HashSet<usize> = found
         .pairs
         .iter()
-        .filter(|p| p.2 == Why::Hand)
-        .flat_map(|p| [p.0, p.1])
+        .filter(|p| p.why == Why::Hand)
+        .flat_map(|p| [p.older, p.newer])
         .collect();
-    let allowed = |(older, newer, why): &(usize, usize, Why)| {
-        *why == Why::Hand || may_follow(world, all, &sure, *newer, *older)
-    };
+    let allowed = |p: &Pair| p.why == Why::Hand || may_follow(world, all, &sure, p.newer, p.older);
     let mut leader = Leaders::new(all.len());
     for pair in found.pairs.iter().filter(|p| allowed(p)) {
-        leader.join(pair.0, pair.1);
+        leader.join(pair.older, pair.newer);
     }
     // The lowest version of each set that is sure.
     let mut floor: HashMap<usize, Version> = HashMap::new();
@@ -147,15 +161,25 @@ fn settle(world: &World<'_>, all: &[Growing], found: &Found) -> Ties {
     };
     let mut claims = Vec::new();
     for pair in &found.pairs {
-        let (older, newer, why) = *pair;
+        let Pair {
+            older,
+            newer,
+            why,
+            actor,
+        } = *pair;
         if allowed(pair) && (out[older] == out[newer] || why == Why::Hand) {
             ties.why.entry(newer).or_insert((older, why));
             ties.leader.join(older, newer);
-        } else if out[older] && !out[newer] {
-            claims.push((older, newer));
-        } else {
-            claims.push((newer, older));
+            continue;
         }
+        let posing = submitter(world, &all[older]) == submitter(world, &all[newer]);
+        let unsure = match (out[older] || !sure[older], out[newer] || !sure[newer]) {
+            (true, false) if posing => older,
+            (false, true) if posing => newer,
+            _ if posing && out[older] != out[newer] => [newer, older][usize::from(out[older])],
+            _ => actor,
+        };
+        claims.push((unsure, older + newer - unsure));
     }
     for (claimant, claimed) in claims {
         if ties.leader.find(claimant) != ties.leader.find(claimed) {

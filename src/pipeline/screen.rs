@@ -136,18 +136,7 @@ impl Ctx {
                 &self.base_url,
             );
             let decision = super::postmaster::take_all(&list, decision);
-            tracing::info!(
-                list.name = list.name,
-                message.id = %message.message_id,
-                mail.bytes = bytes.len(),
-                mail.sender = sender,
-                client.ip = ?new.ip,
-                mail.verdict = verdict.words(),
-                decision = ?decision.as_ref().map_err(|r| r.code),
-                "mail for {}: {}",
-                list.name,
-                message.message_id
-            );
+            self.log(&list, &message, &new, &verdict, &decision);
             match decision {
                 Ok(Decision::Accept) if lists.iter().any(|l| l.id == list.id) => {
                     answers.push(Ok(()))
@@ -189,6 +178,40 @@ impl Ctx {
             metrics::counter!("patchpost_mails_accepted").increment(1);
         }
         Ok(answers)
+    }
+
+    /// One line a mail. Logs travel: of a list that is not public they say neither who wrote nor what the mail is called.
+    fn log(
+        &self,
+        list: &ListRow,
+        message: &Message,
+        new: &NewMail,
+        verdict: &Verdict,
+        decision: &Result<Decision, Reply>,
+    ) {
+        let hash = data_encoding::HEXLOWER.encode(&message.identity.0[..8]);
+        let sender = new.sender.as_ref().map(Address::to_string);
+        let (id, sender, verdict) = match list.realm {
+            RealmId::PUBLIC => (message.message_id.to_string(), sender, verdict.words()),
+            _ => (hash, None, String::new()),
+        };
+        let decision = match decision {
+            Ok(Decision::Accept) => "accept".to_owned(),
+            Ok(Decision::Request(what)) => format!("request: {what}"),
+            Ok(Decision::Bounce(_)) => "bounce".to_owned(),
+            Ok(Decision::Drop(why)) => format!("drop: {why}"),
+            Err(reply) => format!("refuse: {}", reply.code),
+        };
+        tracing::info!(
+            list.name = list.name,
+            message.id = id,
+            mail.sender = sender.unwrap_or_default(),
+            mail.verdict = verdict,
+            client.ip = ?new.ip,
+            decision = decision,
+            "mail for {}: {id}",
+            list.name
+        );
     }
 
     /// What DNS says about the sender; `None` if nobody looks.

@@ -84,6 +84,8 @@ pub struct SeriesSummary {
     pub comments: i64,
     /// Why these mails are one series.
     pub reason: String,
+    /// Number of the patchset that it claims to be a version of, without authority.
+    pub claims: Option<i64>,
     /// What came of applying, in words.
     pub detail: String,
     #[serde(skip)]
@@ -107,7 +109,8 @@ pub fn state_name(state: i64) -> &'static str {
 }
 
 const COLUMNS: &str = "select s.id, s.patchset, s.label, s.total, s.complete, s.state, s.title, s.submitter, a.base, a.outcome, \
-     a.ref_name, c.message_id, (select count(*) from comment where series = s.id), s.reason, a.detail from series s \
+     a.ref_name, c.message_id, (select count(*) from comment where series = s.id), s.reason, a.detail, \
+     (select max(o.patchset) from series o where o.anchor = s.claims) from series s \
      left join application a on a.series = s.id left join mail c on c.id = s.cover";
 
 type Row = (
@@ -126,6 +129,7 @@ type Row = (
     i64,
     String,
     Option<String>,
+    Option<i64>,
 );
 
 impl Store {
@@ -297,6 +301,7 @@ fn summary(row: Row) -> SeriesSummary {
         comments,
         reason,
         detail,
+        claims,
     ) = row;
     let applies = match outcome.as_deref() {
         Some("applied") => Some(true),
@@ -318,6 +323,7 @@ fn summary(row: Row) -> SeriesSummary {
         patches: Vec::new(),
         comments,
         reason,
+        claims,
         detail: detail.unwrap_or_default(),
         id,
     }

@@ -94,6 +94,14 @@ impl TestServer {
         command
             .env("PATCHPOST_DATA", self.data())
             .current_dir(self.dir.path());
+        // No test asks the DNS of whoever runs it.
+        let zone = self.dir.path().join("zone");
+        std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&zone)
+            .unwrap();
+        command.env("PATCHPOST_DNS_ZONE", zone);
         command.envs(self.environment.iter().cloned());
         command
     }
@@ -203,6 +211,12 @@ impl TestServer {
             "{arguments:?}: {}",
             String::from_utf8_lossy(&out.stderr)
         );
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    /// What `doctor` says, whatever it finds.
+    pub fn doctor(&self) -> String {
+        let out = self.command().arg("doctor").output().unwrap();
         String::from_utf8(out.stdout).unwrap()
     }
 

@@ -3,6 +3,7 @@
 
 mod am;
 mod architecture;
+mod authority;
 mod b4;
 mod base;
 mod bombs;
@@ -14,6 +15,7 @@ mod demo;
 mod deploy;
 mod dkim;
 mod harness;
+mod identity;
 mod import;
 mod ingress;
 mod mailinfo;
@@ -21,6 +23,7 @@ mod manifest;
 mod operate;
 mod pages;
 mod patch_id;
+mod private;
 mod postgres;
 mod postmaster;
 mod range_diff;
