@@ -3,11 +3,11 @@
 //! The table makes the structs, the list of keys that the parser knows, and the reference that
 //! `patchpost config` prints, so the three cannot disagree.
 
-use super::kind::{BareNewline, LogFormat, LogLevel, Transport};
 use super::kind::{
-    AuthservId, BaseUrl, DatabaseUrl, HostPort, Hostname, Kind, Line, Listen, MaybeAddress, Megabytes,
-    Minutes, Number, Path, Servers,
+    AuthservId, BaseUrl, DatabaseUrl, HostPort, Hostname, Kind, Line, Listen, MaybeAddress,
+    Megabytes, Minutes, Number, Path, Servers,
 };
+use super::kind::{BareNewline, LogFormat, LogLevel, Transport};
 
 /// One key as the parser and the reference see it.
 pub(super) struct Key {

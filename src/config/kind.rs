@@ -162,8 +162,8 @@ fn check_listen(text: &str) -> Result<(), String> {
 
 fn check_servers(text: &str) -> Result<(), String> {
     let plain = |t: &str| t.parse::<std::net::IpAddr>().is_ok();
-    let wrong = super::addresses(text)
-        .find(|t| !plain(t) && t.parse::<std::net::SocketAddr>().is_err());
+    let wrong =
+        super::addresses(text).find(|t| !plain(t) && t.parse::<std::net::SocketAddr>().is_err());
     wrong.map_or(Ok(()), |t| Err(format!("{t:?} is not an address")))
 }
 

@@ -8,8 +8,8 @@ use mail_auth::dkim::Canonicalization;
 use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::spf::verify::SpfParameters;
 use mail_auth::{
-    AuthenticatedMessage, DkimOutput, DkimResult, DmarcResult, MX, Parameters, RecordSet, SpfOutput,
-    SpfResult, Txt,
+    AuthenticatedMessage, DkimOutput, DkimResult, DmarcResult, MX, Parameters, RecordSet,
+    SpfOutput, SpfResult, Txt,
 };
 use sha2::Digest;
 
@@ -57,7 +57,8 @@ impl Dns {
         let dns = self.clone();
         // Hashing a large body takes a while: not on the threads that serve sockets.
         let handle = tokio::runtime::Handle::current();
-        let checked = tokio::task::spawn_blocking(move || handle.block_on(dns.check_mail(&bytes, client)));
+        let checked =
+            tokio::task::spawn_blocking(move || handle.block_on(dns.check_mail(&bytes, client)));
         checked.await.unwrap_or_else(|error| {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
@@ -79,7 +80,11 @@ impl Dns {
         }
     }
 
-    async fn ask<'x>(&'x self, message: &'x AuthenticatedMessage<'x>, client: Option<&Client>) -> Facts {
+    async fn ask<'x>(
+        &'x self,
+        message: &'x AuthenticatedMessage<'x>,
+        client: Option<&Client>,
+    ) -> Facts {
         let (outputs, spf) = tokio::join!(self.dkim(message), self.spf(client));
         let (outputs, odd) = outputs;
         let nobody = SpfOutput::default();

@@ -97,7 +97,10 @@ impl Zone {
             let (name, rest) = line
                 .split_once(char::is_whitespace)
                 .ok_or_else(|| wrong("a name, a type and a value are wanted"))?;
-            let (kind, value) = rest.trim().split_once(char::is_whitespace).unwrap_or((rest.trim(), ""));
+            let (kind, value) = rest
+                .trim()
+                .split_once(char::is_whitespace)
+                .unwrap_or((rest.trim(), ""));
             let name: Box<str> = format!("{}.", name.trim_end_matches('.').to_lowercase()).into();
             let value = value.trim().trim_matches('"');
             match kind {
@@ -110,17 +113,22 @@ impl Zone {
                     txt.insert(name, Txt::Error(Error::Dns(trouble)));
                 }
                 "A" => {
-                    let address = value.parse().map_err(|_| wrong("that is no IPv4 address"))?;
+                    let address = value
+                        .parse()
+                        .map_err(|_| wrong("that is no IPv4 address"))?;
                     ipv4.entry(name).or_default().push(address);
                 }
                 "AAAA" => {
-                    let address = value.parse().map_err(|_| wrong("that is no IPv6 address"))?;
+                    let address = value
+                        .parse()
+                        .map_err(|_| wrong("that is no IPv6 address"))?;
                     ipv6.entry(name).or_default().push(address);
                 }
                 "MX" => {
                     let parts = value.split_once(char::is_whitespace);
                     let parts = parts.and_then(|(n, host)| Some((n.parse().ok()?, host.trim())));
-                    let (preference, host) = parts.ok_or_else(|| wrong("wanted is: 10 mail.example.org"))?;
+                    let (preference, host) =
+                        parts.ok_or_else(|| wrong("wanted is: 10 mail.example.org"))?;
                     mx.entry(name).or_default().push(MX {
                         exchanges: [Box::from(host)].into(),
                         preference,
@@ -168,8 +176,14 @@ mod tests {
             Ok(_) => panic!("{text} was taken"),
             Err((line, problem)) => assert_eq!(format!("{line}: {problem}"), expected),
         };
-        check("# fine\n\nalone", "3: a name, a type and a value are wanted");
-        check("a.example CNAME b", "1: the type is TXT, A, AAAA, MX or FAIL");
+        check(
+            "# fine\n\nalone",
+            "3: a name, a type and a value are wanted",
+        );
+        check(
+            "a.example CNAME b",
+            "1: the type is TXT, A, AAAA, MX or FAIL",
+        );
         check("a.example A 1.2.3", "1: that is no IPv4 address");
         check("a.example AAAA x", "1: that is no IPv6 address");
         check("a.example MX mail", "1: wanted is: 10 mail.example.org");
@@ -177,7 +191,8 @@ mod tests {
 
     #[test]
     fn names_are_found_in_any_case_and_others_do_not_exist() {
-        let zone = Zone::parse("A.Example A 192.0.2.1\nb.example FAIL\nb.example. MX 10 m.example").unwrap();
+        let zone = Zone::parse("A.Example A 192.0.2.1\nb.example FAIL\nb.example. MX 10 m.example")
+            .unwrap();
         let found = ResolverCache::get::<str>(&zone.ipv4, "a.example.").unwrap();
         assert_eq!(found.rrset.len(), 1);
         let text = |name: &str| match ResolverCache::get::<str>(&zone.txt, name) {
@@ -185,6 +200,9 @@ mod tests {
             Some(Txt::Error(Error::Dns(Trouble::RecordNotFound(_)))) => "missing",
             _ => "found",
         };
-        assert_eq!((text("b.example."), text("c.example.")), ("trouble", "missing"));
+        assert_eq!(
+            (text("b.example."), text("c.example.")),
+            ("trouble", "missing")
+        );
     }
 }

@@ -14,6 +14,6 @@ pub(super) fn is_as_sure(later: bool, earlier: bool) -> bool {
 
 /// Whether trailers of a reply count for a patch, rather than being shown as a claim: the reply's sender must be
 /// authenticated at least as well as the patch's.
-pub fn may_add_trailers(reply: &Standing, patch: &Standing) -> bool {
-    is_as_sure(is_sure(reply), is_sure(patch))
+pub fn may_add_trailers(reply: Level, patch: Level) -> bool {
+    is_as_sure(reply == Level::Aligned, patch == Level::Aligned)
 }

@@ -3,7 +3,7 @@
 use super::assemble_tests::{Mail, inputs, mail_at};
 use super::*;
 use crate::types::MailId;
-use crate::verdict::{Level, Standing};
+use crate::verdict::Level;
 
 const EVE: &str = "eve@example.net";
 
@@ -25,7 +25,13 @@ fn told(sets: &[Patchset], anchor: MailId) -> String {
     let one = |s: &Series| {
         let mails: Vec<String> = s.patches.iter().map(|p| p.mail.to_string()).collect();
         let state = if s.superseded { "old" } else { "new" };
-        format!("{} {state} {}/{} {}", s.label, s.patches.len(), s.total, mails.join("+"))
+        format!(
+            "{} {state} {}/{} {}",
+            s.label,
+            s.patches.len(),
+            s.total,
+            mails.join("+")
+        )
     };
     let mut told: Vec<String> = own.series.iter().map(one).collect();
     let anchors: Vec<MailId> = own.series.iter().map(|s| s.anchor).collect();
@@ -103,20 +109,30 @@ fn a_forged_patch_fills_no_gap() {
     let forged = mail_at("f", "[PATCH 2/2] b", "c1@x", 1).unsigned();
     mails.push(forged);
     let sets = assemble(&inputs(&mails));
-    assert_eq!(told(&sets, MailId(1)), "1 new 1/2 2, ? v1 by ana@example.org");
+    assert_eq!(
+        told(&sets, MailId(1)),
+        "1 new 1/2 2, ? v1 by ana@example.org"
+    );
 }
 
 #[test]
 fn a_shared_change_id_gives_no_rights() {
     let mut mails = vec![
-        mail_at("a", "[PATCH] x", "", 0).signed().says("change-id: 1-x"),
-        mail_at("b@x", "[PATCH] y", "", 1).signed().says("change-id: 1-y"),
+        mail_at("a", "[PATCH] x", "", 0)
+            .signed()
+            .says("change-id: 1-x"),
+        mail_at("b@x", "[PATCH] y", "", 1)
+            .signed()
+            .says("change-id: 1-y"),
     ];
     let forged = mail_at("f", "[PATCH v4] z", "", 2).unsigned();
     mails.push(forged.says("change-id: 1-x").says("Supersedes: <b@x>"));
     let sets = assemble(&inputs(&mails));
     assert_eq!(sets.len(), 3, "a claim joins nothing");
-    assert_eq!(told(&sets, MailId(1)), "1 new 1/1 1, ? v4 by ana@example.org");
+    assert_eq!(
+        told(&sets, MailId(1)),
+        "1 new 1/1 1, ? v4 by ana@example.org"
+    );
     assert_eq!(told(&sets, MailId(2)), "1 new 1/1 2");
 }
 
@@ -128,7 +144,10 @@ fn a_signature_counts_once() {
     let mut mails = story();
     mails.push(replay);
     let sets = assemble(&inputs(&mails));
-    assert_eq!(told(&sets, MailId(1)), format!("{UNTOUCHED}, ? v2 by ana@example.org"));
+    assert_eq!(
+        told(&sets, MailId(1)),
+        format!("{UNTOUCHED}, ? v2 by ana@example.org")
+    );
 }
 
 #[test]
@@ -153,7 +172,10 @@ fn signing_from_the_second_version_on_is_no_hindrance() {
         mail_at("c", "[PATCH v3] x", "b@x", 2).unsigned(),
     ];
     let sets = assemble(&inputs(&mails));
-    assert_eq!(told(&sets, MailId(1)), "1 old 1/1 1, 2 new 1/1 2, ? v3 by ana@example.org");
+    assert_eq!(
+        told(&sets, MailId(1)),
+        "1 old 1/1 1, 2 new 1/1 2, ? v3 by ana@example.org"
+    );
 }
 
 #[test]
@@ -164,7 +186,10 @@ fn where_nobody_is_authenticated_the_address_decides() {
         mail_at("c", "[PATCH v3] x", "b@x", 2).unsigned().from(EVE),
     ];
     let sets = assemble(&inputs(&mails));
-    assert_eq!(told(&sets, MailId(1)), "1 old 1/1 1, 2 new 1/1 2, ? v3 by eve@example.net");
+    assert_eq!(
+        told(&sets, MailId(1)),
+        "1 old 1/1 1, 2 new 1/1 2, ? v3 by eve@example.net"
+    );
 }
 
 #[test]
@@ -173,16 +198,15 @@ fn a_person_may_join_what_the_rules_keep_apart() {
     mails.push(mail_at("f", "[PATCH v3] t", "c2@x", 100).unsigned());
     let merge = Correction::Merge(MailId(4), MailId(7));
     let sets = assemble_corrected(&inputs(&mails), &[merge]);
-    assert_eq!(told(&sets, MailId(1)), "1 old 2/2 2+3, 2 old 2/2 5+6, 3 new 1/1 7");
+    assert_eq!(
+        told(&sets, MailId(1)),
+        "1 old 2/2 2+3, 2 old 2/2 5+6, 3 new 1/1 7"
+    );
 }
 
 #[test]
 fn trailers_of_a_reply_count_if_it_is_as_sure_as_the_patch() {
-    let at = |level| Standing {
-        level,
-        proof: String::new(),
-    };
-    let (sure, not) = (at(Level::Aligned), at(Level::Unaligned));
-    assert!(may_add_trailers(&sure, &sure) && may_add_trailers(&sure, &not));
-    assert!(may_add_trailers(&not, &not) && !may_add_trailers(&not, &sure));
+    let (sure, not) = (Level::Aligned, Level::Unaligned);
+    assert!(may_add_trailers(sure, sure) && may_add_trailers(sure, not));
+    assert!(may_add_trailers(not, not) && !may_add_trailers(not, sure));
 }

@@ -201,7 +201,13 @@ fn is_sure(world: &World<'_>, one: &Growing) -> bool {
 
 /// The same address, authenticated at least as well. In an archive that was taken over nobody is authenticated, and nobody
 /// cheats: there other people's versions count as well.
-fn may_follow(world: &World<'_>, all: &[Growing], sure: &[bool], newer: usize, older: usize) -> bool {
+fn may_follow(
+    world: &World<'_>,
+    all: &[Growing],
+    sure: &[bool],
+    newer: usize,
+    older: usize,
+) -> bool {
     let unchecked = |i: usize| {
         let mut members = all[i].members.iter();
         members.all(|at| world.mail(*at).standing.level == Level::Unchecked)

@@ -43,8 +43,8 @@ mod recognise_tests;
 mod tag_tests;
 
 pub use acks::{Ack, Answer, acks_for};
-pub use authority::may_add_trailers;
 pub use assemble::{Input, Patchset, Series, Slot, assemble, assemble_corrected};
+pub use authority::may_add_trailers;
 pub use correct::Correction;
 pub use fold::{FoldOptions, fold};
 pub use keys::link_keys;

@@ -248,9 +248,8 @@ impl<'a> World<'a> {
             if !self.is_candidate(at) {
                 continue;
             }
-            let same = |a: &usize| {
-                self.person(*a) == self.person(at) && self.total(*a) == self.total(at)
-            };
+            let same =
+                |a: &usize| self.person(*a) == self.person(at) && self.total(*a) == self.total(at);
             let version = self
                 .facts(at)
                 .tag

@@ -21,8 +21,8 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 // All that the web needs of git, to serve fetches: it reaches nothing else of it.
-pub use crate::git::{Repos, Service, UploadPack};
 use crate::dns::Dns;
+pub use crate::git::{Repos, Service, UploadPack};
 use crate::session::Reply;
 use crate::store::{Store, StoreError};
 use crate::types::Address;

@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 use super::sql::{self, Bind};
 use super::writer::{Tx, savepoint};
 use super::{Store, StoreError};
-use crate::verdict::Verdict;
 use crate::types::{BlobHash, Identity, Job, ListId, RealmId, ReceiptId, Timestamp};
+use crate::verdict::Verdict;
 
 /// A mail made ready outside the writer: hashed and compressed.
 #[derive(Debug, Clone)]

@@ -39,8 +39,9 @@ pub(super) async fn load_best(
         );
         let mut binds = vec![Bind::from(realm.0)];
         binds.extend(chunk.iter().map(|i| Bind::from(i.0)));
-        for (identity, hash, arrived, rank) in
-            tx.fetch::<(Vec<u8>, Vec<u8>, i64, i64)>(text, binds).await?
+        for (identity, hash, arrived, rank) in tx
+            .fetch::<(Vec<u8>, Vec<u8>, i64, i64)>(text, binds)
+            .await?
         {
             let identity = Identity(super::mail::hash_of(identity)?.0);
             all.entry(identity).or_default().push(Copy {

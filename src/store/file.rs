@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::sql::{self, Bind};
 use super::{Dialect, Store, StoreError, Tx, index, marks};
-use crate::verdict::{Level, Verdict};
 use crate::types::{BlobHash, Identity, Job, ListId, MailId, MessageId, RealmId, Timestamp};
+use crate::verdict::{Level, Verdict};
 
 /// A mail as the pipeline understood it, ready to be filed for one list.
 #[derive(Debug, Clone)]
@@ -386,7 +386,12 @@ async fn describe(
         for (position, parent) in (0i64..).zip(&mail.parents) {
             let parent = nodes[parent].0;
             if parent != child {
-                edges.push(vec![row.0.into(), child.into(), parent.into(), position.into()]);
+                edges.push(vec![
+                    row.0.into(),
+                    child.into(),
+                    parent.into(),
+                    position.into(),
+                ]);
             }
         }
         bodies.push(vec![row.0.into(), mail.text.as_str().into()]);

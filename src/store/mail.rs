@@ -9,8 +9,8 @@ use zstd::bulk::{Compressor, Decompressor};
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
 
 use super::{Bind, Store, StoreError};
-use crate::verdict::Verdict;
 use crate::types::{BlobHash, ListId, MailId, RealmId, ReceiptId, Timestamp};
+use crate::verdict::Verdict;
 
 /// Level 3 is the knee of the curve for single mails: 33,000 a second at a ratio of 2.5, 3.7 with a dictionary.
 const LEVEL: i32 = 3;
@@ -244,7 +244,18 @@ impl Store {
 
     /// The receipts of these ids, with the bytes of the best authenticated copy. One that was filed may be filed again.
     pub async fn load_receipts(&self, ids: &[ReceiptId]) -> Result<Vec<Receipt>, StoreError> {
-        type Row = (i64, i64, i64, i64, String, String, Vec<u8>, i64, i64, Vec<u8>);
+        type Row = (
+            i64,
+            i64,
+            i64,
+            i64,
+            String,
+            String,
+            Vec<u8>,
+            i64,
+            i64,
+            Vec<u8>,
+        );
         let text = format!(
             "select r.id, r.realm, r.list, r.arrived, r.source, r.verdict, r.hash, b.size, b.dictionary, b.data from receipt r \
              join blob b on b.realm = r.realm and b.hash = r.hash where r.id in ({}) order by r.id",

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Bind, ListRow, Store, StoreError, marks};
-use crate::verdict::Verdict;
 use crate::types::{ListId, MailId, MessageId, RealmId, Timestamp};
+use crate::verdict::Verdict;
 
 /// Whose mails are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -264,7 +264,10 @@ impl Store {
         }
         let kept: HashSet<i64> = best.into_values().map(|(id, _)| id).collect();
         all.retain(|(id, _, _)| kept.contains(id));
-        Ok(all.into_iter().map(|(id, name, _)| (MailId(id), name)).collect())
+        Ok(all
+            .into_iter()
+            .map(|(id, name, _)| (MailId(id), name))
+            .collect())
     }
 
     /// The threads of these mails, each once.

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::correction::StoredCorrection;
 use super::sql::Bind;
 use super::{Store, StoreError, Tx, job, marks, regroup};
-use crate::verdict::Verdict;
 use crate::types::{Identity, JobId, MailId, MessageId, PatchsetId, RealmId, ReceiptId, Timestamp};
+use crate::verdict::Verdict;
 
 /// What is known of a message when patchsets are assembled.
 #[derive(Debug, Clone)]
@@ -150,6 +150,9 @@ impl Recorded {
         self.changed.push(PatchsetId(id));
     }
 }
+
+/// A mail to be read with today's rules: row, arrival, what was recognised, what is known of its sender, bytes.
+pub type ToReread = (MailId, Timestamp, String, Verdict, Vec<u8>);
 
 /// More than this many mails are never thought about together.
 const MAX_CLOSURE: usize = 20_000;
@@ -361,21 +364,21 @@ impl Store {
     }
 
     /// Stored bytes of some mails with what was recognised of them: (mail, arrival, JSON, bytes).
-    pub async fn load_to_reread(
-        &self,
-        mails: &[MailId],
-    ) -> Result<Vec<(MailId, Timestamp, String, Vec<u8>)>, StoreError> {
+    pub async fn load_to_reread(&self, mails: &[MailId]) -> Result<Vec<ToReread>, StoreError> {
         let text = format!(
-            "select m.id, m.arrived, m.recognised, b.size, b.dictionary, b.data from mail m \
+            "select m.id, m.arrived, m.recognised, m.verdict, b.size, b.dictionary, b.data from mail m \
              join blob b on b.realm = m.realm and b.hash = m.hash where m.id in ({})",
             marks(mails.len())
         );
-        type Row = (i64, i64, String, i64, i64, Vec<u8>);
+        type Row = (i64, i64, String, String, i64, i64, Vec<u8>);
         let binds = mails.iter().map(|m| Bind::from(m.0)).collect();
         let mut all = Vec::with_capacity(mails.len());
-        for (id, arrived, json, size, dictionary, data) in self.fetch::<Row>(text, binds).await? {
+        for (id, arrived, json, verdict, size, dictionary, data) in
+            self.fetch::<Row>(text, binds).await?
+        {
             let bytes = self.inflate(dictionary, size, &data).await?;
-            all.push((MailId(id), Timestamp(arrived), json, bytes));
+            let verdict = Verdict::from_stored(&verdict);
+            all.push((MailId(id), Timestamp(arrived), json, verdict, bytes));
         }
         Ok(all)
     }

@@ -15,7 +15,9 @@ pub use results::trusted_results;
 use crate::mail::{Flaw, Message};
 
 /// How well a sender is authenticated; the order is that of trust.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
     /// Nobody looked: an import, or a mail of before.

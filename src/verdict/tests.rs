@@ -41,14 +41,26 @@ fn the_domain_in_from_speaks_for_a_mail() {
     let verdict = check(MAIL, one("example.org"), "authenticated: DKIM example.org");
     assert_eq!(verdict.proof, "p", "a signature can be sent again");
     let below = MAIL.replace("example.org", "lists.example.org");
-    check(&below, one("example.org"), "authenticated: DKIM example.org");
+    check(
+        &below,
+        one("example.org"),
+        "authenticated: DKIM example.org",
+    );
     let only = "not authenticated: DKIM passes for";
-    check(MAIL, one("mail.example.org"), &format!("{only} mail.example.org only"));
+    check(
+        MAIL,
+        one("mail.example.org"),
+        &format!("{only} mail.example.org only"),
+    );
     check(MAIL, one("xample.org"), &format!("{only} xample.org only"));
     check(MAIL, one("org"), &format!("{only} org only"));
     let mut by_dmarc = signature("mail.example.org", Outcome::Pass, ALL);
     by_dmarc.aligned = true;
-    check(MAIL, signed(vec![by_dmarc]), "authenticated: DKIM mail.example.org");
+    check(
+        MAIL,
+        signed(vec![by_dmarc]),
+        "authenticated: DKIM mail.example.org",
+    );
     check(MAIL, Facts::default(), "not authenticated");
 }
 
@@ -61,7 +73,11 @@ fn one_sound_signature_among_others_is_enough_and_trouble_is_not_failure() {
     ];
     check(MAIL, signed(all), "authenticated: DKIM example.org");
     let trouble = vec![signature("example.org", Outcome::Unknown, ALL)];
-    check(MAIL, signed(trouble), "not authenticated: DNS gave no answer");
+    check(
+        MAIL,
+        signed(trouble),
+        "not authenticated: DNS gave no answer",
+    );
     let failed = vec![signature("example.org", Outcome::Fail, ALL)];
     check(MAIL, signed(failed), "not authenticated");
 }
@@ -73,11 +89,19 @@ fn what_a_signature_leaves_free_is_not_authenticated() {
     check(MAIL, one("from:date"), only);
     let answer = MAIL.replace("Subject:", "In-Reply-To: <b@x>\nSubject:");
     check(&answer, one(ALL), only);
-    check(&answer, one("from:subject:date:in-reply-to"), "authenticated: DKIM example.org");
+    check(
+        &answer,
+        one("from:subject:date:in-reply-to"),
+        "authenticated: DKIM example.org",
+    );
     // A field put on top of the one that is signed.
     let twice = format!("Subject: y\n{MAIL}");
     check(&twice, one(ALL), only);
-    check(&twice, one("from:subject:subject:date"), "authenticated: DKIM example.org");
+    check(
+        &twice,
+        one("from:subject:subject:date"),
+        "authenticated: DKIM example.org",
+    );
     let mut partial = signature("example.org", Outcome::Pass, ALL);
     partial.partial = true;
     check(MAIL, signed(vec![partial]), only);
@@ -85,11 +109,25 @@ fn what_a_signature_leaves_free_is_not_authenticated() {
 
 #[test]
 fn nobody_speaks_for_a_mail_with_several_authors() {
-    let facts = || signed(vec![signature("example.org", Outcome::Pass, "from:from:subject:date")]);
+    let facts = || {
+        signed(vec![signature(
+            "example.org",
+            Outcome::Pass,
+            "from:from:subject:date",
+        )])
+    };
     let two = MAIL.replace("From: ", "From: Eve <eve@example.net>, ");
-    check(&two, facts(), "not authenticated: DKIM passes for example.org only");
+    check(
+        &two,
+        facts(),
+        "not authenticated: DKIM passes for example.org only",
+    );
     let fields = format!("From: eve@example.net\n{MAIL}");
-    check(&fields, facts(), "not authenticated: DKIM passes for example.org only");
+    check(
+        &fields,
+        facts(),
+        "not authenticated: DKIM passes for example.org only",
+    );
 }
 
 #[test]
@@ -102,11 +140,26 @@ fn spf_speaks_for_its_own_domain() {
         }),
         ..Facts::default()
     };
-    let verdict = check(MAIL, spf("example.org", Outcome::Pass), "authenticated: SPF example.org");
-    assert_eq!(verdict.proof, "", "the client's address cannot be sent again");
-    check(MAIL, spf("evil.net", Outcome::Pass), "not authenticated: SPF passes for evil.net only");
+    let verdict = check(
+        MAIL,
+        spf("example.org", Outcome::Pass),
+        "authenticated: SPF example.org",
+    );
+    assert_eq!(
+        verdict.proof, "",
+        "the client's address cannot be sent again"
+    );
+    check(
+        MAIL,
+        spf("evil.net", Outcome::Pass),
+        "not authenticated: SPF passes for evil.net only",
+    );
     check(MAIL, spf("example.org", Outcome::Fail), "not authenticated");
-    check(MAIL, spf("example.org", Outcome::Unknown), "not authenticated: DNS gave no answer");
+    check(
+        MAIL,
+        spf("example.org", Outcome::Unknown),
+        "not authenticated: DNS gave no answer",
+    );
 }
 
 #[track_caller]
@@ -123,13 +176,23 @@ fn only_the_topmost_results_of_the_server_in_front_count() {
     check_results(&format!("Received: by mx.here\n{ours}"), true);
     check_results(&ours.replace("mx.here;", "mx.here 1;"), true);
     check_results(&ours.replace("mx.here", "mx.there"), false);
-    check_results(&format!("Authentication-Results: mx.here; none\n{ours}"), false);
-    check_results(&format!("Authentication-Results: other; none\n{ours}"), false);
+    check_results(
+        &format!("Authentication-Results: mx.here; none\n{ours}"),
+        false,
+    );
+    check_results(
+        &format!("Authentication-Results: other; none\n{ours}"),
+        false,
+    );
     check_results(&ours.replace("dmarc=pass", "dmarc=fail"), false);
-    check_results(&ours.replace("header.from=example.org", "header.from=evil.net"), false);
+    check_results(
+        &ours.replace("header.from=example.org", "header.from=evil.net"),
+        false,
+    );
     let hidden = "Authentication-Results: mx.here; spf=fail smtp.mailfrom=\"x; dmarc=pass header.from=example.org\"\n";
     check_results(hidden, false);
-    let comment = "Authentication-Results: mx.here; spf=fail (; dmarc=pass header.from=example.org)\n";
+    let comment =
+        "Authentication-Results: mx.here; spf=fail (; dmarc=pass header.from=example.org)\n";
     check_results(comment, false);
     check_results("", false);
 }

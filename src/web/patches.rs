@@ -382,7 +382,11 @@ async fn claims_of(
 fn claim_line(list: &ListRow, claim: (i64, String, String, String)) -> (String, String) {
     let (patchset, label, title, submitter) = claim;
     let href = format!("/{}/patches/{patchset}/v{label}/", list.name);
-    let words = format!("{} (claims to be v{label}) by {}", visible(&title), visible(&submitter));
+    let words = format!(
+        "{} (claims to be v{label}) by {}",
+        visible(&title),
+        visible(&submitter)
+    );
     (href, words)
 }
 

@@ -53,14 +53,21 @@ fn story(environment: &[(&str, &str)]) -> Site {
 /// All that a forgery must not change, as one text.
 fn facts(site: &Site) -> String {
     let server = &site.server;
-    let versions: Vec<Value> = serde_json::from_value(server.json(&["series", "show", "1"])).unwrap();
+    let versions: Vec<Value> =
+        serde_json::from_value(server.json(&["series", "show", "1"])).unwrap();
     let refs = git(
         server.dir.path(),
-        &["ls-remote", &format!("{}/tool.patches.git", server.base()), "refs/patches/1/*"],
+        &[
+            "ls-remote",
+            &format!("{}/tool.patches.git", server.base()),
+            "refs/patches/1/*",
+        ],
     );
     let all: Vec<Value> = serde_json::from_value(server.json(&["series", "ls", "dev"])).unwrap();
     let queue = all.iter().filter(|s| s["patchset"] == 1);
-    let queue: Vec<String> = queue.map(|s| format!("{} {}", s["version"], s["state"])).collect();
+    let queue: Vec<String> = queue
+        .map(|s| format!("{} {}", s["version"], s["state"]))
+        .collect();
     let comments = |v: &Value| {
         let mut v = v.clone();
         v.as_object_mut().unwrap().remove("comments");
@@ -87,7 +94,12 @@ fn forgeries(environment: &[(&str, &str)]) {
     let before = facts(&site);
     assert!(before.contains("refs/patches/1/v2"), "{before}");
     assert!(said_on_the_series(&site).contains("(authenticated: DKIM example.org)"));
-    let claim = |n: usize| said_on_the_series(&site).matches("Claims to belong here").count() == n;
+    let claim = |n: usize| {
+        said_on_the_series(&site)
+            .matches("Claims to belong here")
+            .count()
+            == n
+    };
 
     // A newer version in the sender's name.
     let forged = patch("f9@x", ANA, "[PATCH v9] first", "p2@x", 25);
@@ -120,7 +132,12 @@ fn forgeries(environment: &[(&str, &str)]) {
 
     // A trailer in somebody's name: it is no part of the mbox, and the page says that nobody speaks for it.
     let reviewed = "On that day, Ana Lima wrote:\n> Text.\n\nReviewed-by: Ben <ben@example.org>\n";
-    let trailer = mail("t@x", "Ben <ben@example.org>", "Re: [PATCH v2 2/2] second", reviewed);
+    let trailer = mail(
+        "t@x",
+        "Ben <ben@example.org>",
+        "Re: [PATCH v2 2/2] second",
+        reviewed,
+    );
     site.send(answer(&trailer, "q2@x").as_bytes());
     assert_eq!(facts(&site), before, "forged trailer");
     assert_eq!(site.said("t@x"), "not authenticated");
@@ -157,15 +174,25 @@ fn a_replayed_mail_changes_nothing() {
     let show = || site.server.json(&["series", "show", "1"]).to_string();
     let before = (show(), site.server.page("/dev/patches/1/mbox"));
     let postings = |n: i64| site.server.json(&["list", "show", "dev"])["postings"] == n;
-    assert!(postings(2) && before.0.contains("superseded"), "{}", before.0);
+    assert!(
+        postings(2) && before.0.contains("superseded"),
+        "{}",
+        before.0
+    );
 
     site.send(&signed);
     assert!(postings(2), "the same mail again is no posting");
-    let again = String::from_utf8(signed).unwrap().replace("<one@x>", "<two@x>");
+    let again = String::from_utf8(signed)
+        .unwrap()
+        .replace("<one@x>", "<two@x>");
     site.send(again.as_bytes());
     assert!(postings(3));
     assert_eq!((show(), site.server.page("/dev/patches/1/mbox")), before);
-    assert_eq!(site.said("two@x"), "authenticated: DKIM example.org", "the signature holds");
+    assert_eq!(
+        site.said("two@x"),
+        "authenticated: DKIM example.org",
+        "the signature holds"
+    );
     let page = site.server.page("/dev/patches/1/");
     assert!(page.contains("claims to be v2"), "{page}");
 }
@@ -189,7 +216,11 @@ fn a_squatted_message_id_is_that_of_the_authenticated_mail() {
         let series = site.server.json(&["series", "ls", "dev"]);
         let series: Vec<&Value> = series.as_array().unwrap().iter().collect();
         let two = series.iter().find(|s| s["total"] == 2).unwrap();
-        assert_eq!((&two["complete"], &two["state"]), (&true.into(), &"new".into()), "early: {early}");
+        assert_eq!(
+            (&two["complete"], &two["state"]),
+            (&true.into(), &"new".into()),
+            "early: {early}"
+        );
         let number = two["patchset"].to_string();
         let true_mail = "line 5 of p1@x";
         for path in [
@@ -198,7 +229,10 @@ fn a_squatted_message_id_is_that_of_the_authenticated_mail() {
             "/dev/p1@x/eml".to_owned(),
         ] {
             let text = site.server.page(&path);
-            assert!(text.contains(true_mail) && !text.contains("line 25 of"), "early: {early}: {path}");
+            assert!(
+                text.contains(true_mail) && !text.contains("line 25 of"),
+                "early: {early}: {path}"
+            );
         }
         let thread = request(
             &site.server.addresses["http"],
@@ -207,13 +241,30 @@ fn a_squatted_message_id_is_that_of_the_authenticated_mail() {
         let mut thread_text = String::new();
         let mut unpack = flate2::read::GzDecoder::new(thread.body.as_slice());
         std::io::Read::read_to_string(&mut unpack, &mut thread_text).unwrap();
-        assert_eq!(thread_text.matches("Message-ID: <p1@x>").count(), 1, "early: {early}");
+        assert_eq!(
+            thread_text.matches("Message-ID: <p1@x>").count(),
+            1,
+            "early: {early}"
+        );
         assert!(thread_text.contains(true_mail));
-        let file = site.server.dir.path().join("all.mbox").display().to_string();
-        site.server.cli(&["export", "dev", &file, "--format", "mbox"]);
+        let file = site
+            .server
+            .dir
+            .path()
+            .join("all.mbox")
+            .display()
+            .to_string();
+        site.server
+            .cli(&["export", "dev", &file, "--format", "mbox"]);
         let exported = std::fs::read_to_string(file).unwrap();
-        assert!(exported.contains(true_mail) && !exported.contains("line 25 of"), "early: {early}");
+        assert!(
+            exported.contains(true_mail) && !exported.contains("line 25 of"),
+            "early: {early}"
+        );
         let page = site.server.page("/dev/p1@x/");
-        assert!(page.contains("Different mails carry this Message-ID"), "{page}");
+        assert!(
+            page.contains("Different mails carry this Message-ID"),
+            "{page}"
+        );
     }
 }

@@ -113,18 +113,30 @@ fn pages_say_who_is_authenticated() {
         site.said("stranger@x"),
         "not authenticated: DKIM passes for example.org only"
     );
-    let mut broken = wish(mail("broken@x", "b@broken.example", "b", "text\n").as_bytes(), "relaxed", &[]);
+    let mut broken = wish(
+        mail("broken@x", "b@broken.example", "b", "text\n").as_bytes(),
+        "relaxed",
+        &[],
+    );
     broken["domain"] = json!("broken.example");
     site.send(&sign(&site.key, &[broken])[0]);
-    assert_eq!(site.said("broken@x"), "not authenticated: DNS gave no answer");
+    assert_eq!(
+        site.said("broken@x"),
+        "not authenticated: DNS gave no answer"
+    );
     // DMARC's rule: the organisation's other names are as good, as its record does not say otherwise.
-    let mut sub = wish(mail("sub@x", ANA, "sub", "text\n").as_bytes(), "relaxed", &[]);
+    let mut sub = wish(
+        mail("sub@x", ANA, "sub", "text\n").as_bytes(),
+        "relaxed",
+        &[],
+    );
     sub["domain"] = json!("mail.example.org");
     site.send(&sign(&site.key, &[sub])[0]);
     assert_eq!(site.said("sub@x"), "authenticated: DKIM mail.example.org");
     // A second signature that does not hold does no harm.
     let twice = site.sign(&mail("twice@x", ANA, "twice", "text\n"));
-    let junk = b"DKIM-Signature: v=1; a=rsa-sha256; d=example.org; s=other; h=from; bh=AAAA; b=AAAA\r\n";
+    let junk =
+        b"DKIM-Signature: v=1; a=rsa-sha256; d=example.org; s=other; h=from; bh=AAAA; b=AAAA\r\n";
     site.send(&[junk.as_slice(), &twice].concat());
     assert_eq!(site.said("twice@x"), "authenticated: DKIM example.org");
 }
@@ -176,7 +188,10 @@ fn a_silent_dns_server_is_no_reason_to_refuse() {
     assert!(told.contains("BAD  dns: "), "{told}");
     let fine = Site::start(&[]);
     let told = fine.server.doctor();
-    assert!(told.contains("ok   dns: answers out of the zone file"), "{told}");
+    assert!(
+        told.contains("ok   dns: answers out of the zone file"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -196,7 +211,10 @@ fn the_word_of_the_server_in_front_counts_by_lmtp_alone() {
         by_lmtp("l1@x", results),
         "authenticated: the mail server in front example.org"
     );
-    assert_eq!(by_lmtp("l2@x", &results.replace("mx.", "other.")), "not authenticated");
+    assert_eq!(
+        by_lmtp("l2@x", &results.replace("mx.", "other.")),
+        "not authenticated"
+    );
     assert_eq!(by_lmtp("l3@x", ""), "not authenticated");
     let smtp = format!("{results}{}", mail("s@x", ANA, "s", "text\n"));
     site.send(smtp.as_bytes());
@@ -263,14 +281,34 @@ fn spf_is_asked_where_the_client_is_known() {
         assert_eq!(verdict.words(), expected, "{ip} {sender} {from}");
         verdict
     };
-    let sound = check("192.0.2.7", "ana@example.org", ANA, "authenticated: SPF example.org");
+    let sound = check(
+        "192.0.2.7",
+        "ana@example.org",
+        ANA,
+        "authenticated: SPF example.org",
+    );
     assert_eq!(sound.level, Level::Aligned);
     let eve = "Eve <eve@evil.example>";
-    check("192.0.2.7", "ana@example.org", eve, "not authenticated: SPF passes for example.org only");
+    check(
+        "192.0.2.7",
+        "ana@example.org",
+        eve,
+        "not authenticated: SPF passes for example.org only",
+    );
     let failed = check("198.51.100.1", "ana@example.org", ANA, "not authenticated");
     assert_eq!(failed.spf.unwrap().outcome, Outcome::Fail);
-    check("192.0.2.7", "b@broken.example", "b@broken.example", "not authenticated: DNS gave no answer");
-    check("192.0.2.7", "c@nowhere.example", "c@nowhere.example", "not authenticated");
+    check(
+        "192.0.2.7",
+        "b@broken.example",
+        "b@broken.example",
+        "not authenticated: DNS gave no answer",
+    );
+    check(
+        "192.0.2.7",
+        "c@nowhere.example",
+        "c@nowhere.example",
+        "not authenticated",
+    );
     // This machine and its own network are nobody's outside.
     let inside = check("127.0.0.1", "ana@example.org", ANA, "not authenticated");
     assert_eq!(inside.spf, None);

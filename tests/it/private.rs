@@ -21,10 +21,31 @@ fn site(environment: &[(&str, &str)]) -> TestServer {
     let server = TestServer::start_with(environment);
     let work = project(server.dir.path());
     server.cli(&["repo", "add", "tool", "--path", &work.display().to_string()]);
-    server.cli(&["list", "create", "dev", "--address", "dev@lists.example.org", "--repo", "tool"]);
-    server.cli(&["list", "create", "hidden", "--address", LIST, "--repo", "tool", "--private"]);
+    server.cli(&[
+        "list",
+        "create",
+        "dev",
+        "--address",
+        "dev@lists.example.org",
+        "--repo",
+        "tool",
+    ]);
+    server.cli(&[
+        "list",
+        "create",
+        "hidden",
+        "--address",
+        LIST,
+        "--repo",
+        "tool",
+        "--private",
+    ]);
     let public = "From: a@b.c\nMessage-ID: <open@x>\nSubject: open words\n\ntext\n";
-    assert!(server.send(&["dev@lists.example.org"], public.as_bytes()).starts_with("250"));
+    assert!(
+        server
+            .send(&["dev@lists.example.org"], public.as_bytes())
+            .starts_with("250")
+    );
     server.drain();
     server
 }
@@ -32,23 +53,58 @@ fn site(environment: &[(&str, &str)]) -> TestServer {
 /// What strangers can ask for, and what they get: status, header and body as one text.
 fn all_that_is_public(server: &TestServer) -> Vec<(String, String)> {
     let mut paths: Vec<String> = [
-        "/", "/dev/", "/dev/new.atom", "/dev/patches/", "/dev/open@x/", "/dev/open@x/T/", "/dev/open@x/t.atom", "/dev/open@x/raw",
-        "/all/", "/all/new.atom", "/manifest.js.gz", "/robots.txt", "/help/", "/-/style", "/hidden", "/hidden/", "/hidden/new.atom",
-        "/hidden/patches/", "/hidden/patches/1/", "/hidden/patches/1/mbox", "/hidden/patches/2/", "/dev/patches/1/",
-        "/dev/patches/1/v1/", "/dev/patches/1/mbox", "/dev/patches/2/", "/hidden/info/refs?service=git-upload-pack",
-        "/hidden.git/info/refs?service=git-upload-pack", "/tool.git/info/refs?service=git-upload-pack",
+        "/",
+        "/dev/",
+        "/dev/new.atom",
+        "/dev/patches/",
+        "/dev/open@x/",
+        "/dev/open@x/T/",
+        "/dev/open@x/t.atom",
+        "/dev/open@x/raw",
+        "/all/",
+        "/all/new.atom",
+        "/manifest.js.gz",
+        "/robots.txt",
+        "/help/",
+        "/-/style",
+        "/hidden",
+        "/hidden/",
+        "/hidden/new.atom",
+        "/hidden/patches/",
+        "/hidden/patches/1/",
+        "/hidden/patches/1/mbox",
+        "/hidden/patches/2/",
+        "/dev/patches/1/",
+        "/dev/patches/1/v1/",
+        "/dev/patches/1/mbox",
+        "/dev/patches/2/",
+        "/hidden/info/refs?service=git-upload-pack",
+        "/hidden.git/info/refs?service=git-upload-pack",
+        "/tool.git/info/refs?service=git-upload-pack",
         "/tool.patches.git/info/refs?service=git-upload-pack",
     ]
     .map(str::to_owned)
     .to_vec();
     for id in ["c1@canary.example", "m@canary.example"] {
         for start in ["/", "/r/", "/all/", "/dev/", "/hidden/"] {
-            for ending in ["", "/", "/raw", "/eml", "/T/", "/t.mbox.gz", "/t.atom", "/1-x"] {
+            for ending in [
+                "",
+                "/",
+                "/raw",
+                "/eml",
+                "/T/",
+                "/t.mbox.gz",
+                "/t.atom",
+                "/1-x",
+            ] {
                 paths.push(format!("{start}{id}{ending}"));
             }
         }
     }
-    for word in CANARIES.iter().chain(&["s:canary", "f:sparrow", "dfn:src/a.c"]) {
+    for word in CANARIES
+        .iter()
+        .chain(&["s:canary", "f:sparrow", "dfn:src/a.c"])
+    {
         for list in ["/dev/", "/all/", "/hidden/"] {
             for more in ["", "&x=A", "&x=m"] {
                 paths.push(format!("{list}?q={word}{more}"));
@@ -58,7 +114,9 @@ fn all_that_is_public(server: &TestServer) -> Vec<(String, String)> {
     }
     let ask = |path: String| {
         let method = if path.contains("x=m") { "POST" } else { "GET" };
-        let text = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        let text = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
         let answer = request(&server.addresses["http"], &text);
         let body = answer.text();
         (path, format!("{} {}\n{body}", answer.status, answer.head))
@@ -70,10 +128,16 @@ fn all_that_is_public(server: &TestServer) -> Vec<(String, String)> {
 fn without_echo(path: &str, text: &str) -> String {
     let mut text = text.to_owned();
     for piece in path.split(['/', '?', '=', '&']).filter(|p| p.len() > 3) {
-        text = text.replace(piece, "").replace(&piece.replace('@', "%40"), "");
+        text = text
+            .replace(piece, "")
+            .replace(&piece.replace('@', "%40"), "");
     }
     // Headers that differ from answer to answer.
-    let varies = |line: &&str| !["Date:", "Etag:", "ETag:"].iter().any(|name| line.starts_with(name));
+    let varies = |line: &&str| {
+        !["Date:", "Etag:", "ETag:"]
+            .iter()
+            .any(|name| line.starts_with(name))
+    };
     text.lines().filter(varies).collect::<Vec<_>>().join("\n")
 }
 
@@ -81,14 +145,20 @@ fn nothing_tells(environment: &[(&str, &str)]) {
     let server = site(environment);
     let before = all_that_is_public(&server);
     let mail = "From: Sparrow <sparrow@canary.example>\nMessage-ID: <m@canary.example>\nIn-Reply-To: <open@x>\nSubject: canary words\n\nA canary.\n";
-    for text in [patch("c1@canary.example", "[PATCH] canary"), mail.to_owned()] {
+    for text in [
+        patch("c1@canary.example", "[PATCH] canary"),
+        mail.to_owned(),
+    ] {
         let mut smtp = super::harness::Smtp::connect(&server.addresses["smtp"]);
         let (reply, _) = smtp.send("sparrow@canary.example", &[LIST], text.as_bytes());
         assert!(reply.starts_with("250"), "{reply}");
     }
     server.drain();
     let inside = server.json(&["series", "ls", "hidden"]).to_string();
-    assert!(inside.contains("canary"), "it is there for those who may: {inside}");
+    assert!(
+        inside.contains("canary"),
+        "it is there for those who may: {inside}"
+    );
 
     let after = all_that_is_public(&server);
     for ((path, was), (_, is)) in before.iter().zip(&after) {
@@ -100,7 +170,10 @@ fn nothing_tells(environment: &[(&str, &str)]) {
         }
     }
     for repo in ["tool.git", "tool.patches.git"] {
-        let refs = git(server.dir.path(), &["ls-remote", &format!("{}/{repo}", server.base())]);
+        let refs = git(
+            server.dir.path(),
+            &["ls-remote", &format!("{}/{repo}", server.base())],
+        );
         assert!(!refs.contains("refs/patches"), "{repo}: {refs}");
     }
     let log = server.log().to_lowercase();
@@ -113,14 +186,25 @@ fn nothing_tells(environment: &[(&str, &str)]) {
     );
     assert!(CANARIES.iter().all(|word| !metrics.text().contains(word)));
     for format in ["mbox", "public-inbox"] {
-        let path = server.dir.path().join(format!("export-{format}")).display().to_string();
+        let path = server
+            .dir
+            .path()
+            .join(format!("export-{format}"))
+            .display()
+            .to_string();
         server.cli(&["export", "dev", &path, "--format", format]);
         let text = match format {
             "mbox" => std::fs::read_to_string(&path).unwrap(),
-            _ => git(server.dir.path(), &["--git-dir", &path, "log", "-p", "--all"]),
+            _ => git(
+                server.dir.path(),
+                &["--git-dir", &path, "log", "-p", "--all"],
+            ),
         };
         let text = text.to_lowercase();
-        assert!(CANARIES.iter().all(|word| !text.contains(word)), "{format}: {text}");
+        assert!(
+            CANARIES.iter().all(|word| !text.contains(word)),
+            "{format}: {text}"
+        );
     }
 }
 
@@ -138,7 +222,13 @@ fn a_canary_is_found_by_nobody_on_postgresql() {
 #[test]
 fn an_address_that_does_not_exist_looks_like_a_list_that_is_hidden() {
     let server = site(&[]);
-    for path in ["/LIST/", "/LIST/new.atom", "/LIST/patches/", "/LIST/a@b/", "/LIST/?q=word"] {
+    for path in [
+        "/LIST/",
+        "/LIST/new.atom",
+        "/LIST/patches/",
+        "/LIST/a@b/",
+        "/LIST/?q=word",
+    ] {
         let seen = |name: &str| {
             let answer = server.get(&path.replace("LIST", name));
             (answer.status, answer.text().replace(name, "LIST"))

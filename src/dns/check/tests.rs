@@ -29,7 +29,14 @@ fn a_flood_of_signatures_is_cut_and_the_rest_is_kept() {
 
 #[test]
 fn spf_is_not_asked_about_ones_own_network() {
-    for inside in ["127.0.0.1", "10.1.2.3", "::1", "fd00::1", "::ffff:192.168.1.1", "fe80::1"] {
+    for inside in [
+        "127.0.0.1",
+        "10.1.2.3",
+        "::1",
+        "fd00::1",
+        "::ffff:192.168.1.1",
+        "fe80::1",
+    ] {
         assert!(!is_outside(inside.parse().unwrap()), "{inside}");
     }
     for outside in ["192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1"] {
