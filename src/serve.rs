@@ -71,11 +71,7 @@ pub async fn run(
     let ctx = Ctx::open(store.clone(), repos.clone(), base_url.clone(), free_disk_mb).await?;
     let mut ctx = ctx.named(&config.site);
     ctx.name_operator().await?;
-    ctx.checks = Some(Arc::new(Checks {
-        dns: open_dns(&config)?,
-        hostname: config.site.hostname.clone(),
-        trusted_authserv_id: config.auth.trusted_authserv_id.clone(),
-    }));
+    ctx.checks = Some(Arc::new(checks(&config)?));
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
     let addresses = [
         ("smtp", first(&listeners.smtp)),
@@ -172,6 +168,14 @@ fn logging(config: &config::Log) {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
+}
+
+fn checks(config: &Config) -> Result<Checks> {
+    Ok(Checks {
+        dns: open_dns(config)?,
+        hostname: config.site.hostname.clone(),
+        trusted_authserv_id: config.auth.trusted_authserv_id.clone(),
+    })
 }
 
 /// The resolver that the settings ask for.

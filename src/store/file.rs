@@ -341,23 +341,34 @@ async fn insert_mails(
     Ok((rows, new))
 }
 
-/// Removes what was said of messages of which a better copy came: it is written anew.
-async fn forget(tx: &mut Tx, mails: Vec<i64>) -> Result<(), StoreError> {
+/// Removes what was said of messages of which a better copy came: it is written anew. Returns when these arrived first, by
+/// which their entries are found.
+async fn forget(tx: &mut Tx, mails: Vec<i64>) -> Result<HashMap<MailId, Timestamp>, StoreError> {
+    let mut arrived = HashMap::new();
     for chunk in mails.chunks(400) {
         let list = marks(chunk.len());
         let binds = || chunk.iter().map(|m| Bind::from(*m)).collect::<Vec<_>>();
-        let text = format!("select mail from body where mail in ({list})");
-        let known: Vec<(i64,)> = tx.fetch(text, binds()).await?;
+        let text = format!(
+            "select m.id, m.arrived from mail m join body b on b.mail = m.id where m.id in ({list})"
+        );
+        let known: Vec<(i64, i64)> = tx.fetch(text, binds()).await?;
         if known.is_empty() {
             continue;
         }
+        let known: Vec<(MailId, Timestamp)> = known
+            .into_iter()
+            .map(|(mail, time)| (MailId(mail), Timestamp(time)))
+            .collect();
         for table in ["body", "alias", "link_key", "edge"] {
             let text = format!("delete from {table} where mail in ({list})");
             tx.execute(text, binds()).await?;
         }
-        index::remove(tx, chunk).await?;
+        let place = |(mail, time): &(MailId, Timestamp)| index::position(*time, *mail);
+        let places: Vec<i64> = known.iter().map(place).collect();
+        index::remove(tx, &places).await?;
+        arrived.extend(known);
     }
-    Ok(())
+    Ok(arrived)
 }
 
 /// Edges, texts, further names, keys and index entries of the new messages.
@@ -375,7 +386,7 @@ async fn describe(
         (mail.verdict.level > Level::Unchecked && new.contains(row)).then_some(row.0)
     };
     let better: BTreeSet<i64> = mails.iter().zip(rows).filter_map(better).collect();
-    forget(tx, better.into_iter().collect()).await?;
+    let arrived = forget(tx, better.into_iter().collect()).await?;
     let (mut edges, mut bodies, mut aliases, mut keys, mut entries) =
         (vec![], vec![], vec![], vec![], vec![]);
     for (mail, row) in mails.iter().zip(rows).filter(|(_, row)| new.contains(row)) {
@@ -405,7 +416,8 @@ async fn describe(
                 .iter()
                 .map(|k| vec![realm.0.into(), k.as_str().into(), row.0.into()]),
         );
-        entries.push((index::position(mail.arrived, *row), mail.entry.clone()));
+        let time = arrived.get(row).copied().unwrap_or(mail.arrived);
+        entries.push((index::position(time, *row), mail.entry.clone()));
     }
     tx.insert(
         "edge (mail, child, parent, position)",

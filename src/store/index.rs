@@ -177,17 +177,17 @@ pub(super) async fn insert(tx: &mut Tx, entries: Vec<(i64, Entry)>) -> Result<()
     Ok(())
 }
 
-/// Removes the entries of mails.
-pub(super) async fn remove(tx: &mut Tx, mails: &[i64]) -> Result<(), StoreError> {
+/// Removes the entries at these positions.
+pub(super) async fn remove(tx: &mut Tx, positions: &[i64]) -> Result<(), StoreError> {
     let column = match tx.dialect {
         Dialect::Sqlite => "rowid",
-        Dialect::Postgres => "mail",
+        Dialect::Postgres => "position",
     };
     let text = format!(
         "delete from search where {column} in ({})",
-        super::marks(mails.len())
+        super::marks(positions.len())
     );
-    let binds = mails.iter().map(|m| Bind::from(*m)).collect();
+    let binds = positions.iter().map(|p| Bind::from(*p)).collect();
     tx.execute(text, binds).await.map(drop)
 }
 

@@ -298,7 +298,7 @@ async fn delete_series(tx: &mut Tx, id: i64) -> Result<(), StoreError> {
 
 /// The columns of [`series_row`].
 pub(super) const SERIES: &str = "series (patchset, realm, anchor, position, label, version, total, received, complete, superseded, \
-     state, hand, archived, submitter, submitter_name, title, cover, base_commit, flags, reason, arrived, digest)";
+     state, hand, archived, submitter, submitter_name, title, cover, base_commit, flags, reason, arrived, claims, digest)";
 
 /// A series of which nothing is stored.
 pub(super) fn series_row(
@@ -333,6 +333,7 @@ pub(super) fn series_row(
         series.flags.as_str().into(),
         series.reason.as_str().into(),
         series.arrived.0.into(),
+        series.claims.map(|c| c.0).into(),
         digest(series).into(),
     ]
 }

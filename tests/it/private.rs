@@ -3,10 +3,10 @@
 
 use super::harness::{TestServer, git, project, request};
 
-const LIST: &str = "hidden@lists.example.org";
+const LIST: &str = "rookery@lists.example.org";
 
 /// Every word here is one that a stranger must not find.
-const CANARIES: [&str; 4] = ["canary", "hidden", "sparrow", "finch"];
+const CANARIES: [&str; 4] = ["canary", "rookery", "sparrow", "finch"];
 
 fn patch(id: &str, subject: &str) -> String {
     format!(
@@ -33,7 +33,7 @@ fn site(environment: &[(&str, &str)]) -> TestServer {
     server.cli(&[
         "list",
         "create",
-        "hidden",
+        "rookery",
         "--address",
         LIST,
         "--repo",
@@ -67,26 +67,26 @@ fn all_that_is_public(server: &TestServer) -> Vec<(String, String)> {
         "/robots.txt",
         "/help/",
         "/-/style",
-        "/hidden",
-        "/hidden/",
-        "/hidden/new.atom",
-        "/hidden/patches/",
-        "/hidden/patches/1/",
-        "/hidden/patches/1/mbox",
-        "/hidden/patches/2/",
+        "/rookery",
+        "/rookery/",
+        "/rookery/new.atom",
+        "/rookery/patches/",
+        "/rookery/patches/1/",
+        "/rookery/patches/1/mbox",
+        "/rookery/patches/2/",
         "/dev/patches/1/",
         "/dev/patches/1/v1/",
         "/dev/patches/1/mbox",
         "/dev/patches/2/",
-        "/hidden/info/refs?service=git-upload-pack",
-        "/hidden.git/info/refs?service=git-upload-pack",
+        "/rookery/info/refs?service=git-upload-pack",
+        "/rookery.git/info/refs?service=git-upload-pack",
         "/tool.git/info/refs?service=git-upload-pack",
         "/tool.patches.git/info/refs?service=git-upload-pack",
     ]
     .map(str::to_owned)
     .to_vec();
     for id in ["c1@canary.example", "m@canary.example"] {
-        for start in ["/", "/r/", "/all/", "/dev/", "/hidden/"] {
+        for start in ["/", "/r/", "/all/", "/dev/", "/rookery/"] {
             for ending in [
                 "",
                 "/",
@@ -105,7 +105,7 @@ fn all_that_is_public(server: &TestServer) -> Vec<(String, String)> {
         .iter()
         .chain(&["s:canary", "f:sparrow", "dfn:src/a.c"])
     {
-        for list in ["/dev/", "/all/", "/hidden/"] {
+        for list in ["/dev/", "/all/", "/rookery/"] {
             for more in ["", "&x=A", "&x=m"] {
                 paths.push(format!("{list}?q={word}{more}"));
             }
@@ -154,7 +154,7 @@ fn nothing_tells(environment: &[(&str, &str)]) {
         assert!(reply.starts_with("250"), "{reply}");
     }
     server.drain();
-    let inside = server.json(&["series", "ls", "hidden"]).to_string();
+    let inside = server.json(&["series", "ls", "rookery"]).to_string();
     assert!(
         inside.contains("canary"),
         "it is there for those who may: {inside}"
@@ -220,7 +220,7 @@ fn a_canary_is_found_by_nobody_on_postgresql() {
 }
 
 #[test]
-fn an_address_that_does_not_exist_looks_like_a_list_that_is_hidden() {
+fn an_address_that_does_not_exist_looks_like_a_list_that_is_not_public() {
     let server = site(&[]);
     for path in [
         "/LIST/",
@@ -233,6 +233,6 @@ fn an_address_that_does_not_exist_looks_like_a_list_that_is_hidden() {
             let answer = server.get(&path.replace("LIST", name));
             (answer.status, answer.text().replace(name, "LIST"))
         };
-        assert_eq!(seen("hidden"), seen("nobody"), "{path}");
+        assert_eq!(seen("rookery"), seen("nobody"), "{path}");
     }
 }
