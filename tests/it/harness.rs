@@ -94,7 +94,6 @@ impl TestServer {
         command
             .env("PATCHPOST_DATA", self.data())
             .current_dir(self.dir.path());
-        // No test asks the DNS of whoever runs it.
         command.env("PATCHPOST_DNS_ZONE", "/dev/null");
         command.envs(self.environment.iter().cloned());
         command
