@@ -66,6 +66,7 @@ pub async fn run(data: &Path, config: &Config) -> Result<ExitCode> {
             .unwrap_or_else(|| "certificate and key fit".to_owned());
         report.line(opened.is_ok(), "tls", &detail);
     }
+    check_dns(config, &mut report).await;
     let serving = there && Store::lock_for_serving(data).is_err();
     for (name, list) in [
         ("smtp", &config.smtp.listen),
@@ -116,6 +117,20 @@ async fn database(data: &Path, config: &Config, report: &mut Report) {
             &format!("repository {}", repo.name),
             problem.unwrap_or(tip),
         );
+    }
+}
+
+async fn check_dns(config: &Config, report: &mut Report) {
+    let answer = match crate::serve::open_dns(config) {
+        Ok(dns) => dns.check().await,
+        Err(error) => Err(format!("{error:#}")),
+    };
+    match answer {
+        Ok(detail) => report.line(true, "dns", &detail),
+        Err(error) => {
+            let mend = "mail is taken, but no sender is authenticated; see dns.servers";
+            report.line(false, "dns", &format!("{error}; {mend}"));
+        }
     }
 }
 

@@ -13,9 +13,10 @@ use tracing::Level;
 
 use crate::config::{self, BareNewline, Config, LogFormat, LogLevel, Transport, addresses};
 use crate::deliver::{self, Route};
+use crate::dns::{self, Dns};
 use crate::git::Repos;
 use crate::net::{Gate, Listener, Tls, bind};
-use crate::pipeline::Ctx;
+use crate::pipeline::{Checks, Ctx};
 use crate::session::{Protocol, Settings};
 use crate::smtp;
 use crate::store::Store;
@@ -68,8 +69,9 @@ pub async fn run(
     let repos = Repos::new(data);
     let free_disk_mb = config.limits.free_disk_mb;
     let ctx = Ctx::open(store.clone(), repos.clone(), base_url.clone(), free_disk_mb).await?;
-    let ctx = ctx.named(&config.site);
+    let mut ctx = ctx.named(&config.site);
     ctx.name_operator().await?;
+    ctx.checks = Some(Arc::new(checks(&config)?));
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
     let addresses = [
         ("smtp", first(&listeners.smtp)),
@@ -166,6 +168,20 @@ fn logging(config: &config::Log) {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
+}
+
+fn checks(config: &Config) -> Result<Checks> {
+    Ok(Checks {
+        dns: open_dns(config)?,
+        hostname: config.site.hostname.clone(),
+        trusted_authserv_id: config.auth.trusted_authserv_id.clone(),
+    })
+}
+
+/// The resolver that the settings ask for.
+pub fn open_dns(config: &Config) -> Result<Dns> {
+    let source = dns::source(&config.dns.servers, &config.dns.zone);
+    Ok(Dns::open(&source, Duration::from_secs(config.dns.timeout))?)
 }
 
 fn open_tls(config: &Config) -> Result<Option<Arc<Tls>>> {

@@ -64,7 +64,7 @@ create table blob (
     primary key (realm, hash)
 );
 
--- Mails accepted for a list. state: 0 owed, 1 filed, 2 filed as plain mail because filing failed.
+-- Mails accepted for a list; hash and verdict are those of the best authenticated copy. state: 0 owed, 1 filed, 2 filed as plain mail because filing failed.
 create table receipt (
     id integer primary key autoincrement,
     realm bigint not null,
@@ -76,6 +76,8 @@ create table receipt (
     source text not null,
     state bigint not null,
     mail bigint,
+    verdict text not null,
+    level bigint not null,
     unique (list, identity)
 );
 
@@ -85,6 +87,8 @@ create table copy (
     identity blob not null,
     hash blob not null,
     arrived bigint not null,
+    verdict text not null,
+    level bigint not null,
     primary key (realm, identity, hash)
 );
 
@@ -98,19 +102,23 @@ create table node (
 );
 create index node_thread on node (thread);
 
+-- What a mail says it answers: each mail for itself, as a stranger's may carry the same name.
 create table edge (
+    mail bigint not null,
     child bigint not null references node (id),
     parent bigint not null references node (id),
     position bigint not null,
-    primary key (child, parent)
+    primary key (mail, parent)
 );
+create index edge_child on edge (child);
 create index edge_parent on edge (parent);
 
 -- `version` is raised by every visible change; pages are cached by it.
 create table thread (id integer primary key autoincrement, realm bigint not null, version bigint not null);
 create table thread_alias (old bigint primary key, thread bigint not null);
 
--- A message of a realm. `recognised` is JSON (patchset::Recognised); `state` 1: taken back, shown as a tombstone.
+-- A message of a realm, with the bytes of its best authenticated copy. `recognised` is JSON (patchset::Recognised), `verdict` too
+-- (verdict::Verdict), and `level` orders it; `state` 1: taken back, shown as a tombstone.
 create table mail (
     id integer primary key autoincrement,
     realm bigint not null,
@@ -128,6 +136,7 @@ create table mail (
     kind text not null,
     recognised text not null,
     verdict text not null,
+    level bigint not null,
     state bigint not null,
     unique (realm, identity)
 );
@@ -185,7 +194,8 @@ create index patchset_updated on patchset (realm, updated, id);
 create index patchset_anchor on patchset (anchor);
 create table patchset_alias (old bigint primary key, patchset bigint not null);
 
--- One version of a patchset. `state` is Patchwork's number (1 new … 10 deferred); `hand` 1: a person set it, no rule changes it.
+-- One version of a patchset. `claims`: the anchor of another patchset's series to which it says to belong, without authority.
+-- `state` is Patchwork's number (1 new … 10 deferred); `hand` 1: a person set it, no rule changes it.
 create table series (
     id integer primary key autoincrement,
     patchset bigint not null references patchset (id),
@@ -209,10 +219,12 @@ create table series (
     flags text not null,
     reason text not null,
     arrived bigint not null,
+    claims bigint,
     digest text not null
 );
 create index series_patchset on series (patchset, position);
 create index series_anchor on series (anchor);
+create index series_claims on series (claims);
 create table series_alias (old bigint primary key, series bigint not null);
 
 -- The columns from `state` on are what the Patchwork API asks of a patch.

@@ -13,7 +13,7 @@ use crate::git::{Change, Epoch, write_epoch};
 use crate::mail::{self, mbox};
 use crate::pipeline::{Ctx, Import};
 use crate::store::ListRow;
-use crate::types::Timestamp;
+use crate::types::{MailId, Timestamp};
 use crate::worker;
 
 /// `patchpost import`
@@ -213,7 +213,9 @@ async fn export_mbox(ctx: &Ctx, list: &ListRow, path: &Path) -> Result<u64> {
         let postings = ctx.store.load_postings(list.id, after, 200).await?;
         let Some(last) = postings.last() else { break };
         after = last.0;
-        for (_, mail, _) in postings {
+        let mails: Vec<MailId> = postings.iter().map(|p| p.1).collect();
+        let shadowed = ctx.store.find_shadowed(list.id, &mails).await?;
+        for mail in mails.into_iter().filter(|m| !shadowed.contains(m)) {
             mbox::write(&mut out, &super::bytes_of(ctx, mail).await?)?;
             count += 1;
         }

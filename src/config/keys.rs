@@ -3,11 +3,11 @@
 //! The table makes the structs, the list of keys that the parser knows, and the reference that
 //! `patchpost config` prints, so the three cannot disagree.
 
-use super::kind::{BareNewline, LogFormat, LogLevel, Transport};
 use super::kind::{
-    BaseUrl, DatabaseUrl, HostPort, Hostname, Kind, Line, Listen, MaybeAddress, Megabytes, Minutes,
-    Number, Path,
+    AuthservId, BaseUrl, DatabaseUrl, HostPort, Hostname, Kind, Line, Listen, MaybeAddress,
+    Megabytes, Minutes, Number, Path, Servers,
 };
+use super::kind::{BareNewline, LogFormat, LogLevel, Transport};
 
 /// One key as the parser and the reference see it.
 pub(super) struct Key {
@@ -119,6 +119,23 @@ sections! {
     lmtp: Lmtp {
         /// Addresses to listen on, separated by commas; unix:PATH for a socket; empty: none.
         listen: String as Listen = "127.0.0.1:2424",
+    }
+
+    /// Who speaks for a mail.
+    auth: Auth {
+        /// The name by which the mail server in front signs its Authentication-Results (RFC 8601 section 2.5), if it puts
+        /// them on top of every mail; then its word on DMARC is taken. Empty: nobody's word is.
+        trusted_authserv_id: String as AuthservId = "",
+    }
+
+    /// Look-ups of DKIM keys, SPF and DMARC.
+    dns: Dns {
+        /// Servers to ask, separated by commas, such as 127.0.0.1 or 127.0.0.1:5353; empty: those of this machine.
+        servers: String as Servers = "",
+        /// Seconds that the look-ups for one mail may take; what is not answered by then is unknown, and the mail is taken.
+        timeout: u64 as Number<1, 30> = "5",
+        /// A file of records that is asked instead of DNS, for tests and closed networks; docs/identity.md tells its form.
+        zone: String as Path = "",
     }
 
     /// The web pages.

@@ -134,6 +134,12 @@ texts! {
     };
     /// The root of all links.
     BaseUrl, "a URL such as https://lists.example.org without a slash at its end, or empty", check_base_url;
+    /// Who signs Authentication-Results.
+    AuthservId, "a name such as mx.example.org, or empty", |text| {
+        require(text.bytes().all(|b| b.is_ascii_graphic() && !b";()\"=,".contains(&b)))
+    };
+    /// DNS servers.
+    Servers, "IP or IP:PORT such as 127.0.0.1 or [::1]:5353; several separated by commas; or empty", check_servers;
     /// The database, if it is not SQLite.
     DatabaseUrl, "empty for SQLite, or a URL such as postgres://user:password@host/name", |text| {
         let known = text.starts_with("postgres://") || text.starts_with("postgresql://");
@@ -152,6 +158,13 @@ fn check_listen(text: &str) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn check_servers(text: &str) -> Result<(), String> {
+    let plain = |t: &str| t.parse::<std::net::IpAddr>().is_ok();
+    let wrong =
+        super::addresses(text).find(|t| !plain(t) && t.parse::<std::net::SocketAddr>().is_err());
+    wrong.map_or(Ok(()), |t| Err(format!("{t:?} is not an address")))
 }
 
 /// RFC 1123 section 2.1: labels of letters, digits and inner hyphens; 253 characters in all.

@@ -12,7 +12,9 @@ use std::fmt;
 
 use toml::de::{DeTable, DeValue};
 
-pub use keys::{Config, Database, Delivery, Http, Limits, Lmtp, Log, Ops, Repos, Site, Smtp};
+pub use keys::{
+    Auth, Config, Database, Delivery, Dns, Http, Limits, Lmtp, Log, Ops, Repos, Site, Smtp,
+};
 pub use kind::{BareNewline, LogFormat, LogLevel, Transport};
 
 use keys::{KEYS, Key, SECTIONS};

@@ -11,6 +11,7 @@ use super::recognise::Recognised;
 use super::tag::Version;
 use super::world::World;
 use crate::types::{Identity, MailId, MessageId, Timestamp};
+use crate::verdict::Standing;
 
 /// One mail as the grouping sees it.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub struct Input {
     pub parents: Vec<MessageId>,
     /// Arrival: data of the archive, not the moment of filing.
     pub arrived: Timestamp,
+    /// How well its sender is authenticated.
+    pub standing: Standing,
     /// What it is by itself.
     pub recognised: Recognised,
 }
@@ -61,6 +64,8 @@ pub struct Series {
     pub complete: bool,
     /// A newer version stands in its place.
     pub superseded: bool,
+    /// Anchor of the series that it says to be a version of without having the authority: it stands beside it.
+    pub claims: Option<MailId>,
     /// Mails of another series of the same shape arrived at the same time: they may be mixed up.
     pub ambiguous: bool,
     /// Lower-case address.

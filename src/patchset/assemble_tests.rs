@@ -1,6 +1,7 @@
 use super::*;
 use crate::mail;
 use crate::types::{MailId, Timestamp};
+use crate::verdict::{Level, Standing};
 
 const DIFF: &str = "\n---\n a | 2 +-\n\ndiff --git a/a b/a\nindex 1111111..2222222 100644\n--- a/a\n+++ b/a\n@@ -1 +1 @@\n-x\n+y\n-- \n2.40\n";
 
@@ -13,6 +14,7 @@ pub(super) struct Mail {
     pub(super) from: String,
     pub(super) minutes: i64,
     pub(super) fields: String,
+    pub(super) standing: Standing,
 }
 
 pub(super) fn mail_at(id: &str, subject: &str, parent: &str, minutes: i64) -> Mail {
@@ -23,12 +25,29 @@ pub(super) fn mail_at(id: &str, subject: &str, parent: &str, minutes: i64) -> Ma
         from: "ana@example.org".to_owned(),
         minutes,
         fields: String::new(),
+        standing: Standing::default(),
     }
 }
 
 impl Mail {
     pub(super) fn from(mut self, from: &str) -> Mail {
         self.from = from.to_owned();
+        self
+    }
+
+    /// From a sender whose domain speaks for it, by a signature of its own.
+    pub(super) fn signed(mut self) -> Mail {
+        let proof = format!("b of {}", self.id);
+        self.standing = Standing {
+            level: Level::Aligned,
+            proof,
+        };
+        self
+    }
+
+    /// Looked at, and nothing speaks for it.
+    pub(super) fn unsigned(mut self) -> Mail {
+        self.standing.level = Level::None;
         self
     }
 
@@ -68,6 +87,7 @@ pub(super) fn input(row: usize, m: &Mail) -> Input {
         message_id: message.message_id.clone(),
         parents: message.parents.clone(),
         arrived: Timestamp::from_secs(1_700_000_000 + m.minutes * 60),
+        standing: m.standing.clone(),
         recognised: recognise(&message),
     }
 }

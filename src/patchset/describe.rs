@@ -6,7 +6,7 @@ use super::link::Why;
 use super::recognise::Kind;
 use super::tag::{Tag, Version};
 use super::world::World;
-use crate::types::MessageId;
+use crate::types::{MailId, MessageId};
 
 /// Dependencies of a series that are kept.
 const MAX_DEPENDENCIES: usize = 100;
@@ -37,7 +37,7 @@ pub(super) fn describe(world: &World<'_>, one: &Growing, comments: &[(usize, usi
     };
     let base = |at: &usize| world.facts(*at).base_commit.clone();
     Series {
-        anchor: row(one.cover.unwrap_or(first)),
+        anchor: anchor(world, one),
         label: one.version.to_string(),
         version: one.version,
         total: one.total,
@@ -46,6 +46,7 @@ pub(super) fn describe(world: &World<'_>, one: &Growing, comments: &[(usize, usi
         comments: comments.iter().map(|(c, t)| (row(*c), row(*t))).collect(),
         complete: one.is_complete(),
         superseded: false,
+        claims: None,
         ambiguous: one.ambiguous,
         submitter: head.submitter.clone(),
         submitter_name: head.submitter_name.clone(),
@@ -80,6 +81,11 @@ fn prefixes(tag: &Tag, kind: Kind) -> impl Iterator<Item = String> + '_ {
     };
     let words = tag.prefixes.iter();
     words.filter(move |word| !says_pull(word)).cloned()
+}
+
+/// The mail that stands for a series.
+pub(super) fn anchor(world: &World<'_>, one: &Growing) -> MailId {
+    world.mail(one.cover.unwrap_or(one.members[0])).mail
 }
 
 fn reason(world: &World<'_>, one: &Growing) -> String {
@@ -133,4 +139,13 @@ pub(super) fn link_reason(older: &str, why: Why) -> String {
         Why::Hand => "a person put them together",
     };
     format!(" The same change as v{older}: {because}.")
+}
+
+/// Why it stands beside the series that it says to belong to.
+pub(super) fn claim_reason(claimed: &Growing) -> String {
+    format!(
+        " It claims to belong with v{} of another patchset, but its sender is not authenticated as well as that one's, or is \
+         another person: it stands beside it and changes nothing there.",
+        claimed.version
+    )
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::assemble::{Patchset, Series, Slot};
-use super::describe::{describe, link_reason};
+use super::authority::is_as_sure;
+use super::describe::{self, describe, link_reason};
 use super::grow::Growing;
 use super::link::Ties;
 use super::recognise::Kind;
@@ -60,6 +61,7 @@ fn answered(world: &World<'_>, one: &Growing) -> Option<Vec<(u32, usize)>> {
         let fits = one.members.binary_search(&above).is_err()
             && world.facts(above).kind == Kind::Patch
             && world.submitter(above) == world.submitter(*at)
+            && is_as_sure(world.is_sure(*at), world.is_sure(above))
             && world.version(above) <= one.version
             && (single || world.number(above) == *number);
         fits.then_some((*number, above))
@@ -124,6 +126,11 @@ impl Set {
                 take_over(&mut one, &self.out[base], &numbers);
             }
             one.label = self.label(&all[*i], reroll);
+            if let Some(claimed) = ties.claims.get(i) {
+                let claimed = &all[*claimed];
+                one.claims = Some(describe::anchor(world, claimed));
+                one.reason.push_str(&describe::claim_reason(claimed));
+            }
             if let Some((older, why)) = ties.why.get(i)
                 && let Some(older) = self.labels.get(older)
             {

@@ -276,7 +276,7 @@ pub(super) fn find_covers(world: &World<'_>, all: &mut [Growing]) {
         let Some(root) = world.parent(first).filter(|root| {
             world.facts(*root).kind == Kind::Plain
                 && world.answers(*root).is_empty()
-                && world.submitter(*root) == world.submitter(first)
+                && world.person(*root) == world.person(first)
                 && *root < first
                 && world.secs(first).abs_diff(world.secs(*root)) <= SAME_TIME
         }) else {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use super::authority::is_as_sure;
 use super::correct::{Correction, home as home_of};
 use super::grow::{Growing, Leaders};
 use super::keys::SAME_TITLE;
@@ -9,6 +10,7 @@ use super::recognise::Kind;
 use super::tag::Version;
 use super::world::World;
 use crate::types::MessageId;
+use crate::verdict::Level;
 
 /// Why two series are versions of one change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,39 +30,56 @@ pub(super) struct Ties {
     pub(super) why: HashMap<usize, (usize, Why)>,
     /// Series that a later one says it supersedes.
     pub(super) superseded: BTreeSet<usize>,
+    /// For a series without the authority to join, the one that it claims to be a version of.
+    pub(super) claims: HashMap<usize, usize>,
+}
+
+/// Two series that may be versions of one change.
+#[derive(Clone, Copy)]
+struct Pair {
+    older: usize,
+    newer: usize,
+    why: Why,
+    /// Which of them says so.
+    actor: usize,
+}
+
+/// What the rules find, before it is asked who may.
+#[derive(Default)]
+struct Found {
+    /// In the order of the rules.
+    pairs: Vec<Pair>,
+    /// (superseded, by which)
+    superseded: Vec<(usize, usize)>,
 }
 
 /// Series of the same title that one is compared with, in each direction of time.
 const MAX_COMPARED: usize = 200;
 
 /// Ties series by, in order: change-id, an answer to an older version, `Supersedes:`, b4's Message-IDs, sender and title;
-/// then as people said.
+/// then as people said. Ties without authority become claims.
 pub(super) fn find_ties(world: &World<'_>, all: &[Growing], corrections: &[Correction]) -> Ties {
     let home: HashMap<usize, usize> = all
         .iter()
         .enumerate()
         .flat_map(|(i, one)| one.members.iter().map(move |at| (*at, i)))
         .collect();
-    let mut ties = Ties {
-        leader: Leaders::new(all.len()),
-        why: HashMap::new(),
-        superseded: BTreeSet::new(),
-    };
-    by_change_id(world, all, &mut ties);
-    by_answer(world, all, &home, &mut ties);
-    by_supersedes(world, all, &home, &mut ties);
-    by_slug(world, all, &mut ties);
-    by_title(world, all, &mut ties);
+    let mut found = Found::default();
+    by_change_id(world, all, &mut found);
+    by_answer(world, all, &home, &mut found);
+    by_supersedes(world, all, &home, &mut found);
+    by_slug(world, all, &mut found);
+    by_title(world, all, &mut found);
     for (at, correction) in corrections.iter().enumerate() {
         if let Correction::Merge(a, b) = correction
             && let Some((a, b)) = world.find_mail(*a).zip(world.find_mail(*b))
             && let Some((a, b)) = home_of(all, a).zip(home_of(all, b))
             && !is_split_off(world, &home, &corrections[at + 1..], [a, b])
         {
-            ties.join(all, a, b, Why::Hand);
+            found.join(all, a, b, Why::Hand);
         }
     }
-    ties
+    settle(world, all, &found)
 }
 
 /// Whether any of these series was split off by what people said later.
@@ -79,29 +98,125 @@ fn is_split_off(
     homes.any(|home| series.contains(home))
 }
 
-impl Ties {
-    fn tie(&mut self, all: &[Growing], a: usize, b: usize, why: Why) {
-        if !all[a].apart && !all[b].apart {
-            self.join(all, a, b, why);
+impl Found {
+    /// `actor` says that it belongs with `other`.
+    fn tie(&mut self, all: &[Growing], actor: usize, other: usize, why: Why) {
+        if !all[actor].apart && !all[other].apart {
+            self.join(all, actor, other, why);
         }
     }
 
-    fn join(&mut self, all: &[Growing], a: usize, b: usize, why: Why) {
-        if a == b {
+    fn join(&mut self, all: &[Growing], actor: usize, other: usize, why: Why) {
+        if actor == other {
             return;
         }
         let order = |i: &usize| (all[*i].version, *i);
-        let (older, newer) = if order(&a) < order(&b) {
-            (a, b)
+        let (older, newer) = if order(&actor) < order(&other) {
+            (actor, other)
         } else {
-            (b, a)
+            (other, actor)
         };
-        self.why.entry(newer).or_insert((older, why));
-        self.leader.join(a, b);
+        self.pairs.push(Pair {
+            older,
+            newer,
+            why,
+            actor,
+        });
     }
 }
 
-fn by_change_id(world: &World<'_>, all: &[Growing], ties: &mut Ties) {
+/// Lets those ties stand whose newer series has the authority.
+///
+/// Ties lead on to others, so a set may still hold a version that is less sure than an older one: it is put out, and its
+/// ties to those inside become claims. What is put out is no longer tied to anything sure, so once is enough.
+fn settle(world: &World<'_>, all: &[Growing], found: &Found) -> Ties {
+    let sure: Vec<bool> = all.iter().map(|one| is_sure(world, one)).collect();
+    let by_hand: HashSet<usize> = found
+        .pairs
+        .iter()
+        .filter(|p| p.why == Why::Hand)
+        .flat_map(|p| [p.older, p.newer])
+        .collect();
+    let allowed = |p: &Pair| p.why == Why::Hand || may_follow(world, all, &sure, p.newer, p.older);
+    let mut leader = Leaders::new(all.len());
+    for pair in found.pairs.iter().filter(|p| allowed(p)) {
+        leader.join(pair.older, pair.newer);
+    }
+    // The lowest version of each set that is sure.
+    let mut floor: HashMap<usize, Version> = HashMap::new();
+    for i in (0..all.len()).filter(|i| sure[*i]) {
+        let lowest = floor.entry(leader.find(i)).or_insert(all[i].version);
+        *lowest = (*lowest).min(all[i].version);
+    }
+    let mut out = |i: usize| {
+        let floor = floor.get(&leader.find(i));
+        !sure[i] && !by_hand.contains(&i) && floor.is_some_and(|f| *f <= all[i].version)
+    };
+    let out: Vec<bool> = (0..all.len()).map(&mut out).collect();
+    let mut ties = Ties {
+        leader: Leaders::new(all.len()),
+        why: HashMap::new(),
+        superseded: BTreeSet::new(),
+        claims: HashMap::new(),
+    };
+    let mut claims = Vec::new();
+    for pair in &found.pairs {
+        let Pair {
+            older,
+            newer,
+            why,
+            actor,
+        } = *pair;
+        if allowed(pair) && (out[older] == out[newer] || why == Why::Hand) {
+            ties.why.entry(newer).or_insert((older, why));
+            ties.leader.join(older, newer);
+            continue;
+        }
+        let posing = submitter(world, &all[older]) == submitter(world, &all[newer]);
+        let unsure = match (out[older] || !sure[older], out[newer] || !sure[newer]) {
+            (true, false) if posing => older,
+            (false, true) if posing => newer,
+            _ if posing && out[older] != out[newer] => [newer, older][usize::from(out[older])],
+            _ => actor,
+        };
+        claims.push((unsure, older + newer - unsure));
+    }
+    for (claimant, claimed) in claims {
+        if ties.leader.find(claimant) != ties.leader.find(claimed) {
+            ties.claims.entry(claimant).or_insert(claimed);
+        }
+    }
+    for (old, by) in &found.superseded {
+        if ties.leader.find(*old) == ties.leader.find(*by) {
+            ties.superseded.insert(*old);
+        }
+    }
+    ties
+}
+
+/// Whether the domain of its sender speaks for all of it; mails of others are never in it but by a person's hand.
+fn is_sure(world: &World<'_>, one: &Growing) -> bool {
+    one.members.iter().all(|at| world.is_sure(*at))
+}
+
+/// The same address, authenticated at least as well. In an archive that was taken over nobody is authenticated, and nobody
+/// cheats: there other people's versions count as well.
+fn may_follow(
+    world: &World<'_>,
+    all: &[Growing],
+    sure: &[bool],
+    newer: usize,
+    older: usize,
+) -> bool {
+    let unchecked = |i: usize| {
+        let mut members = all[i].members.iter();
+        members.all(|at| world.mail(*at).standing.level == Level::Unchecked)
+    };
+    let same = submitter(world, &all[newer]) == submitter(world, &all[older]);
+    (same || (unchecked(newer) && unchecked(older))) && is_as_sure(sure[newer], sure[older])
+}
+
+fn by_change_id(world: &World<'_>, all: &[Growing], found: &mut Found) {
     let mut first: HashMap<&str, usize> = HashMap::new();
     for (i, one) in all.iter().enumerate() {
         for at in &one.members {
@@ -112,14 +227,14 @@ fn by_change_id(world: &World<'_>, all: &[Growing], ties: &mut Ties) {
                 .filter(|_| world.is_candidate(*at))
             {
                 let older = *first.entry(change).or_insert(i);
-                ties.tie(all, i, older, Why::ChangeId);
+                found.tie(all, i, older, Why::ChangeId);
             }
         }
     }
 }
 
 /// A higher version, or the same change again, in reply to another series.
-fn by_answer(world: &World<'_>, all: &[Growing], home: &HashMap<usize, usize>, ties: &mut Ties) {
+fn by_answer(world: &World<'_>, all: &[Growing], home: &HashMap<usize, usize>, found: &mut Found) {
     for (i, one) in all.iter().enumerate() {
         for at in one.members.iter().filter(|at| world.is_candidate(**at)) {
             let mut above = world.ancestors(*at).filter_map(|a| home.get(&a).copied());
@@ -130,8 +245,10 @@ fn by_answer(world: &World<'_>, all: &[Growing], home: &HashMap<usize, usize>, t
             let person = submitter(world, one) == submitter(world, other);
             let title = same_title(world, one, other);
             let newer = one.version > other.version;
-            if (newer && (person || title)) || (person && title) {
-                ties.tie(all, i, older, Why::Answer);
+            // Who only claims to be the sender wants to belong to it, whatever it says.
+            let posing = person && is_sure(world, one) != is_sure(world, other);
+            if (newer && (person || title)) || (person && title) || posing {
+                found.tie(all, i, older, Why::Answer);
             }
         }
     }
@@ -141,21 +258,21 @@ fn by_supersedes(
     world: &World<'_>,
     all: &[Growing],
     home: &HashMap<usize, usize>,
-    ties: &mut Ties,
+    found: &mut Found,
 ) {
     // Only patches and covers carry the key by which a distant mail is found.
     let candidate = |at: &usize| world.is_candidate(*at);
     let known = |id: &MessageId| {
-        let found = world.find_id(id).filter(candidate);
-        found.and_then(|at| home.get(&at).copied())
+        let named = world.find_id(id).filter(candidate);
+        named.and_then(|at| home.get(&at).copied())
     };
     for (i, one) in all.iter().enumerate() {
         for at in one.members.iter().filter(|at| world.is_candidate(**at)) {
             for older in world.facts(*at).supersedes.iter().filter_map(known) {
                 if older != i && !one.apart && !all[older].apart {
-                    ties.tie(all, i, older, Why::Supersedes);
+                    found.tie(all, i, older, Why::Supersedes);
                     // Two that supersede each other: the later one stands.
-                    ties.superseded.extend((older < i).then_some(older));
+                    found.superseded.extend((older < i).then_some((older, i)));
                 }
             }
         }
@@ -163,7 +280,7 @@ fn by_supersedes(
 }
 
 /// The same slug of b4 by the same person, each within the time that a title counts.
-fn by_slug(world: &World<'_>, all: &[Growing], ties: &mut Ties) {
+fn by_slug(world: &World<'_>, all: &[Growing], found: &mut Found) {
     let mut uses: BTreeMap<(&str, &str), Vec<(usize, usize)>> = BTreeMap::new();
     for (i, one) in all.iter().enumerate() {
         for at in one.members.iter().filter(|at| world.is_candidate(**at)) {
@@ -183,14 +300,14 @@ fn by_slug(world: &World<'_>, all: &[Growing], ties: &mut Ties) {
         for pair in uses.windows(2) {
             let gap = world.secs(pair[1].0).saturating_sub(world.secs(pair[0].0));
             if gap <= SAME_TITLE {
-                ties.tie(all, pair[0].1, pair[1].1, Why::Slug);
+                found.tie(all, pair[0].1, pair[1].1, Why::Slug);
             }
         }
     }
 }
 
 /// Same submitter, same title, same prefix words, a higher version (or said to be sent again), within 180 days.
-fn by_title(world: &World<'_>, all: &[Growing], ties: &mut Ties) {
+fn by_title(world: &World<'_>, all: &[Growing], found: &mut Found) {
     let mut uses: BTreeMap<(&str, &str), Vec<(usize, usize)>> = BTreeMap::new();
     for (i, one) in all.iter().enumerate() {
         for at in titled(world, one) {
@@ -212,7 +329,7 @@ fn by_title(world: &World<'_>, all: &[Growing], ties: &mut Ties) {
                     && comparable(world, &all[*i], &all[*j], *at, *other)
             });
             if let Some((_, j)) = older.min_by_key(|(other, j)| (gap(other), *j)) {
-                ties.tie(all, *i, *j, Why::Title);
+                found.tie(all, *i, *j, Why::Title);
             }
         }
     }
@@ -273,7 +390,7 @@ pub(super) fn settle_branches(world: &World<'_>, all: &mut [Growing]) {
         };
         let answers = one.members.iter().any(|at| {
             let mut above = world.ancestors(*at);
-            above.any(|a| world.version(a) == whole && world.submitter(a) == world.submitter(*at))
+            above.any(|a| world.version(a) == whole && world.person(a) == world.person(*at))
         });
         let named = || known_as(world, one).any(|name| names.contains(&(whole.major, name)));
         if !answers && !named() {
@@ -292,8 +409,9 @@ fn known_as(world: &World<'_>, one: &Growing) -> impl Iterator<Item = String> {
         // Neighbouring spans meet, as in `link_keys`.
         for span in [span, span.saturating_add(1)] {
             names.push(format!(
-                "t:{}:{span}:{}",
-                facts.submitter, facts.normal_title
+                "t:{:?}:{span}:{}",
+                world.person(at),
+                facts.normal_title
             ));
         }
         names.extend(facts.change_id.iter().map(|id| format!("c:{id}")));

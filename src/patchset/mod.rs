@@ -4,13 +4,14 @@
 //! those of `docs/grouping.md`.
 //!
 //! One mail at a time: [`tag`], [`scan`], [`trailer`], [`sending`], [`submitter`], [`recognise`](mod@recognise).
-//! Many mails, in this order: [`world`] (who answers whom, which version), [`grow`] (series of one thread),
+//! Many mails ([`authority`] says who may move what), in this order: [`world`] (who answers whom, which version), [`grow`] (series of one thread),
 //! [`loose`] (mails without a thread), [`correct`] (what people decided), [`link`] (versions of one change),
 //! [`finish`] (order, labels, partial rerolls), [`describe`] (words). For readers: [`acks`] (who gave which trailer),
 //! [`fold`](mod@fold) (patches for `git am` with these), [`range_diff`] (two versions beside each other).
 
 mod acks;
 mod assemble;
+mod authority;
 mod correct;
 mod describe;
 mod finish;
@@ -31,6 +32,8 @@ mod world;
 #[cfg(test)]
 mod assemble_tests;
 #[cfg(test)]
+mod authority_tests;
+#[cfg(test)]
 mod fold_tests;
 #[cfg(test)]
 mod property_tests;
@@ -41,6 +44,7 @@ mod tag_tests;
 
 pub use acks::{Ack, Answer, acks_for};
 pub use assemble::{Input, Patchset, Series, Slot, assemble, assemble_corrected};
+pub use authority::may_add_trailers;
 pub use correct::Correction;
 pub use fold::{FoldOptions, fold};
 pub use keys::link_keys;

@@ -48,6 +48,15 @@ fn story(shapes: &[Shape]) -> Vec<Mail> {
             time / 7 * step,
         );
         mail.from = SENDERS[*who].to_owned();
+        mail = match extra % 5 {
+            0 | 1 => mail.signed(),
+            2 => mail.unsigned(),
+            _ => mail,
+        };
+        // A signature that was seen before.
+        if extra % 32 == 0 {
+            mail.standing.proof = "again".to_owned();
+        }
         match extra / 8 {
             0 => mail.says("change-id: 20240101-x-1"),
             1 => mail.says(&format!("Supersedes: <{}>", name(*time as usize % 8))),
@@ -133,6 +142,7 @@ proptest! {
             for s in &mut set.series {
                 row(&mut s.anchor);
                 s.cover.iter_mut().for_each(row);
+                s.claims.iter_mut().for_each(row);
                 s.patches.iter_mut().for_each(|p| row(&mut p.mail));
                 for (comment, target) in &mut s.comments {
                     row(comment);

@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::assemble::Input;
+use super::authority::is_sure;
 use super::recognise::{Kind, Recognised};
 use super::tag::Version;
 use crate::types::{MailId, MessageId};
@@ -15,7 +16,10 @@ const MAX_CLIMB: usize = 300;
 const COVER_PATCHES: i64 = 24 * 3600;
 
 /// What the mails of one series have in common.
-pub(super) type Key<'a> = (&'a str, Version, u32);
+pub(super) type Key<'a> = (Person<'a>, Version, u32);
+
+/// A sender: an address, and whether the domain speaks for it. Mail that only claims an address is somebody else's.
+pub(super) type Person<'a> = (&'a str, bool);
 
 /// The mails by arrival, then identity, with what is looked up again and again. Indices name mails.
 pub(super) struct World<'a> {
@@ -30,6 +34,8 @@ pub(super) struct World<'a> {
     /// The nearest ancestor that is a patch, a cover or a pull request.
     up: Vec<Option<usize>>,
     version: Vec<Version>,
+    /// The sender's domain speaks for it, and no earlier mail carries the same signature.
+    sure: Vec<bool>,
 }
 
 impl<'a> World<'a> {
@@ -39,10 +45,15 @@ impl<'a> World<'a> {
         mails.sort_by_key(|m| (m.arrived, m.identity, m.mail));
         let mut seen = HashSet::new();
         mails.retain(|m| seen.insert(m.mail));
-        let mut by_id = HashMap::new();
+        let sure = find_sure(&mails);
+        let mut by_id: HashMap<&MessageId, usize> = HashMap::new();
         let mut by_mail = HashMap::new();
         for (at, mail) in mails.iter().enumerate() {
-            by_id.entry(&mail.message_id).or_insert(at);
+            // A name that several mails carry is that of the best authenticated, else of the first.
+            let named = by_id.entry(&mail.message_id).or_insert(at);
+            if sure[at] && !sure[*named] {
+                *named = at;
+            }
             by_mail.insert(mail.mail, at);
         }
         let count = mails.len();
@@ -55,6 +66,7 @@ impl<'a> World<'a> {
             depth: vec![0; count],
             up: vec![None; count],
             version: vec![Version::FIRST; count],
+            sure,
         };
         world.cut(cuts);
         world.find_parents();
@@ -124,6 +136,14 @@ impl<'a> World<'a> {
         &self.facts(at).submitter
     }
 
+    pub(super) fn is_sure(&self, at: usize) -> bool {
+        self.sure[at]
+    }
+
+    pub(super) fn person(&self, at: usize) -> Person<'a> {
+        (self.submitter(at), self.sure[at])
+    }
+
     pub(super) fn total(&self, at: usize) -> u32 {
         self.facts(at).tag.total.unwrap_or(1)
     }
@@ -136,13 +156,13 @@ impl<'a> World<'a> {
     /// Whether it says its number, or answers a cover letter `0/1` of the same person.
     pub(super) fn is_numbered(&self, at: usize) -> bool {
         let lone = |up: usize| {
-            self.number(up) == 0 && self.total(up) == 1 && self.submitter(up) == self.submitter(at)
+            self.number(up) == 0 && self.total(up) == 1 && self.person(up) == self.person(at)
         };
         self.facts(at).tag.number.is_some() || self.up[at].is_some_and(lone)
     }
 
     pub(super) fn key(&self, at: usize) -> Key<'a> {
-        (self.submitter(at), self.version[at], self.total(at))
+        (self.person(at), self.version[at], self.total(at))
     }
 
     /// Patches, covers and pull requests above a mail, nearest first.
@@ -228,9 +248,8 @@ impl<'a> World<'a> {
             if !self.is_candidate(at) {
                 continue;
             }
-            let same = |a: &usize| {
-                self.submitter(*a) == self.submitter(at) && self.total(*a) == self.total(at)
-            };
+            let same =
+                |a: &usize| self.person(*a) == self.person(at) && self.total(*a) == self.total(at);
             let version = self
                 .facts(at)
                 .tag
@@ -251,7 +270,7 @@ impl<'a> World<'a> {
             let Some(cover) = self.up[at].filter(|c| {
                 self.number(*c) == 0
                     && self.facts(*c).tag.version.is_none()
-                    && self.submitter(*c) == self.submitter(at)
+                    && self.person(*c) == self.person(at)
                     && self.total(*c) == self.total(at)
                     && self.secs(at).abs_diff(self.secs(*c)) <= COVER_PATCHES.unsigned_abs()
             }) else {
@@ -265,4 +284,17 @@ impl<'a> World<'a> {
         }
         found
     }
+}
+
+/// Whose senders are authenticated. A signature counts once, on the mail that came first: whoever has a mail can send it
+/// again under another Message-ID.
+fn find_sure(mails: &[&Input]) -> Vec<bool> {
+    let mut proofs: HashSet<&str> = HashSet::new();
+    let mut sure = Vec::with_capacity(mails.len());
+    for mail in mails {
+        let standing = &mail.standing;
+        let first = standing.proof.is_empty() || proofs.insert(&standing.proof);
+        sure.push(is_sure(standing) && first);
+    }
+    sure
 }

@@ -14,6 +14,7 @@ use crate::store::{
     Closure, Done, KnownMail, NewMail, NewPatchset, NewSeries, Receipt, Recorded, StoreError,
 };
 use crate::types::{BlobHash, JobId, ListId, MailId, RealmId, ReceiptId, Timestamp};
+use crate::verdict::{Standing, Verdict};
 
 /// A receipt to be filed, with the job that asks for it.
 #[derive(Debug, Clone, Copy)]
@@ -148,6 +149,7 @@ pub(super) struct Owed {
     pub arrived: Timestamp,
     pub import: bool,
     pub hash: BlobHash,
+    pub verdict: Verdict,
 }
 
 impl From<Receipt> for Owed {
@@ -157,6 +159,7 @@ impl From<Receipt> for Owed {
             arrived: receipt.arrived,
             import: receipt.source == "import",
             hash: receipt.hash,
+            verdict: receipt.verdict,
         }
     }
 }
@@ -173,6 +176,7 @@ pub(super) fn understand(message: Message, size: usize, owed: &Owed, plain: bool
             message_id: message.message_id.clone(),
             parents: message.parents.clone(),
             arrived: owed.arrived,
+            standing: Standing::from(&owed.verdict),
             recognised: patchset::recognise(&message),
         };
         keys = patchset::link_keys(&input);
@@ -214,6 +218,7 @@ pub(super) fn understand(message: Message, size: usize, owed: &Owed, plain: bool
         flaws: flaws.join(" "),
         kind: kind.to_owned(),
         recognised,
+        verdict: owed.verdict.clone(),
         text,
         keys,
     }
@@ -231,6 +236,7 @@ pub(super) fn group(closure: Closure) -> Vec<NewPatchset> {
             message_id,
             parents,
             arrived: m.arrived,
+            standing: Standing::from(&m.verdict),
             recognised,
         })
     };
@@ -272,6 +278,7 @@ fn row(set: patchset::Patchset, states: &HashMap<MailId, (usize, i64)>) -> NewPa
         cover: s.cover,
         complete: s.complete,
         superseded: s.superseded,
+        claims: s.claims,
         submitter: s.submitter,
         submitter_name: s.submitter_name,
         title: s.title,

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 // All that the web needs of git, to serve fetches: it reaches nothing else of it.
+use crate::dns::Dns;
 pub use crate::git::{Repos, Service, UploadPack};
 use crate::session::Reply;
 use crate::store::{Store, StoreError};
@@ -43,6 +44,18 @@ pub struct Ctx {
     pub hostname: Arc<str>,
     /// Who gets the postmaster's mail, if anybody is named.
     pub operator: Option<Address>,
+    /// How senders are authenticated; without it nobody looks.
+    pub checks: Option<Arc<Checks>>,
+}
+
+/// What authentication of senders needs.
+pub struct Checks {
+    /// Who answers about names.
+    pub dns: Dns,
+    /// The name of this machine.
+    pub hostname: String,
+    /// Whose Authentication-Results are believed; empty: nobody's.
+    pub trusted_authserv_id: String,
 }
 
 /// What a step can fail with.
@@ -97,6 +110,7 @@ impl Ctx {
             token_key: key.into(),
             hostname: "localhost".into(),
             operator: None,
+            checks: None,
         })
     }
 

@@ -6,8 +6,9 @@ use super::file::{group, to_json};
 use super::{Ctx, PipelineError, think};
 use crate::mail;
 use crate::patchset::{self, Recognised};
-use crate::store::{Done, ListRow, NewCorrection, Recorded, Reread};
-use crate::types::{MailId, RealmId, Timestamp};
+use crate::store::{Done, ListRow, NewCorrection, Recorded, Reread, ToReread};
+use crate::types::{MailId, RealmId};
+use crate::verdict::Standing;
 
 /// Mails that are read at once: bounds memory, whatever the archive.
 const BATCH: i64 = 200;
@@ -133,7 +134,7 @@ impl Ctx {
 }
 
 /// `None` if the stored words are those of today's rules.
-fn reread((mail, arrived, stored, bytes): (MailId, Timestamp, String, Vec<u8>)) -> Option<Reread> {
+fn reread((mail, arrived, stored, verdict, bytes): ToReread) -> Option<Reread> {
     let message = mail::parse(&bytes);
     let recognised: Recognised = patchset::recognise(&message);
     let json = to_json(&recognised);
@@ -147,6 +148,7 @@ fn reread((mail, arrived, stored, bytes): (MailId, Timestamp, String, Vec<u8>)) 
         message_id: message.message_id,
         parents: message.parents,
         arrived,
+        standing: Standing::from(&verdict),
         recognised,
     };
     let keys = patchset::link_keys(&input);

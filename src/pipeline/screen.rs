@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use sha2::Digest;
 
 use super::{Ctx, PipelineError};
+use crate::dns::Client;
 use crate::list::address::{self, Target};
 use crate::list::policy::{self, Decision};
 use crate::list::{header as list_header, token};
@@ -13,6 +15,7 @@ use crate::mail::{self, Message};
 use crate::session::{Protocol, Reply};
 use crate::store::{ListRow, NewReceipt, Packer, Prepared, StoreError};
 use crate::types::{Address, BlobHash, Identity, RealmId, Timestamp};
+use crate::verdict::{self, Facts, Verdict};
 
 /// A mail as a session received it.
 #[derive(Debug)]
@@ -96,16 +99,20 @@ impl Ctx {
 
     async fn try_screen(
         &self,
-        new: NewMail,
+        mut new: NewMail,
         now: Timestamp,
     ) -> Result<Vec<Result<(), Reply>>, PipelineError> {
         let size = new.bytes.len();
-        let (message, bytes, crlf) = super::think_of(size, move || {
-            let (lf, crlf) = mail::header::to_lf(&new.bytes);
+        let received = Arc::new(std::mem::take(&mut new.bytes));
+        let wire = Arc::clone(&received);
+        let parsed = super::think_of(size, move || {
+            let (lf, crlf) = mail::header::to_lf(&wire);
             let message = mail::parse(&lf);
             (message, lf.into_owned(), crlf)
-        })
-        .await?;
+        });
+        let (parsed, facts) = tokio::join!(parsed, self.find_facts(&new, received));
+        let (message, bytes, crlf) = parsed?;
+        let verdict = self.judge(&message, new.protocol, facts);
         let null = new.sender.is_none();
         let sender = new
             .sender
@@ -129,17 +136,7 @@ impl Ctx {
                 &self.base_url,
             );
             let decision = super::postmaster::take_all(&list, decision);
-            tracing::info!(
-                list.name = list.name,
-                message.id = %message.message_id,
-                mail.bytes = bytes.len(),
-                mail.sender = sender,
-                client.ip = ?new.ip,
-                decision = ?decision.as_ref().map_err(|r| r.code),
-                "mail for {}: {}",
-                list.name,
-                message.message_id
-            );
+            self.log(&list, &message, &new, &verdict, &decision);
             match decision {
                 Ok(Decision::Accept) if lists.iter().any(|l| l.id == list.id) => {
                     answers.push(Ok(()))
@@ -166,7 +163,8 @@ impl Ctx {
             let prepared =
                 super::think_of(size, move || prepare(&packers, &[(identity, bytes, crlf)]))
                     .await??;
-            let prepared = prepared.into_iter().next().expect("one mail in, one out");
+            let mut prepared = prepared.into_iter().next().expect("one mail in, one out");
+            prepared.verdict = verdict;
             let receipt = |l: &ListRow| NewReceipt {
                 list: l.id,
                 realm: l.realm,
@@ -180,6 +178,67 @@ impl Ctx {
             metrics::counter!("patchpost_mails_accepted").increment(1);
         }
         Ok(answers)
+    }
+
+    /// One line a mail. Logs travel: of a list that is not public they say neither who wrote nor what the mail is called.
+    fn log(
+        &self,
+        list: &ListRow,
+        message: &Message,
+        new: &NewMail,
+        verdict: &Verdict,
+        decision: &Result<Decision, Reply>,
+    ) {
+        let hash = data_encoding::HEXLOWER.encode(&message.identity.0[..8]);
+        let sender = new.sender.as_ref().map(Address::to_string);
+        let (id, sender, verdict) = match list.realm {
+            RealmId::PUBLIC => (message.message_id.to_string(), sender, verdict.words()),
+            _ => (hash, None, String::new()),
+        };
+        let decision = match decision {
+            Ok(Decision::Accept) => "accept".to_owned(),
+            Ok(Decision::Request(what)) => format!("request: {what}"),
+            Ok(Decision::Bounce(_)) => "bounce".to_owned(),
+            Ok(Decision::Drop(why)) => format!("drop: {why}"),
+            Err(reply) => format!("refuse: {}", reply.code),
+        };
+        tracing::info!(
+            list.name = list.name,
+            message.id = id,
+            mail.sender = sender.unwrap_or_default(),
+            mail.verdict = verdict,
+            client.ip = ?new.ip,
+            decision = decision,
+            "mail for {}: {id}",
+            list.name
+        );
+    }
+
+    /// What DNS says about the sender; `None` if nobody looks.
+    async fn find_facts(&self, new: &NewMail, bytes: Arc<Vec<u8>>) -> Option<Facts> {
+        let checks = self.checks.as_ref()?;
+        // Behind a mail server the client is that server.
+        let client = new.ip.zip(new.sender.as_ref());
+        let client = client.filter(|_| new.protocol == Protocol::Smtp);
+        let client = client.map(|(ip, sender)| Client {
+            ip,
+            helo: new.helo.clone(),
+            sender: sender.to_string(),
+            hostname: checks.hostname.clone(),
+        });
+        Some(checks.dns.facts(bytes, client).await)
+    }
+
+    fn judge(&self, message: &Message, protocol: Protocol, facts: Option<Facts>) -> Verdict {
+        let Some((checks, mut facts)) = self.checks.as_ref().zip(facts) else {
+            return Verdict::default();
+        };
+        // By SMTP comes whoever likes: only what the server in front hands over carries its word.
+        if let Some(from) = verdict::from_domain(message).filter(|_| protocol == Protocol::Lmtp) {
+            let id = &checks.trusted_authserv_id;
+            facts.vouched = verdict::trusted_results(message, id, &from);
+        }
+        verdict::judge(message, facts)
     }
 
     /// What compresses mails for the realms of `lists`.
@@ -229,7 +288,8 @@ impl Ctx {
     }
 }
 
-/// Hashes and compresses mails, given as (identity, bytes, came with CRLF), for the realms of `packers`.
+/// Hashes and compresses mails, given as (identity, bytes, came with CRLF), for the realms of `packers`. Their senders are
+/// not judged yet.
 pub(super) fn prepare<B: AsRef<[u8]>>(
     packers: &[(RealmId, Packer)],
     mails: &[(Identity, B, bool)],
@@ -239,6 +299,7 @@ pub(super) fn prepare<B: AsRef<[u8]>>(
         hash: BlobHash(sha2::Sha256::digest(bytes).into()),
         size: i64::try_from(bytes.as_ref().len()).unwrap_or(i64::MAX),
         crlf: *crlf,
+        verdict: Verdict::default(),
         frames: Vec::new(),
     };
     let mut prepared: Vec<Prepared> = mails.iter().map(ready).collect();

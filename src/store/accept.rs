@@ -1,5 +1,6 @@
 //! Taking a mail in: blob, copy, receipts and the jobs that will file it, all in one commit.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -8,6 +9,7 @@ use super::sql::{self, Bind};
 use super::writer::{Tx, savepoint};
 use super::{Store, StoreError};
 use crate::types::{BlobHash, Identity, Job, ListId, RealmId, ReceiptId, Timestamp};
+use crate::verdict::Verdict;
 
 /// A mail made ready outside the writer: hashed and compressed.
 #[derive(Debug, Clone)]
@@ -20,6 +22,8 @@ pub struct Prepared {
     pub size: i64,
     /// Came with CRLF line ends throughout and is stored with LF.
     pub crlf: bool,
+    /// What is known of its sender.
+    pub verdict: Verdict,
     /// zstd frame per realm: (realm, dictionary id or 0, bytes).
     pub frames: Vec<(RealmId, i64, Vec<u8>)>,
 }
@@ -42,7 +46,7 @@ pub struct NewReceipt {
 /// What became of one receipt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accepted {
-    /// New: it will be filed.
+    /// New, or better authenticated than the copies that came before: it will be filed.
     New(ReceiptId),
     /// The same mail was accepted for that list before; nothing new is owed.
     Known,
@@ -172,11 +176,16 @@ pub(super) async fn run(tx: &mut Tx, mails: &mut [Pending], alone: Option<&'stat
     true
 }
 
+/// Files the receipt again, with the better copy, if the new one's sender is authenticated better than all before.
+const BETTER: &str = "on conflict (list, identity) do update set hash = excluded.hash, verdict = excluded.verdict, \
+     level = excluded.level, state = 0 where excluded.level > receipt.level returning id, list, identity, source";
+
 async fn record(tx: &mut Tx, mails: Vec<Share>) -> Result<Vec<Vec<Accepted>>, StoreError> {
     let mut blobs = Vec::new();
     let mut copies = Vec::new();
-    let mut receipts = Vec::new();
-    for (mail, wanted) in mails.iter().map(|share| &**share) {
+    // Two copies of one mail in one commit are one row: the better one's, else the first's.
+    let mut receipts: BTreeMap<(i64, Identity), (usize, Vec<Bind>)> = BTreeMap::new();
+    for (at, (mail, wanted)) in mails.iter().map(|share| &**share).enumerate() {
         for (realm, dictionary, frame) in &mail.frames {
             let (hash, crlf) = (mail.hash.0, Bind::from(mail.crlf));
             blobs.push(vec![
@@ -188,6 +197,7 @@ async fn record(tx: &mut Tx, mails: Vec<Share>) -> Result<Vec<Vec<Accepted>>, St
                 frame.clone().into(),
             ]);
         }
+        let verdict = mail.verdict.to_stored();
         for r in wanted {
             let (realm, arrived) = (Bind::from(r.realm.0), Bind::from(r.arrived.0));
             copies.push(vec![
@@ -195,10 +205,13 @@ async fn record(tx: &mut Tx, mails: Vec<Share>) -> Result<Vec<Vec<Accepted>>, St
                 mail.identity.0.into(),
                 mail.hash.0.into(),
                 arrived.clone(),
+                verdict.as_str().into(),
+                mail.verdict.level.number().into(),
             ]);
             let sender = Bind::from(r.sender.as_str());
             let (identity, hash) = (mail.identity.0.into(), mail.hash.0.into());
-            receipts.push(vec![
+            let (verdict, level) = (verdict.as_str().into(), mail.verdict.level.number().into());
+            let row = vec![
                 realm,
                 r.list.0.into(),
                 identity,
@@ -207,22 +220,26 @@ async fn record(tx: &mut Tx, mails: Vec<Share>) -> Result<Vec<Vec<Accepted>>, St
                 arrived,
                 r.source.into(),
                 0.into(),
-            ]);
+                verdict,
+                level,
+            ];
+            let before = receipts.get(&(r.list.0, mail.identity));
+            if before.is_none_or(|(b, _)| mails[*b].0.verdict.level < mail.verdict.level) {
+                receipts.insert((r.list.0, mail.identity), (at, row));
+            }
         }
     }
     let nothing = "on conflict do nothing";
     let head = "blob (realm, hash, size, crlf, dictionary, data)";
     tx.insert(head, blobs, nothing).await?;
-    let head = "copy (realm, identity, hash, arrived)";
+    let head = "copy (realm, identity, hash, arrived, verdict, level)";
     tx.insert(head, copies, nothing).await?;
-    let head = "receipt (realm, list, identity, hash, sender, arrived, source, state)";
-    let rows = tx
-        .insert(
-            head,
-            receipts,
-            "on conflict do nothing returning id, list, identity, source",
-        )
-        .await?;
+    let head =
+        "receipt (realm, list, identity, hash, sender, arrived, source, state, verdict, level)";
+    let mut rows: Vec<(usize, Vec<Bind>)> = receipts.into_values().collect();
+    rows.sort_by_key(|(at, _)| *at);
+    let rows = rows.into_iter().map(|(_, row)| row).collect();
+    let rows = tx.insert(head, rows, BETTER).await?;
     let mut new = std::collections::HashMap::new();
     let mut jobs = Vec::new();
     for row in &rows {

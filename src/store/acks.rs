@@ -1,9 +1,14 @@
 //! Who gave which trailer to the patches of one version.
 
+use std::collections::HashMap;
+
 use super::{Bind, Store, StoreError, marks};
 use crate::mail::{self, mbox};
-use crate::patchset::{Ack, Answer, FoldOptions, Recognised, Trailer, acks_for, fold, parse_tag};
+use crate::patchset::{
+    Ack, Answer, FoldOptions, Recognised, Trailer, acks_for, fold, may_add_trailers, parse_tag,
+};
 use crate::types::{MailId, Timestamp};
+use crate::verdict::{Level, Verdict};
 
 /// A patch with the trailers it carries and those that were given to it.
 #[derive(Debug, Clone)]
@@ -70,23 +75,38 @@ impl Store {
         let Some((series, label)) = row else {
             return Ok(None);
         };
-        let text = "select p.number, p.mail, p.taken_over, m.arrived, m.recognised from patch p join mail m on m.id = p.mail \
+        let text = "select p.number, p.mail, p.taken_over, m.arrived, m.recognised, m.verdict from patch p join mail m on m.id = p.mail \
              where p.series = $1 order by p.number";
-        let rows: Vec<(i64, i64, i64, i64, String)> = self.fetch(text, vec![series.into()]).await?;
+        let rows: Vec<(i64, i64, i64, i64, String, String)> =
+            self.fetch(text, vec![series.into()]).await?;
         let moved: Vec<i64> = rows.iter().filter(|r| r.2 == 1).map(|r| r.1).collect();
         let covers = self.load_covers(series, patchset, &moved).await?;
-        let answers = self.load_answers(patchset).await?;
-        let patch = |(number, mail, taken_over, arrived, json): (i64, i64, i64, i64, String)| {
+        let (answers, levels) = self.load_answers(patchset).await?;
+        let patch = |(number, mail, taken_over, arrived, json, verdict): (
+            i64,
+            i64,
+            i64,
+            i64,
+            String,
+            String,
+        )| {
             let (mail, own) = (
                 MailId(mail),
                 facts(&json).map_or(Vec::new(), |f| f.trailers),
             );
+            let level = Verdict::from_stored(&verdict).level;
+            let mut acks = acks_for(mail, &own, &covers, &answers);
+            for ack in &mut acks {
+                // A stranger's From names whom he likes: without authority it is a claim.
+                let giver = levels.get(&ack.mail).copied().unwrap_or_default();
+                ack.matches &= may_add_trailers(giver, level);
+            }
             AckedPatch {
                 number,
                 mail,
                 taken_over: taken_over == 1,
                 arrived: Timestamp(arrived),
-                acks: acks_for(mail, &own, &covers, &answers),
+                acks,
                 own,
             }
         };
@@ -127,12 +147,20 @@ impl Store {
         Ok(all.into_iter().map(|r| MailId(r.0)).collect())
     }
 
-    /// All that answers patches and covers of a patchset, oldest first.
-    async fn load_answers(&self, patchset: i64) -> Result<Vec<Answer>, StoreError> {
-        let text = "select c.mail, c.target, m.message_id, m.recognised from comment c join series s on s.id = c.series join mail m on m.id = c.mail \
+    /// All that answers patches and covers of a patchset, oldest first, and how well their senders are authenticated.
+    async fn load_answers(
+        &self,
+        patchset: i64,
+    ) -> Result<(Vec<Answer>, HashMap<MailId, Level>), StoreError> {
+        let text = "select c.mail, c.target, m.message_id, m.recognised, m.verdict from comment c join series s on s.id = c.series join mail m on m.id = c.mail \
              where s.patchset = $1 order by m.arrived, m.id";
-        let rows: Vec<(i64, i64, String, String)> = self.fetch(text, vec![patchset.into()]).await?;
-        let answer = |(mail, target, message_id, json): (i64, i64, String, String)| {
+        let rows: Vec<(i64, i64, String, String, String)> =
+            self.fetch(text, vec![patchset.into()]).await?;
+        let level = |(mail, _, _, _, verdict): &(i64, i64, String, String, String)| {
+            (MailId(*mail), Verdict::from_stored(verdict).level)
+        };
+        let levels = rows.iter().map(level).collect();
+        let answer = |(mail, target, message_id, json, _): (i64, i64, String, String, String)| {
             let facts = facts(&json)?;
             Some(Answer {
                 mail: MailId(mail),
@@ -143,7 +171,7 @@ impl Store {
                 trailers: facts.trailers,
             })
         };
-        Ok(rows.into_iter().filter_map(answer).collect())
+        Ok((rows.into_iter().filter_map(answer).collect(), levels))
     }
 }
 

@@ -34,18 +34,20 @@ pub(super) async fn load_best(
     let mut all: HashMap<Identity, Vec<Copy>> = HashMap::new();
     for chunk in identities.chunks(400) {
         let text = format!(
-            "select identity, hash, arrived from copy where realm = ? and identity in ({})",
+            "select identity, hash, arrived, level from copy where realm = ? and identity in ({})",
             marks(chunk.len())
         );
         let mut binds = vec![Bind::from(realm.0)];
         binds.extend(chunk.iter().map(|i| Bind::from(i.0)));
-        for (identity, hash, arrived) in tx.fetch::<(Vec<u8>, Vec<u8>, i64)>(text, binds).await? {
+        for (identity, hash, arrived, rank) in tx
+            .fetch::<(Vec<u8>, Vec<u8>, i64, i64)>(text, binds)
+            .await?
+        {
             let identity = Identity(super::mail::hash_of(identity)?.0);
             all.entry(identity).or_default().push(Copy {
                 hash: super::mail::hash_of(hash)?,
                 arrived: Timestamp(arrived),
-                // No verdict is stored of a copy yet: all are alike.
-                rank: 0,
+                rank,
             });
         }
     }

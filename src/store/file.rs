@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::sql::{self, Bind};
 use super::{Dialect, Store, StoreError, Tx, index, marks};
 use crate::types::{BlobHash, Identity, Job, ListId, MailId, MessageId, RealmId, Timestamp};
+use crate::verdict::{Level, Verdict};
 
 /// A mail as the pipeline understood it, ready to be filed for one list.
 #[derive(Debug, Clone)]
@@ -45,6 +46,8 @@ pub struct NewMail {
     pub kind: String,
     /// JSON of what was recognised.
     pub recognised: String,
+    /// What is known of its sender.
+    pub verdict: Verdict,
     /// What a reader sees.
     pub text: String,
     /// What is indexed of it.
@@ -250,17 +253,26 @@ async fn join_threads(tx: &mut Tx, threads: BTreeSet<i64>) -> Result<i64, StoreE
     Ok(keep)
 }
 
-/// Inserts the messages that are not there yet; returns all rows and which of them are new.
+/// Of each mail the copy whose sender is authenticated best, else the first.
+fn best_copies(mails: &[NewMail]) -> HashMap<Identity, &NewMail> {
+    let mut best: HashMap<Identity, &NewMail> = HashMap::new();
+    for mail in mails {
+        let known = best.entry(mail.identity).or_insert(mail);
+        if known.verdict.level < mail.verdict.level {
+            *known = mail;
+        }
+    }
+    best
+}
+
+/// Inserts the messages that are not there yet or that came better authenticated; returns all rows and which are of these.
 async fn insert_mails(
     tx: &mut Tx,
     realm: RealmId,
     mails: &[NewMail],
     nodes: &Nodes,
 ) -> Result<(Vec<MailId>, HashSet<MailId>), StoreError> {
-    let mut first: HashMap<Identity, &NewMail> = HashMap::new();
-    for mail in mails {
-        first.entry(mail.identity).or_insert(mail);
-    }
+    let first = best_copies(mails);
     let identities: Vec<Identity> = first.keys().copied().collect();
     let best = super::copy::load_best(tx, realm, &identities).await?;
     let mut rows = Vec::new();
@@ -285,13 +297,18 @@ async fn insert_mails(
             mail.flaws.as_str().into(),
             mail.kind.as_str().into(),
             mail.recognised.as_str().into(),
-            "".into(),
+            mail.verdict.to_stored().into(),
+            mail.verdict.level.number().into(),
             0.into(),
         ]);
     }
     let head = "mail (realm, identity, hash, node, message_id, subject, author, address, date, arrived, size, flaws, kind, \
-                recognised, verdict, state)";
-    let tail = "on conflict (realm, identity) do nothing returning id";
+                recognised, verdict, level, state)";
+    // A better authenticated copy takes the place of the one before, in all that is shown of the mail.
+    let tail = "on conflict (realm, identity) do update set hash = excluded.hash, size = excluded.size, \
+                subject = excluded.subject, author = excluded.author, address = excluded.address, date = excluded.date, \
+                flaws = excluded.flaws, kind = excluded.kind, recognised = excluded.recognised, \
+                verdict = excluded.verdict, level = excluded.level where excluded.level > mail.level returning id";
     let made = tx.insert(head, rows, tail).await?;
     let new: HashSet<MailId> = made
         .iter()
@@ -324,6 +341,36 @@ async fn insert_mails(
     Ok((rows, new))
 }
 
+/// Removes what was said of messages of which a better copy came: it is written anew. Returns when these arrived first, by
+/// which their entries are found.
+async fn forget(tx: &mut Tx, mails: Vec<i64>) -> Result<HashMap<MailId, Timestamp>, StoreError> {
+    let mut arrived = HashMap::new();
+    for chunk in mails.chunks(400) {
+        let list = marks(chunk.len());
+        let binds = || chunk.iter().map(|m| Bind::from(*m)).collect::<Vec<_>>();
+        let text = format!(
+            "select m.id, m.arrived from mail m join body b on b.mail = m.id where m.id in ({list})"
+        );
+        let known: Vec<(i64, i64)> = tx.fetch(text, binds()).await?;
+        if known.is_empty() {
+            continue;
+        }
+        let known: Vec<(MailId, Timestamp)> = known
+            .into_iter()
+            .map(|(mail, time)| (MailId(mail), Timestamp(time)))
+            .collect();
+        for table in ["body", "alias", "link_key", "edge"] {
+            let text = format!("delete from {table} where mail in ({list})");
+            tx.execute(text, binds()).await?;
+        }
+        let place = |(mail, time): &(MailId, Timestamp)| index::position(*time, *mail);
+        let places: Vec<i64> = known.iter().map(place).collect();
+        index::remove(tx, &places).await?;
+        arrived.extend(known);
+    }
+    Ok(arrived)
+}
+
 /// Edges, texts, further names, keys and index entries of the new messages.
 async fn describe(
     tx: &mut Tx,
@@ -333,18 +380,29 @@ async fn describe(
     new: &HashSet<MailId>,
     nodes: &Nodes,
 ) -> Result<(), StoreError> {
-    let mut seen = HashSet::new();
+    let best = best_copies(mails);
+    let better = |(mail, row): (&NewMail, &MailId)| {
+        // An import is never better than what is there.
+        (mail.verdict.level > Level::Unchecked && new.contains(row)).then_some(row.0)
+    };
+    let better: BTreeSet<i64> = mails.iter().zip(rows).filter_map(better).collect();
+    let arrived = forget(tx, better.into_iter().collect()).await?;
     let (mut edges, mut bodies, mut aliases, mut keys, mut entries) =
         (vec![], vec![], vec![], vec![], vec![]);
     for (mail, row) in mails.iter().zip(rows).filter(|(_, row)| new.contains(row)) {
-        if !seen.insert(*row) {
+        if !std::ptr::eq(best[&mail.identity], mail) {
             continue;
         }
         let child = nodes[&mail.message_id].0;
         for (position, parent) in (0i64..).zip(&mail.parents) {
             let parent = nodes[parent].0;
             if parent != child {
-                edges.push(vec![child.into(), parent.into(), position.into()]);
+                edges.push(vec![
+                    row.0.into(),
+                    child.into(),
+                    parent.into(),
+                    position.into(),
+                ]);
             }
         }
         bodies.push(vec![row.0.into(), mail.text.as_str().into()]);
@@ -358,10 +416,11 @@ async fn describe(
                 .iter()
                 .map(|k| vec![realm.0.into(), k.as_str().into(), row.0.into()]),
         );
-        entries.push((index::position(mail.arrived, *row), mail.entry.clone()));
+        let time = arrived.get(row).copied().unwrap_or(mail.arrived);
+        entries.push((index::position(time, *row), mail.entry.clone()));
     }
     tx.insert(
-        "edge (child, parent, position)",
+        "edge (mail, child, parent, position)",
         edges,
         "on conflict do nothing",
     )

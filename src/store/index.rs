@@ -177,6 +177,20 @@ pub(super) async fn insert(tx: &mut Tx, entries: Vec<(i64, Entry)>) -> Result<()
     Ok(())
 }
 
+/// Removes the entries at these positions.
+pub(super) async fn remove(tx: &mut Tx, positions: &[i64]) -> Result<(), StoreError> {
+    let column = match tx.dialect {
+        Dialect::Sqlite => "rowid",
+        Dialect::Postgres => "position",
+    };
+    let text = format!(
+        "delete from search where {column} in ({})",
+        super::marks(positions.len())
+    );
+    let binds = positions.iter().map(|p| Bind::from(*p)).collect();
+    tx.execute(text, binds).await.map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ use zstd::dict::{DecoderDictionary, EncoderDictionary};
 
 use super::{Bind, Store, StoreError};
 use crate::types::{BlobHash, ListId, MailId, RealmId, ReceiptId, Timestamp};
+use crate::verdict::Verdict;
 
 /// Level 3 is the knee of the curve for single mails: 33,000 a second at a ratio of 2.5, 3.7 with a dictionary.
 const LEVEL: i32 = 3;
@@ -76,6 +77,8 @@ pub struct Receipt {
     pub arrived: Timestamp,
     /// `smtp`, `lmtp` or `import`.
     pub source: String,
+    /// What is known of its sender.
+    pub verdict: Verdict,
     /// SHA-256 of the stored bytes.
     pub hash: BlobHash,
     /// The stored bytes (LF where they came with pure CRLF).
@@ -239,19 +242,30 @@ impl Store {
         Ok(samples)
     }
 
-    /// The receipts of these ids that are still to be filed, with their bytes.
+    /// The receipts of these ids, with the bytes of the best authenticated copy. One that was filed may be filed again.
     pub async fn load_receipts(&self, ids: &[ReceiptId]) -> Result<Vec<Receipt>, StoreError> {
-        type Row = (i64, i64, i64, i64, String, Vec<u8>, i64, i64, Vec<u8>);
+        type Row = (
+            i64,
+            i64,
+            i64,
+            i64,
+            String,
+            String,
+            Vec<u8>,
+            i64,
+            i64,
+            Vec<u8>,
+        );
         let text = format!(
-            "select r.id, r.realm, r.list, r.arrived, r.source, r.hash, b.size, b.dictionary, b.data from receipt r \
-             join blob b on b.realm = r.realm and b.hash = r.hash where r.state = 0 and r.id in ({}) order by r.id",
+            "select r.id, r.realm, r.list, r.arrived, r.source, r.verdict, r.hash, b.size, b.dictionary, b.data from receipt r \
+             join blob b on b.realm = r.realm and b.hash = r.hash where r.id in ({}) order by r.id",
             super::marks(ids.len())
         );
         let rows: Vec<Row> = self
             .fetch(text, ids.iter().map(|id| Bind::from(id.0)).collect())
             .await?;
         let mut receipts = Vec::with_capacity(rows.len());
-        for (id, realm, list, arrived, source, hash, size, dictionary, data) in rows {
+        for (id, realm, list, arrived, source, verdict, hash, size, dictionary, data) in rows {
             let bytes = self.inflate(dictionary, size, &data).await?;
             let (id, realm, list, arrived) = (
                 ReceiptId(id),
@@ -265,6 +279,7 @@ impl Store {
                 list,
                 arrived,
                 source,
+                verdict: Verdict::from_stored(&verdict),
                 hash: hash_of(hash)?,
                 bytes,
             });

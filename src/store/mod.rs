@@ -47,7 +47,7 @@ pub use file::NewMail;
 pub use list::{ListChange, ListRow, MemberRow, NewList, NewRepo, RepoRow};
 pub(crate) use mail::Packer;
 pub use mail::Receipt;
-pub use series::{Closure, Done, KnownMail, NewPatchset, NewSeries, Recorded, Reread};
+pub use series::{Closure, Done, KnownMail, NewPatchset, NewSeries, Recorded, Reread, ToReread};
 pub use sql::Dialect;
 pub(crate) use sql::{Bind, marks};
 pub use writer::Tx;

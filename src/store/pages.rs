@@ -1,7 +1,10 @@
 //! What pages read: threads of a list, mails, patchsets. Values only; nothing is rendered here.
 
+use std::collections::{HashMap, HashSet};
+
 use super::{Bind, ListRow, Store, StoreError, marks};
 use crate::types::{ListId, MailId, MessageId, RealmId, Timestamp};
+use crate::verdict::Verdict;
 
 /// Whose mails are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +81,8 @@ pub struct MailRow {
     pub node: i64,
     /// Its thread.
     pub thread: i64,
+    /// What is known of its sender.
+    pub verdict: Verdict,
     /// Taken back: shown as a tombstone.
     pub taken_back: bool,
 }
@@ -96,10 +101,11 @@ type MailTuple = (
     String,
     i64,
     i64,
+    String,
     i64,
 );
 const MAIL: &str = "select m.id, p.number, m.message_id, m.subject, m.author, m.address, m.date, m.arrived, m.kind, m.flaws, b.text, \
-     m.node, n.thread, m.state from posting p join mail m on m.id = p.mail join node n on n.id = m.node join body b on b.mail = m.id";
+     m.node, n.thread, m.verdict, m.state from posting p join mail m on m.id = p.mail join node n on n.id = m.node join body b on b.mail = m.id";
 
 fn mail_row(t: MailTuple) -> MailRow {
     let (
@@ -116,6 +122,7 @@ fn mail_row(t: MailTuple) -> MailRow {
         text,
         node,
         thread,
+        verdict,
         state,
     ) = t;
     let (mail, date, arrived) = (MailId(mail), date.map(Timestamp), Timestamp(arrived));
@@ -133,6 +140,7 @@ fn mail_row(t: MailTuple) -> MailRow {
         text,
         node,
         thread,
+        verdict: Verdict::from_stored(&verdict),
         taken_back: state == 1,
     }
 }
@@ -176,7 +184,7 @@ impl Store {
         Ok(rows.into_iter().map(row).collect())
     }
 
-    /// The mails of that name in a list; more than one if different mails carry it.
+    /// The mails of that name in a list, the best authenticated first; more than one if different mails carry it.
     pub async fn find_mails(
         &self,
         list: &ListRow,
@@ -184,7 +192,7 @@ impl Store {
     ) -> Result<Vec<MailRow>, StoreError> {
         let text = format!(
             "{MAIL} where p.list = ? and (m.message_id = ? or m.id in (select mail from alias where realm = ? and message_id = ?)) \
-             order by p.number limit 20"
+             order by m.level desc, p.number limit 20"
         );
         let binds = vec![
             list.id.0.into(),
@@ -237,18 +245,29 @@ impl Store {
         threads: &[i64],
     ) -> Result<Vec<(MailId, String)>, StoreError> {
         let (condition, bind) = scope.condition();
-        let mut all = Vec::new();
+        let mut all: Vec<(i64, String, i64)> = Vec::new();
         for chunk in threads.chunks(400) {
             let text = format!(
-                "select m.id, m.message_id from node n join mail m on m.node = n.id where n.thread in ({}) and m.state = 0 \
+                "select m.id, m.message_id, m.level from node n join mail m on m.node = n.id where n.thread in ({}) and m.state = 0 \
                  and exists (select 1 from posting p where p.mail = m.id and {condition}) order by m.arrived, m.id",
                 marks(chunk.len())
             );
             let binds = chunk.iter().map(|t| Bind::from(*t)).chain(bind.clone());
-            let rows: Vec<(i64, String)> = self.fetch(text, binds.collect()).await?;
-            all.extend(rows.into_iter().map(|(id, name)| (MailId(id), name)));
+            all.extend(self.fetch(text, binds.collect()).await?);
         }
-        Ok(all)
+        let mut best: HashMap<&str, (i64, i64)> = HashMap::new();
+        for (id, name, level) in &all {
+            let known = best.entry(name).or_insert((*id, *level));
+            if known.1 < *level {
+                *known = (*id, *level);
+            }
+        }
+        let kept: HashSet<i64> = best.into_values().map(|(id, _)| id).collect();
+        all.retain(|(id, _, _)| kept.contains(id));
+        Ok(all
+            .into_iter()
+            .map(|(id, name, _)| (MailId(id), name))
+            .collect())
     }
 
     /// The threads of these mails, each once.
@@ -343,10 +362,10 @@ impl Store {
         self.fetch_one(text, binds).await
     }
 
-    /// The parents of these places: (place, parent's name), nearest first.
+    /// The parents of the mails of a thread: (mail, parent's name), nearest first.
     pub async fn load_parents(&self, thread: i64) -> Result<Vec<(i64, String)>, StoreError> {
-        let text = "select e.child, n.message_id from edge e join node c on c.id = e.child join node n on n.id = e.parent \
-             where c.thread = $1 order by e.child, e.position";
+        let text = "select e.mail, n.message_id from edge e join node c on c.id = e.child join node n on n.id = e.parent \
+             where c.thread = $1 order by e.mail, e.position";
         self.fetch(text, vec![thread.into()]).await
     }
 

@@ -30,6 +30,8 @@ pub struct SeriesFact {
     pub versions: i64,
     /// How many mails answer it.
     pub comments: i64,
+    /// Anchor of the series of another patchset that it claims to be a version of.
+    pub claims: Option<MailId>,
     /// The mail it was looked up by, if any.
     pub mail: Option<MailId>,
 }
@@ -103,6 +105,7 @@ type FactTuple = (
     i64,
     i64,
     Option<i64>,
+    Option<i64>,
 );
 
 fn fact(t: FactTuple) -> SeriesFact {
@@ -119,9 +122,11 @@ fn fact(t: FactTuple) -> SeriesFact {
         arrived,
         versions,
         comments,
+        claims,
         mail,
     ) = t;
     let (arrived, mail) = (Timestamp(arrived), mail.map(MailId));
+    let claims = claims.map(MailId);
     SeriesFact {
         patchset,
         label,
@@ -135,12 +140,13 @@ fn fact(t: FactTuple) -> SeriesFact {
         arrived,
         versions,
         comments,
+        claims,
         mail,
     }
 }
 
 const FACT: &str = "s.patchset, s.label, s.total, s.received, s.state, a.outcome, s.title, s.submitter, s.submitter_name, s.arrived, \
-     ps.versions, (select count(*) from comment c where c.series = s.id)";
+     ps.versions, (select count(*) from comment c where c.series = s.id), s.claims";
 
 impl Store {
     /// Facts of the series that these mails begin: cover or patch.
@@ -294,6 +300,30 @@ impl Store {
             .into_iter()
             .map(fact)
             .collect())
+    }
+
+    /// The patchset of a list whose series has this anchor: (patchset, label, title).
+    pub async fn find_claimed(
+        &self,
+        list: ListId,
+        anchor: MailId,
+    ) -> Result<Option<(i64, String, String)>, StoreError> {
+        let text = "select s.patchset, s.label, s.title from series s join patchset_list pl on pl.patchset = s.patchset and pl.list = $1 \
+             where s.anchor = $2";
+        self.fetch_one(text, vec![list.0.into(), anchor.0.into()])
+            .await
+    }
+
+    /// Series of a list that claim to be versions of a patchset, the newest 20: (patchset, label, title, submitter).
+    pub async fn load_claims(
+        &self,
+        list: ListId,
+        patchset: i64,
+    ) -> Result<Vec<(i64, String, String, String)>, StoreError> {
+        let text = "select c.patchset, c.label, c.title, c.submitter from series s join series c on c.claims = s.anchor \
+             join patchset_list pl on pl.patchset = c.patchset and pl.list = $1 \
+             where s.patchset = $2 order by c.id desc limit 20";
+        self.fetch(text, vec![list.0.into(), patchset.into()]).await
     }
 
     /// What came of applying a series.

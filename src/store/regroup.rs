@@ -298,7 +298,7 @@ async fn delete_series(tx: &mut Tx, id: i64) -> Result<(), StoreError> {
 
 /// The columns of [`series_row`].
 pub(super) const SERIES: &str = "series (patchset, realm, anchor, position, label, version, total, received, complete, superseded, \
-     state, hand, archived, submitter, submitter_name, title, cover, base_commit, flags, reason, arrived, digest)";
+     state, hand, archived, submitter, submitter_name, title, cover, base_commit, flags, reason, arrived, claims, digest)";
 
 /// A series of which nothing is stored.
 pub(super) fn series_row(
@@ -333,6 +333,7 @@ pub(super) fn series_row(
         series.flags.as_str().into(),
         series.reason.as_str().into(),
         series.arrived.0.into(),
+        series.claims.map(|c| c.0).into(),
         digest(series).into(),
     ]
 }
@@ -348,7 +349,7 @@ async fn update_series(
         "update series set patchset = ?, anchor = ?, label = ?, version = ?, total = ?, received = ?, complete = ?, \
          superseded = ?, state = case when ? > 0 then ? when ? = 1 and (hand = 1 or state in ({OPEN_STATES})) then 9 \
          when ? = 0 and (hand = 1 or state = 9) then 1 else state end, hand = ?, submitter = ?, submitter_name = ?, title = ?, cover = ?, base_commit = ?, flags = ?, reason = ?, arrived = ?, \
-         digest = ? where id = ?"
+         claims = ?, digest = ? where id = ?"
     );
     let superseded = || Bind::from(series.superseded);
     let binds = vec![
@@ -373,6 +374,7 @@ async fn update_series(
         series.flags.as_str().into(),
         series.reason.as_str().into(),
         series.arrived.0.into(),
+        series.claims.map(|c| c.0).into(),
         digest(series).into(),
         id.into(),
     ];

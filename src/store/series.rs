@@ -9,6 +9,7 @@ use super::correction::StoredCorrection;
 use super::sql::Bind;
 use super::{Store, StoreError, Tx, job, marks, regroup};
 use crate::types::{Identity, JobId, MailId, MessageId, PatchsetId, RealmId, ReceiptId, Timestamp};
+use crate::verdict::Verdict;
 
 /// What is known of a message when patchsets are assembled.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub struct KnownMail {
     pub arrived: Timestamp,
     /// JSON of what was recognised.
     pub recognised: String,
+    /// What is known of its sender.
+    pub verdict: Verdict,
     /// Author's display name.
     pub author: String,
     /// Author's address as written.
@@ -65,6 +68,8 @@ pub struct NewSeries {
     pub complete: bool,
     /// A newer version stands in its place.
     pub superseded: bool,
+    /// Anchor of the series that it says to be a version of without having the authority.
+    pub claims: Option<MailId>,
     /// Address of who sent it, lower case.
     pub submitter: String,
     /// Name of who sent it.
@@ -146,6 +151,9 @@ impl Recorded {
     }
 }
 
+/// A mail to be read with today's rules: row, arrival, what was recognised, what is known of its sender, bytes.
+pub type ToReread = (MailId, Timestamp, String, Verdict, Vec<u8>);
+
 /// More than this many mails are never thought about together.
 const MAX_CLOSURE: usize = 20_000;
 
@@ -206,24 +214,24 @@ impl Store {
             String,
             String,
             String,
-            i64,
+            String,
         );
         let mut mails = Vec::with_capacity(ids.len());
-        let mut by_node: HashMap<i64, Vec<usize>> = HashMap::new();
+        let mut places: HashMap<i64, usize> = HashMap::new();
         for chunk in ids.chunks(400) {
             let list = marks(chunk.len());
             let binds = || chunk.iter().map(|m| Bind::from(*m)).collect::<Vec<_>>();
             let text = format!(
-                "select id, identity, message_id, date, arrived, recognised, author, address, node from mail where id in ({list})"
+                "select id, identity, message_id, date, arrived, recognised, author, address, verdict from mail where id in ({list})"
             );
-            for (id, identity, name, date, arrived, recognised, author, address, node) in
+            for (id, identity, name, date, arrived, recognised, author, address, verdict) in
                 self.fetch::<Row>(text, binds()).await?
             {
                 let Some(message_id) = MessageId::parse(&name) else {
                     continue;
                 };
                 let identity = Identity(super::mail::hash_of(identity)?.0);
-                by_node.entry(node).or_default().push(mails.len());
+                places.insert(id, mails.len());
                 let (mail, date, arrived) = (MailId(id), date.map(Timestamp), Timestamp(arrived));
                 let parents = Vec::new();
                 mails.push(KnownMail {
@@ -234,22 +242,18 @@ impl Store {
                     date,
                     arrived,
                     recognised,
+                    verdict: Verdict::from_stored(&verdict),
                     author,
                     address,
                 });
             }
             let text = format!(
-                "select e.child, n.message_id from edge e join node n on n.id = e.parent where e.child in \
-                 (select node from mail where id in ({list})) order by e.child, e.position"
+                "select e.mail, n.message_id from edge e join node n on n.id = e.parent where e.mail in ({list}) \
+                 order by e.mail, e.position"
             );
-            for (child, parent) in self.fetch::<(i64, String)>(text, binds()).await? {
-                let Some(parent) = MessageId::parse(&parent) else {
-                    continue;
-                };
-                for at in by_node.get(&child).into_iter().flatten() {
-                    if !mails[*at].parents.contains(&parent) {
-                        mails[*at].parents.push(parent.clone());
-                    }
+            for (mail, parent) in self.fetch::<(i64, String)>(text, binds()).await? {
+                if let (Some(parent), Some(at)) = (MessageId::parse(&parent), places.get(&mail)) {
+                    mails[*at].parents.push(parent);
                 }
             }
         }
@@ -360,21 +364,21 @@ impl Store {
     }
 
     /// Stored bytes of some mails with what was recognised of them: (mail, arrival, JSON, bytes).
-    pub async fn load_to_reread(
-        &self,
-        mails: &[MailId],
-    ) -> Result<Vec<(MailId, Timestamp, String, Vec<u8>)>, StoreError> {
+    pub async fn load_to_reread(&self, mails: &[MailId]) -> Result<Vec<ToReread>, StoreError> {
         let text = format!(
-            "select m.id, m.arrived, m.recognised, b.size, b.dictionary, b.data from mail m \
+            "select m.id, m.arrived, m.recognised, m.verdict, b.size, b.dictionary, b.data from mail m \
              join blob b on b.realm = m.realm and b.hash = m.hash where m.id in ({})",
             marks(mails.len())
         );
-        type Row = (i64, i64, String, i64, i64, Vec<u8>);
+        type Row = (i64, i64, String, String, i64, i64, Vec<u8>);
         let binds = mails.iter().map(|m| Bind::from(m.0)).collect();
         let mut all = Vec::with_capacity(mails.len());
-        for (id, arrived, json, size, dictionary, data) in self.fetch::<Row>(text, binds).await? {
+        for (id, arrived, json, verdict, size, dictionary, data) in
+            self.fetch::<Row>(text, binds).await?
+        {
             let bytes = self.inflate(dictionary, size, &data).await?;
-            all.push((MailId(id), Timestamp(arrived), json, bytes));
+            let verdict = Verdict::from_stored(&verdict);
+            all.push((MailId(id), Timestamp(arrived), json, verdict, bytes));
         }
         Ok(all)
     }

@@ -1,5 +1,7 @@
 //! Series as commands and scripts see them.
 
+use std::collections::HashSet;
+
 use super::{AckedPatch, Bind, Store, StoreError, marks};
 use crate::patchset::{Ack, Trailer};
 use crate::types::{ListId, MailId, PatchsetId};
@@ -82,6 +84,8 @@ pub struct SeriesSummary {
     pub comments: i64,
     /// Why these mails are one series.
     pub reason: String,
+    /// Number of the patchset that it claims to be a version of, without authority.
+    pub claims: Option<i64>,
     /// What came of applying, in words.
     pub detail: String,
     #[serde(skip)]
@@ -105,7 +109,8 @@ pub fn state_name(state: i64) -> &'static str {
 }
 
 const COLUMNS: &str = "select s.id, s.patchset, s.label, s.total, s.complete, s.state, s.title, s.submitter, a.base, a.outcome, \
-     a.ref_name, c.message_id, (select count(*) from comment where series = s.id), s.reason, a.detail from series s \
+     a.ref_name, c.message_id, (select count(*) from comment where series = s.id), s.reason, a.detail, \
+     (select max(o.patchset) from series o where o.anchor = s.claims) from series s \
      left join application a on a.series = s.id left join mail c on c.id = s.cover";
 
 type Row = (
@@ -124,6 +129,7 @@ type Row = (
     i64,
     String,
     Option<String>,
+    Option<i64>,
 );
 
 impl Store {
@@ -211,6 +217,24 @@ impl Store {
         Ok(rows.into_iter().map(|r| MailId(r.0)).collect())
     }
 
+    /// Of these mails those of whose name the list has a better authenticated one, or one that came before: an mbox
+    /// carries one mail a name.
+    pub async fn find_shadowed(
+        &self,
+        list: ListId,
+        mails: &[MailId],
+    ) -> Result<HashSet<MailId>, StoreError> {
+        let text = format!(
+            "select m.id from mail m join posting p on p.mail = m.id and p.list = ? join mail o on o.node = m.node and o.id <> m.id \
+             join posting q on q.mail = o.id and q.list = p.list \
+             where (o.level > m.level or (o.level = m.level and q.number < p.number)) and o.state = 0 and m.id in ({})",
+            super::marks(mails.len())
+        );
+        let binds = std::iter::once(Bind::from(list.0)).chain(mails.iter().map(|m| m.0.into()));
+        let rows: Vec<(i64,)> = self.fetch(text, binds.collect()).await?;
+        Ok(rows.into_iter().map(|r| MailId(r.0)).collect())
+    }
+
     /// Mails of a list by number above `after`, at most `limit`: (number, mail, arrival in microseconds).
     pub async fn load_postings(
         &self,
@@ -277,6 +301,7 @@ fn summary(row: Row) -> SeriesSummary {
         comments,
         reason,
         detail,
+        claims,
     ) = row;
     let applies = match outcome.as_deref() {
         Some("applied") => Some(true),
@@ -298,6 +323,7 @@ fn summary(row: Row) -> SeriesSummary {
         patches: Vec::new(),
         comments,
         reason,
+        claims,
         detail: detail.unwrap_or_default(),
         id,
     }

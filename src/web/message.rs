@@ -100,15 +100,10 @@ pub async fn show(app: &App, list: ListRow, id: MessageId, what: What, wish: &Wi
         What::Raw => {
             let found = app.store.find_mails(&list, &id).await?;
             let name = found.first().map(|m| m.subject.clone()).unwrap_or_default();
-            let mails: Vec<MailId> = found
-                .iter()
-                .filter(|m| !m.taken_back)
-                .map(|m| m.mail)
-                .collect();
-            if mails.is_empty() {
-                return Err(taken_back());
-            }
-            raw(app, &mails, &name).await
+            // One mail a name, the best authenticated: b4 takes the first.
+            let first = found.iter().find(|m| !m.taken_back);
+            let first = first.ok_or_else(taken_back)?;
+            raw(app, &[first.mail], &name).await
         }
         What::Eml => {
             let found = app.store.find_mails(&list, &id).await?;
@@ -271,7 +266,7 @@ async fn page(
         patchset: fact.map(|f| (format!("/{}/patches/{}/v{}/", list.name, f.patchset, f.label), f.label.clone())),
         pills: fact.map(|f| pills(f, true)).unwrap_or_default(),
         warning: (!whole && posts.len() > 1).then(|| {
-            "Different mails carry this Message-ID; all of them are shown, the first to arrive first.".to_owned()
+            "Different mails carry this Message-ID; all of them are shown, the best authenticated first.".to_owned()
         }),
         outline: if whole { posts.iter().map(outline).collect() } else { Vec::new() },
         next: more.then(|| format!("{page}T/?after={last}")),
@@ -282,15 +277,15 @@ async fn page(
 /// Mails of a thread in reading order, with their depths.
 async fn in_order(app: &App, thread: i64, mails: &[MailRow]) -> Result<Vec<(usize, u32)>, Problem> {
     let mut parents: HashMap<i64, Vec<MessageId>> = HashMap::new();
-    for (child, parent) in app.store.load_parents(thread).await? {
+    for (mail, parent) in app.store.load_parents(thread).await? {
         parents
-            .entry(child)
+            .entry(mail)
             .or_default()
             .extend(MessageId::parse(&parent));
     }
     let row = |m: &MailRow| {
         let id = MessageId::parse(&m.message_id)?;
-        let parents = parents.get(&m.node).cloned().unwrap_or_default();
+        let parents = parents.get(&m.mail.0).cloned().unwrap_or_default();
         Some(Row {
             id,
             parents,

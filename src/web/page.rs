@@ -190,6 +190,8 @@ pub struct Post {
     pub shell_cc: String,
     /// Link that opens a mail client.
     pub mailto: String,
+    /// `authenticated: DKIM example.org`, `not authenticated`, or nothing where nobody looked.
+    pub verdict: String,
     /// Taken back: a tombstone without text.
     pub taken_back: bool,
     /// Its text.
@@ -234,6 +236,7 @@ impl Post {
             shell_id: shell(&mail.message_id),
             shell_cc: shell(&mail.address),
             mailto: format!("mailto:{list_address}?cc={cc}&subject={about}&in-reply-to={parent}"),
+            verdict: visible(&mail.verdict.words()),
             taken_back: mail.taken_back,
             blocks: if mail.taken_back {
                 Vec::new()
@@ -306,7 +309,10 @@ pub fn pills(fact: &SeriesFact, with_state: bool) -> Vec<Pill> {
     if with_state {
         out.push(Pill::state(fact.state));
     }
-    out.push(Pill::fact("", format!("v{}", fact.label)));
+    out.push(match fact.claims {
+        Some(_) => Pill::fact("caution", format!("claims to be v{}", fact.label)),
+        None => Pill::fact("", format!("v{}", fact.label)),
+    });
     let complete = if fact.received >= fact.total {
         ""
     } else {

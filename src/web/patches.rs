@@ -234,6 +234,10 @@ struct PatchsetPage {
     canonical: String,
     label: String,
     submitter: String,
+    verdict: String,
+    /// Link, words before it, its text.
+    claims: Option<(String, String, String)>,
+    claimed_by: Vec<(String, String)>,
     patch_count: String,
     file_count: String,
     added: usize,
@@ -303,6 +307,15 @@ async fn page(
         canonical: format!("{home}v{}/", fact.label),
         label: fact.label.clone(),
         submitter: person(&fact.submitter_name, &fact.submitter),
+        verdict: verdict_of(&mails),
+        claims: claims_of(app, list, &fact).await?,
+        claimed_by: app
+            .store
+            .load_claims(list.id, id)
+            .await?
+            .into_iter()
+            .map(|claim| claim_line(list, claim))
+            .collect(),
         patch_count: count(fact.total, "patch"),
         file_count: count(paths.len() as i64, "file"),
         added: stats.iter().map(|s| s.0).sum(),
@@ -339,6 +352,42 @@ async fn page(
         comments: comments.into_iter().map(|c| c.1).collect(),
         list: list.name.clone(),
     })
+}
+
+/// What is known of the sender; where mails differ, what is known of the least sure one.
+fn verdict_of(mails: &[(MailId, Post)]) -> String {
+    let sure = |post: &&Post| post.verdict.starts_with("authenticated");
+    let mut posts = mails.iter().map(|(_, post)| post);
+    let worst = posts.clone().find(|p| !sure(p)).or_else(|| posts.next());
+    worst.map(|p| p.verdict.clone()).unwrap_or_default()
+}
+
+/// For a series without authority: link, words, title of what it claims to belong to.
+async fn claims_of(
+    app: &App,
+    list: &ListRow,
+    fact: &SeriesFact,
+) -> Result<Option<(String, String, String)>, Problem> {
+    let Some(anchor) = fact.claims else {
+        return Ok(None);
+    };
+    let words = format!("This claims to be v{}, without authority, of", fact.label);
+    let found = app.store.find_claimed(list.id, anchor).await?;
+    Ok(found.map(|(patchset, _, title)| {
+        let href = format!("/{}/patches/{patchset}/", list.name);
+        (href, words, visible(&title))
+    }))
+}
+
+fn claim_line(list: &ListRow, claim: (i64, String, String, String)) -> (String, String) {
+    let (patchset, label, title, submitter) = claim;
+    let href = format!("/{}/patches/{patchset}/v{label}/", list.name);
+    let words = format!(
+        "{} (claims to be v{label}) by {}",
+        visible(&title),
+        visible(&submitter)
+    );
+    (href, words)
 }
 
 /// These mails as posts, in this order, with what is attached.

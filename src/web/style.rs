@@ -108,6 +108,7 @@ fn sample(number: i64, author: &str, subject: &str, text: &str) -> MailRow {
         text: text.to_owned(),
         node: 0,
         thread: 0,
+        verdict: Default::default(),
         taken_back: false,
     }
 }

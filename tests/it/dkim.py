@@ -1,6 +1,6 @@
 """Signs and verifies mails by DKIM, with dkimpy. A list of mails goes in, one answer for each comes out.
 
-sign KEYFILE: each item has `mail`, `canonicalization` and `fields`; out comes the mail with its signature.
+sign KEYFILE: each item has `mail`, `canonicalization`, `fields`, and `domain` if it is another; out comes the mail with its signature.
 verify RECORD: each item is a mail; out comes "pass" or why not. RECORD is all that the DNS says.
 Mails are strings with one character for each byte.
 """
@@ -19,7 +19,7 @@ def sign(key, item):
     signature = dkim.sign(
         mail,
         SELECTOR,
-        DOMAIN,
+        item.get("domain", DOMAIN.decode()).encode(),
         key,
         canonicalize=(canonicalization, canonicalization),
         include_headers=[name.encode() for name in item["fields"]],

@@ -31,14 +31,15 @@ const USUAL: [&str; 11] = [
     "references",
 ];
 
-/// A key pair of the author's domain.
-struct Key {
+/// A key pair of the author's domain; its selector is `s`.
+pub struct Key {
     file: String,
-    record: String,
+    /// What DNS says of it.
+    pub record: String,
 }
 
 impl Key {
-    fn make(folder: &Path) -> Key {
+    pub fn make(folder: &Path) -> Key {
         let file = folder.join("key.pem").display().to_string();
         let mut openssl = Command::new("openssl");
         tools::run(openssl.args(["genrsa", "-traditional", "-out", &file, "2048"]));
@@ -51,7 +52,7 @@ impl Key {
         }
     }
 
-    fn sign(&self, wishes: &[Value]) -> Vec<Vec<u8>> {
+    pub fn sign(&self, wishes: &[Value]) -> Vec<Vec<u8>> {
         let signed = tools::python("dkim.py", &["sign", &self.file], &json!(wishes));
         let signed = signed.as_array().unwrap().iter();
         signed.map(|m| from_text(m.as_str().unwrap())).collect()
@@ -66,7 +67,8 @@ impl Key {
     }
 }
 
-fn wish(mail: &[u8], canonicalization: &str, extra: &[&str]) -> Value {
+/// A mail to be signed over the usual fields and `extra`.
+pub fn wish(mail: &[u8], canonicalization: &str, extra: &[&str]) -> Value {
     let fields: Vec<&str> = USUAL.iter().chain(extra).copied().collect();
     json!({ "mail": to_text(mail), "canonicalization": canonicalization, "fields": fields })
 }

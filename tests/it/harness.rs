@@ -83,7 +83,7 @@ impl TestServer {
         self.dir.path().join("data")
     }
 
-    fn command(&self) -> Command {
+    pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_patchpost"));
         // The settings of whoever runs the tests are not the test's.
         for (name, _) in std::env::vars_os() {
@@ -94,6 +94,7 @@ impl TestServer {
         command
             .env("PATCHPOST_DATA", self.data())
             .current_dir(self.dir.path());
+        command.env("PATCHPOST_DNS_ZONE", "/dev/null");
         command.envs(self.environment.iter().cloned());
         command
     }

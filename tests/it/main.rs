@@ -3,6 +3,7 @@
 
 mod am;
 mod architecture;
+mod authority;
 mod b4;
 mod base;
 mod bombs;
@@ -14,6 +15,7 @@ mod demo;
 mod deploy;
 mod dkim;
 mod harness;
+mod identity;
 mod import;
 mod ingress;
 mod mailinfo;
@@ -23,6 +25,7 @@ mod pages;
 mod patch_id;
 mod postgres;
 mod postmaster;
+mod private;
 mod range_diff;
 mod real_mail;
 mod road;

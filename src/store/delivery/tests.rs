@@ -46,7 +46,7 @@ pub(crate) async fn seed(store: &Store, members: usize, bytes: &[u8], start: Tim
         ),
         (
             "insert into mail (id, realm, identity, hash, node, message_id, subject, author, address, arrived, size, flaws, kind, \
-             recognised, verdict, state) values (1, 1, $1, $1, 1, 'm@y', 's', '', 'a@b', $2, $3, '', '', '', '', 0)",
+             recognised, verdict, level, state) values (1, 1, $1, $1, 1, 'm@y', 's', '', 'a@b', $2, $3, '', '', '', '', 0, 0)",
             vec![[7; 32].into(), start.0.into(), size.into()],
         ),
     ];

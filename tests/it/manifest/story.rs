@@ -106,6 +106,7 @@ fn input((n, message): (usize, &Message)) -> Input {
         identity: message.identity,
         message_id: message.message_id.clone(),
         parents: message.parents.clone(),
+        standing: Default::default(),
         arrived: patchpost::pipeline::arrival(message, None, Timestamp::from_secs(NOW)),
         recognised: patchset::recognise(message),
     }

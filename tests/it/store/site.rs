@@ -109,6 +109,7 @@ impl Site {
             hash: BlobHash(sha2::Sha256::digest(bytes).into()),
             size: bytes.len() as i64,
             crlf: false,
+            verdict: Default::default(),
             frames: vec![(realm, dictionary, frame)],
         }
     }

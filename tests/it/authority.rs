@@ -1,0 +1,274 @@
+//! Forgeries beside a signed series: queue, head, state and mbox stay as they are, and each is shown as a claim.
+
+use serde_json::Value;
+
+use super::harness::{git, project, request};
+use super::identity::{LIST, Site, mail};
+
+const ANA: &str = "Ana Lima <ana@example.org>";
+const EVE: &str = "Eve <eve@example.net>";
+
+/// A patch on the project's file, whose hunk changes one line.
+fn patch(id: &str, from: &str, subject: &str, parent: &str, line: usize) -> String {
+    let around = |n: usize| format!(" line {n}\n");
+    let before: String = (line - 3..line).map(around).collect();
+    let after: String = (line + 1..=line + 3).map(around).collect();
+    let start = line - 3;
+    let body = format!(
+        "Text.\n\nSigned-off-by: {from}\n---\n src/a.c | 2 +-\n 1 file changed, 1 insertion(+), 1 deletion(-)\n\n\
+         diff --git a/src/a.c b/src/a.c\n--- a/src/a.c\n+++ b/src/a.c\n@@ -{start},7 +{start},7 @@\n\
+         {before}-line {line}\n+line {line} of {id}\n{after}-- \n2.40\n"
+    );
+    answer(&mail(id, from, subject, &body), parent)
+}
+
+fn answer(mail: &str, parent: &str) -> String {
+    match parent {
+        "" => mail.to_owned(),
+        parent => format!("In-Reply-To: <{parent}>\nReferences: <{parent}>\n{mail}"),
+    }
+}
+
+/// Two signed versions of two patches, the second applied.
+fn story(environment: &[(&str, &str)]) -> Site {
+    let site = Site::start(environment);
+    let work = project(site.server.dir.path());
+    site.server
+        .cli(&["repo", "add", "tool", "--path", &work.display().to_string()]);
+    site.server.cli(&["list", "set", "dev", "--repo", "tool"]);
+    let parts = [
+        patch("p1@x", ANA, "[PATCH 1/2] first", "", 5),
+        patch("q1@x", ANA, "[PATCH 2/2] second", "p1@x", 15),
+        patch("p2@x", ANA, "[PATCH v2 1/2] first", "p1@x", 5),
+        patch("q2@x", ANA, "[PATCH v2 2/2] second", "p2@x", 15),
+    ];
+    for part in &parts {
+        let reply = site.server.send(&[LIST], &site.sign(part));
+        assert!(reply.starts_with("250"), "{reply}");
+    }
+    site.server.drain();
+    site
+}
+
+/// All that a forgery must not change, as one text.
+fn facts(site: &Site) -> String {
+    let server = &site.server;
+    let versions: Vec<Value> =
+        serde_json::from_value(server.json(&["series", "show", "1"])).unwrap();
+    let refs = git(
+        server.dir.path(),
+        &[
+            "ls-remote",
+            &format!("{}/tool.patches.git", server.base()),
+            "refs/patches/1/*",
+        ],
+    );
+    let all: Vec<Value> = serde_json::from_value(server.json(&["series", "ls", "dev"])).unwrap();
+    let queue = all.iter().filter(|s| s["patchset"] == 1);
+    let queue: Vec<String> = queue
+        .map(|s| format!("{} {}", s["version"], s["state"]))
+        .collect();
+    let comments = |v: &Value| {
+        let mut v = v.clone();
+        v.as_object_mut().unwrap().remove("comments");
+        v.to_string()
+    };
+    [
+        versions.iter().map(comments).collect::<Vec<_>>().join("\n"),
+        refs,
+        queue.join("\n"),
+        server.page("/dev/patches/1/mbox"),
+        server.cli(&["series", "mbox", "1"]),
+        server.page("/dev/q2@x/raw"),
+    ]
+    .join("\n")
+}
+
+#[track_caller]
+fn said_on_the_series(site: &Site) -> String {
+    site.server.page("/dev/patches/1/")
+}
+
+fn forgeries(environment: &[(&str, &str)]) {
+    let site = story(environment);
+    let before = facts(&site);
+    assert!(before.contains("refs/patches/1/v2"), "{before}");
+    assert!(said_on_the_series(&site).contains("(authenticated: DKIM example.org)"));
+    let claim = |n: usize| {
+        said_on_the_series(&site)
+            .matches("Claims to belong here")
+            .count()
+            == n
+    };
+
+    // A newer version in the sender's name.
+    let forged = patch("f9@x", ANA, "[PATCH v9] first", "p2@x", 25);
+    site.send(forged.as_bytes());
+    assert_eq!(facts(&site), before, "forged v9");
+    assert!(claim(1) && said_on_the_series(&site).contains("claims to be v9"));
+    // Its own page says what it is.
+    let queue = site.server.page("/dev/patches/");
+    assert!(queue.contains("claims to be v9"), "{queue}");
+
+    // `Supersedes:`, from a stranger who is well authenticated under her own name, and from a forged From.
+    for (id, from) in [("s1@x", EVE), ("s2@x", ANA)] {
+        let text = patch(id, from, &format!("[PATCH] other {id}"), "", 25);
+        let text = text.replace("Text.\n", "Text.\n\nSupersedes: <p2@x>\n");
+        site.send(text.as_bytes());
+        assert_eq!(facts(&site), before, "forged Supersedes by {from}");
+    }
+    assert!(claim(3));
+
+    // A partial reroll of the second patch.
+    let forged = patch("r@x", ANA, "[PATCH v3 2/2] second", "q2@x", 25);
+    site.send(forged.as_bytes());
+    assert_eq!(facts(&site), before, "forged partial reroll");
+    assert!(claim(4) && said_on_the_series(&site).contains("claims to be v3"));
+
+    // A third patch for a series of two, and one in the place of the first.
+    let forged = patch("m@x", ANA, "[PATCH v2 1/2] first", "p1@x", 25);
+    site.send(forged.as_bytes());
+    assert_eq!(facts(&site), before, "a number that is taken");
+
+    // A trailer in somebody's name: it is no part of the mbox, and the page says that nobody speaks for it.
+    let reviewed = "On that day, Ana Lima wrote:\n> Text.\n\nReviewed-by: Ben <ben@example.org>\n";
+    let trailer = mail(
+        "t@x",
+        "Ben <ben@example.org>",
+        "Re: [PATCH v2 2/2] second",
+        reviewed,
+    );
+    site.send(answer(&trailer, "q2@x").as_bytes());
+    assert_eq!(facts(&site), before, "forged trailer");
+    assert_eq!(site.said("t@x"), "not authenticated");
+}
+
+#[test]
+fn forgeries_change_nothing_and_are_shown_as_claims_on_sqlite() {
+    forgeries(&[]);
+}
+
+#[test]
+fn forgeries_change_nothing_and_are_shown_as_claims_on_postgresql() {
+    let url = super::postgres::new_database();
+    forgeries(&[("PATCHPOST_DATABASE_URL", &url)]);
+}
+
+#[test]
+fn a_replayed_mail_changes_nothing() {
+    let site = Site::start(&[]);
+    let work = project(site.server.dir.path());
+    site.server
+        .cli(&["repo", "add", "tool", "--path", &work.display().to_string()]);
+    site.server.cli(&["list", "set", "dev", "--repo", "tool"]);
+    // Some senders leave Message-ID unsigned: whoever has such a mail can send it again as another.
+    let text = patch("one@x", ANA, "[PATCH v2] first", "", 5);
+    let wish = serde_json::json!({
+        "mail": text, "canonicalization": "relaxed",
+        "fields": ["from", "to", "subject", "date", "in-reply-to", "references"],
+    });
+    let signed = super::identity::sign(&site.key, &[wish]).remove(0);
+    site.send(&signed);
+    let other = patch("p2@x", ANA, "[PATCH v3] first", "one@x", 15);
+    site.send(&site.sign(&other));
+    let show = || site.server.json(&["series", "show", "1"]).to_string();
+    let before = (show(), site.server.page("/dev/patches/1/mbox"));
+    let postings = |n: i64| site.server.json(&["list", "show", "dev"])["postings"] == n;
+    assert!(
+        postings(2) && before.0.contains("superseded"),
+        "{}",
+        before.0
+    );
+
+    site.send(&signed);
+    assert!(postings(2), "the same mail again is no posting");
+    let again = String::from_utf8(signed)
+        .unwrap()
+        .replace("<one@x>", "<two@x>");
+    site.send(again.as_bytes());
+    assert!(postings(3));
+    assert_eq!((show(), site.server.page("/dev/patches/1/mbox")), before);
+    assert_eq!(
+        site.said("two@x"),
+        "authenticated: DKIM example.org",
+        "the signature holds"
+    );
+    let all = site.server.json(&["series", "ls", "dev"]);
+    assert_eq!(
+        all.as_array().unwrap().len(),
+        3,
+        "it stands by itself: {all}"
+    );
+}
+
+#[test]
+fn a_squatted_message_id_is_that_of_the_authenticated_mail() {
+    for early in [true, false] {
+        let site = Site::start(&[]);
+        let squat = patch("p1@x", ANA, "[PATCH] other", "elsewhere@x", 25);
+        if early {
+            site.send(squat.as_bytes());
+        }
+        let parts = [
+            patch("p1@x", ANA, "[PATCH 1/2] first", "", 5),
+            patch("q1@x", ANA, "[PATCH 2/2] second", "p1@x", 15),
+        ];
+        parts.iter().for_each(|part| site.send(&site.sign(part)));
+        if !early {
+            site.send(squat.as_bytes());
+        }
+        let series = site.server.json(&["series", "ls", "dev"]);
+        let series: Vec<&Value> = series.as_array().unwrap().iter().collect();
+        let two = series.iter().find(|s| s["total"] == 2).unwrap();
+        assert_eq!(
+            (&two["complete"], &two["state"]),
+            (&true.into(), &"new".into()),
+            "early: {early}"
+        );
+        let number = two["patchset"].to_string();
+        let true_mail = "line 5 of p1@x";
+        for path in [
+            "/dev/p1@x/raw".to_owned(),
+            format!("/dev/patches/{number}/mbox"),
+            "/dev/p1@x/eml".to_owned(),
+        ] {
+            let text = site.server.page(&path);
+            assert!(
+                text.contains(true_mail) && !text.contains("line 25 of"),
+                "early: {early}: {path}"
+            );
+        }
+        let thread = request(
+            &site.server.addresses["http"],
+            "GET /dev/p1@x/t.mbox.gz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        );
+        let mut thread_text = String::new();
+        let mut unpack = flate2::read::GzDecoder::new(thread.body.as_slice());
+        std::io::Read::read_to_string(&mut unpack, &mut thread_text).unwrap();
+        assert_eq!(
+            thread_text.matches("Message-ID: <p1@x>").count(),
+            1,
+            "early: {early}"
+        );
+        assert!(thread_text.contains(true_mail));
+        let file = site
+            .server
+            .dir
+            .path()
+            .join("all.mbox")
+            .display()
+            .to_string();
+        site.server
+            .cli(&["export", "dev", &file, "--format", "mbox"]);
+        let exported = std::fs::read_to_string(file).unwrap();
+        assert!(
+            exported.contains(true_mail) && !exported.contains("line 25 of"),
+            "early: {early}"
+        );
+        let page = site.server.page("/dev/p1@x/");
+        assert!(
+            page.contains("Different mails carry this Message-ID"),
+            "{page}"
+        );
+    }
+}

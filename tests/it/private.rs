@@ -1,0 +1,238 @@
+//! A canary that was sent to a list which is not public is found by nobody: no page, ref, search, feed, count, redirect,
+//! log line or export tells of it.
+
+use super::harness::{TestServer, git, project, request};
+
+const LIST: &str = "rookery@lists.example.org";
+
+/// Every word here is one that a stranger must not find.
+const CANARIES: [&str; 4] = ["canary", "rookery", "sparrow", "finch"];
+
+fn patch(id: &str, subject: &str) -> String {
+    format!(
+        "From: Sparrow Canary <sparrow@canary.example>\nMessage-ID: <{id}>\nSubject: {subject}\nDate: Mon, 01 Jan 2024 10:00:00 +0000\n\n\
+         A canary.\n\nSigned-off-by: Sparrow Canary <sparrow@canary.example>\n---\n src/a.c | 2 +-\n\n\
+         diff --git a/src/a.c b/src/a.c\n--- a/src/a.c\n+++ b/src/a.c\n@@ -2,7 +2,7 @@\n line 2\n line 3\n line 4\n-line 5\n+finch\n line 6\n line 7\n line 8\n-- \n2.40\n"
+    )
+}
+
+/// A public list and one that is not, on the same repository.
+fn site(environment: &[(&str, &str)]) -> TestServer {
+    let server = TestServer::start_with(environment);
+    let work = project(server.dir.path());
+    server.cli(&["repo", "add", "tool", "--path", &work.display().to_string()]);
+    server.cli(&[
+        "list",
+        "create",
+        "dev",
+        "--address",
+        "dev@lists.example.org",
+        "--repo",
+        "tool",
+    ]);
+    server.cli(&[
+        "list",
+        "create",
+        "rookery",
+        "--address",
+        LIST,
+        "--repo",
+        "tool",
+        "--private",
+    ]);
+    let public = "From: a@b.c\nMessage-ID: <open@x>\nSubject: open words\n\ntext\n";
+    assert!(
+        server
+            .send(&["dev@lists.example.org"], public.as_bytes())
+            .starts_with("250")
+    );
+    server.drain();
+    server
+}
+
+/// What strangers can ask for, and what they get: status, header and body as one text.
+fn all_that_is_public(server: &TestServer) -> Vec<(String, String)> {
+    let mut paths: Vec<String> = [
+        "/",
+        "/dev/",
+        "/dev/new.atom",
+        "/dev/patches/",
+        "/dev/open@x/",
+        "/dev/open@x/T/",
+        "/dev/open@x/t.atom",
+        "/dev/open@x/raw",
+        "/all/",
+        "/all/new.atom",
+        "/manifest.js.gz",
+        "/robots.txt",
+        "/help/",
+        "/-/style",
+        "/rookery",
+        "/rookery/",
+        "/rookery/new.atom",
+        "/rookery/patches/",
+        "/rookery/patches/1/",
+        "/rookery/patches/1/mbox",
+        "/rookery/patches/2/",
+        "/dev/patches/1/",
+        "/dev/patches/1/v1/",
+        "/dev/patches/1/mbox",
+        "/dev/patches/2/",
+        "/rookery/info/refs?service=git-upload-pack",
+        "/rookery.git/info/refs?service=git-upload-pack",
+        "/tool.git/info/refs?service=git-upload-pack",
+        "/tool.patches.git/info/refs?service=git-upload-pack",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    for id in ["c1@canary.example", "m@canary.example"] {
+        for start in ["/", "/r/", "/all/", "/dev/", "/rookery/"] {
+            for ending in [
+                "",
+                "/",
+                "/raw",
+                "/eml",
+                "/T/",
+                "/t.mbox.gz",
+                "/t.atom",
+                "/1-x",
+            ] {
+                paths.push(format!("{start}{id}{ending}"));
+            }
+        }
+    }
+    for word in CANARIES
+        .iter()
+        .chain(&["s:canary", "f:sparrow", "dfn:src/a.c"])
+    {
+        for list in ["/dev/", "/all/", "/rookery/"] {
+            for more in ["", "&x=A", "&x=m"] {
+                paths.push(format!("{list}?q={word}{more}"));
+            }
+            paths.push(format!("{list}patches/?q={word}&submitter={word}"));
+        }
+    }
+    let ask = |path: String| {
+        let method = if path.contains("x=m") { "POST" } else { "GET" };
+        let text = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        let answer = request(&server.addresses["http"], &text);
+        let body = answer.text();
+        (path, format!("{} {}\n{body}", answer.status, answer.head))
+    };
+    paths.into_iter().map(ask).collect()
+}
+
+/// What a stranger typed comes back in the page; that tells nothing.
+fn without_echo(path: &str, text: &str) -> String {
+    let mut text = text.to_owned();
+    for piece in path.split(['/', '?', '=', '&']).filter(|p| p.len() > 3) {
+        text = text
+            .replace(piece, "")
+            .replace(&piece.replace('@', "%40"), "");
+    }
+    // Headers that differ from answer to answer.
+    let varies = |line: &&str| {
+        !["Date:", "Etag:", "ETag:"]
+            .iter()
+            .any(|name| line.starts_with(name))
+    };
+    text.lines().filter(varies).collect::<Vec<_>>().join("\n")
+}
+
+fn nothing_tells(environment: &[(&str, &str)]) {
+    let server = site(environment);
+    let before = all_that_is_public(&server);
+    let mail = "From: Sparrow <sparrow@canary.example>\nMessage-ID: <m@canary.example>\nIn-Reply-To: <open@x>\nSubject: canary words\n\nA canary.\n";
+    for text in [
+        patch("c1@canary.example", "[PATCH] canary"),
+        mail.to_owned(),
+    ] {
+        let mut smtp = super::harness::Smtp::connect(&server.addresses["smtp"]);
+        let (reply, _) = smtp.send("sparrow@canary.example", &[LIST], text.as_bytes());
+        assert!(reply.starts_with("250"), "{reply}");
+    }
+    server.drain();
+    let inside = server.json(&["series", "ls", "rookery"]).to_string();
+    assert!(
+        inside.contains("canary"),
+        "it is there for those who may: {inside}"
+    );
+
+    let after = all_that_is_public(&server);
+    for ((path, was), (_, is)) in before.iter().zip(&after) {
+        // A stranger sees the same as if it had never come: no count, no redirect, no other status.
+        assert_eq!(without_echo(path, is), without_echo(path, was), "{path}");
+        let text = without_echo(path, is).to_lowercase();
+        for word in CANARIES {
+            assert!(!text.contains(word), "{path} tells of {word}:\n{text}");
+        }
+    }
+    for repo in ["tool.git", "tool.patches.git"] {
+        let refs = git(
+            server.dir.path(),
+            &["ls-remote", &format!("{}/{repo}", server.base())],
+        );
+        assert!(!refs.contains("refs/patches"), "{repo}: {refs}");
+    }
+    let log = server.log().to_lowercase();
+    for word in ["canary", "sparrow", "finch"] {
+        assert!(!log.contains(word), "the log tells of {word}:\n{log}");
+    }
+    let metrics = request(
+        &server.addresses["ops"],
+        "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    );
+    assert!(CANARIES.iter().all(|word| !metrics.text().contains(word)));
+    for format in ["mbox", "public-inbox"] {
+        let path = server
+            .dir
+            .path()
+            .join(format!("export-{format}"))
+            .display()
+            .to_string();
+        server.cli(&["export", "dev", &path, "--format", format]);
+        let text = match format {
+            "mbox" => std::fs::read_to_string(&path).unwrap(),
+            _ => git(
+                server.dir.path(),
+                &["--git-dir", &path, "log", "-p", "--all"],
+            ),
+        };
+        let text = text.to_lowercase();
+        assert!(
+            CANARIES.iter().all(|word| !text.contains(word)),
+            "{format}: {text}"
+        );
+    }
+}
+
+#[test]
+fn a_canary_is_found_by_nobody_on_sqlite() {
+    nothing_tells(&[]);
+}
+
+#[test]
+fn a_canary_is_found_by_nobody_on_postgresql() {
+    let url = super::postgres::new_database();
+    nothing_tells(&[("PATCHPOST_DATABASE_URL", &url)]);
+}
+
+#[test]
+fn an_address_that_does_not_exist_looks_like_a_list_that_is_not_public() {
+    let server = site(&[]);
+    for path in [
+        "/LIST/",
+        "/LIST/new.atom",
+        "/LIST/patches/",
+        "/LIST/a@b/",
+        "/LIST/?q=word",
+    ] {
+        let seen = |name: &str| {
+            let answer = server.get(&path.replace("LIST", name));
+            (answer.status, answer.text().replace(name, "LIST"))
+        };
+        assert_eq!(seen("rookery"), seen("nobody"), "{path}");
+    }
+}
