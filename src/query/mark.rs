@@ -1,8 +1,9 @@
-//! What is found by a prefix alone, never by a bare word: recipients, List-Id, blobs of changes.
+//! What is found by a prefix alone, never by a bare word: recipients, List-Id, blobs and patch ids of changes.
 //!
 //! Such words are indexed with their mark in front (`t:ana`). Words of texts hold letters and digits only, so that neither ever
 //! finds the other, in one index, on both databases.
 
+use crate::diff::patch_id::patch_id;
 use crate::mail::{Mailbox, Message};
 
 /// What a marked word says of a mail.
@@ -18,6 +19,8 @@ pub enum Mark {
     Before,
     /// A blob after a change.
     After,
+    /// The patch id of a change.
+    Patch,
 }
 
 impl Mark {
@@ -29,6 +32,7 @@ impl Mark {
             Mark::List => 'l',
             Mark::Before => 'o',
             Mark::After => 'n',
+            Mark::Patch => 'p',
         }
     }
 }
@@ -51,6 +55,8 @@ pub fn marks(message: &Message, patch: Option<&str>) -> Vec<(Mark, String)> {
             .header("list-id")
             .map(|id| (Mark::List, id.to_owned())),
     );
+    let id = patch.and_then(|p| patch_id(p.as_bytes()));
+    out.extend(id.map(|id| (Mark::Patch, id.to_string())));
     let blobs = patch.into_iter().flat_map(str::lines).filter_map(blobs);
     for (before, after) in blobs.take(MAX_BLOBS) {
         out.push((Mark::Before, before.to_owned()));

@@ -45,6 +45,8 @@ pub enum Field {
     After,
     /// A blob before or after a change.
     Blob,
+    /// A change by its patch id.
+    Patch,
 }
 
 impl Field {
@@ -58,6 +60,7 @@ impl Field {
             Field::Before => &[Mark::Before],
             Field::After => &[Mark::After],
             Field::Blob => &[Mark::Before, Mark::After],
+            Field::Patch => &[Mark::Patch],
             _ => &[],
         }
     }
@@ -145,7 +148,7 @@ impl Query {
 pub struct QueryError(pub String);
 
 /// Prefixes and what they find, for the help page.
-pub const PREFIXES: [(&str, &str); 14] = [
+pub const PREFIXES: [(&str, &str); 15] = [
     ("s:leak", "in the subject"),
     ("f:ana", "in the author's name or address"),
     (
@@ -159,6 +162,10 @@ pub const PREFIXES: [(&str, &str); 14] = [
     (
         "dfpost:4f2a91c",
         "changes that made this blob; dfpre: that changed it, dfblob: both",
+    ),
+    (
+        "patchid:4f2a91c…",
+        "the same change, by `git patch-id --stable`",
     ),
     (
         "nq:\"change-id: x\"",

@@ -8,7 +8,7 @@ use crate::types::{MessageId, Timestamp};
 /// Longest query, in bytes: b4 asks for some hundred patch-ids at once.
 const MAX_LENGTH: usize = 8_192;
 /// Most words and phrases.
-const MAX_TERMS: usize = 64;
+const MAX_TERMS: usize = 200;
 /// Deepest nesting of parentheses.
 const MAX_DEPTH: u32 = 12;
 
@@ -137,9 +137,9 @@ impl<'a> Parser<'a> {
             "tc" => Field::Recipients,
             "a" | "tcf" => Field::People,
             "l" | "lid" => Field::List,
-            "dfpre" | "dfpost" | "dfblob" => {
+            "dfpre" | "dfpost" | "dfblob" | "patchid" => {
                 self.rest = value;
-                return blob(name, self.value()).map(Some);
+                return object(name, self.value()).map(Some);
             }
             "d" | "dt" | "rt" => {
                 self.rest = value;
@@ -154,7 +154,7 @@ impl<'a> Parser<'a> {
                 self.rest = value;
                 return Ok(MessageId::parse(self.value()).map(Node::Id));
             }
-            "patchid" | "z" | "dfid" | "references" | "thread" | "forpatch" => {
+            "z" | "dfid" | "references" | "thread" | "forpatch" => {
                 return Err(QueryError(format!(
                     "{name}: cannot be searched for here yet"
                 )));
@@ -218,18 +218,19 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// A blob by its id or the beginning of one: mails name blobs by beginnings of different lengths, so that a longer id than theirs
+/// A patch, or a blob, by its id or the beginning of one: mails name blobs by beginnings of different lengths, so that a longer id than theirs
 /// finds them too.
-fn blob(name: &str, id: &str) -> Result<Node, QueryError> {
+fn object(name: &str, id: &str) -> Result<Node, QueryError> {
     let field = match name {
         "dfpre" => Field::Before,
         "dfpost" => Field::After,
+        "patchid" => Field::Patch,
         _ => Field::Blob,
     };
     let id = id.trim_end_matches('*').to_ascii_lowercase();
     if !is_id(&id) {
         return Err(QueryError(format!(
-            "{name}: takes a blob's id, 7 digits of it or more"
+            "{name}: takes an id in hexadecimal, 7 digits of it or more"
         )));
     }
     let text = |length: usize| Node::Text {
@@ -237,6 +238,10 @@ fn blob(name: &str, id: &str) -> Result<Node, QueryError> {
         text: id[..length].to_owned(),
         prefix: length == id.len(),
     };
+    // Patch ids stand in no mail: they are indexed whole.
+    if field == Field::Patch {
+        return Ok(text(id.len()));
+    }
     Ok(Node::Or((7..=id.len()).map(text).collect()))
 }
 

@@ -87,7 +87,7 @@ fn prefixes_say_where() {
     );
     check(
         "dfpre:core",
-        "error: dfpre: takes a blob's id, 7 digits of it or more",
+        "error: dfpre: takes an id in hexadecimal, 7 digits of it or more",
     );
     check(
         "t:ana c:b@x tc:c a:d l:dev.x.org",
@@ -108,9 +108,10 @@ fn what_b4_and_lei_ask() {
     );
     check("rt:1773576000..", "arrived 2026-03-15T12:00:00Z to *");
     check(
-        "patchid:abc",
-        "error: patchid: cannot be searched for here yet",
+        "patchid:4f2a91c0 OR patchid:4F2A91C1",
+        "(patch:<4f2a91c0>^ | patch:<4f2a91c1>^)",
     );
+    check("thread:x", "error: thread: cannot be searched for here yet");
 }
 
 #[test]
@@ -155,7 +156,7 @@ fn what_cannot_be_answered_is_said() {
         &"(".repeat(5000),
         "error: the search has too many parentheses",
     );
-    check(&"a ".repeat(70), "error: a search takes up to 64 words");
+    check(&"a ".repeat(210), "error: a search takes up to 200 words");
     check(&"a".repeat(9000), "error: the search is too long");
 }
 

@@ -1,7 +1,7 @@
 //! Pages, searches and caches as readers and their tools see them, on a small archive that has one of everything.
 
 use std::fmt::Write;
-use std::io::Read;
+use std::io::{Read, Write as _};
 
 use super::harness::{Answer, TestServer, request};
 use super::postgres;
@@ -311,6 +311,24 @@ fn found(server: &TestServer, query: &str) -> usize {
         .count()
 }
 
+/// What `git patch-id --stable` says of a patch.
+fn git_patch_id(patch: &str) -> String {
+    let mut git = std::process::Command::new("git")
+        .args(["patch-id", "--stable"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("git is installed");
+    git.stdin
+        .take()
+        .unwrap()
+        .write_all(patch.as_bytes())
+        .unwrap();
+    let out = git.wait_with_output().unwrap().stdout;
+    let text = String::from_utf8(out).unwrap();
+    text.split(' ').next().unwrap().to_owned()
+}
+
 fn prefixes_find_what_they_say(server: &TestServer) {
     for (query, count) in [
         ("zebra", 1),
@@ -331,6 +349,9 @@ fn prefixes_find_what_they_say(server: &TestServer) {
         ("dfpost:2222222", 1),
         ("dfpost:2222222aaaabbbbcccc", 1),
         ("dfblob:1111112", 1),
+        ("patchid:0000000", 0),
+        (&format!("patchid:{}", git_patch_id(&patch(1))), 1),
+        (&format!("patchid:{}", &git_patch_id(&patch(2))[..12]), 1),
         ("dfn:src/a.c", 2),
         ("s:question OR nq:zebra", 2),
         ("f:lima -s:count", 1),
@@ -364,8 +385,12 @@ fn prefixes_find_what_they_say_on_postgres() {
 fn what_cannot_be_searched_for_is_said_in_plain_words() {
     let server = archive();
     for (query, words) in [
-        ("patchid:abc", "patchid: cannot be searched for here yet"),
-        ("dfpost:core", "takes a blob&#39;s id"),
+        (
+            "references:x",
+            "references: cannot be searched for here yet",
+        ),
+        ("patchid:abc", "takes an id in hexadecimal"),
+        ("dfpost:core", "takes an id in hexadecimal"),
         ("-x", "a search needs a word that is wanted"),
         ("(a", "a parenthesis is not closed"),
         ("d:tomorrowish", "is not a date"),
