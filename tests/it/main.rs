@@ -16,6 +16,7 @@ mod dkim;
 mod harness;
 mod import;
 mod ingress;
+mod landed;
 mod mailinfo;
 mod manifest;
 mod operate;
