@@ -9,6 +9,7 @@ mod change;
 mod demo;
 mod epoch;
 mod history;
+mod landed;
 mod objects;
 mod pack;
 mod refs;

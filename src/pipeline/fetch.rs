@@ -24,6 +24,12 @@ impl Ctx {
         let now = crate::store::now();
         match fetched {
             Ok(fetched) => {
+                // The tip that is noted is the last one whose commits were looked at, so that nothing is passed over.
+                if let (Some(old), Some(new)) = (&repo.tip, &fetched.tip)
+                    && old != new
+                {
+                    self.land(&repo, old, new, now).await?;
+                }
                 self.store
                     .record_fetch(id, fetched.tip.clone(), None, now)
                     .await?;

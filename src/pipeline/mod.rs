@@ -4,6 +4,7 @@ mod apply;
 mod fetch;
 mod file;
 mod import;
+mod land;
 mod postmaster;
 mod range_diff;
 mod reclassify;

@@ -13,6 +13,8 @@ pub struct PatchSummary {
     pub number: i64,
     /// Its mail.
     pub message_id: String,
+    /// The commit that it landed as.
+    pub landed: Option<String>,
     /// What it carries and what replies gave to it; left out of long listings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trailers: Option<Vec<TrailerSummary>>,
@@ -175,19 +177,21 @@ impl Store {
         let mut all: Vec<SeriesSummary> = rows.into_iter().map(summary).collect();
         for chunk in all.chunks_mut(400) {
             let text = format!(
-                "select p.series, p.number, m.message_id from patch p join mail m on m.id = p.mail where p.series in ({}) \
+                "select p.series, p.number, m.message_id, p.commit_ref from patch p join mail m on m.id = p.mail where p.series in ({}) \
                  order by p.series, p.number",
                 marks(chunk.len())
             );
             let binds = chunk.iter().map(|s| Bind::from(s.id)).collect();
-            for (series, number, message_id) in
-                self.fetch::<(i64, i64, String)>(text, binds).await?
+            for (series, number, message_id, landed) in self
+                .fetch::<(i64, i64, String, Option<String>)>(text, binds)
+                .await?
             {
                 if let Some(one) = chunk.iter_mut().find(|s| s.id == series) {
                     one.patches.push(PatchSummary {
                         number,
                         message_id,
                         trailers: None,
+                        landed,
                     });
                 }
             }

@@ -337,7 +337,8 @@ async fn page(
             .map(|v| version_link(list, id, v, &fact))
             .collect(),
         newer: newest.map(|v| (format!("/{}/patches/{id}/", list.name), v.label.clone())),
-        note: note(&fact, application.as_ref()),
+        note: landed_note(&app.store.load_landed(&[version.series]).await?, fact.total)
+            .or_else(|| note(&fact, application.as_ref())),
         commands: commands(
             app,
             list,
@@ -477,6 +478,23 @@ fn why_words(a: &ApplicationRow) -> String {
         }
         _ => String::new(),
     }
+}
+
+/// What came into the project, as which commits: (series, number, commit).
+fn landed_note(landed: &[(i64, i64, String)], total: i64) -> Option<(&'static str, String)> {
+    if landed.is_empty() {
+        return None;
+    }
+    let list = landed
+        .iter()
+        .map(|(_, number, commit)| format!("{number} as {}", short(commit)));
+    let list = list.collect::<Vec<_>>().join(", ");
+    let here = landed.len() as i64;
+    let tone = if here == total { "good" } else { "" };
+    Some((
+        tone,
+        format!("Landed: {here} of {}: {list}.", count(total, "patch")),
+    ))
 }
 
 /// What stands in the way, in words, and what to do next.

@@ -18,6 +18,7 @@ mod harness;
 mod identity;
 mod import;
 mod ingress;
+mod landed;
 mod mailinfo;
 mod manifest;
 mod operate;
