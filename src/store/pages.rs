@@ -107,6 +107,11 @@ type MailTuple = (
 const MAIL: &str = "select m.id, p.number, m.message_id, m.subject, m.author, m.address, m.date, m.arrived, m.kind, m.flaws, b.text, \
      m.node, n.thread, m.verdict, m.state from posting p join mail m on m.id = p.mail join node n on n.id = m.node join body b on b.mail = m.id";
 
+/// Mails of realm $2 by the name $3, by index. Where it is used the order is by `+p.number`: the sign keeps SQLite from
+/// reading all postings of the list in that order to find the one.
+const NAMED: &str = "select m2.id from node n2 join mail m2 on m2.node = n2.id where n2.realm = $2 and n2.message_id = $3 \
+     union select mail from alias where realm = $2 and message_id = $3";
+
 fn mail_row(t: MailTuple) -> MailRow {
     let (
         mail,
@@ -191,15 +196,9 @@ impl Store {
         id: &MessageId,
     ) -> Result<Vec<MailRow>, StoreError> {
         let text = format!(
-            "{MAIL} where p.list = ? and (m.message_id = ? or m.id in (select mail from alias where realm = ? and message_id = ?)) \
-             order by m.level desc, p.number limit 20"
+            "{MAIL} where p.list = $1 and p.mail in ({NAMED}) order by m.level desc, p.number limit 20"
         );
-        let binds = vec![
-            list.id.0.into(),
-            id.as_str().into(),
-            list.realm.0.into(),
-            id.as_str().into(),
-        ];
+        let binds = vec![list.id.0.into(), list.realm.0.into(), id.as_str().into()];
         Ok(self
             .fetch::<MailTuple>(text, binds)
             .await?
@@ -211,7 +210,8 @@ impl Store {
     /// The public list that has a mail of that name, the oldest list first.
     pub async fn find_public_list_of(&self, id: &MessageId) -> Result<Option<String>, StoreError> {
         let text = "select l.name from mail m join posting p on p.mail = m.id join list l on l.id = p.list \
-             where m.realm = $1 and m.message_id = $2 and l.visibility = 'public' order by l.id limit 1";
+             where m.node in (select id from node where realm = $1 and message_id = $2) and l.visibility = 'public' \
+             order by l.id limit 1";
         let row: Option<(String,)> = self
             .fetch_one(text, vec![RealmId::PUBLIC.0.into(), id.as_str().into()])
             .await?;
@@ -355,9 +355,10 @@ impl Store {
         list: &ListRow,
         id: &MessageId,
     ) -> Result<Option<(i64, i64)>, StoreError> {
-        let text = "select t.id, t.version from mail m join posting p on p.mail = m.id and p.list = $1 join node n on n.id = m.node \
-             join thread t on t.id = n.thread where m.realm = $2 and (m.message_id = $3 or m.id in \
-             (select mail from alias where realm = $2 and message_id = $3)) order by p.number limit 1";
+        let text = format!(
+            "select t.id, t.version from posting p join mail m on m.id = p.mail join node n on n.id = m.node \
+             join thread t on t.id = n.thread where p.list = $1 and p.mail in ({NAMED}) order by +p.number limit 1"
+        );
         let binds = vec![list.id.0.into(), list.realm.0.into(), id.as_str().into()];
         self.fetch_one(text, binds).await
     }
