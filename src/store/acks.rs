@@ -3,7 +3,7 @@
 use super::{Bind, Store, StoreError, marks};
 use crate::mail::{self, mbox};
 use crate::patchset::{Ack, Answer, FoldOptions, Recognised, Trailer, acks_for, fold, parse_tag};
-use crate::types::{MailId, Timestamp};
+use crate::types::{MailId, MessageId, Timestamp};
 
 /// A patch with the trailers it carries and those that were given to it.
 #[derive(Debug, Clone)]
@@ -133,7 +133,7 @@ impl Store {
              where s.patchset = $1 order by m.arrived, m.id";
         let rows: Vec<(i64, i64, String, String)> = self.fetch(text, vec![patchset.into()]).await?;
         let answer = |(mail, target, message_id, json): (i64, i64, String, String)| {
-            let facts = facts(&json)?;
+            let (facts, message_id) = (facts(&json)?, MessageId::parse(&message_id)?);
             Some(Answer {
                 mail: MailId(mail),
                 target: MailId(target),

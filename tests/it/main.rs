@@ -13,6 +13,7 @@ mod crash;
 mod demo;
 mod deploy;
 mod dkim;
+mod grouping;
 mod harness;
 mod import;
 mod ingress;
