@@ -138,12 +138,7 @@ pub fn follow(old: &str, at: usize, new: &str) -> Fate {
             found.push(n);
         }
     }
-    let find = |row: &Row<'_>| {
-        places
-            .get(&(row.file, row.text))
-            .map_or(&[][..], Vec::as_slice)
-    };
-    let same = find(wanted)
+    let same = places_of(&places, wanted)
         .iter()
         .copied()
         .filter(|n| new[*n].gone == wanted.gone);
@@ -169,11 +164,19 @@ pub fn follow(old: &str, at: usize, new: &str) -> Fate {
         .filter_map(|i| old.get(i))
         .filter(|r| r.file == wanted.file)
     {
-        if let [n] = find(row) {
+        if let [n] = places_of(&places, row) {
             return Fate::Changed(*n);
         }
     }
     Fate::Gone
+}
+
+fn places_of<'p, 't>(
+    places: &'p HashMap<(&'t str, &'t str), Vec<usize>>,
+    row: &Row<'t>,
+) -> &'p [usize] {
+    let found = places.get(&(row.file, row.text));
+    found.map_or(&[], Vec::as_slice)
 }
 
 /// A line of a patch's text: in which file, what it says, whether it is taken out.
