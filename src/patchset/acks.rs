@@ -4,7 +4,7 @@
 //! if it names the sender of the mail that holds it; others are listed as claims.
 
 use super::trailer::Trailer;
-use crate::types::MailId;
+use crate::types::{MailId, MessageId};
 
 /// A mail that answers a patch or a cover letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Answer {
     /// The patch or cover that it answers.
     pub target: MailId,
     /// Its Message-ID.
-    pub message_id: String,
+    pub message_id: MessageId,
     /// Display name of its sender.
     pub name: String,
     /// Address of its sender.
@@ -31,7 +31,7 @@ pub struct Ack {
     /// The mail that holds it.
     pub mail: MailId,
     /// Message-ID of that mail.
-    pub message_id: String,
+    pub message_id: MessageId,
     /// Name of that mail's sender.
     pub name: String,
     /// Address of that mail's sender.

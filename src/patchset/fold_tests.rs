@@ -1,13 +1,13 @@
 use super::acks::same_address;
 use super::*;
 use crate::mail;
-use crate::types::{MailId, Timestamp};
+use crate::types::{MailId, MessageId, Timestamp};
 
 fn answer(mail: i64, target: i64, from: (&str, &str), lines: &str) -> Answer {
     Answer {
         mail: MailId(mail),
         target: MailId(target),
-        message_id: format!("{mail}@x"),
+        message_id: MessageId::parse("r@x").expect("an id"),
         name: from.0.to_owned(),
         address: from.1.to_owned(),
         trailers: parse_trailers(lines),

@@ -7,7 +7,8 @@
 //! Many mails ([`authority`] says who may move what), in this order: [`world`] (who answers whom, which version), [`grow`] (series of one thread),
 //! [`loose`] (mails without a thread), [`correct`] (what people decided), [`link`] (versions of one change),
 //! [`finish`] (order, labels, partial rerolls), [`describe`] (words). For readers: [`acks`] (who gave which trailer),
-//! [`fold`](mod@fold) (patches for `git am` with these), [`range_diff`] (two versions beside each other).
+//! [`fold`](mod@fold) (patches for `git am` with these), [`range_diff`] (two versions beside each other), [`remark`] (which line an
+//! answer is about).
 
 mod acks;
 mod assemble;
@@ -23,6 +24,7 @@ mod link;
 mod loose;
 pub mod range_diff;
 mod recognise;
+mod remark;
 mod scan;
 mod sending;
 mod submitter;
@@ -51,6 +53,7 @@ pub use fold::{FoldOptions, fold};
 pub use keys::link_keys;
 pub use landed::{Arrival, Candidate, match_landed};
 pub use recognise::{Kind, Place, PullRequest, Recognised, first_blobs, patch_text, recognise};
+pub use remark::{Fate, Remark, find_remarks, follow};
 pub use sending::Stem;
 pub use tag::{Tag, Version, normalise_title, parse_tag};
 pub use trailer::{Trailer, parse_trailers};

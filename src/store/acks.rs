@@ -7,7 +7,7 @@ use crate::mail::{self, mbox};
 use crate::patchset::{
     Ack, Answer, FoldOptions, Recognised, Trailer, acks_for, fold, may_add_trailers, parse_tag,
 };
-use crate::types::{MailId, Timestamp};
+use crate::types::{MailId, MessageId, Timestamp};
 use crate::verdict::{Level, Verdict};
 
 /// A patch with the trailers it carries and those that were given to it.
@@ -161,7 +161,7 @@ impl Store {
         };
         let levels = rows.iter().map(level).collect();
         let answer = |(mail, target, message_id, json, _): (i64, i64, String, String, String)| {
-            let facts = facts(&json)?;
+            let (facts, message_id) = (facts(&json)?, MessageId::parse(&message_id)?);
             Some(Answer {
                 mail: MailId(mail),
                 target: MailId(target),

@@ -44,7 +44,7 @@ impl PatchSummary {
             name: t.name.clone(),
             value: t.value.clone(),
             note: t.note.as_ref().map(|n| n.trim().to_owned()),
-            message_id: ack.map(|a| a.message_id.clone()),
+            message_id: ack.map(|a| a.message_id.as_str().to_owned()),
             sender: ack.map(|a| a.sender.clone()),
             matches: ack.is_none_or(|a| a.matches),
         };

@@ -1,5 +1,6 @@
 //! What pages show: text → blocks, diff rows, links. Pure.
 
+pub mod acks;
 pub mod diff;
 pub mod text;
 pub mod tree;

@@ -12,11 +12,12 @@ use super::page::{
     short_pills, tagged,
 };
 use super::routes::{App, Wish};
-use crate::patchset::parse_tag;
+use crate::patchset::{Ack, parse_tag};
 use crate::store::ListRow;
 use crate::store::pages::{MailRow, Scope};
 use crate::store::patch_pages::{ApplicationRow, PatchFilter, SeriesFact, Version};
 use crate::types::{MailId, MessageId, Timestamp};
+use crate::view::acks::{AckLine, ack_count, ack_lines};
 use crate::view::text::visible;
 use crate::view::url;
 
@@ -257,6 +258,8 @@ struct PatchsetPage {
     commands: Vec<(&'static str, String)>,
     reason: String,
     patches: Vec<PatchLine>,
+    acks: Vec<(String, AckLine)>,
+    claimed_acks: Vec<(String, AckLine)>,
     mails: Vec<Post>,
     comments: Vec<Post>,
 }
@@ -292,6 +295,22 @@ async fn page(
         .map(|(_, p)| (p.href.clone(), p.mailto.clone()))
         .unwrap_or_default();
     let patches = patch_lines(&version, &mails, application.as_ref());
+    let acked = app.store.load_acked_series(id, Some(&fact.label)).await?;
+    let given: Vec<(i64, &[Ack])> = acked
+        .iter()
+        .flat_map(|s| &s.patches)
+        .map(|p| (p.number, p.acks.as_slice()))
+        .collect();
+    let lines = ack_lines(&given).into_iter();
+    let href = |l: AckLine| {
+        (
+            format!("/{}/{}/", list.name, url::message_id(&l.message_id)),
+            l,
+        )
+    };
+    let (claimed_acks, acks) = lines.map(href).partition(|(_, l)| l.claimed_by.is_some());
+    let mut pills = pills(&fact, true);
+    pills.extend(ack_count(&given).map(|words| Pill::fact("", words)));
     let stats: Vec<_> = mails.iter().map(|(_, p)| p.stat()).collect();
     let paths: std::collections::BTreeSet<&str> =
         stats.iter().flat_map(|s| s.2.iter().copied()).collect();
@@ -331,7 +350,9 @@ async fn page(
         },
         mbox: format!("/{}/patches/{id}/v{}/mbox", list.name, fact.label),
         changes: super::range_diff::link_to(&home, &versions, &fact.label),
-        pills: pills(&fact, true),
+        pills,
+        acks,
+        claimed_acks,
         versions: versions
             .iter()
             .map(|v| version_link(list, id, v, &fact))

@@ -147,6 +147,20 @@ fn replies_give_trailers_to_the_patch_or_to_all_and_strangers_only_claim() {
         assert_eq!(given(&series), expected, "{file}");
         series
     };
+    // The page says it, too: lists of their own are shown to nobody, so this one is public.
+    server.cli(&["list", "create", "open"]);
+    let file = samples.join("trailers-followup-with-cover.mbox");
+    server.cli(&["import", "open", &file.display().to_string()]);
+    server.drain();
+    let number = &server.json(&["series", "ls", "open"])[0]["patchset"];
+    let page = server.page(&format!("/open/patches/{number}/"));
+    for words in [
+        "1 ack<",
+        "Reviewed-by <bdi>Followup Reviewer1</bdi></a> (patch 2)",
+        "Reviewed-by <bdi>Coverletter Reviewer1</bdi></a> (all patches)",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
     // Everything restated is in the patch already.
     check(
         "present",

@@ -14,6 +14,7 @@ mod crash;
 mod demo;
 mod deploy;
 mod dkim;
+mod grouping;
 mod harness;
 mod identity;
 mod import;

@@ -3,7 +3,7 @@
 //! `fixtures/manifest/patchwork.txt` holds, for each row, what must come out; `fixtures/manifest/README.md` says how it
 //! was made out of the manifest and where a row is not followed.
 
-mod story;
+pub mod story;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;

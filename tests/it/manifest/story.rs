@@ -13,8 +13,8 @@ pub struct Story {
     pub sets: Vec<Patchset>,
 }
 
-/// 2025: mails without any sane date arrive then.
-const NOW: i64 = 1_735_689_600;
+/// 2027: mails without any sane date arrive then.
+const NOW: i64 = 1_800_000_000;
 
 impl Story {
     /// The story of an mbox, or of a file that is one mail.
@@ -24,10 +24,14 @@ impl Story {
         Story::of_mails(&mails)
     }
 
+    /// These mails as the grouping sees them; rows are numbered from 1.
+    pub fn inputs_of(mails: &[Vec<u8>]) -> Vec<Input> {
+        messages(mails).iter().enumerate().map(input).collect()
+    }
+
     /// The story of these mails.
     pub fn of_mails(mails: &[Vec<u8>]) -> Story {
-        let read = |bytes: &Vec<u8>| mail::parse(&mail::header::to_lf(bytes).0);
-        let messages: Vec<Message> = mails.iter().map(read).collect();
+        let messages = messages(mails);
         let inputs: Vec<Input> = messages.iter().enumerate().map(input).collect();
         let sets = patchset::assemble(&inputs);
         Story {
@@ -98,6 +102,11 @@ impl Story {
 
 fn holds(series: &Series, mail: MailId) -> bool {
     series.cover == Some(mail) || series.patches.iter().any(|p| p.mail == mail)
+}
+
+fn messages(mails: &[Vec<u8>]) -> Vec<Message> {
+    let read = |bytes: &Vec<u8>| mail::parse(&mail::header::to_lf(bytes).0);
+    mails.iter().map(read).collect()
 }
 
 fn input((n, message): (usize, &Message)) -> Input {
