@@ -232,6 +232,17 @@ impl Merge<'_> {
                     "the patch removes it, but it was changed here",
                 ));
             }
+            // With a rename on either side git compares types first, whoever changed them.
+            (Some(ours), Some(theirs))
+                if (names.0.is_some() || names.1.is_some())
+                    && file_type(ours.mode) != file_type(theirs.mode) =>
+            {
+                return Err(clash(
+                    path,
+                    0,
+                    "it was renamed, and is of another type here",
+                ));
+            }
             (Some(ours), Some(theirs)) => self.entries(target, before, ours, theirs)?,
         };
         if our_path != target {

@@ -207,3 +207,28 @@ fn a_file_that_both_sides_added_gives_way_where_it_is_empty() {
     }
     assert!(applied >= 8, "{applied}");
 }
+
+/// Found by a random history (seed 5088): the patch renames what is a symbolic link here, and needs a merge for another file.
+#[test]
+fn a_renamed_file_that_is_a_symbolic_link_here_is_a_conflict() {
+    let pair = Pair::new(None);
+    pair.write("src/file.c", text(0..60));
+    pair.write("other.c", text(100..130));
+    let base = pair.commit("base");
+    let edit = |line: usize| {
+        let mut lines: Vec<String> = text(100..130).lines().map(str::to_owned).collect();
+        lines[line] = "changed".to_owned();
+        pair.write("other.c", lines.join("\n") + "\n");
+    };
+    pair.git(&["mv", "src/file.c", "new.c"]);
+    edit(10);
+    let tip = pair.commit("renames, and changes another file");
+    let mails = mails_of(&pair, &base, &tip, &["-M", "--full-index"]);
+    pair.git(&["checkout", "-q", "-f", "--detach", &base]);
+    change_here(&pair, "made a symbolic link");
+    edit(13);
+    let here = pair.commit("here");
+    let became = pair.agree(&here, &mails, Fallback::ThreeWay);
+    let became = became.unwrap_or_else(|why| panic!("{why}"));
+    assert!(became.is_err(), "{became:?}");
+}
