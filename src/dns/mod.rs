@@ -149,8 +149,13 @@ mod tests {
 
     #[test]
     fn servers_are_read_with_and_without_port() {
-        let servers =
-            |list: &[&str]| Source::Servers(list.iter().map(|s| s.parse().unwrap()).collect());
+        let servers = |list: &[&str]| {
+            Source::Servers(
+                list.iter()
+                    .map(|s| s.parse().expect("as written above"))
+                    .collect(),
+            )
+        };
         assert_eq!(source("", ""), Source::System);
         assert_eq!(
             source("192.0.2.1, [2001:db8::1]:5353,2001:db8::2", ""),

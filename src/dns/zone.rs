@@ -192,8 +192,8 @@ mod tests {
     #[test]
     fn names_are_found_in_any_case_and_others_do_not_exist() {
         let zone = Zone::parse("A.Example A 192.0.2.1\nb.example FAIL\nb.example. MX 10 m.example")
-            .unwrap();
-        let found = ResolverCache::get::<str>(&zone.ipv4, "a.example.").unwrap();
+            .expect("as written above");
+        let found = ResolverCache::get::<str>(&zone.ipv4, "a.example.").expect("as written above");
         assert_eq!(found.rrset.len(), 1);
         let text = |name: &str| match ResolverCache::get::<str>(&zone.txt, name) {
             Some(Txt::Error(Error::Dns(Trouble::Resolver(_)))) => "trouble",

@@ -21,7 +21,10 @@ fn story() -> Vec<Mail> {
 
 /// Versions as `label state number…`, claims of others behind a question mark.
 fn told(sets: &[Patchset], anchor: MailId) -> String {
-    let own = sets.iter().find(|s| s.anchor == anchor).unwrap();
+    let own = sets
+        .iter()
+        .find(|s| s.anchor == anchor)
+        .expect("as written above");
     let one = |s: &Series| {
         let mails: Vec<String> = s.patches.iter().map(|p| p.mail.to_string()).collect();
         let state = if s.superseded { "old" } else { "new" };

@@ -258,10 +258,32 @@ struct PatchsetPage {
     commands: Vec<(&'static str, String)>,
     reason: String,
     patches: Vec<PatchLine>,
-    acks: Vec<(String, AckLine)>,
-    claimed_acks: Vec<(String, AckLine)>,
+    acks: Vec<AckLink>,
+    claimed_acks: Vec<AckLink>,
     mails: Vec<Post>,
     comments: Vec<Post>,
+}
+
+/// Address of the reply, and what it gave.
+type AckLink = (String, AckLine);
+
+/// What replies gave to the patches of a version, what they only claim, and the count of those who gave.
+async fn acks_of(
+    app: &App,
+    list: &ListRow,
+    id: i64,
+    label: &str,
+) -> Result<(Vec<AckLink>, Vec<AckLink>, Option<String>), Problem> {
+    let acked = app.store.load_acked_series(id, Some(label)).await?;
+    let patches = acked.iter().flat_map(|s| &s.patches);
+    let given: Vec<(i64, &[Ack])> = patches.map(|p| (p.number, p.acks.as_slice())).collect();
+    let href = |l: AckLine| {
+        let id = url::message_id(&l.message_id);
+        (format!("/{}/{id}/", list.name), l)
+    };
+    let lines = ack_lines(&given).into_iter().map(href);
+    let (claims, acks) = lines.partition(|(_, l)| l.claimed_by.is_some());
+    Ok((acks, claims, ack_count(&given)))
 }
 
 async fn page(
@@ -295,22 +317,9 @@ async fn page(
         .map(|(_, p)| (p.href.clone(), p.mailto.clone()))
         .unwrap_or_default();
     let patches = patch_lines(&version, &mails, application.as_ref());
-    let acked = app.store.load_acked_series(id, Some(&fact.label)).await?;
-    let given: Vec<(i64, &[Ack])> = acked
-        .iter()
-        .flat_map(|s| &s.patches)
-        .map(|p| (p.number, p.acks.as_slice()))
-        .collect();
-    let lines = ack_lines(&given).into_iter();
-    let href = |l: AckLine| {
-        (
-            format!("/{}/{}/", list.name, url::message_id(&l.message_id)),
-            l,
-        )
-    };
-    let (claimed_acks, acks) = lines.map(href).partition(|(_, l)| l.claimed_by.is_some());
+    let (acks, claimed_acks, ack_words) = acks_of(app, list, id, &fact.label).await?;
     let mut pills = pills(&fact, true);
-    pills.extend(ack_count(&given).map(|words| Pill::fact("", words)));
+    pills.extend(ack_words.map(|words| Pill::fact("", words)));
     let stats: Vec<_> = mails.iter().map(|(_, p)| p.stat()).collect();
     let paths: std::collections::BTreeSet<&str> =
         stats.iter().flat_map(|s| s.2.iter().copied()).collect();

@@ -165,7 +165,8 @@ fn nothing_tells(environment: &[(&str, &str)]) {
         // A stranger sees the same as if it had never come: no count, no redirect, no other status.
         assert_eq!(without_echo(path, is), without_echo(path, was), "{path}");
         let text = without_echo(path, is).to_lowercase();
-        for word in CANARIES {
+        // Where the stranger asked for the word itself, that the answer is the one of before says it all.
+        for word in CANARIES.iter().filter(|word| !path.contains(**word)) {
             assert!(!text.contains(word), "{path} tells of {word}:\n{text}");
         }
     }
