@@ -4,6 +4,7 @@
 //! any handler.
 
 mod assets;
+mod authority;
 mod cache;
 mod feed;
 mod git;

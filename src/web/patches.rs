@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use askama::Template;
 
+use super::authority::{AckLink, acks_of, claim_line, claims_of, verdict_of};
 use super::list::PAGE;
 use super::mbox::{Packing, patches};
 use super::message::add_attachments;
@@ -12,12 +13,11 @@ use super::page::{
     short_pills, tagged,
 };
 use super::routes::{App, Wish};
-use crate::patchset::{Ack, parse_tag};
+use crate::patchset::parse_tag;
 use crate::store::ListRow;
 use crate::store::pages::{MailRow, Scope};
 use crate::store::patch_pages::{ApplicationRow, PatchFilter, SeriesFact, Version};
 use crate::types::{MailId, MessageId, Timestamp};
-use crate::view::acks::{AckLine, ack_count, ack_lines};
 use crate::view::text::visible;
 use crate::view::url;
 
@@ -264,28 +264,6 @@ struct PatchsetPage {
     comments: Vec<Post>,
 }
 
-/// Address of the reply, and what it gave.
-type AckLink = (String, AckLine);
-
-/// What replies gave to the patches of a version, what they only claim, and the count of those who gave.
-async fn acks_of(
-    app: &App,
-    list: &ListRow,
-    id: i64,
-    label: &str,
-) -> Result<(Vec<AckLink>, Vec<AckLink>, Option<String>), Problem> {
-    let acked = app.store.load_acked_series(id, Some(label)).await?;
-    let patches = acked.iter().flat_map(|s| &s.patches);
-    let given: Vec<(i64, &[Ack])> = patches.map(|p| (p.number, p.acks.as_slice())).collect();
-    let href = |l: AckLine| {
-        let id = url::message_id(&l.message_id);
-        (format!("/{}/{id}/", list.name), l)
-    };
-    let lines = ack_lines(&given).into_iter().map(href);
-    let (claims, acks) = lines.partition(|(_, l)| l.claimed_by.is_some());
-    Ok((acks, claims, ack_count(&given)))
-}
-
 async fn page(
     app: &App,
     list: &ListRow,
@@ -383,42 +361,6 @@ async fn page(
         comments: comments.into_iter().map(|c| c.1).collect(),
         list: list.name.clone(),
     })
-}
-
-/// What is known of the sender; where mails differ, what is known of the least sure one.
-fn verdict_of(mails: &[(MailId, Post)]) -> String {
-    let sure = |post: &&Post| post.verdict.starts_with("authenticated");
-    let mut posts = mails.iter().map(|(_, post)| post);
-    let worst = posts.clone().find(|p| !sure(p)).or_else(|| posts.next());
-    worst.map(|p| p.verdict.clone()).unwrap_or_default()
-}
-
-/// For a series without authority: link, words, title of what it claims to belong to.
-async fn claims_of(
-    app: &App,
-    list: &ListRow,
-    fact: &SeriesFact,
-) -> Result<Option<(String, String, String)>, Problem> {
-    let Some(anchor) = fact.claims else {
-        return Ok(None);
-    };
-    let words = format!("This claims to be v{}, without authority, of", fact.label);
-    let found = app.store.find_claimed(list.id, anchor).await?;
-    Ok(found.map(|(patchset, _, title)| {
-        let href = format!("/{}/patches/{patchset}/", list.name);
-        (href, words, visible(&title))
-    }))
-}
-
-fn claim_line(list: &ListRow, claim: (i64, String, String, String)) -> (String, String) {
-    let (patchset, label, title, submitter) = claim;
-    let href = format!("/{}/patches/{patchset}/v{label}/", list.name);
-    let words = format!(
-        "{} (claims to be v{label}) by {}",
-        visible(&title),
-        visible(&submitter)
-    );
-    (href, words)
 }
 
 /// These mails as posts, in this order, with what is attached.
