@@ -115,7 +115,8 @@ fn series_of_a_kernel_list_become_the_commits_that_git_am_makes() {
         .collect();
     let threads = group(&mails);
     let text = std::fs::read_to_string(corpus.join("selinux-git-am.tsv")).unwrap();
-    let step = if size() == 1 { 24 } else { 1 };
+    // Real `git am` needs a checkout for each: all of them take half an hour.
+    let step = [24, 6, 1][size() - 1];
     let (mut applied, mut wanted, mut refused, mut separated, mut wrong) = (0, 0, 0, 0, Vec::new());
     for row in read_rows(&text).into_iter().step_by(step) {
         let mails = series(&threads, &row)
