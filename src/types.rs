@@ -349,16 +349,22 @@ pub enum Job {
     FanOut(ListId, i64),
     /// Fetch a repository from its source, then look again at what is open on it.
     Fetch(RepoId),
+    /// Train the dictionary with which a realm's mail is stored.
+    Learn(RealmId),
+    /// Put the packs and refs of a repository and its companions in order, and archive its old series.
+    Upkeep(RepoId),
 }
 
 impl Job {
-    /// The kind as stored: `file`, `apply`, `fan-out`, `fetch`.
+    /// The kind as stored: `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`.
     pub fn kind(self) -> &'static str {
         match self {
             Job::File(_) => "file",
             Job::Apply(_) => "apply",
             Job::FanOut(..) => "fan-out",
             Job::Fetch(_) => "fetch",
+            Job::Learn(_) => "learn",
+            Job::Upkeep(_) => "upkeep",
         }
     }
 
@@ -369,6 +375,8 @@ impl Job {
             Job::Apply(id) => id.to_string(),
             Job::FanOut(list, number) => format!("{list}/{number}"),
             Job::Fetch(id) => id.to_string(),
+            Job::Learn(realm) => realm.0.to_string(),
+            Job::Upkeep(id) => id.to_string(),
         }
     }
 
@@ -383,6 +391,8 @@ impl Job {
                 Some(Job::FanOut(ListId(number(list)?), number(posting)?))
             }
             "fetch" => Some(Job::Fetch(RepoId(number(key)?))),
+            "learn" => Some(Job::Learn(RealmId(number(key)?))),
+            "upkeep" => Some(Job::Upkeep(RepoId(number(key)?))),
             _ => None,
         }
     }

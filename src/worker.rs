@@ -24,7 +24,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Tries after which a mail is filed as a plain one.
 const PLAIN_AFTER: i64 = 5;
-/// A step this long is stuck.
+/// Often enough that packs and loose refs stay few; there is seldom anything to do.
+const UPKEEP_MINUTES: u64 = 30;
+/// Seconds until the second try; later ones wait longer.
 const TRY_AGAIN: i64 = 5;
 
 /// Works until told to stop; what was begun is finished.
@@ -34,7 +36,10 @@ pub async fn run(ctx: Ctx, fetch_minutes: u64, stop: CancellationToken) {
         each("apply", 1, &ctx, &stop),
         each("fan-out", FAN_OUT_BATCH, &ctx, &stop),
         each("fetch", 1, &ctx, &stop),
-        schedule_fetches(&ctx, fetch_minutes, &stop),
+        each("learn", 1, &ctx, &stop),
+        each("upkeep", 1, &ctx, &stop),
+        schedule(fetch_minutes, &stop, || owe_fetches(&ctx)),
+        schedule(UPKEEP_MINUTES, &stop, || owe_upkeep(&ctx)),
     );
 }
 
@@ -106,13 +111,16 @@ async fn wait(bell: &Notify, stop: &CancellationToken, pause: Duration) {
 
 async fn perform(ctx: &Ctx, claims: Vec<Claim>) {
     let filing = |c: &Claim| match c.job {
-        Job::File(receipt) => Some(Filing { job: c.id, receipt }),
+        Job::File(receipt) => Some(Filing {
+            job: c.held(),
+            receipt,
+        }),
         _ => None,
     };
     let filings: Vec<Filing> = claims.iter().filter_map(filing).collect();
     if filings.len() > 1 && claims.iter().all(|c| c.attempts < PLAIN_AFTER) {
         match guarded(ctx, &claims, async { ctx.file(&filings, false).await }).await {
-            Ok(()) => return ctx.learn(filings.len()).await,
+            Ok(()) => return,
             Err(error) => {
                 tracing::warn!(%error, "filing {} mails together failed, now one by one", filings.len())
             }
@@ -144,7 +152,6 @@ async fn perform(ctx: &Ctx, claims: Vec<Claim>) {
             }
         }
     }
-    ctx.learn(filings.len()).await;
 }
 
 /// Does work while keeping its leases alive.
@@ -178,27 +185,34 @@ async fn one(ctx: &Ctx, claim: Claim) -> Result<(), PipelineError> {
             let plain = claim.attempts >= PLAIN_AFTER;
             ctx.file(
                 &[Filing {
-                    job: claim.id,
+                    job: claim.held(),
                     receipt,
                 }],
                 plain,
             )
             .await
         }
-        Job::Apply(series) => ctx.apply(series, claim.id).await,
+        Job::Apply(series) => ctx.apply(series, claim.held()).await,
         Job::FanOut(list, number) => {
             while !ctx
                 .store
-                .fan_out(list, number, claim.id, crate::store::now())
+                .fan_out(list, number, claim.held(), crate::store::now())
                 .await?
             {}
             Ok(())
         }
-        Job::Fetch(repo) => ctx.fetch(repo, claim.id).await,
+        Job::Fetch(repo) => ctx.fetch(repo, claim.held()).await,
+        Job::Learn(realm) => ctx.learn(realm, claim.held()).await,
+        Job::Upkeep(repo) => ctx.upkeep(repo, claim.held()).await,
     }
 }
 
-async fn schedule_fetches(ctx: &Ctx, minutes: u64, stop: &CancellationToken) {
+/// Owes work again and again; 0 minutes: never.
+async fn schedule<F: Future<Output = Result<(), StoreError>>>(
+    minutes: u64,
+    stop: &CancellationToken,
+    owe: impl Fn() -> F,
+) {
     if minutes == 0 {
         return;
     }
@@ -207,13 +221,13 @@ async fn schedule_fetches(ctx: &Ctx, minutes: u64, stop: &CancellationToken) {
             () = tokio::time::sleep(Duration::from_secs(minutes * 60)) => {}
             () = stop.cancelled() => return,
         }
-        if let Err(error) = schedule_once(ctx).await {
-            tracing::warn!(%error, "could not schedule looks at the repositories' sources");
+        if let Err(error) = owe().await {
+            tracing::warn!(%error, "could not schedule work on the repositories");
         }
     }
 }
 
-async fn schedule_once(ctx: &Ctx) -> Result<(), StoreError> {
+async fn owe_fetches(ctx: &Ctx) -> Result<(), StoreError> {
     let repos = ctx.store.load_repos().await?;
     let jobs = repos
         .iter()
@@ -221,4 +235,12 @@ async fn schedule_once(ctx: &Ctx) -> Result<(), StoreError> {
         .map(|r| (Job::Fetch(RepoId(r.id)), 3))
         .collect();
     ctx.store.insert_jobs(jobs, crate::store::now()).await
+}
+
+async fn owe_upkeep(ctx: &Ctx) -> Result<(), StoreError> {
+    let repos = ctx.store.load_repos().await?;
+    let jobs = repos.iter().map(|r| (Job::Upkeep(RepoId(r.id)), 6));
+    ctx.store
+        .insert_jobs(jobs.collect(), crate::store::now())
+        .await
 }

@@ -205,20 +205,30 @@ pub async fn export(ctx: &Ctx, wish: args::Export) -> Result<()> {
     Ok(())
 }
 
+/// All mails of a list. Of several with one Message-ID the best authenticated comes first, as tools take the first they
+/// meet; the others stand at the end, so that nothing is lost by moving an archive this way.
 async fn export_mbox(ctx: &Ctx, list: &ListRow, path: &Path) -> Result<u64> {
     let mut out = std::io::BufWriter::new(File::create(path)?);
     let mut count = 0;
     let mut after = 0;
+    let mut others = Vec::new();
     loop {
         let postings = ctx.store.load_postings(list.id, after, 200).await?;
         let Some(last) = postings.last() else { break };
         after = last.0;
         let mails: Vec<MailId> = postings.iter().map(|p| p.1).collect();
         let shadowed = ctx.store.find_shadowed(list.id, &mails).await?;
-        for mail in mails.into_iter().filter(|m| !shadowed.contains(m)) {
+        let (last, first): (Vec<MailId>, Vec<MailId>) =
+            mails.into_iter().partition(|m| shadowed.contains(m));
+        for mail in first {
             mbox::write(&mut out, &super::bytes_of(ctx, mail).await?)?;
             count += 1;
         }
+        others.extend(last);
+    }
+    for mail in others {
+        mbox::write(&mut out, &super::bytes_of(ctx, mail).await?)?;
+        count += 1;
     }
     out.flush()?;
     out.get_ref().sync_all()?;

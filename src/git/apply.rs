@@ -9,7 +9,7 @@ use gix::ObjectId;
 use super::objects::Objects;
 use super::refs::{self, From, Wish};
 use super::series::{Committer, Failure, Fallback, apply_mails};
-use super::{Base, GitError, Repos, pack, run};
+use super::{Base, GitError, Repos, pack, run, upkeep};
 
 /// A series to be applied.
 #[derive(Debug, Clone)]
@@ -92,6 +92,7 @@ impl Repos {
         };
         self.make_companion(&request.repo, &companion)?;
         let base = parse_id(&request.base.commit)?;
+        let _held = upkeep::share(&companion)?;
         let mut objects = Objects::open(&companion)?;
         let done = apply_mails(
             &mut objects,

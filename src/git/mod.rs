@@ -8,6 +8,7 @@ mod base;
 mod change;
 mod demo;
 mod epoch;
+mod forget;
 mod history;
 mod landed;
 mod objects;
@@ -19,6 +20,7 @@ mod run;
 mod series;
 mod threeway;
 mod trees;
+mod upkeep;
 mod upload;
 
 pub use apply::{AmRequest, Conflict, Outcome, Request, am};

@@ -42,6 +42,11 @@ impl Repos {
         }
     }
 
+    /// Where all of them are.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Our clone of a repository.
     pub fn clone_dir(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}.git"))

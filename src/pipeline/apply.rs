@@ -3,12 +3,13 @@
 use super::{Ctx, PipelineError, think};
 use crate::git::{self, Outcome};
 use crate::patchset::{Recognised, first_blobs};
+use crate::store::job::Held;
 use crate::store::{NewApplication, RepoRow, SeriesToApply};
-use crate::types::{JobId, RealmId, SeriesId};
+use crate::types::{RealmId, SeriesId};
 
 impl Ctx {
     /// Applies a series and records what came of it. Safe to repeat.
-    pub async fn apply(&self, series: SeriesId, job: JobId) -> Result<(), PipelineError> {
+    pub async fn apply(&self, series: SeriesId, job: Held) -> Result<(), PipelineError> {
         let Some(work) = self.store.load_series_to_apply(series).await? else {
             return Ok(self.store.finish_jobs(vec![job]).await?);
         };

@@ -1,14 +1,15 @@
 //! A repository's source → our clone; what is open on it is then worth another look.
 
 use super::{Ctx, PipelineError, think};
-use crate::types::{Job, JobId, RepoId};
+use crate::store::job::Held;
+use crate::types::{Job, RepoId};
 
 /// Open series that are looked at again when a branch moved.
 const AGAIN: i64 = 200;
 
 impl Ctx {
     /// Fetches a repository and, if its branch moved, applies anew what did not apply before.
-    pub async fn fetch(&self, id: RepoId, job: JobId) -> Result<(), PipelineError> {
+    pub async fn fetch(&self, id: RepoId, job: Held) -> Result<(), PipelineError> {
         self.fetch_now(id).await?;
         Ok(self.store.finish_jobs(vec![job]).await?)
     }

@@ -10,17 +10,18 @@ use crate::mail::{self, Message};
 use crate::patchset::{self, Correction, Kind, Recognised};
 use crate::query;
 use crate::store::index::Entry;
+use crate::store::job::Held;
 use crate::store::{
     Closure, Done, KnownMail, NewMail, NewPatchset, NewSeries, Receipt, Recorded, StoreError,
 };
-use crate::types::{BlobHash, JobId, ListId, MailId, RealmId, ReceiptId, Timestamp};
+use crate::types::{BlobHash, Job, ListId, MailId, RealmId, ReceiptId, Timestamp};
 use crate::verdict::{Standing, Verdict};
 
 /// A receipt to be filed, with the job that asks for it.
 #[derive(Debug, Clone, Copy)]
 pub struct Filing {
-    /// The job's row.
-    pub job: JobId,
+    /// The job, as it was claimed.
+    pub job: Held,
     /// The receipt.
     pub receipt: ReceiptId,
 }
@@ -40,11 +41,11 @@ impl Ctx {
         }
         for (realm, receipts) in realms {
             let job_of = |r: &Receipt| filings.iter().find(|f| f.receipt == r.id).map(|f| f.job);
-            let jobs: Vec<JobId> = receipts.iter().filter_map(job_of).collect();
+            let jobs: Vec<Held> = receipts.iter().filter_map(job_of).collect();
             self.file_in_realm(realm, receipts, jobs, plain).await?;
         }
         // Jobs whose receipts were filed before the last crash.
-        let gone: Vec<JobId> = filings
+        let gone: Vec<Held> = filings
             .iter()
             .filter(|f| !known.contains(&f.receipt))
             .map(|f| f.job)
@@ -59,7 +60,7 @@ impl Ctx {
         &self,
         realm: RealmId,
         receipts: Vec<Receipt>,
-        jobs: Vec<JobId>,
+        jobs: Vec<Held>,
         plain: bool,
     ) -> Result<(), PipelineError> {
         let ids: Vec<ReceiptId> = receipts.iter().map(|r| r.id).collect();
@@ -81,7 +82,7 @@ impl Ctx {
         realm: RealmId,
         ids: Vec<ReceiptId>,
         mails: Vec<NewMail>,
-        jobs: Vec<JobId>,
+        jobs: Vec<Held>,
         quiet: bool,
     ) -> Result<(), PipelineError> {
         let rows = self.store.file_mails(realm, mails).await?;
@@ -93,23 +94,31 @@ impl Ctx {
         };
         self.regroup(realm, &rows, done).await?;
         metrics::counter!("patchpost_mails_filed").increment(rows.len() as u64);
+        if self.store.count_filed(realm, rows.len()) {
+            let job = (Job::Learn(realm), 5);
+            self.store
+                .insert_jobs(vec![job], crate::store::now())
+                .await?;
+        }
         Ok(())
     }
 
-    /// Makes a dictionary for the public realm, once there are mails enough to learn from; `filed` more are there now.
-    pub(crate) async fn learn(&self, filed: usize) {
+    /// Trains the dictionary with which a realm's mail is stored from now on.
+    pub async fn learn(&self, realm: RealmId, job: Held) -> Result<(), PipelineError> {
         let now = crate::store::now();
-        match self
-            .store
-            .train_dictionary(RealmId::PUBLIC, filed, now)
-            .await
-        {
-            Ok(true) => tracing::info!("trained a dictionary for stored mail"),
+        match self.store.train_dictionary(realm, now).await {
+            Ok(true) => tracing::info!(realm = realm.0, "trained a dictionary for stored mail"),
             Ok(false) => {}
-            Err(error) => {
-                tracing::warn!(%error, "could not train a dictionary; mail is stored without one")
+            // Some mails are not alike enough; more of them may be.
+            Err(StoreError::Unusable(error)) => {
+                tracing::warn!(
+                    error,
+                    "no dictionary was trained; mail is stored without one"
+                );
             }
+            Err(error) => return Err(error.into()),
         }
+        Ok(self.store.finish_jobs(vec![job]).await?)
     }
 
     /// Assembles what may belong together with `seeds` and records it.

@@ -6,8 +6,9 @@ use super::file::{Owed, understand};
 use super::screen::prepare;
 use super::{Ctx, PipelineError};
 use crate::mail;
+use crate::store::job::Held;
 use crate::store::{Accepted, ListRow, NewMail, NewReceipt, Packer, Prepared, StoreError};
-use crate::types::{Job, JobId, RealmId, ReceiptId, Timestamp};
+use crate::types::{Job, RealmId, ReceiptId, Timestamp};
 use crate::verdict::Verdict;
 
 /// What an import has done so far.
@@ -107,16 +108,15 @@ impl<'a> Import<'a> {
             .store
             .claim_these(wanted, crate::store::now())
             .await?;
-        let jobs: HashMap<ReceiptId, JobId> = claims
+        let jobs: HashMap<ReceiptId, Held> = claims
             .iter()
             .filter_map(|claim| match claim.job {
-                Job::File(receipt) => Some((receipt, claim.id)),
+                Job::File(receipt) => Some((receipt, claim.held())),
                 _ => None,
             })
             .collect();
         let ours = stored.into_iter().filter(|(id, _)| jobs.contains_key(id));
         let (ids, mails): (Vec<ReceiptId>, Vec<NewMail>) = ours.unzip();
-        let count = ids.len();
         let jobs = jobs.into_values().collect();
         let realm = self.list.realm;
         let filed = self
@@ -130,7 +130,15 @@ impl<'a> Import<'a> {
             }
         }
         filed?;
-        self.ctx.learn(count).await;
+        self.learn(realm).await
+    }
+
+    /// Trains the realm's dictionary if that is owed now: what follows is stored with it.
+    async fn learn(&self, realm: RealmId) -> Result<(), PipelineError> {
+        let (owed, now) = (vec![Job::Learn(realm)], crate::store::now());
+        for claim in self.ctx.store.claim_these(owed, now).await? {
+            self.ctx.learn(realm, claim.held()).await?;
+        }
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ mod postmaster;
 mod range_diff;
 mod reclassify;
 mod screen;
+mod upkeep;
 
 pub use file::Filing;
 pub use import::{Import, Imported, arrival};

@@ -7,7 +7,7 @@ use super::{Ctx, PipelineError, think};
 use crate::mail;
 use crate::patchset::{self, Recognised};
 use crate::store::{Done, ListRow, NewCorrection, Recorded, Reread, ToReread};
-use crate::types::{MailId, RealmId};
+use crate::types::{Job, MailId, RealmId};
 use crate::verdict::Standing;
 
 /// Mails that are read at once: bounds memory, whatever the archive.
@@ -125,11 +125,36 @@ impl Ctx {
 
     /// Deletes a list with its archive for ever, and groups anew what stood beside it in other lists.
     pub async fn purge_list(&self, list: &ListRow) -> Result<(), PipelineError> {
+        let realm = list.realm;
+        // While their rows are there, a purge that was killed finds out again which refs want to go.
+        let series = self.store.close_list(list).await?;
+        self.forget_refs(realm, series.clone()).await?;
         let near = self.store.purge_list(list).await?;
-        for seeds in near.chunks(200) {
-            self.regroup(list.realm, seeds, Done::default()).await?;
+        // Once more: a series that was being applied was published after the first look.
+        self.forget_refs(realm, series.clone()).await?;
+        self.store.delete_purged_list(list).await?;
+        let near: Vec<MailId> = near.into_iter().collect();
+        for seeds in near.chunks(AT_ONCE) {
+            self.regroup(realm, seeds, Done::default()).await?;
         }
-        Ok(())
+        // What stays of a patchset, because it was posted to other lists too, becomes its head.
+        let patchsets: Vec<i64> = series.into_iter().map(|(patchset, _)| patchset).collect();
+        let left = self.store.load_newest_series(&patchsets).await?;
+        let jobs = left.into_iter().map(|s| (Job::Apply(s), 4)).collect();
+        Ok(self.store.insert_jobs(jobs, crate::store::now()).await?)
+    }
+
+    async fn forget_refs(
+        &self,
+        realm: RealmId,
+        series: Vec<(i64, String)>,
+    ) -> Result<(), PipelineError> {
+        let repos = self.repos.clone();
+        let forget = move || match realm {
+            RealmId::PUBLIC => repos.forget_series(&series),
+            other => repos.remove_private(other.0),
+        };
+        Ok(think(forget).await??)
     }
 }
 

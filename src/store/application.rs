@@ -2,7 +2,10 @@
 
 use super::sql::Bind;
 use super::{RepoRow, Store, StoreError, Tx, file, job, marks};
-use crate::types::{JobId, ListId, MailId, PatchsetId, RealmId, SeriesId, Timestamp};
+use crate::types::{ListId, MailId, PatchsetId, RealmId, RepoId, SeriesId, Timestamp};
+
+/// Series archived in one transaction.
+const AT_ONCE: u64 = 256;
 
 /// A complete series with all that applying needs.
 #[derive(Debug, Clone)]
@@ -167,7 +170,7 @@ impl Store {
         &self,
         work: &SeriesToApply,
         new: NewApplication,
-        job: JobId,
+        job: job::Held,
     ) -> Result<(), StoreError> {
         let (series, realm, anchors) = (work.id, work.realm, work.mails.clone());
         let now = super::now();
@@ -180,6 +183,39 @@ impl Store {
             })
         })
         .await
+    }
+
+    /// Archives series of a repository's lists: closed ones that arrived before `closed`, others before `open`; takes back
+    /// those that are open again. Returns how many were archived.
+    pub async fn archive_series(
+        &self,
+        repo: RepoId,
+        closed: Timestamp,
+        open: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let old = format!(
+            "(case when s.state in ({}) then s.arrived < ? else s.arrived < ? end)",
+            super::regroup::OPEN_STATES
+        );
+        let of_repo = "select s.id from list_repo lr join patchset_list pl on pl.list = lr.list \
+             join series s on s.patchset = pl.patchset where lr.repo = ?";
+        let mut count = 0;
+        for (from, to, wanted) in [(0, 1, old.clone()), (1, 0, format!("not {old}"))] {
+            loop {
+                let text = format!(
+                    "update series set archived = {to} where id in ({of_repo} and s.archived = {from} and {wanted} limit {AT_ONCE})"
+                );
+                let binds = vec![repo.0.into(), open.0.into(), closed.0.into()];
+                let done = self
+                    .write(move |tx| Box::pin(async move { tx.execute(text, binds).await }))
+                    .await?;
+                count += if to == 1 { done } else { 0 };
+                if done < AT_ONCE {
+                    break;
+                }
+            }
+        }
+        Ok(count)
     }
 
     /// Open complete series of a repository's lists, the newest first: what a moved branch makes worth another look.

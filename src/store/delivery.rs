@@ -5,7 +5,7 @@
 
 use super::sql::Bind;
 use super::{Dialect, Store, StoreError, Tx, job, marks};
-use crate::types::{DeliveryId, JobId, ListId, MailId, MemberId, MessageId, Timestamp};
+use crate::types::{DeliveryId, ListId, MailId, MemberId, MessageId, Timestamp};
 
 /// A claimed copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Store {
         &self,
         list: ListId,
         number: i64,
-        job: JobId,
+        job: job::Held,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let done = self

@@ -46,12 +46,31 @@ pub struct Claim {
     pub lease: i64,
 }
 
+impl Claim {
+    /// What strikes it off.
+    pub fn held(self) -> Held {
+        Held {
+            id: self.id,
+            lease: self.lease,
+        }
+    }
+}
+
+/// A job under one claim. Who comes back late strikes off nothing of a claim that followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Its row.
+    pub id: JobId,
+    /// [`Claim::lease`].
+    pub lease: i64,
+}
+
 /// A job as `patchpost jobs` shows it.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct JobRow {
     /// Its row.
     pub id: i64,
-    /// `file`, `apply`, `fan-out`, `fetch`.
+    /// `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`.
     pub kind: String,
     /// What it is about: ids.
     pub key: String,
@@ -103,19 +122,18 @@ pub(crate) async fn insert(
 }
 
 /// Strikes finished jobs off; one that was wanted again meanwhile stays and is due at once.
-pub(crate) async fn finish(tx: &mut Tx, ids: &[JobId]) -> Result<(), StoreError> {
-    for chunk in ids.chunks(200) {
-        let binds = || chunk.iter().map(|id| Bind::from(id.0)).collect::<Vec<_>>();
+pub(crate) async fn finish(tx: &mut Tx, held: &[Held]) -> Result<(), StoreError> {
+    for chunk in held.chunks(200) {
+        let ids = chunk.iter().map(|h| Bind::from(h.id.0));
+        let leases = chunk.iter().map(|h| Bind::from(h.lease));
+        let binds: Vec<Bind> = ids.chain(leases).collect();
         let list = marks(chunk.len());
-        tx.execute(
-            format!("delete from job where again = 0 and id in ({list})"),
-            binds(),
-        )
-        .await?;
-        let again = format!(
-            "update job set again = 0, leased_until = 0, attempts = 0 where id in ({list})"
-        );
-        tx.execute(again, binds()).await?;
+        let mine = format!("id in ({list}) and lease in ({list})");
+        let done = format!("delete from job where again = 0 and {mine}");
+        tx.execute(done, binds.clone()).await?;
+        let again =
+            format!("update job set again = 0, leased_until = 0, attempts = 0 where {mine}");
+        tx.execute(again, binds).await?;
     }
     Ok(())
 }
@@ -239,8 +257,8 @@ impl Store {
     }
 
     /// Strikes jobs off whose results are recorded already.
-    pub async fn finish_jobs(&self, ids: Vec<JobId>) -> Result<(), StoreError> {
-        self.write(move |tx| Box::pin(async move { finish(tx, &ids).await }))
+    pub async fn finish_jobs(&self, held: Vec<Held>) -> Result<(), StoreError> {
+        self.write(move |tx| Box::pin(async move { finish(tx, &held).await }))
             .await
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use zstd::bulk::{Compressor, Decompressor};
@@ -36,7 +35,7 @@ pub struct Dictionaries {
     by_id: Mutex<HashMap<i64, Arc<Dictionary>>>,
     newest: Mutex<HashMap<RealmId, i64>>,
     /// Mails filed since learning was last tried.
-    filed: AtomicU64,
+    filed: Mutex<HashMap<RealmId, usize>>,
 }
 
 /// Compresses mails of one realm; plain thinking, to be used off the threads that serve sockets.
@@ -172,24 +171,32 @@ impl Store {
         Ok(())
     }
 
-    /// Trains a dictionary on a realm's mails, once there are enough and none is there yet; `filed` is how many were
-    /// filed since the last call. Returns whether one was made.
+    /// Counts mails filed in a realm that has no dictionary; whether it is time to train one.
+    pub(crate) fn count_filed(&self, realm: RealmId, filed: usize) -> bool {
+        if lock(&self.dictionaries.newest).contains_key(&realm) {
+            return false;
+        }
+        let mut counts = lock(&self.dictionaries.filed);
+        let count = counts.entry(realm).or_default();
+        *count += filed;
+        let enough = *count >= FEWEST;
+        if enough {
+            // Mails from which nothing can be learned must not be tried at every step.
+            *count = 0;
+        }
+        enough
+    }
+
+    /// Trains a realm's dictionary on its mails, if there are enough and none is there yet. Returns whether one was made.
     pub async fn train_dictionary(
         &self,
         realm: RealmId,
-        filed: usize,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        if filed == 0 || lock(&self.dictionaries.newest).contains_key(&realm) {
+        self.load_dictionaries().await?;
+        if lock(&self.dictionaries.newest).contains_key(&realm) {
             return Ok(false);
         }
-        let waiting = &self.dictionaries.filed;
-        let before = waiting.fetch_add(filed as u64, Ordering::Relaxed);
-        if before + (filed as u64) < FEWEST as u64 {
-            return Ok(false);
-        }
-        // Mails from which nothing can be learned must not be tried at every step.
-        waiting.store(0, Ordering::Relaxed);
         self.make_dictionary(realm, FEWEST, now).await
     }
 

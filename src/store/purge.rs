@@ -10,7 +10,7 @@ use sqlx::Executor;
 
 use super::sql::Bind;
 use super::{Dialect, ListRow, Store, StoreError, Tx, file, index, marks};
-use crate::types::{ListId, MailId, RealmId, Timestamp};
+use crate::types::{ListId, MailId, RealmId, SeriesId, Timestamp};
 
 /// Postings of one transaction.
 const BATCH: i64 = 256;
@@ -24,21 +24,35 @@ const PAUSE: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Store {
-    /// Deletes a list with its postings and members; mails that stand in no other list go too, bytes and all.
-    ///
-    /// Returns mails of other lists that were grouped with what is gone: they want to be grouped anew.
-    pub async fn purge_list(&self, list: &ListRow) -> Result<Vec<MailId>, StoreError> {
-        let (id, realm) = (list.id, list.realm);
+    /// Refuses mail for a list from now on; what is there stays. Returns its series that stand in no other list, as
+    /// (patchset, version label): their refs want to go before their rows do.
+    pub async fn close_list(&self, list: &ListRow) -> Result<Vec<(i64, String)>, StoreError> {
+        let id = list.id;
         let close = "update list set address = $1, version = version + 1 where id = $2";
         let binds = vec![format!("purged-{id}@invalid").into(), id.0.into()];
         self.write(move |tx| Box::pin(async move { tx.execute(close, binds).await }))
             .await?;
+        let own = "(select o.mail from posting o where o.list = $1 \
+             and not exists (select 1 from posting q where q.mail = o.mail and q.list <> $1))";
+        let text = format!(
+            "select distinct s.patchset, s.label from series s where s.anchor in {own} or s.cover in {own} \
+             or s.id in (select p.series from patch p where p.mail in {own})"
+        );
+        self.fetch(text, vec![id.0.into()]).await
+    }
+
+    /// Deletes a list with its postings and members; mails that stand in no other list go too, bytes and all.
+    ///
+    /// Returns mails of other lists that were grouped with what is gone: they want to be grouped anew. Safe to repeat until
+    /// [`Store::delete_purged_list`] ends it.
+    pub async fn purge_list(&self, list: &ListRow) -> Result<BTreeSet<MailId>, StoreError> {
+        let (id, realm) = (list.id, list.realm);
         let mut near = BTreeSet::new();
         while let Some(found) = self
             .write(move |tx| Box::pin(purge_batch(tx, id, realm)))
             .await?
         {
-            near.extend(found);
+            near.extend(found.into_iter().map(MailId));
             tokio::time::sleep(PAUSE).await;
         }
         let name = list.name.clone();
@@ -46,9 +60,29 @@ impl Store {
             .await?;
         self.replace_dictionaries(realm).await?;
         self.scrub().await?;
+        Ok(near)
+    }
+
+    /// The newest series of these patchsets, as far as they are there.
+    pub async fn load_newest_series(&self, patchsets: &[i64]) -> Result<Vec<SeriesId>, StoreError> {
+        let mut found = Vec::new();
+        for chunk in patchsets.chunks(400) {
+            let text = format!(
+                "select s.id from patchset ps join series s on s.id = ps.newest where s.complete = 1 and ps.id in ({})",
+                marks(chunk.len())
+            );
+            let ids = chunk.iter().map(|p| Bind::from(*p)).collect();
+            let rows: Vec<(i64,)> = self.fetch(text, ids).await?;
+            found.extend(rows.into_iter().map(|r| SeriesId(r.0)));
+        }
+        Ok(found)
+    }
+
+    /// The last step of a purge: the list itself.
+    pub async fn delete_purged_list(&self, list: &ListRow) -> Result<(), StoreError> {
+        let (id, realm) = (list.id, list.realm);
         self.write(move |tx| Box::pin(delete_list(tx, id, realm)))
-            .await?;
-        Ok(near.into_iter().map(MailId).collect())
+            .await
     }
 
     /// Makes a realm's dictionary anew out of what is there, compresses all with it, and forgets the old ones: they hold

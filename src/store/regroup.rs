@@ -197,7 +197,7 @@ async fn settle_patchset(
 }
 
 /// States of Patchwork that a newer version replaces by `superseded`: new, under review, rfc, changes requested.
-const OPEN_STATES: &str = "1, 2, 5, 7";
+pub(super) const OPEN_STATES: &str = "1, 2, 5, 7";
 
 async fn record_series(
     tx: &mut Tx,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::correction::StoredCorrection;
 use super::sql::Bind;
 use super::{Store, StoreError, Tx, job, marks, regroup};
-use crate::types::{Identity, JobId, MailId, MessageId, PatchsetId, RealmId, ReceiptId, Timestamp};
+use crate::types::{Identity, MailId, MessageId, PatchsetId, RealmId, ReceiptId, Timestamp};
 use crate::verdict::Verdict;
 
 /// What is known of a message when patchsets are assembled.
@@ -418,7 +418,7 @@ pub struct Done {
     /// Receipts that are filed now, with the message that each became.
     pub receipts: Vec<(ReceiptId, MailId)>,
     /// Jobs to strike off.
-    pub jobs: Vec<JobId>,
+    pub jobs: Vec<job::Held>,
     /// Imported or recomputed: applying waits behind live mail.
     pub quiet: bool,
 }

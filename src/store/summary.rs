@@ -221,8 +221,8 @@ impl Store {
         Ok(rows.into_iter().map(|r| MailId(r.0)).collect())
     }
 
-    /// Of these mails those of whose name the list has a better authenticated one, or one that came before: an mbox
-    /// carries one mail a name.
+    /// Of these mails those of whose name the list has a better authenticated one, or one that came before: the mbox of a
+    /// thread carries one mail a name.
     pub async fn find_shadowed(
         &self,
         list: ListId,

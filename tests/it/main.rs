@@ -10,6 +10,7 @@ mod bombs;
 mod browser;
 mod clients;
 mod corpus;
+mod correct;
 mod crash;
 mod demo;
 mod deploy;

@@ -1,5 +1,7 @@
 use super::*;
+use crate::store::job::Held;
 use crate::store::{Location, NewList};
+use crate::types::JobId;
 
 /// A store in a folder that lives as long as the guard.
 pub(crate) async fn open() -> (tempfile::TempDir, Store) {
@@ -103,7 +105,15 @@ pub(crate) async fn set_nomail(store: &Store, address: &str) {
 pub(crate) async fn fan_out_all(store: &Store, list: ListId, number: i64) -> usize {
     let mut steps = 1;
     while !store
-        .fan_out(list, number, JobId(0), Timestamp(0))
+        .fan_out(
+            list,
+            number,
+            Held {
+                id: JobId(0),
+                lease: 0,
+            },
+            Timestamp(0),
+        )
         .await
         .expect("a step")
     {
@@ -165,7 +175,17 @@ async fn every_member_gets_one_copy_however_often_the_job_runs() {
 async fn a_fan_out_that_was_broken_off_goes_on_where_it_was() {
     let (_folder, store) = open().await;
     let list = seed(&store, 700, b"Subject: s\n\nb\n", START).await;
-    let done = store.fan_out(list, 1, JobId(0), START).await;
+    let done = store
+        .fan_out(
+            list,
+            1,
+            Held {
+                id: JobId(0),
+                lease: 0,
+            },
+            START,
+        )
+        .await;
     assert!(!done.expect("a step"));
     // Who subscribes now has a higher id and gets a copy, too; who was served is not served again.
     let new = vec!["m1@y.org".to_owned(), "new@y.org".to_owned()];

@@ -23,7 +23,7 @@ async fn fill(site: &Site, list: &str, word: &str, count: usize) {
     site.drain().await;
     site.ctx
         .store
-        .train_dictionary(list.realm, 600, START)
+        .train_dictionary(list.realm, START)
         .await
         .unwrap();
 }
@@ -39,7 +39,7 @@ pub async fn a_dictionary_is_trained_and_bytes_stay_exact(site: Site) {
         !site
             .ctx
             .store
-            .train_dictionary(list.realm, 600, START)
+            .train_dictionary(list.realm, START)
             .await
             .unwrap(),
         "one is enough"

@@ -25,10 +25,10 @@ pub async fn a_job_is_owed_once_and_once_more_if_wanted_while_it_runs(site: Site
             .is_empty()
     );
     store.insert_jobs(vec![(JOB, 1)], START).await.unwrap();
-    store.finish_jobs(vec![claims[0].id]).await.unwrap();
+    store.finish_jobs(vec![claims[0].held()]).await.unwrap();
     let again = store.claim_jobs("apply", 9, START).await.unwrap();
     assert_eq!(again.len(), 1, "wanted while it ran: runs again");
-    store.finish_jobs(vec![again[0].id]).await.unwrap();
+    store.finish_jobs(vec![again[0].held()]).await.unwrap();
     assert_eq!(store.count_jobs().await.unwrap(), (0, 0));
     store.insert_jobs(vec![(JOB, 5)], START).await.unwrap();
     let urgent = Job::Apply(SeriesId(8));

@@ -1,0 +1,167 @@
+//! `patchpost series …`: what a person says about groups and states, by command.
+
+use super::harness::{Database, TestServer, on_both};
+
+on_both! {
+    what_a_person_says_by_command_holds,
+    a_purged_list_leaves_no_ref,
+}
+
+fn patch(id: &str, subject: &str, parent: Option<&str>) -> String {
+    let answer = parent.map(|p| format!("In-Reply-To: <{p}>\nReferences: <{p}>\n"));
+    format!(
+        "From: Ana <ana@example.org>\nMessage-ID: <{id}>\nSubject: {subject}\n{}\n---\ndiff --git a/new b/new\nnew file mode 100644\n\
+         index 0000000..{}\n--- /dev/null\n+++ b/new\n@@ -0,0 +1 @@\n+secretcanary\n",
+        answer.unwrap_or_default(),
+        "0d2b3a1"
+    )
+}
+
+fn server_with(database: Database, mails: &[(&str, &str, Option<&str>)]) -> TestServer {
+    let server = TestServer::start_on(database);
+    server.cli(&["list", "create", "dev", "--address", "dev@x.org"]);
+    for (id, subject, parent) in mails {
+        let mail = patch(id, subject, *parent);
+        assert!(
+            server
+                .send(&["dev@x.org"], mail.as_bytes())
+                .starts_with("250")
+        );
+        server.drain();
+    }
+    server
+}
+
+/// `patchset v-version state: mails`, in order.
+fn shown(server: &TestServer) -> Vec<String> {
+    let all = server.json(&["series", "ls"]);
+    let line = |s: &serde_json::Value| {
+        let names = s["patches"].as_array().unwrap().iter();
+        let names: Vec<&str> = names.map(|p| p["message_id"].as_str().unwrap()).collect();
+        let (version, state) = (s["version"].as_str().unwrap(), s["state"].as_str().unwrap());
+        format!("{} v{version} {state}: {}", s["patchset"], names.join(" "))
+    };
+    let mut lines: Vec<String> = all.as_array().unwrap().iter().map(line).collect();
+    lines.sort();
+    lines
+}
+
+fn what_a_person_says_by_command_holds(database: Database) {
+    let server = server_with(
+        database,
+        &[
+            ("a@x", "[PATCH] one", None),
+            ("b@x", "[PATCH v2] two", None),
+            ("c@x", "[PATCH v2] else", Some("a@x")),
+        ],
+    );
+    assert_eq!(
+        shown(&server),
+        ["1 v1 superseded: a@x", "1 v2 new: c@x", "2 v2 new: b@x"]
+    );
+    assert!(server.cli(&["series", "cut", "c@x"]).contains("patchset"));
+    assert_eq!(
+        shown(&server),
+        ["1 v1 new: a@x", "2 v2 new: b@x", "3 v2 new: c@x"]
+    );
+    server.cli(&["series", "merge", "1", "<b@x>"]);
+    server.cli(&["series", "version", "c@x", "4"]);
+    server.cli(&["series", "state", "3", "changes-requested"]);
+    server.cli(&["series", "state", "a@x", "rejected", "--list", "dev"]);
+    let expected = [
+        "1 v1 rejected: a@x",
+        "1 v2 new: b@x",
+        "3 v4 changes requested: c@x",
+    ];
+    assert_eq!(shown(&server), expected);
+    for wish in [
+        &["reclassify", "--dry-run"][..],
+        &["reclassify"],
+        &["reclassify", "dev"],
+    ] {
+        assert!(server.cli(wish).contains("nothing changes"));
+    }
+    assert_eq!(shown(&server), expected);
+    let page = server.page("/dev/patches/3/");
+    assert!(
+        page.contains("changes requested") && page.contains("v4"),
+        "{page}"
+    );
+    server.cli(&["series", "split", "b@x"]);
+    assert_eq!(shown(&server)[1], "3 v4 changes requested: c@x");
+    assert_eq!(
+        shown(&server)[2],
+        "4 v2 new: b@x",
+        "no number is used again"
+    );
+    assert!(
+        server.page("/dev/patches/2/").contains("one"),
+        "2 leads to what it became"
+    );
+    for (wish, words) in [
+        (
+            &["series", "state", "99", "accepted"][..],
+            "there is no patchset 99",
+        ),
+        (
+            &["series", "move", "a@x", "--to", "none@x"],
+            "there is no mail none@x here",
+        ),
+        (
+            &["series", "version", "a@x", "x"],
+            "is no version; write 3, or 5.1",
+        ),
+        (&["series", "cut", "a@x"], "answers no mail that is here"),
+        (&["series", "state", "1", "finished"], "possible values"),
+        (
+            &["series", "state", "1", "new", "--list", "nope"],
+            "there is no list nope",
+        ),
+    ] {
+        let said = server.cli_fails(wish);
+        assert!(said.contains(words), "{wish:?}: {said}");
+    }
+}
+
+fn a_purged_list_leaves_no_ref(database: Database) {
+    let server = TestServer::start_on(database);
+    let work = super::harness::project(server.dir.path());
+    let path = work.display().to_string();
+    server.cli(&["repo", "add", "tool", "--path", &path, "--branch", "main"]);
+    server.cli(&[
+        "list",
+        "create",
+        "dev",
+        "--address",
+        "dev@x.org",
+        "--repo",
+        "tool",
+    ]);
+    let mail = patch("a@x", "[PATCH] one", None);
+    assert!(
+        server
+            .send(&["dev@x.org"], mail.as_bytes())
+            .starts_with("250")
+    );
+    let series = server.wait_for("the ref", || {
+        let all = server.json(&["series", "ls"]);
+        all[0]["ref"].is_string().then(|| all[0].clone())
+    });
+    let companion = server.data().join("repos/tool.patches.git");
+    let name = series["ref"].as_str().unwrap();
+    let commit = super::harness::git(&companion, &["rev-parse", name]);
+    server.cli(&["list", "rm", "dev", "--purge"]);
+    assert_eq!(super::harness::git(&companion, &["for-each-ref"]), "");
+    let left = super::harness::git(
+        &companion,
+        &[
+            "cat-file",
+            "--batch-all-objects",
+            "--batch-check=%(objectname)",
+        ],
+    );
+    assert!(!left.contains(&commit), "{left}");
+    super::harness::git(&companion, &["fsck", "--strict"]);
+    assert_eq!(server.get("/dev/").status, 404);
+    assert_eq!(server.get("/dev/patches/1/").status, 404);
+}
