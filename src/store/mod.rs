@@ -21,6 +21,7 @@ mod list;
 mod mail;
 pub mod pages;
 pub mod patch_pages;
+mod place;
 mod purge;
 mod regroup;
 pub mod search;
@@ -73,6 +74,31 @@ pub enum StoreError {
     Unusable(String),
 }
 
+impl StoreError {
+    /// Whether the reason is outside of what was asked for, and passes: a full disk, a restart, a lock, others' writes. What the
+    /// database says of the values themselves does not pass.
+    pub fn passes(&self) -> bool {
+        match self {
+            StoreError::Stale => true,
+            StoreError::Refused(_) | StoreError::Unusable(_) => false,
+            StoreError::Temporary(sqlx::Error::Database(error)) => {
+                let code = error.code().unwrap_or_default();
+                match code.parse::<u32>() {
+                    // PostgreSQL has five characters: connection, rollback, resources, locks, operator, system.
+                    _ if code.len() == 5 => {
+                        ["08", "40", "53", "55", "57", "58"].contains(&&code[..2])
+                    }
+                    // SQLite has numbers, the kind in the low byte: busy, locked, no memory, read-only, input or output,
+                    // full, cannot be opened.
+                    Ok(number) => [5, 6, 7, 8, 10, 13, 14].contains(&(number & 0xff)),
+                    Err(_) => false,
+                }
+            }
+            StoreError::Temporary(_) => true,
+        }
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         StoreError::Temporary(error)
@@ -104,6 +130,13 @@ impl Store {
     /// Which database this is.
     pub fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// A write that panics: for tests of what is left of the writer then.
+    #[doc(hidden)]
+    pub async fn break_off(&self) -> Result<(), StoreError> {
+        self.write(|_| Box::pin(async { panic!("a step broke off, as a test wished") }))
+            .await
     }
 
     /// Runs `work` in a transaction of the writer task and returns when its commit is flushed.
@@ -195,7 +228,7 @@ impl Store {
         let _row: Option<(i64,)> = self
             .fetch_one("select version from realm where id = $1", vec![1.into()])
             .await?;
-        Ok(())
+        self.writer.check()
     }
 }
 
