@@ -36,3 +36,4 @@ mod store;
 mod tools;
 mod web;
 mod webdriver;
+mod wire;
