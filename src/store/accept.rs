@@ -189,85 +189,99 @@ const AGAIN: &str = "on conflict (list, identity) do update set \
 /// Where the arrival stands in a receipt's row.
 const ARRIVED: usize = 5;
 
-async fn record(tx: &mut Tx, mails: Vec<Share>) -> Result<Vec<Vec<Accepted>>, StoreError> {
+/// The rows that a batch makes, each once.
+struct Rows {
+    blobs: Vec<Vec<Bind>>,
+    copies: Vec<Vec<Bind>>,
+    receipts: Vec<Vec<Bind>>,
+}
+
+fn rows_of(mails: &[Share]) -> Rows {
     let mut blobs = Vec::new();
     let mut copies: BTreeMap<(i64, Identity, BlobHash), (Timestamp, Vec<Bind>)> = BTreeMap::new();
-    // Two copies of one mail in one commit are one row: the better one's, else the first's.
+    // Two copies of one mail in one commit are one row: the better one's, else the first's, with the earlier arrival.
     let mut receipts: BTreeMap<(i64, Identity), (usize, Vec<Bind>)> = BTreeMap::new();
     let mut earliest: BTreeMap<(i64, Identity), Timestamp> = BTreeMap::new();
     for (at, (mail, wanted)) in mails.iter().map(|share| &**share).enumerate() {
         for (realm, dictionary, frame) in &mail.frames {
-            let (hash, crlf) = (mail.hash.0, Bind::from(mail.crlf));
             blobs.push(vec![
                 realm.0.into(),
-                hash.into(),
+                mail.hash.0.into(),
                 mail.size.into(),
-                crlf,
+                mail.crlf.into(),
                 (*dictionary).into(),
                 frame.clone().into(),
             ]);
         }
         let verdict = mail.verdict.to_stored();
         for r in wanted {
-            let (realm, arrived) = (Bind::from(r.realm.0), Bind::from(r.arrived.0));
             let copy = vec![
-                realm.clone(),
+                r.realm.0.into(),
                 mail.identity.0.into(),
                 mail.hash.0.into(),
-                arrived.clone(),
+                r.arrived.0.into(),
                 verdict.as_str().into(),
                 mail.verdict.level.rank().into(),
             ];
-            let known = copies
-                .entry((r.realm.0, mail.identity, mail.hash))
-                .or_insert_with(|| (r.arrived, copy.clone()));
-            if r.arrived < known.0 {
-                *known = (r.arrived, copy);
+            let key = (r.realm.0, mail.identity, mail.hash);
+            let known = copies.get(&key);
+            if known.is_none_or(|(arrived, _)| r.arrived < *arrived) {
+                copies.insert(key, (r.arrived, copy));
             }
-            let sender = Bind::from(r.sender.as_str());
-            let (identity, hash) = (mail.identity.0.into(), mail.hash.0.into());
-            let (verdict, level) = (verdict.as_str().into(), mail.verdict.level.rank().into());
-            let row = vec![
-                realm,
-                r.list.0.into(),
-                identity,
-                hash,
-                sender,
-                arrived,
-                r.source.into(),
-                0.into(),
-                verdict,
-                level,
-                0.into(),
-            ];
-            let first = earliest.entry((r.list.0, mail.identity));
-            let first = first.or_insert(r.arrived);
+            let key = (r.list.0, mail.identity);
+            let first = earliest.entry(key).or_insert(r.arrived);
             *first = r.arrived.min(*first);
-            let before = receipts.get(&(r.list.0, mail.identity));
-            if before
-                .is_none_or(|(b, _)| mails[*b].0.verdict.level.rank() < mail.verdict.level.rank())
-            {
-                receipts.insert((r.list.0, mail.identity), (at, row));
+            let rank = mail.verdict.level.rank();
+            let before = receipts.get(&key);
+            if before.is_none_or(|(b, _)| mails[*b].0.verdict.level.rank() < rank) {
+                receipts.insert(key, (at, receipt_row(mail, r, &verdict)));
             }
         }
     }
-    let nothing = "on conflict do nothing";
-    let head = "blob (realm, hash, size, crlf, dictionary, data)";
-    tx.insert(head, blobs, nothing).await?;
-    let head = "copy (realm, identity, hash, arrived, verdict, level)";
-    let copies = copies.into_values().map(|(_, row)| row).collect();
-    let tail = "on conflict (realm, identity, hash) do update set arrived = excluded.arrived where excluded.arrived < copy.arrived";
-    tx.insert(head, copies, tail).await?;
-    let head = "receipt (realm, list, identity, hash, sender, arrived, source, state, verdict, level, again)";
     for (key, (_, row)) in &mut receipts {
         if let Some(first) = earliest.get(key) {
             row[ARRIVED] = first.0.into();
         }
     }
-    let mut rows: Vec<(usize, Vec<Bind>)> = receipts.into_values().collect();
-    rows.sort_by_key(|(at, _)| *at);
-    let rows = rows.into_iter().map(|(_, row)| row).collect();
-    let rows = tx.insert(head, rows, AGAIN).await?;
+    let mut receipts: Vec<(usize, Vec<Bind>)> = receipts.into_values().collect();
+    receipts.sort_by_key(|(at, _)| *at);
+    Rows {
+        blobs,
+        copies: copies.into_values().map(|(_, row)| row).collect(),
+        receipts: receipts.into_iter().map(|(_, row)| row).collect(),
+    }
+}
+
+fn receipt_row(mail: &Prepared, r: &NewReceipt, verdict: &str) -> Vec<Bind> {
+    vec![
+        r.realm.0.into(),
+        r.list.0.into(),
+        mail.identity.0.into(),
+        mail.hash.0.into(),
+        r.sender.as_str().into(),
+        r.arrived.0.into(),
+        r.source.into(),
+        0.into(),
+        verdict.into(),
+        mail.verdict.level.rank().into(),
+        0.into(),
+    ]
+}
+
+async fn record(tx: &mut Tx, mails: Vec<Share>) -> Result<Vec<Vec<Accepted>>, StoreError> {
+    let Rows {
+        blobs,
+        copies,
+        receipts,
+    } = rows_of(&mails);
+    let nothing = "on conflict do nothing";
+    let head = "blob (realm, hash, size, crlf, dictionary, data)";
+    tx.insert(head, blobs, nothing).await?;
+    let head = "copy (realm, identity, hash, arrived, verdict, level)";
+    let tail = "on conflict (realm, identity, hash) do update set arrived = excluded.arrived where excluded.arrived < copy.arrived";
+    tx.insert(head, copies, tail).await?;
+    let head = "receipt (realm, list, identity, hash, sender, arrived, source, state, verdict, level, again)";
+    let rows = tx.insert(head, receipts, AGAIN).await?;
     let mut new = std::collections::HashMap::new();
     let mut jobs = Vec::new();
     for row in &rows {
