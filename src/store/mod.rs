@@ -23,6 +23,7 @@ pub mod pages;
 pub mod patch_pages;
 mod purge;
 mod regroup;
+pub mod remark;
 pub mod search;
 mod series;
 mod sql;

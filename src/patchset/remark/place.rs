@@ -84,6 +84,8 @@ pub struct Laid {
 pub(super) const MAX_NOTES: usize = 300;
 /// Lines and bytes of one remark that are kept.
 pub(super) const MAX_NOTE: (usize, usize) = (40, 4_000);
+/// Bytes of texts that are read for one page, some of them twice: some hundred long mails.
+const MAX_WORK: usize = 16 << 20;
 /// How deep answers to answers are told apart.
 const MAX_DEPTH: u32 = 3;
 
@@ -92,13 +94,18 @@ const MAX_DEPTH: u32 = 3;
 /// A remark on an earlier version that is on no line says nothing about this one: it is left out, too.
 pub fn place_remarks(shown: &[Shown<'_>], replies: &[Reply<'_>]) -> Laid {
     let mut laid = Laid::default();
-    let mut count = 0;
+    let (mut count, mut work) = (0, 0);
     for patch in shown {
         let mut notes = Notes::default();
         let own = std::iter::once((patch.mail, patch.text));
         for (mail, text) in patch.earlier.iter().copied().chain(own) {
             let answers: Vec<&Reply<'_>> = replies.iter().filter(|r| r.target == mail).collect();
             if answers.is_empty() {
+                continue;
+            }
+            work += answers.iter().map(|r| r.text.len()).sum::<usize>() + text.len();
+            if work > MAX_WORK {
+                laid.more = true;
                 continue;
             }
             let follower = (mail != patch.mail).then(|| Follower::new(text, patch.text));
