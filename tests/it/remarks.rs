@@ -134,7 +134,7 @@ fn answer_as_people_do(server: &TestServer, names: &[String]) {
         nested,
     );
     // Gmail: the line that says who wrote is wrapped, long quoted lines are without a mark, and there is HTML beside it.
-    let (head, tail) = LONG.split_at(69);
+    let (head, tail) = LONG.split_at(LONG[..72].rfind(' ').unwrap());
     let gmail = format!(
         "MIME-Version: 1.0\nContent-Type: multipart/alternative; boundary=\"b\"\n\n--b\nContent-Type: text/plain; charset=\"UTF-8\"\n\n\
          Nice, Ana! One thing below, else fine.\n\nOn Mon, Mar 18, 2024 at 9:11 AM Ana Lima\n<ana@example.org> wrote:\n>\n> -line 30\n> +{}\n{}\n\n\
