@@ -24,6 +24,7 @@ pub mod patch_pages;
 mod place;
 mod purge;
 mod regroup;
+pub mod remark;
 pub mod search;
 mod series;
 mod sql;

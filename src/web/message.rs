@@ -325,6 +325,7 @@ pub async fn add_attachments(
                 && !post.blocks.iter().any(|b| matches!(b, Block::Diff(_)))
             {
                 post.blocks.extend(blocks(patch));
+                post.attached = Some(patch.to_owned());
             }
             let named = message
                 .parts

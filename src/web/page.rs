@@ -15,6 +15,7 @@ use crate::store::patch_pages::SeriesFact;
 use crate::store::summary::state_name;
 use crate::thread::effective_date;
 use crate::types::{MessageId, Timestamp};
+use crate::view::remark::Remark;
 use crate::view::text::{Block, MAX_LINES, Piece, blocks, split_subject, tile, visible};
 use crate::view::url;
 
@@ -200,6 +201,12 @@ pub struct Post {
     pub cut: bool,
     /// Attachments: link, name, size.
     pub files: Vec<(String, String, String)>,
+    /// A patch that was attached, as its blocks show it.
+    pub attached: Option<String>,
+    /// Remarks on lines of earlier versions that are gone.
+    pub gone: Vec<Remark>,
+    /// Remarks on the patch that are on no line of it.
+    pub loose: Vec<Remark>,
 }
 
 impl Post {
@@ -245,6 +252,9 @@ impl Post {
             },
             cut: mail.text.lines().nth(MAX_LINES).is_some(),
             files: Vec::new(),
+            attached: None,
+            gone: Vec::new(),
+            loose: Vec::new(),
         }
     }
 
@@ -272,6 +282,14 @@ impl Post {
             paths.push(file.path.as_str());
         }
         (added, removed, paths)
+    }
+
+    /// How many remarks stand in it, and the fragment of the first; an empty one if there is none.
+    pub fn remark_stat(&self) -> (usize, &str) {
+        let in_blocks = self.blocks.iter().flat_map(Block::remarks);
+        let all = in_blocks.chain(&self.gone).chain(&self.loose);
+        let first = all.clone().next().map_or("", |r| r.anchor.as_str());
+        (all.count(), first)
     }
 }
 

@@ -31,6 +31,7 @@ mod postmaster;
 mod private;
 mod range_diff;
 mod real_mail;
+mod remarks;
 mod road;
 mod store;
 mod tools;
