@@ -26,6 +26,7 @@ mod manifest;
 mod operate;
 mod pages;
 mod patch_id;
+mod postfix;
 mod postgres;
 mod postmaster;
 mod private;
