@@ -8,6 +8,7 @@ mod b4;
 mod base;
 mod bombs;
 mod browser;
+mod busy;
 mod clients;
 mod corpus;
 mod correct;
