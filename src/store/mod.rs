@@ -17,6 +17,7 @@ mod fresh;
 pub mod index;
 pub mod job;
 mod landed;
+mod limited;
 mod list;
 mod mail;
 pub mod pages;
@@ -67,6 +68,12 @@ pub enum StoreError {
     /// What was computed rests on data that has changed since: compute again.
     #[error("the archive changed while this was computed")]
     Stale,
+    /// Too many reads of a costly kind run just now: the same call may succeed in some seconds.
+    #[error("too many searches run just now")]
+    Crowded,
+    /// A read of a costly kind was broken off: ask for less.
+    #[error("the search takes too long")]
+    TooLong,
     /// A wish that cannot be met as put; the text is for the person who wished it.
     #[error("{0}")]
     Refused(String),
@@ -106,10 +113,15 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// The one store: a pool of readers and one writer task on a SQLite file or a PostgreSQL database.
+/// The one store: readers and one writer task on a SQLite file or a PostgreSQL database.
+///
+/// Mail and jobs read on connections of their own, pages on others ([`Store::for_pages`]), and what a stranger can make
+/// costly on a few more, so that no number of readers keeps mail out.
 #[derive(Clone)]
 pub struct Store {
     pub(crate) reader: AnyPool,
+    pages: AnyPool,
+    limited: Arc<limited::Limited>,
     writer: writer::Writer,
     pub(crate) dialect: Dialect,
     /// The file that processes on one SQLite folder take turns by.
@@ -126,6 +138,14 @@ impl Store {
     /// The folder that holds the database file, repositories and copies to send.
     pub fn data(&self) -> &std::path::Path {
         &self.data
+    }
+
+    /// The same store, read on the connections for pages: all that readers ask for waits for other readers only.
+    pub fn for_pages(&self) -> Store {
+        Store {
+            reader: self.pages.clone(),
+            ..self.clone()
+        }
     }
 
     /// Which database this is.

@@ -179,6 +179,7 @@ pub async fn one(app: &App, list: ListRow, rest: &str, wish: &Wish) -> Answer {
         list.id, list.created.0, fact.label
     );
     let acked = acked.ok_or_else(missing)?;
-    let make = || patches(app, acked, &name, packing);
+    let turn = app.limits.download(acked.patches.len()).await?;
+    let make = || patches(app, acked, &name, packing, turn);
     Ok(tagged(&wish.headers, &from, make))
 }

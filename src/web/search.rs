@@ -123,5 +123,6 @@ pub async fn results_mbox(
         mails.into_iter().map(|m| (m.mail, m.message_id)).collect()
     };
     let name = format!("results-{}", wish.get("q"));
-    Ok(download(app, mails, &name, Packing::Gzip))
+    let turn = app.limits.download(mails.len()).await?;
+    Ok(download(app, mails, &name, Packing::Gzip, turn))
 }

@@ -66,7 +66,7 @@ impl Key {
     }
 
     /// For each mail "pass" or why not.
-    fn verify(&self, mails: &[Vec<u8>]) -> Vec<String> {
+    pub fn verify(&self, mails: &[Vec<u8>]) -> Vec<String> {
         let mails: Vec<String> = mails.iter().map(|m| to_text(m)).collect();
         let verdicts = tools::python("dkim.py", &["verify", &self.record], &json!(mails));
         let verdicts = verdicts.as_array().unwrap().iter();
