@@ -166,15 +166,31 @@ async fn pool(
     pool.map_err(|e| StoreError::Unusable(format!("cannot open the database: {e}")))
 }
 
-fn migrations(dialect: Dialect) -> Migrator {
-    let texts = match dialect {
-        Dialect::Sqlite => [include_str!("../../migrations/sqlite/0001_base.sql")],
-        Dialect::Postgres => [include_str!("../../migrations/postgres/0001_base.sql")],
+/// A migration's text for SQLite and for PostgreSQL.
+macro_rules! texts {
+    ($file:literal) => {
+        (
+            include_str!(concat!("../../migrations/sqlite/", $file)),
+            include_str!(concat!("../../migrations/postgres/", $file)),
+        )
     };
-    let all = texts.into_iter().zip(1..).map(|(text, version)| {
+}
+
+/// Version, name, texts. What was published once is never edited.
+const MIGRATIONS: [(i64, &str, (&str, &str)); 2] = [
+    (1, "base", texts!("0001_base.sql")),
+    (2, "bases", texts!("0002_bases.sql")),
+];
+
+fn migrations(dialect: Dialect) -> Migrator {
+    let all = MIGRATIONS.into_iter().map(|(version, name, texts)| {
+        let text = match dialect {
+            Dialect::Sqlite => texts.0,
+            Dialect::Postgres => texts.1,
+        };
         Migration::new(
             version,
-            "base".into(),
+            name.into(),
             MigrationType::Simple,
             text.into_sql_str(),
             false,
