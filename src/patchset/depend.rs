@@ -215,7 +215,7 @@ impl Dependencies {
     }
 
     /// All series that follow from `from` by what each names, itself included.
-    fn reach(&self, from: SeriesId) -> BTreeSet<SeriesId> {
+    pub fn reach(&self, from: SeriesId) -> BTreeSet<SeriesId> {
         let mut seen = BTreeSet::from([from]);
         let mut todo = vec![from];
         while let Some(one) = todo.pop() {
@@ -320,7 +320,7 @@ impl Target {
 
 impl Link<'_> {
     /// Whether a base may still come of it: it is not here, or not applied yet.
-    fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         let Some((_, target)) = self.series else {
             return true;
         };

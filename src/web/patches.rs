@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use askama::Template;
 
 use super::authority::{AckLink, acks_of, claim_line, claims_of, verdict_of};
+use super::base::{Line, depends_lines, tip_line};
 use super::list::PAGE;
 use super::mbox::{Packing, patches};
 use super::message::add_attachments;
@@ -17,7 +18,7 @@ use crate::patchset::parse_tag;
 use crate::store::ListRow;
 use crate::store::pages::{MailRow, Scope};
 use crate::store::patch_pages::{ApplicationRow, PatchFilter, SeriesFact, Version};
-use crate::types::{MailId, MessageId, Timestamp};
+use crate::types::{MailId, MessageId, SeriesId, Timestamp};
 use crate::view::text::visible;
 use crate::view::url;
 
@@ -34,10 +35,11 @@ const STATES: [(&str, &str, &[i64]); 8] = [
     ("rejected", "rejected", &[4]),
     ("superseded", "superseded", &[9]),
 ];
-const OUTCOMES: [(&str, &str); 4] = [
+const OUTCOMES: [(&str, &str); 5] = [
     ("", "any"),
     ("applied", "yes"),
     ("conflict", "conflicts"),
+    ("waits", "waits for another"),
     ("elsewhere", "other project"),
 ];
 
@@ -246,6 +248,8 @@ struct PatchsetPage {
     when: Timestamp,
     base: Option<String>,
     base_why: String,
+    /// What it is built on, and whether it applies at the tip.
+    bases: Vec<Line>,
     thread: String,
     reply: String,
     discussion: String,
@@ -273,6 +277,7 @@ async fn page(
 ) -> Result<PatchsetPage, Problem> {
     let (versions, fact, version) = found;
     let application = app.store.find_application(version.series).await?;
+    let bases = bases(app, list, &version, &fact, application.as_ref()).await?;
     let scope = Scope::List(list.id);
     let wanted: Vec<MailId> = version
         .cover
@@ -329,6 +334,7 @@ async fn page(
         when: fact.arrived,
         base: application.as_ref().and_then(base_words),
         base_why: application.as_ref().map_or_else(String::new, why_words),
+        bases,
         thread: format!("{}T/", first.0),
         reply: first.1,
         discussion: match comments.len() {
@@ -418,6 +424,7 @@ fn version_link(list: &ListRow, id: i64, v: &SeriesFact, shown: &SeriesFact) -> 
         Some("applied") => "applies",
         Some("conflict") => "conflicts",
         Some("bad") => "not usable",
+        Some("waits") => "waits",
         _ => "",
     };
     let facts = match (v.comments, outcome) {
@@ -434,8 +441,28 @@ fn version_link(list: &ListRow, id: i64, v: &SeriesFact, shown: &SeriesFact) -> 
     }
 }
 
+/// What a version is built on, then what it would come to at the tip.
+async fn bases(
+    app: &App,
+    list: &ListRow,
+    version: &Version,
+    fact: &SeriesFact,
+    application: Option<&ApplicationRow>,
+) -> Result<Vec<Line>, Problem> {
+    let series = SeriesId(version.series);
+    let mut lines = depends_lines(app, list, series, application).await?;
+    let tips = app.store.load_tips(&[version.series]).await?;
+    let tip = tips.get(&version.series);
+    lines.extend(tip.and_then(|tip| tip_line(fact, tip, application)));
+    Ok(lines)
+}
+
 fn base_words(a: &ApplicationRow) -> Option<String> {
     let (repo, branch) = a.repo.as_ref()?;
+    if let Some((_, patchset, label)) = &a.on_series {
+        let commit = short(a.base.as_ref()?);
+        return Some(format!("{repo} patchset {patchset} v{label}@{commit}"));
+    }
     Some(format!("{repo} {branch}@{}", short(a.base.as_ref()?)))
 }
 
@@ -493,6 +520,10 @@ fn note(fact: &SeriesFact, application: Option<&ApplicationRow>) -> Option<(&'st
             ),
         )),
         "elsewhere" => Some(("", format!("Not for a repository here: {}.", a.detail))),
+        "waits" => Some((
+            "caution",
+            "It is not applied yet: what it is built on comes first.".to_owned(),
+        )),
         _ => None,
     }
 }
