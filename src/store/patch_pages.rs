@@ -336,6 +336,9 @@ impl Store {
         list: ListId,
         patchsets: &[i64],
     ) -> Result<HashSet<i64>, StoreError> {
+        if patchsets.is_empty() {
+            return Ok(HashSet::new());
+        }
         let text = format!(
             "select patchset from patchset_list where list = ? and patchset in ({})",
             marks(patchsets.len())
