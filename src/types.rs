@@ -354,10 +354,12 @@ pub enum Job {
     Learn(RealmId),
     /// Put the packs and refs of a repository and its companions in order, and archive its old series.
     Upkeep(RepoId),
+    /// Try applied series of a repository at the present tip.
+    Recheck(RepoId),
 }
 
 impl Job {
-    /// The kind as stored: `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`.
+    /// The kind as stored: `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`, `recheck`.
     pub fn kind(self) -> &'static str {
         match self {
             Job::File(_) => "file",
@@ -366,6 +368,7 @@ impl Job {
             Job::Fetch(_) => "fetch",
             Job::Learn(_) => "learn",
             Job::Upkeep(_) => "upkeep",
+            Job::Recheck(_) => "recheck",
         }
     }
 
@@ -378,6 +381,7 @@ impl Job {
             Job::Fetch(id) => id.to_string(),
             Job::Learn(realm) => realm.0.to_string(),
             Job::Upkeep(id) => id.to_string(),
+            Job::Recheck(id) => id.to_string(),
         }
     }
 
@@ -394,6 +398,7 @@ impl Job {
             "fetch" => Some(Job::Fetch(RepoId(number(key)?))),
             "learn" => Some(Job::Learn(RealmId(number(key)?))),
             "upkeep" => Some(Job::Upkeep(RepoId(number(key)?))),
+            "recheck" => Some(Job::Recheck(RepoId(number(key)?))),
             _ => None,
         }
     }

@@ -38,6 +38,7 @@ pub async fn run(ctx: Ctx, fetch_minutes: u64, stop: CancellationToken) {
         each("fetch", 1, &ctx, &stop),
         each("learn", 1, &ctx, &stop),
         each("upkeep", 1, &ctx, &stop),
+        each("recheck", 1, &ctx, &stop),
         schedule(fetch_minutes, &stop, || owe_fetches(&ctx)),
         schedule(UPKEEP_MINUTES, &stop, || owe_upkeep(&ctx)),
     );
@@ -229,6 +230,7 @@ async fn one(ctx: &Ctx, claim: Claim) -> Result<(), PipelineError> {
         Job::Fetch(repo) => ctx.fetch(repo, claim.held()).await,
         Job::Learn(realm) => ctx.learn(realm, claim.held()).await,
         Job::Upkeep(repo) => ctx.upkeep(repo, claim.held()).await,
+        Job::Recheck(repo) => ctx.recheck(repo, claim.held()).await,
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Fetched {
     pub tip: Option<String>,
     /// Whether it differs from before.
     pub moved: bool,
+    /// Whether any branch or tag differs from before: commits that series name may have come with it.
+    pub news: bool,
 }
 
 /// The folder of repositories: `<name>.git` is our clone, `<name>.patches.git` its companion.
@@ -211,6 +213,14 @@ impl Repos {
     pub fn fetch(&self, name: &str, branch: &str) -> Result<Fetched, GitError> {
         let dir = self.clone_dir(name);
         let before = self.tip(name, branch)?;
+        let refs = || {
+            run::run(
+                &dir,
+                &["for-each-ref", "--format=%(refname) %(objectname)"],
+                None,
+            )
+        };
+        let refs_before = refs()?;
         let remote = run::output(
             run::git(&dir).args(["config", "remote.origin.url"]),
             &dir,
@@ -231,6 +241,7 @@ impl Repos {
         self.follow(name, branch, tip.as_deref())?;
         Ok(Fetched {
             moved: tip != before,
+            news: refs()? != refs_before,
             tip,
         })
     }

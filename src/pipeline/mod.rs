@@ -1,6 +1,7 @@
 //! The order of the steps a mail takes; all writes of meaning go through here.
 
 mod apply;
+mod base;
 mod fetch;
 mod file;
 mod import;
@@ -9,6 +10,7 @@ mod postmaster;
 mod range_diff;
 mod reclassify;
 mod screen;
+mod tip;
 mod upkeep;
 
 pub use file::Filing;

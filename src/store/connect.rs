@@ -223,8 +223,9 @@ macro_rules! texts {
 }
 
 /// Version, name, texts. What was published once is never edited.
-const MIGRATIONS: [(i64, &str, (&str, &str)); 2] = [
+const MIGRATIONS: [(i64, &str, (&str, &str)); 3] = [
     (1, "base", texts!("0001_base.sql")),
+    (2, "bases", texts!("0002_bases.sql")),
     (4, "ranks", texts!("0004_ranks.sql")),
 ];
 

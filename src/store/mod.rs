@@ -12,6 +12,7 @@ mod connect;
 mod copy;
 mod correction;
 mod delivery;
+mod dependency;
 mod file;
 mod fresh;
 pub mod index;
@@ -30,6 +31,7 @@ pub mod search;
 mod series;
 mod sql;
 pub mod summary;
+mod tip;
 mod writer;
 
 use std::path::PathBuf;
@@ -39,7 +41,7 @@ use sqlx::AnyPool;
 
 pub use accept::{Accepted, NewReceipt, Prepared};
 pub use acks::{AckedPatch, AckedSeries};
-pub use application::{NewApplication, SeriesToApply};
+pub use application::{NewApplication, Published, SeriesToApply, Tried};
 pub use connect::Location;
 pub use copy::{Copy, choose_copy};
 pub use correction::{NewCorrection, StoredCorrection};
@@ -47,6 +49,7 @@ pub(crate) use delivery::CLAIM_SECS;
 #[cfg(test)]
 pub(crate) use delivery::tests as delivery_tests;
 pub use delivery::{Delivery, Outcome, PostingToSend};
+pub use dependency::AppliedCommit;
 pub use file::NewMail;
 pub use landed::Pending;
 pub use list::{ListChange, ListRow, MemberRow, NewList, NewRepo, RepoRow};
@@ -55,6 +58,7 @@ pub use mail::Receipt;
 pub use series::{Closure, Done, KnownMail, NewPatchset, NewSeries, Recorded, Reread, ToReread};
 pub use sql::Dialect;
 pub(crate) use sql::{Bind, marks};
+pub use tip::{NewTip, TipRow};
 pub use writer::Tx;
 
 use crate::types::Timestamp;

@@ -55,6 +55,21 @@ impl PatchSummary {
     }
 }
 
+/// What a series would come to at the tip of its branch.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct TipSummary {
+    /// The commit that was tried.
+    pub commit: String,
+    /// Whether it applies there.
+    pub applies: bool,
+    /// The first patch that does not fit, from 1.
+    pub patch: Option<i64>,
+    /// The file.
+    pub file: Option<String>,
+    /// The hunk, from 1.
+    pub hunk: Option<i64>,
+}
+
 /// One version of a patchset.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct SeriesSummary {
@@ -76,6 +91,8 @@ pub struct SeriesSummary {
     pub base: Option<String>,
     /// Whether it applies there; unknown while it was not tried or is for another project.
     pub applies: Option<bool>,
+    /// Whether it applies at the tip of its branch, where that was looked at.
+    pub tip: Option<TipSummary>,
     /// The ref in the companion.
     #[serde(rename = "ref")]
     pub ref_name: Option<String>,
@@ -196,6 +213,17 @@ impl Store {
                     });
                 }
             }
+        }
+        let ids: Vec<i64> = all.iter().map(|s| s.id).collect();
+        let mut tips = self.load_tips(&ids).await?;
+        for one in &mut all {
+            one.tip = tips.remove(&one.id).map(|t| TipSummary {
+                commit: t.tip,
+                applies: t.outcome == "applies",
+                patch: t.patch,
+                file: t.file,
+                hunk: t.hunk,
+            });
         }
         Ok(all)
     }
@@ -331,6 +359,7 @@ fn summary(row: Row) -> SeriesSummary {
         submitter,
         base,
         applies,
+        tip: None,
         ref_name,
         cover,
         patches: Vec::new(),

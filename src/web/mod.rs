@@ -5,6 +5,7 @@
 
 mod assets;
 mod authority;
+mod base;
 mod cache;
 mod feed;
 mod git;

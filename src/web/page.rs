@@ -345,6 +345,7 @@ pub fn pills(fact: &SeriesFact, with_state: bool) -> Vec<Pill> {
         Some("conflict") => out.push(Pill::fact("bad", "conflicts")),
         Some("bad") => out.push(Pill::fact("bad", "not usable")),
         Some("elsewhere") => out.push(Pill::fact("", "other project")),
+        Some("waits") => out.push(Pill::fact("caution", "waits")),
         _ => {}
     }
     out

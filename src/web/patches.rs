@@ -26,10 +26,11 @@ const STATES: [(&str, &str, &[i64]); 8] = [
     ("rejected", "rejected", &[4]),
     ("superseded", "superseded", &[9]),
 ];
-const OUTCOMES: [(&str, &str); 4] = [
+const OUTCOMES: [(&str, &str); 5] = [
     ("", "any"),
     ("applied", "yes"),
     ("conflict", "conflicts"),
+    ("waits", "waits for another"),
     ("elsewhere", "other project"),
 ];
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use askama::Template;
 
 use super::authority::{AckLink, acks_of, claim_line, claims_of, verdict_of};
+use super::base::{Line, depends_lines, tip_line};
 use super::message::add_attachments;
 use super::page::{Frame, Pill, Post, Problem, count, person, pills, shell};
 use super::remarks::{Mails, Remarks, add_remarks};
@@ -13,7 +14,7 @@ use crate::patchset::parse_tag;
 use crate::store::ListRow;
 use crate::store::pages::Scope;
 use crate::store::patch_pages::{ApplicationRow, SeriesFact, Version};
-use crate::types::{MailId, MessageId, Timestamp};
+use crate::types::{MailId, MessageId, SeriesId, Timestamp};
 use crate::view::text::visible;
 
 /// All versions, the wanted one, and its mails.
@@ -79,6 +80,8 @@ pub(super) struct PatchsetPage {
     when: Timestamp,
     base: Option<String>,
     base_why: String,
+    /// What it is built on, and whether it applies at the tip.
+    bases: Vec<Line>,
     thread: String,
     reply: String,
     discussion: String,
@@ -108,6 +111,7 @@ pub(super) async fn page(
 ) -> Result<PatchsetPage, Problem> {
     let (versions, fact, version) = found;
     let application = app.store.find_application(version.series).await?;
+    let bases = bases(app, list, &version, &fact, application.as_ref()).await?;
     let scope = Scope::List(list.id);
     let wanted: Vec<MailId> = version
         .cover
@@ -155,6 +159,7 @@ pub(super) async fn page(
         when: fact.arrived,
         base: application.as_ref().and_then(base_words),
         base_why: application.as_ref().map_or_else(String::new, why_words),
+        bases,
         thread: format!("{}T/", first.0),
         reply: first.1,
         discussion: match comments.len() {
@@ -268,6 +273,7 @@ fn version_link(list: &ListRow, id: i64, v: &SeriesFact, shown: &SeriesFact) -> 
         Some("applied") => "applies",
         Some("conflict") => "conflicts",
         Some("bad") => "not usable",
+        Some("waits") => "waits",
         _ => "",
     };
     let facts = match (v.comments, outcome) {
@@ -284,8 +290,28 @@ fn version_link(list: &ListRow, id: i64, v: &SeriesFact, shown: &SeriesFact) -> 
     }
 }
 
+/// What a version is built on, then what it would come to at the tip.
+async fn bases(
+    app: &App,
+    list: &ListRow,
+    version: &Version,
+    fact: &SeriesFact,
+    application: Option<&ApplicationRow>,
+) -> Result<Vec<Line>, Problem> {
+    let series = SeriesId(version.series);
+    let mut lines = depends_lines(app, list, series, application).await?;
+    let tips = app.store.load_tips(&[version.series]).await?;
+    let tip = tips.get(&version.series);
+    lines.extend(tip.and_then(|tip| tip_line(fact, tip, application)));
+    Ok(lines)
+}
+
 fn base_words(a: &ApplicationRow) -> Option<String> {
     let (repo, branch) = a.repo.as_ref()?;
+    if let Some((_, patchset, label)) = &a.on_series {
+        let commit = short(a.base.as_ref()?);
+        return Some(format!("{repo} patchset {patchset} v{label}@{commit}"));
+    }
     Some(format!("{repo} {branch}@{}", short(a.base.as_ref()?)))
 }
 
@@ -343,6 +369,10 @@ fn note(fact: &SeriesFact, application: Option<&ApplicationRow>) -> Option<(&'st
             ),
         )),
         "elsewhere" => Some(("", format!("Not for a repository here: {}.", a.detail))),
+        "waits" => Some((
+            "caution",
+            "It is not applied yet: what it is built on comes first.".to_owned(),
+        )),
         _ => None,
     }
 }

@@ -6,6 +6,7 @@ mod architecture;
 mod authority;
 mod b4;
 mod base;
+mod bases;
 mod bombs;
 mod browser;
 mod busy;
