@@ -114,7 +114,7 @@ impl Ctx {
     }
 
     /// The repository a series is for: by a word of its tag, by its base commit, by its files.
-    fn route<'a>(
+    pub(super) fn route<'a>(
         &self,
         work: &SeriesToApply,
         repos: &'a [RepoRow],

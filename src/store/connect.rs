@@ -166,21 +166,31 @@ async fn pool(
     pool.map_err(|e| StoreError::Unusable(format!("cannot open the database: {e}")))
 }
 
+/// Version and name of each migration, in order.
+const MIGRATIONS: [(i64, &str); 2] = [(1, "base"), (3, "landing")];
+
 fn migrations(dialect: Dialect) -> Migrator {
     let texts = match dialect {
-        Dialect::Sqlite => [include_str!("../../migrations/sqlite/0001_base.sql")],
-        Dialect::Postgres => [include_str!("../../migrations/postgres/0001_base.sql")],
+        Dialect::Sqlite => [
+            include_str!("../../migrations/sqlite/0001_base.sql"),
+            include_str!("../../migrations/sqlite/0003_landing.sql"),
+        ],
+        Dialect::Postgres => [
+            include_str!("../../migrations/postgres/0001_base.sql"),
+            include_str!("../../migrations/postgres/0003_landing.sql"),
+        ],
     };
-    let all = texts.into_iter().zip(1..).map(|(text, version)| {
+    let all = texts.into_iter().zip(MIGRATIONS);
+    let migration = |(text, (version, name)): (&'static str, (i64, &'static str))| {
         Migration::new(
             version,
-            "base".into(),
+            name.into(),
             MigrationType::Simple,
             text.into_sql_str(),
             false,
         )
-    });
-    Migrator::with_migrations(all.collect())
+    };
+    Migrator::with_migrations(all.map(migration).collect())
 }
 
 async fn migrate(

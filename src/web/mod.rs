@@ -8,6 +8,7 @@ mod authority;
 mod cache;
 mod feed;
 mod git;
+mod landed;
 mod list;
 mod mbox;
 mod message;
