@@ -209,6 +209,7 @@ impl Repos {
             }
         };
         check_branch(&branch)?;
+        check_there(dir, &branch)?;
         Ok(branch)
     }
 
@@ -332,6 +333,22 @@ impl Adding {
         // Left behind it would cost the next `repo add` of that name its folder, which is free then.
         let _gone = std::fs::remove_file(&self.path);
     }
+}
+
+/// Refuses a branch that a clone has not, if it has any: in an empty one it may come yet.
+fn check_there(dir: &Path, branch: &str) -> Result<(), GitError> {
+    let names = ["for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads"];
+    let names = run::run(dir, &names, None)?;
+    let names = String::from_utf8_lossy(&names);
+    let names: Vec<&str> = names.lines().collect();
+    if names.is_empty() || names.contains(&branch) {
+        return Ok(());
+    }
+    let more = if names.len() > 10 { " and more" } else { "" };
+    let some = names[..names.len().min(10)].join(", ");
+    Err(GitError::Refused(format!(
+        "the source has no branch {branch}; it has {some}{more}"
+    )))
 }
 
 /// A branch name as git takes it, and without anything that options or refspecs could be made of.

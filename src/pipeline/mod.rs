@@ -17,7 +17,7 @@ mod upkeep;
 pub use file::Filing;
 pub use import::{Import, Imported, arrival};
 pub use landing::{LandWish, Plan, PlannedPatch};
-pub use range_diff::compare;
+pub use range_diff::{compare, missing_versions};
 pub use reclassify::Reclassify;
 pub use screen::NewMail;
 

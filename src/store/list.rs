@@ -66,7 +66,7 @@ pub struct NewList {
 }
 
 /// Settings to change; `None` leaves one as it is.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListChange {
     /// New posting address.
     pub address: Option<String>,
@@ -377,23 +377,24 @@ impl Store {
         .await
     }
 
-    /// Unsubscribes addresses; returns how many were members.
+    /// Unsubscribes addresses; returns those that were members.
     pub async fn delete_members(
         &self,
         list: ListId,
         addresses: Vec<String>,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Vec<String>, StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                let mut gone = 0;
+                let mut gone = Vec::new();
                 for chunk in addresses.chunks(200) {
                     let text = format!(
-                        "delete from member where list = ? and address in ({})",
+                        "delete from member where list = ? and address in ({}) returning address",
                         super::marks(chunk.len())
                     );
                     let mut binds = vec![Bind::from(list.0)];
                     binds.extend(chunk.iter().map(|a| Bind::from(a.as_str())));
-                    gone += tx.execute(text, binds).await?;
+                    let rows: Vec<(String,)> = tx.fetch(text, binds).await?;
+                    gone.extend(rows.into_iter().map(|r| r.0));
                 }
                 Ok(gone)
             })
@@ -478,7 +479,7 @@ async fn connect_repos(tx: &mut Tx, list: ListId, repos: &[String]) -> Result<()
             .await?;
         let Some((repo,)) = row else {
             return Err(StoreError::Refused(format!(
-                "there is no repository {name}; add it with `patchpost repo add {name}`"
+                "there is no repository {name}; add it with `patchpost repo add {name} --clone URL`"
             )));
         };
         let row = vec![list.0.into(), repo.into(), position.into()];
