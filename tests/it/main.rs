@@ -35,5 +35,6 @@ mod remarks;
 mod road;
 mod store;
 mod tools;
+mod trailers;
 mod web;
 mod webdriver;
