@@ -2,7 +2,7 @@
 //!
 //! A reply gives its trailers to the patch that it answers; one to a cover letter gives them to every patch. A trailer counts
 //! if it names the sender of the mail that holds it; others are listed as claims. Of one person each kind of trailer counts
-//! once, however often and from whichever of the person's addresses it was given. A patch that a later version sends again
+//! once, however often it was given, with or without `+detail` in the address. A patch that a later version sends again
 //! unchanged keeps what it was given.
 
 use super::trailer::Trailer;
@@ -132,11 +132,17 @@ pub fn carry_acks(acks: Vec<Ack>, own: &[Trailer], earlier: Vec<Carried>) -> Vec
     all
 }
 
-/// Whether two trailers are one: the same text, or of one kind and one person.
+/// Whether two trailers are one: the same text, or of one kind and one person. Who calls himself otherwise says it once
+/// more: so it is in b4.
 fn says_same(one: &Trailer, other: &Trailer) -> bool {
-    let people = || one.person().zip(other.person());
     let one_kind = one.name.eq_ignore_ascii_case(&other.name);
-    one.same(other) || (one_kind && people().is_some_and(|(a, b)| same_address(a.1, b.1)))
+    let one_person = || {
+        let ((a_name, a), (b_name, b)) = one.person().zip(other.person())?;
+        let named = a_name.is_empty() || b_name.is_empty();
+        let same_name = named || a_name.to_lowercase() == b_name.to_lowercase();
+        Some(same_name && same_address(a, b))
+    };
+    one.same(other) || (one_kind && one_person().unwrap_or(false))
 }
 
 /// Whether a trailer is the sender's own to give: it names no person, or that address, or exactly that name.

@@ -52,8 +52,14 @@ fn who_may_give_what() {
         &[answer(2, 1, ANA, ack), answer(3, 1, ANA, ack)],
         &[ack],
     );
-    // Of one person once, from whichever address and under whichever name; other kinds and other people are others.
-    let detailed = "Acked-by: Ana <Ana+git@example.org>";
+    // Of one person once, with or without detail in the address; other names, kinds and people are others.
+    let detailed = "Acked-by: ana lima <Ana+git@example.org>";
+    let renamed = "Acked-by: Ana <ana@example.org>";
+    check(
+        "",
+        &[answer(2, 1, ANA, ack), answer(3, 9, ANA, renamed)],
+        &[ack, renamed],
+    );
     check(
         "",
         &[answer(2, 1, ANA, ack), answer(3, 9, ANA, detailed)],
@@ -155,7 +161,7 @@ fn an_unchanged_patch_keeps_what_earlier_versions_were_given() {
     // Given again, or taken up by the author.
     check("", &[ack(2)], &[ack(3)], &[], &["Acked-by on v2"]);
     check("", &[ack(2)], &[ack(3)], &[ack(4)], &["Acked-by"]);
-    check("Acked-by: Ana <ana@example.org>", &[ack(2)], &[], &[], &[]);
+    check("Acked-by: <ana@example.org>", &[ack(2)], &[], &[], &[]);
     // A claim stays one, and gives way to the person's own word.
     check("", &[forged(2)], &[], &[], &["Acked-by (claim) on v1"]);
     check("", &[ack(2)], &[], &[forged(3)], &["Acked-by on v1"]);

@@ -6,7 +6,7 @@ use super::identity::{Site, mail};
 
 const ANA: &str = "Ana Lima <ana@example.org>";
 const BEN: &str = "Ben Ode <ben@example.org>";
-const CHEN: &str = "Chen <chen@example.net>";
+const CHEN: &str = "Chen <chen@example.org>";
 
 /// A patch that changes one line of a file; `at` moves the hunk, as a rebase does.
 fn patch(id: &str, subject: &str, parent: &str, (file, line, at): (&str, &str, usize)) -> String {
@@ -77,12 +77,12 @@ fn story(environment: &[(&str, &str)]) {
     let reviewed = format!("Reviewed-by: {BEN}");
     send(&reply("r1@x", BEN, "a1@x", &reviewed));
     send(&reply("r2@x", BEN, "b1@x", &reviewed));
-    // The same person once more, under another name and address of his.
+    // The same person once more, from an address with detail.
     send(&reply(
         "r3@x",
         BEN,
         "a1@x",
-        "Reviewed-by: Ben <ben+git@example.org>",
+        "Reviewed-by: ben ode <ben+git@example.org>",
     ));
     send(&reply("r4@x", CHEN, "c1@x", &format!("Acked-by: {CHEN}")));
     // Nobody speaks for this sender, and the name is not hers to give.
