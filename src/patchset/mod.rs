@@ -49,7 +49,7 @@ mod recognise_tests;
 #[cfg(test)]
 mod tag_tests;
 
-pub use acks::{Ack, Answer, acks_for};
+pub use acks::{Ack, Answer, Carried, acks_for, carry_acks, same_address};
 pub use assemble::{Input, Patchset, Series, Slot, assemble, assemble_corrected};
 pub use authority::may_add_trailers;
 pub use correct::Correction;

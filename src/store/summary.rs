@@ -36,6 +36,9 @@ pub struct TrailerSummary {
     pub sender: Option<String>,
     /// Whether it is the sender's own to give: else it is only a claim.
     pub matches: bool,
+    /// Label of the earlier version that it was given on, if the patch is unchanged since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub given_on: Option<String>,
 }
 
 impl PatchSummary {
@@ -48,6 +51,7 @@ impl PatchSummary {
             message_id: ack.map(|a| a.message_id.as_str().to_owned()),
             sender: ack.map(|a| a.sender.clone()),
             matches: ack.is_none_or(|a| a.matches),
+            given_on: ack.and_then(|a| a.given_on.clone()),
         };
         let own = patch.own.iter().map(|t| row(t, None));
         let given = patch.acks.iter().map(|a| row(&a.trailer, Some(a)));
