@@ -2,9 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::history::Histories;
 use super::{GitError, run};
+
+/// So long a fetch may take where nobody says otherwise.
+const FETCH_LIMIT: Duration = Duration::from_secs(600);
 
 /// Where a repository comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +36,7 @@ pub struct Fetched {
 #[derive(Debug, Clone)]
 pub struct Repos {
     folder: Arc<PathBuf>,
+    fetch_limit: Duration,
     pub(super) histories: Arc<Mutex<Histories>>,
 }
 
@@ -40,8 +45,15 @@ impl Repos {
     pub fn new(data: &Path) -> Repos {
         Repos {
             folder: Arc::new(data.join("repos")),
+            fetch_limit: FETCH_LIMIT,
             histories: Arc::default(),
         }
+    }
+
+    /// The same, where a fetch may take that long.
+    pub fn fetching_within(mut self, limit: Duration) -> Repos {
+        self.fetch_limit = limit;
+        self
     }
 
     /// Where all of them are.
@@ -129,19 +141,11 @@ impl Repos {
                 url.clone()
             }
         };
-        run::run(
-            &self.folder,
-            &[
-                "clone",
-                "--quiet",
-                "--bare",
-                "--no-hardlinks",
-                "--",
-                &from,
-                &target,
-            ],
-            None,
-        )?;
+        let clone = ["clone", "--quiet", "--bare", "--no-hardlinks", "--", &from];
+        let clone: Vec<&str> = clone.into_iter().chain([target.as_str()]).collect();
+        let mut command = run::git(&self.folder);
+        let out = run::output(command.args(run::SILENCE).args(&clone), &self.folder, None)?;
+        run::check(out, &clone, &self.folder)?;
         self.settle(dir)?;
         let branch = match branch {
             Some(branch) => branch.to_owned(),
@@ -223,17 +227,15 @@ impl Repos {
             None,
         )?;
         if remote.status.success() {
-            run::run(
-                &dir,
-                &[
-                    "fetch",
-                    "--quiet",
-                    "--no-auto-maintenance",
-                    "--no-prune",
-                    "origin",
-                ],
-                None,
-            )?;
+            let mut command = run::git(&dir);
+            command.args(run::SILENCE).args([
+                "fetch",
+                "--quiet",
+                "--no-auto-maintenance",
+                "--no-prune",
+                "origin",
+            ]);
+            run::within(&mut command, &dir, self.fetch_limit)?;
         }
         let tip = self.tip(name, branch)?;
         self.follow(name, branch, tip.as_deref())?;

@@ -9,7 +9,7 @@
 //! [`finish`] (order, labels, partial rerolls), [`describe`] (words). For the base: [`depend`] (what a series names as that on
 //! which it is built). For readers: [`acks`] (who gave which trailer),
 //! [`fold`](mod@fold) (patches for `git am` with these), [`range_diff`] (two versions beside each other), [`remark`] (which line an
-//! answer is about).
+//! answer is about, and what became of it).
 
 mod acks;
 mod assemble;
@@ -57,7 +57,7 @@ pub use fold::{FoldOptions, fold};
 pub use keys::link_keys;
 pub use landed::{Arrival, Candidate, match_landed};
 pub use recognise::{Kind, Place, PullRequest, Recognised, first_blobs, patch_text, recognise};
-pub use remark::{Fate, Remark, find_remarks, follow};
+pub use remark::{Mark, Note, Notes, Pairable, Reply, Shown, pair, place_remarks};
 pub use sending::Stem;
 pub use tag::{Tag, Version, normalise_title, parse_tag};
 pub use trailer::{Trailer, parse_trailers};

@@ -88,6 +88,26 @@ pub enum PipelineError {
     Broken(String),
 }
 
+impl PipelineError {
+    /// Whether the reason is not the work's own and passes ([`StoreError::passes`]).
+    pub fn passes(&self) -> bool {
+        let full = |e: &std::io::Error| {
+            matches!(
+                e.kind(),
+                std::io::ErrorKind::StorageFull
+                    | std::io::ErrorKind::QuotaExceeded
+                    | std::io::ErrorKind::OutOfMemory
+            )
+        };
+        match self {
+            PipelineError::Store(error) => error.passes(),
+            PipelineError::Git(crate::git::GitError::Start { source, .. }) => full(source),
+            PipelineError::File { source, .. } => full(source),
+            PipelineError::Git(_) | PipelineError::Refused(_) | PipelineError::Broken(_) => false,
+        }
+    }
+}
+
 impl Ctx {
     /// Makes the context, with the site's token key, which is made at the first start.
     pub async fn open(

@@ -18,12 +18,15 @@ mod fresh;
 pub mod index;
 pub mod job;
 mod landed;
+mod limited;
 mod list;
 mod mail;
 pub mod pages;
 pub mod patch_pages;
+mod place;
 mod purge;
 mod regroup;
+pub mod remark;
 pub mod search;
 mod series;
 mod sql;
@@ -69,6 +72,12 @@ pub enum StoreError {
     /// What was computed rests on data that has changed since: compute again.
     #[error("the archive changed while this was computed")]
     Stale,
+    /// Too many reads of a costly kind run just now: the same call may succeed in some seconds.
+    #[error("too many searches run just now")]
+    Crowded,
+    /// A read of a costly kind was broken off: ask for less.
+    #[error("the search takes too long")]
+    TooLong,
     /// A wish that cannot be met as put; the text is for the person who wished it.
     #[error("{0}")]
     Refused(String),
@@ -77,16 +86,46 @@ pub enum StoreError {
     Unusable(String),
 }
 
+impl StoreError {
+    /// Whether the reason is outside of what was asked for, and passes: a full disk, a restart, a lock, others' writes. What the
+    /// database says of the values themselves does not pass.
+    pub fn passes(&self) -> bool {
+        match self {
+            StoreError::Stale => true,
+            StoreError::Refused(_) | StoreError::Unusable(_) => false,
+            StoreError::Temporary(sqlx::Error::Database(error)) => {
+                let code = error.code().unwrap_or_default();
+                match code.parse::<u32>() {
+                    // PostgreSQL has five characters: connection, rollback, resources, locks, operator, system.
+                    _ if code.len() == 5 => {
+                        ["08", "40", "53", "55", "57", "58"].contains(&&code[..2])
+                    }
+                    // SQLite has numbers, the kind in the low byte: busy, locked, no memory, read-only, input or output,
+                    // full, cannot be opened.
+                    Ok(number) => [5, 6, 7, 8, 10, 13, 14].contains(&(number & 0xff)),
+                    Err(_) => false,
+                }
+            }
+            StoreError::Temporary(_) => true,
+        }
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         StoreError::Temporary(error)
     }
 }
 
-/// The one store: a pool of readers and one writer task on a SQLite file or a PostgreSQL database.
+/// The one store: readers and one writer task on a SQLite file or a PostgreSQL database.
+///
+/// Mail and jobs read on connections of their own, pages on others ([`Store::for_pages`]), and what a stranger can make
+/// costly on a few more, so that no number of readers keeps mail out.
 #[derive(Clone)]
 pub struct Store {
     pub(crate) reader: AnyPool,
+    pages: AnyPool,
+    limited: Arc<limited::Limited>,
     writer: writer::Writer,
     pub(crate) dialect: Dialect,
     /// The file that processes on one SQLite folder take turns by.
@@ -105,9 +144,24 @@ impl Store {
         &self.data
     }
 
+    /// The same store, read on the connections for pages: all that readers ask for waits for other readers only.
+    pub fn for_pages(&self) -> Store {
+        Store {
+            reader: self.pages.clone(),
+            ..self.clone()
+        }
+    }
+
     /// Which database this is.
     pub fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// A write that panics: for tests of what is left of the writer then.
+    #[doc(hidden)]
+    pub async fn break_off(&self) -> Result<(), StoreError> {
+        self.write(|_| Box::pin(async { panic!("a step broke off, as a test wished") }))
+            .await
     }
 
     /// Runs `work` in a transaction of the writer task and returns when its commit is flushed.
@@ -199,7 +253,7 @@ impl Store {
         let _row: Option<(i64,)> = self
             .fetch_one("select version from realm where id = $1", vec![1.into()])
             .await?;
-        Ok(())
+        self.writer.check()
     }
 }
 

@@ -234,7 +234,7 @@ impl Store {
         text.push_str(" order by pl.updated desc, pl.patchset desc limit ?");
         binds.push(limit.into());
         Ok(self
-            .fetch::<FactTuple>(text, binds)
+            .fetch_limited::<FactTuple>(text, binds)
             .await?
             .into_iter()
             .map(fact)

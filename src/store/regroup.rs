@@ -155,7 +155,8 @@ async fn settle_patchset(
     let id = match held.first() {
         Some(id) => *id,
         None => {
-            let row = fresh::patchset_row(realm, patchset);
+            let number = fresh::take_numbers(tx, realm, 1).await?;
+            let row = fresh::patchset_row(number, realm, patchset);
             sql::id(
                 &tx.insert(fresh::PATCHSET, vec![row], "returning id")
                     .await?[0],
