@@ -1,8 +1,12 @@
 //! The command line: every command with an example in its `--help`.
 
+mod landing;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use landing::SeriesApply;
 
 /// An e-mail driven patch and mailing-list server in one binary.
 #[derive(Debug, Parser)]
@@ -420,6 +424,11 @@ pub enum Series {
         after_help = "Examples:\n  patchpost series mbox 12 | git am -3\n  patchpost series mbox 12 --signoff 'Ana Lima <ana@example.org>' --link | git am -3"
     )]
     Mbox(SeriesMbox),
+    /// Apply a version to the tip of a branch with the trailers that replies gave, show the commits, and push them
+    #[command(
+        after_help = "Examples:\n  patchpost series apply 12 --dry-run\n  patchpost series apply 12 --signoff 'Ana Lima <ana@example.org>'"
+    )]
+    Apply(SeriesApply),
     /// Say that a patch or cover belongs to the series that holds another mail
     #[command(
         after_help = "Example:\n  patchpost series move late@example.org --to cover@example.org"

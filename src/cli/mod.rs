@@ -6,6 +6,7 @@ pub mod args;
 mod backup;
 mod correct;
 mod demo;
+mod landing;
 mod lists;
 mod output;
 mod series;
@@ -189,6 +190,7 @@ async fn show_series(ctx: &Ctx, wish: args::Series) -> Result<()> {
             json,
         } => return range_diff(ctx, patchset, [&old, &new], json.json).await,
         args::Series::Mbox(wish) => return series::mbox(ctx, wish).await,
+        args::Series::Apply(wish) => return landing::apply(ctx, wish).await,
         correction => return correct::correct(ctx, correction).await,
     };
     if json {

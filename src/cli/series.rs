@@ -5,6 +5,7 @@ use std::io::Write;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::args;
+use super::landing::check_signoff;
 use crate::mail::{self, mbox};
 use crate::patchset::FoldOptions;
 use crate::pipeline::Ctx;
@@ -60,10 +61,7 @@ async fn options(
     patch: &AckedPatch,
     bytes: &[u8],
 ) -> Result<FoldOptions> {
-    if let Some(who) = &wish.signoff {
-        let fits = who.contains('@') && !who.chars().any(char::is_control);
-        ensure!(fits, "--signoff wants \"Name <address>\", not {who:?}");
-    }
+    check_signoff(wish.signoff.as_deref())?;
     let source = match wish.link.as_deref() {
         Some("") => {
             let list = ctx.store.find_list_of(patch.mail).await?;

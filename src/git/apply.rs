@@ -213,7 +213,7 @@ fn git_folder(path: &Path) -> Result<PathBuf, GitError> {
     found.ok_or_else(|| GitError::Refused(format!("there is no repository at {}", path.display())))
 }
 
-fn parse_id(hex: &str) -> Result<ObjectId, GitError> {
+pub(super) fn parse_id(hex: &str) -> Result<ObjectId, GitError> {
     ObjectId::from_hex(hex.as_bytes()).map_err(|_| {
         GitError::Refused(format!(
             "{hex} is no id of an object in a repository with SHA-1 ids"

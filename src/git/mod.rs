@@ -1,7 +1,8 @@
 //! Repositories: our clones, their companions with what strangers sent, and the `git` processes that work on them.
 //!
-//! Edge, and the only module that starts processes. The project's repository is only read; series are applied into a
-//! companion `<repo>.patches.git` that borrows the clone's objects. Nothing is ever checked out.
+//! Edge, and the only module that starts processes. Mail only makes the project's repository be read: series are applied into a
+//! companion `<repo>.patches.git` that borrows the clone's objects. Only a maintainer's command pushes ([`Landing`]). Nothing is
+//! ever checked out.
 
 mod apply;
 mod base;
@@ -10,6 +11,7 @@ mod demo;
 mod epoch;
 mod forget;
 mod history;
+mod land;
 mod landed;
 mod objects;
 mod pack;
@@ -27,6 +29,7 @@ pub use apply::{AmRequest, Conflict, Outcome, Request, am};
 pub use base::Base;
 pub use demo::write_demo;
 pub use epoch::{Change, Epoch, write_epoch};
+pub use land::{Landing, MadeCommit, Prepared, Pushed};
 pub use repos::{Fetched, Repos, Source};
 pub use run::version;
 pub use series::{Committer, Fallback};

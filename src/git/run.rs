@@ -84,6 +84,41 @@ pub(super) fn git(repo: &Path) -> Command {
     command
 }
 
+/// What would make git look elsewhere than where it is told (`git rev-parse --local-env-vars`, but for configuration).
+const LOCAL: [&str; 12] = [
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_NAMESPACE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+];
+
+/// A `git` command in a repository as whoever runs the program would give it: with their configuration, keys and credential
+/// helpers, but without hooks of the clone, and without questions.
+pub(super) fn own_git(repo: &Path) -> Command {
+    let mut command = Command::new("git");
+    for name in LOCAL {
+        command.env_remove(name);
+    }
+    command
+        .current_dir(repo)
+        .env("GIT_DIR", repo)
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("LC_ALL", "C")
+        .args(settings())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
 /// Runs a command; what it printed, whatever its exit status.
 pub(super) fn output(
     command: &mut Command,

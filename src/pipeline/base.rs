@@ -172,6 +172,18 @@ impl Ctx {
             }))
     }
 
+    /// The repository a series is for: by a word of its tag, by its base-commit, by its files.
+    pub(super) async fn route(
+        &self,
+        work: &SeriesToApply,
+        facts: &[Recognised],
+    ) -> Result<Option<RepoRow>, PipelineError> {
+        match self.find_certain(work).await?.repo {
+            Some(repo) => Ok(Some(repo)),
+            None => self.route_by_files(work, facts).await,
+        }
+    }
+
     /// The repository that has the most of its files.
     async fn route_by_files(
         &self,

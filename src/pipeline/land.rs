@@ -6,7 +6,7 @@ use super::{Ctx, PipelineError, think};
 use crate::diff::mailinfo::mailinfo;
 use crate::diff::patch_id::patch_id;
 use crate::patchset::{Candidate, Recognised, match_landed};
-use crate::store::{Pending, RepoRow};
+use crate::store::{BranchOf, Pending, RepoRow};
 use crate::types::{MailId, MessageId, Timestamp};
 
 /// Series that are looked at when a branch moves, the newest.
@@ -41,24 +41,29 @@ impl Ctx {
         let found = match_landed(&candidates, &commits);
         let mut by_series: BTreeMap<i64, Vec<(Pending, String)>> = BTreeMap::new();
         for (patch, commit) in pending.into_iter().zip(found) {
-            if let Some(commit) = commit.filter(|c| patch.commit.as_deref() != Some(*c)) {
+            if let Some(commit) = commit {
                 by_series
                     .entry(patch.series)
                     .or_default()
                     .push((patch, commit.to_owned()));
             }
         }
-        for landed in by_series.into_values() {
-            let (patchset, count) = (landed[0].0.patchset, landed.len());
-            tracing::info!(
-                patchset.id = patchset,
-                repo.name = repo.name,
-                "{count} patches of patchset {patchset} landed in {}",
-                repo.name
-            );
-            self.store
-                .record_landed(landed, repo.name.clone(), now)
-                .await?;
+        let place = BranchOf {
+            repo: repo.id,
+            name: repo.name.clone(),
+            branch: repo.branch.clone(),
+        };
+        for landed in by_series.into_values().rev() {
+            let patchset = landed[0].0.patchset;
+            let new = self.store.record_landed(place.clone(), landed, None, now);
+            match new.await? {
+                0 => {}
+                count => tracing::info!(
+                    patchset.id = patchset,
+                    repo.name = repo.name,
+                    "{count} patches of patchset {patchset} landed in {place}"
+                ),
+            }
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ mod fetch;
 mod file;
 mod import;
 mod land;
+mod landing;
 mod postmaster;
 mod range_diff;
 mod reclassify;
@@ -15,6 +16,7 @@ mod upkeep;
 
 pub use file::Filing;
 pub use import::{Import, Imported, arrival};
+pub use landing::{LandWish, Plan, PlannedPatch};
 pub use range_diff::compare;
 pub use reclassify::Reclassify;
 pub use screen::NewMail;

@@ -18,6 +18,7 @@ mod fresh;
 pub mod index;
 pub mod job;
 mod landed;
+mod landing;
 mod limited;
 mod list;
 mod mail;
@@ -51,7 +52,8 @@ pub(crate) use delivery::tests as delivery_tests;
 pub use delivery::{Delivery, Outcome, PostingToSend};
 pub use dependency::AppliedCommit;
 pub use file::NewMail;
-pub use landed::Pending;
+pub use landed::{ACCEPTED, BranchOf, LandedAs, Pending};
+pub use landing::SeriesToLand;
 pub use list::{ListChange, ListRow, MemberRow, NewList, NewRepo, RepoRow};
 pub(crate) use mail::Packer;
 pub use mail::Receipt;
@@ -91,7 +93,7 @@ impl StoreError {
     /// database says of the values themselves does not pass.
     pub fn passes(&self) -> bool {
         match self {
-            StoreError::Stale => true,
+            StoreError::Stale | StoreError::Crowded | StoreError::TooLong => true,
             StoreError::Refused(_) | StoreError::Unusable(_) => false,
             StoreError::Temporary(sqlx::Error::Database(error)) => {
                 let code = error.code().unwrap_or_default();

@@ -384,6 +384,7 @@ async fn forget_mails(
         "delete from body where mail in (..)",
         "delete from alias where mail in (..)",
         "delete from link_key where mail in (..)",
+        "delete from landed where mail in (..)",
     ] {
         on(tx, text, &ids).await?;
     }

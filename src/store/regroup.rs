@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::series::{Done, NewPatchset, NewSeries, Recorded};
 use super::sql::{self, Bind};
-use super::{StoreError, Tx, file, fresh, job, marks};
+use super::{StoreError, Tx, file, fresh, job, landed, marks};
 use crate::types::{Job, MailId, RealmId, SeriesId, Timestamp};
 
 /// What a series' stored rows were made from: if it is the same, nothing is written.
@@ -66,6 +66,7 @@ pub(super) async fn record(
         tx.execute(text, binds).await?;
         changed.push(id);
     }
+    landed::settle_patchsets(tx, &changed).await?;
     fresh::finish(tx, &changed).await?;
     let ids = fresh::record(tx, realm, &fresh, done.quiet).await?;
     for (id, patchset) in ids.iter().zip(&fresh) {

@@ -9,6 +9,7 @@ mod base;
 mod cache;
 mod feed;
 mod git;
+mod landed;
 mod limits;
 mod list;
 mod mbox;

@@ -6,6 +6,7 @@ use askama::Template;
 
 use super::authority::{AckLink, acks_of, claim_line, claims_of, verdict_of};
 use super::base::{Line, depends_lines, tip_line};
+use super::landed::{HistoryLine, history_of, landed_note};
 use super::message::add_attachments;
 use super::page::{Frame, Pill, Post, Problem, count, person, pills, shell};
 use super::remarks::{Mails, Remarks, add_remarks};
@@ -98,6 +99,7 @@ pub(super) struct PatchsetPage {
     claimed_acks: Vec<AckLink>,
     mails: Vec<Post>,
     comments: Vec<Post>,
+    history: Vec<HistoryLine>,
     remarks: Remarks,
 }
 
@@ -191,6 +193,7 @@ pub(super) async fn page(
         mails: mails.into_iter().map(|m| m.1).collect(),
         comments: comments.into_iter().map(|c| c.1).collect(),
         remarks,
+        history: history_of(app, id).await?,
         list: list.name.clone(),
     })
 }
@@ -326,23 +329,6 @@ fn why_words(a: &ApplicationRow) -> String {
         }
         _ => String::new(),
     }
-}
-
-/// What came into the project, as which commits: (series, number, commit).
-fn landed_note(landed: &[(i64, i64, String)], total: i64) -> Option<(&'static str, String)> {
-    if landed.is_empty() {
-        return None;
-    }
-    let list = landed
-        .iter()
-        .map(|(_, number, commit)| format!("{number} as {}", short(commit)));
-    let list = list.collect::<Vec<_>>().join(", ");
-    let here = landed.len() as i64;
-    let tone = if here == total { "good" } else { "" };
-    Some((
-        tone,
-        format!("Landed: {here} of {}: {list}.", count(total, "patch")),
-    ))
 }
 
 /// What stands in the way, in words, and what to do next.

@@ -22,6 +22,7 @@ mod harness;
 mod identity;
 mod import;
 mod ingress;
+mod land;
 mod landed;
 mod mailinfo;
 mod manifest;
