@@ -36,9 +36,11 @@ impl Ctx {
     async fn try_apply(&self, work: &SeriesToApply) -> Result<Tried, PipelineError> {
         let facts = facts(&work.recognised);
         let names = names(work, &facts);
+        self.store
+            .record_names(work.realm, work.id, names.clone())
+            .await?;
         let nothing = |why: &str| Tried {
             application: NewApplication::elsewhere(why),
-            names: names.clone(),
             patch_ids: Vec::new(),
             tip: None,
         };
@@ -75,7 +77,6 @@ impl Ctx {
             };
             Ok(Tried {
                 application,
-                names,
                 patch_ids,
                 tip,
             })

@@ -185,8 +185,6 @@ impl NewApplication {
 pub struct Tried {
     /// The outcome.
     pub application: NewApplication,
-    /// What it names as that on which it is built.
-    pub names: Vec<String>,
     /// Ids of its own patches: others may name them.
     pub patch_ids: Vec<String>,
     /// Whether it applies at the tip, if that was looked at.
@@ -301,7 +299,6 @@ impl Store {
                 let text = "select outcome from application where series = $1";
                 let before: Option<(String,)> = tx.fetch_one(text, vec![series.0.into()]).await?;
                 let outcome = tried.application.outcome;
-                dependency::record(tx, realm, series, &tried.names).await?;
                 record(tx, series, tried.application, now).await?;
                 if let Some(check) = tried.tip {
                     tip::record(tx, vec![(series, check)], now).await?;
