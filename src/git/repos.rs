@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::history::Histories;
+use super::landed::RecentCommits;
 use super::{GitError, run};
 
 /// Where a repository comes from.
@@ -31,6 +32,7 @@ pub struct Fetched {
 pub struct Repos {
     folder: Arc<PathBuf>,
     pub(super) histories: Arc<Mutex<Histories>>,
+    pub(super) recent: RecentCommits,
 }
 
 impl Repos {
@@ -39,6 +41,7 @@ impl Repos {
         Repos {
             folder: Arc::new(data.join("repos")),
             histories: Arc::default(),
+            recent: RecentCommits::default(),
         }
     }
 
@@ -259,7 +262,7 @@ impl Repos {
 }
 
 /// A branch name as git takes it, and without anything that options or refspecs could be made of.
-fn check_branch(branch: &str) -> Result<(), GitError> {
+pub(super) fn check_branch(branch: &str) -> Result<(), GitError> {
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | '+');
     let fine = !branch.is_empty()
         && branch.len() <= 200

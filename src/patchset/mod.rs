@@ -51,7 +51,7 @@ pub use authority::may_add_trailers;
 pub use correct::Correction;
 pub use fold::{FoldOptions, fold};
 pub use keys::link_keys;
-pub use landed::{Arrival, Candidate, match_landed};
+pub use landed::{Arrival, Candidate, Landings};
 pub use recognise::{Kind, Place, PullRequest, Recognised, first_blobs, patch_text, recognise};
 pub use remark::{Fate, Remark, find_remarks, follow};
 pub use sending::Stem;

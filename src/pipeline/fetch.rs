@@ -26,11 +26,7 @@ impl Ctx {
         match fetched {
             Ok(fetched) => {
                 // The tip that is noted is the last one whose commits were looked at, so that nothing is passed over.
-                if let (Some(old), Some(new)) = (&repo.tip, &fetched.tip)
-                    && old != new
-                {
-                    self.land(&repo, old, new, now).await?;
-                }
+                self.land(&repo, fetched.tip.as_ref(), now).await?;
                 self.store
                     .record_fetch(id, fetched.tip.clone(), None, now)
                     .await?;
