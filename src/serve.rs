@@ -14,7 +14,6 @@ use tracing::Level;
 use crate::config::{self, BareNewline, Config, LogFormat, LogLevel, Transport, addresses};
 use crate::deliver::{self, Route};
 use crate::dns::{self, Dns};
-use crate::git::Repos;
 use crate::net::{Gate, Listener, Tls, bind};
 use crate::pipeline::{Checks, Ctx};
 use crate::session::{Protocol, Settings};
@@ -66,7 +65,7 @@ pub async fn run(
         ),
         url => url.to_owned(),
     };
-    let repos = Repos::new(data);
+    let repos = crate::cli::repos(data, &config);
     let free_disk_mb = config.limits.free_disk_mb;
     let ctx = Ctx::open(store.clone(), repos.clone(), base_url.clone(), free_disk_mb).await?;
     let mut ctx = ctx.named(&config.site);
@@ -80,8 +79,9 @@ pub async fn run(
         ("ops", first(&listeners.ops)),
     ];
     let app = App {
-        store: store.clone(),
+        store: store.for_pages(),
         repos,
+        limits: web::Limits::default(),
         site: config.site.name.clone().into(),
         base_url: base_url.clone().into(),
     };

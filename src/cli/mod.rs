@@ -12,6 +12,7 @@ mod output;
 mod series;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
@@ -63,7 +64,7 @@ pub fn run(mut cli: Cli) -> Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start")?;
-    runtime.block_on(async move {
+    let done = runtime.block_on(async move {
         match cli.command {
             Command::Serve(serve) => {
                 crate::serve::run(&cli.data, config, serve.demo, serve.ready_file.as_deref()).await
@@ -74,7 +75,10 @@ pub fn run(mut cli: Cli) -> Result<ExitCode> {
                 perform(&ctx, &config, command).await
             }
         }
-    })
+    });
+    // A fetch from a silent source must not keep the server from stopping; whatever matters was waited for.
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    done
 }
 
 fn load_config(cli: &Cli) -> Result<Config> {
@@ -104,6 +108,11 @@ pub fn location(config: &Config) -> Location {
     }
 }
 
+/// The repositories of a folder, as the configuration wants them treated.
+pub fn repos(data: &std::path::Path, config: &Config) -> Repos {
+    Repos::new(data).fetching_within(Duration::from_secs(config.repos.fetch_seconds))
+}
+
 /// Opens the folder for a command; `serve` may run on it at the same time.
 pub async fn open(data: &std::path::Path, config: &Config) -> Result<Ctx> {
     std::fs::create_dir_all(data)
@@ -114,7 +123,7 @@ pub async fn open(data: &std::path::Path, config: &Config) -> Result<Ctx> {
     } else {
         config.http.base_url.clone()
     };
-    let ctx = Ctx::open(store, Repos::new(data), base, config.limits.free_disk_mb).await?;
+    let ctx = Ctx::open(store, repos(data, config), base, config.limits.free_disk_mb).await?;
     Ok(ctx.named(&config.site))
 }
 

@@ -61,6 +61,9 @@ pub enum GitError {
         /// What it said, shortened.
         message: String,
     },
+    /// A ref that is published already names another commit.
+    #[error("{0} is published already and never moves")]
+    Published(String),
     /// A wish that cannot be met as put.
     #[error("{0}")]
     Refused(String),

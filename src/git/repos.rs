@@ -2,10 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::history::Histories;
 use super::landed::RecentCommits;
 use super::{GitError, run};
+
+/// So long a fetch may take where nobody says otherwise.
+const FETCH_LIMIT: Duration = Duration::from_secs(600);
 
 /// Where a repository comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,12 +29,15 @@ pub struct Fetched {
     pub tip: Option<String>,
     /// Whether it differs from before.
     pub moved: bool,
+    /// Whether any branch or tag differs from before: commits that series name may have come with it.
+    pub news: bool,
 }
 
 /// The folder of repositories: `<name>.git` is our clone, `<name>.patches.git` its companion.
 #[derive(Debug, Clone)]
 pub struct Repos {
     folder: Arc<PathBuf>,
+    fetch_limit: Duration,
     pub(super) histories: Arc<Mutex<Histories>>,
     pub(super) recent: RecentCommits,
 }
@@ -40,9 +47,16 @@ impl Repos {
     pub fn new(data: &Path) -> Repos {
         Repos {
             folder: Arc::new(data.join("repos")),
+            fetch_limit: FETCH_LIMIT,
             histories: Arc::default(),
             recent: RecentCommits::default(),
         }
+    }
+
+    /// The same, where a fetch may take that long.
+    pub fn fetching_within(mut self, limit: Duration) -> Repos {
+        self.fetch_limit = limit;
+        self
     }
 
     /// Where all of them are.
@@ -130,19 +144,11 @@ impl Repos {
                 url.clone()
             }
         };
-        run::run(
-            &self.folder,
-            &[
-                "clone",
-                "--quiet",
-                "--bare",
-                "--no-hardlinks",
-                "--",
-                &from,
-                &target,
-            ],
-            None,
-        )?;
+        let clone = ["clone", "--quiet", "--bare", "--no-hardlinks", "--", &from];
+        let clone: Vec<&str> = clone.into_iter().chain([target.as_str()]).collect();
+        let mut command = run::git(&self.folder);
+        let out = run::output(command.args(run::SILENCE).args(&clone), &self.folder, None)?;
+        run::check(out, &clone, &self.folder)?;
         self.settle(dir)?;
         let branch = match branch {
             Some(branch) => branch.to_owned(),
@@ -210,28 +216,35 @@ impl Repos {
     pub fn fetch(&self, name: &str, branch: &str) -> Result<Fetched, GitError> {
         let dir = self.clone_dir(name);
         let before = self.tip(name, branch)?;
+        let refs = || {
+            run::run(
+                &dir,
+                &["for-each-ref", "--format=%(refname) %(objectname)"],
+                None,
+            )
+        };
+        let refs_before = refs()?;
         let remote = run::output(
             run::git(&dir).args(["config", "remote.origin.url"]),
             &dir,
             None,
         )?;
         if remote.status.success() {
-            run::run(
-                &dir,
-                &[
-                    "fetch",
-                    "--quiet",
-                    "--no-auto-maintenance",
-                    "--no-prune",
-                    "origin",
-                ],
-                None,
-            )?;
+            let mut command = run::git(&dir);
+            command.args(run::SILENCE).args([
+                "fetch",
+                "--quiet",
+                "--no-auto-maintenance",
+                "--no-prune",
+                "origin",
+            ]);
+            run::within(&mut command, &dir, self.fetch_limit)?;
         }
         let tip = self.tip(name, branch)?;
         self.follow(name, branch, tip.as_deref())?;
         Ok(Fetched {
             moved: tip != before,
+            news: refs()? != refs_before,
             tip,
         })
     }

@@ -9,7 +9,7 @@ use crate::session::{Protocol, Reply};
 pub enum Decision {
     /// It is archived and sent to the members.
     Accept,
-    /// It is noted for the people who run the list.
+    /// It is for the people who run the list, whole.
     Request(&'static str),
     /// A copy came back.
     Bounce(String),

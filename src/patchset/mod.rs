@@ -6,14 +6,16 @@
 //! One mail at a time: [`tag`], [`scan`], [`trailer`], [`sending`], [`submitter`], [`recognise`](mod@recognise).
 //! Many mails ([`authority`] says who may move what), in this order: [`world`] (who answers whom, which version), [`grow`] (series of one thread),
 //! [`loose`] (mails without a thread), [`correct`] (what people decided), [`link`] (versions of one change),
-//! [`finish`] (order, labels, partial rerolls), [`describe`] (words). For readers: [`acks`] (who gave which trailer),
+//! [`finish`] (order, labels, partial rerolls), [`describe`] (words). For the base: [`depend`] (what a series names as that on
+//! which it is built). For readers: [`acks`] (who gave which trailer),
 //! [`fold`](mod@fold) (patches for `git am` with these), [`range_diff`] (two versions beside each other), [`remark`] (which line an
-//! answer is about).
+//! answer is about, and what became of it).
 
 mod acks;
 mod assemble;
 mod authority;
 mod correct;
+pub mod depend;
 mod describe;
 mod finish;
 mod fold;
@@ -37,6 +39,8 @@ mod assemble_tests;
 #[cfg(test)]
 mod authority_tests;
 #[cfg(test)]
+mod depend_tests;
+#[cfg(test)]
 mod fold_tests;
 #[cfg(test)]
 mod property_tests;
@@ -53,7 +57,7 @@ pub use fold::{FoldOptions, fold};
 pub use keys::link_keys;
 pub use landed::{Arrival, Candidate, Landings};
 pub use recognise::{Kind, Place, PullRequest, Recognised, first_blobs, patch_text, recognise};
-pub use remark::{Fate, Remark, find_remarks, follow};
+pub use remark::{Mark, Note, Notes, Pairable, Reply, Shown, pair, place_remarks};
 pub use sending::Stem;
 pub use tag::{Tag, Version, normalise_title, parse_tag};
 pub use trailer::{Trailer, parse_trailers};

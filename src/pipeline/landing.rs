@@ -244,13 +244,7 @@ impl Ctx {
             let text = format!("{name} is no repository of the list; `patchpost list set` adds it");
             return Err(PipelineError::Refused(text));
         }
-        let (ctx, work) = (self.clone(), work.clone());
-        let files: Vec<String> = facts.into_iter().flat_map(|f| f.files).collect();
-        let found = think(move || {
-            let found = ctx.route(&work, &work.repos, &files);
-            found.map(|repo| repo.cloned())
-        });
-        found.await??.ok_or_else(|| {
+        self.route(work, &facts).await?.ok_or_else(|| {
             let text = "none of the files that it changes is in a repository of its list; name one with --repo";
             PipelineError::Refused(text.to_owned())
         })

@@ -122,20 +122,27 @@ impl Ctx {
         let mut answers = Vec::new();
         let mut lists: Vec<ListRow> = Vec::new();
         for recipient in &new.recipients {
-            let Some((list, target)) = self.find_target(recipient).await? else {
+            let Some((mut list, target)) = self.find_target(recipient).await? else {
                 answers.push(Err(Reply::new(550, "5.1.1", "There is no such list here")));
                 continue;
             };
-            let own_id = list_header::list_id(&list.address);
-            let decision = policy::decide(
-                &target,
-                &message,
-                null,
-                new.protocol,
-                &own_id,
-                &self.base_url,
-            );
-            let decision = super::postmaster::take_all(&list, decision);
+            let decide = |list: &ListRow, target: &Target| {
+                let own_id = list_header::list_id(&list.address);
+                let decided = policy::decide(
+                    target,
+                    &message,
+                    null,
+                    new.protocol,
+                    &own_id,
+                    &self.base_url,
+                );
+                super::postmaster::take_all(list, decided)
+            };
+            let mut decision = decide(&list, &self.checked(target));
+            if let Ok(Decision::Request(_)) = decision {
+                list = self.postmaster_list().await?;
+                decision = decide(&list, &Target::Post);
+            }
             self.log(&list, &message, &new, &verdict, &decision);
             match decision {
                 Ok(Decision::Accept) if lists.iter().any(|l| l.id == list.id) => {
@@ -178,6 +185,16 @@ impl Ctx {
             metrics::counter!("patchpost_mails_accepted").increment(1);
         }
         Ok(answers)
+    }
+
+    /// A return path whose token is not one of ours takes no bounce.
+    fn checked(&self, target: Target) -> Target {
+        match target {
+            Target::Bounce(token) if token::parse_bounce(&self.token_key, &token).is_none() => {
+                Target::Answer("bounce", token)
+            }
+            other => other,
+        }
     }
 
     /// One line a mail. Logs travel: of a list that is not public they say neither who wrote nor what the mail is called.
@@ -271,15 +288,12 @@ impl Ctx {
                 ),
                 None => return Ok(()),
             },
-            Decision::Request(what) => (
-                "request",
-                format!("{what} for list {}: {}", list.name, message.subject),
-            ),
             Decision::Drop(why) => (
                 "dropped",
                 format!("list {}: {why}: {}", list.name, message.message_id),
             ),
-            Decision::Accept => return Ok(()),
+            // These are stored whole.
+            Decision::Accept | Decision::Request(_) => return Ok(()),
         };
         Ok(self
             .store

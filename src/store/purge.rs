@@ -297,7 +297,14 @@ async fn forget_groups(tx: &mut Tx, gone: &[i64]) -> Result<Vec<i64>, StoreError
     let dead = ids_of(tx, "select id from series where anchor in (..)", gone).await?;
     let text = "select distinct patchset from series where id in (..)";
     let sets = ids_of(tx, text, &hit).await?;
-    for table in ["comment", "patch", "application_commit", "application"] {
+    for table in [
+        "comment",
+        "patch",
+        "application_commit",
+        "application",
+        "dependency",
+        "tip_check",
+    ] {
         let text = format!("delete from {table} where series in (..)");
         on(tx, &text, &dead).await?;
     }

@@ -3,6 +3,9 @@
 //! Pure, one pass, no recursion. The path shown is the one that `git apply` would take: of `+++`, else `---`, else the
 //! rename, else the `diff --git` line. Header lines that say no more than that path are not repeated.
 
+use std::collections::BTreeMap;
+
+use super::remark::Remark;
 use super::text::visible;
 
 /// A change to one file.
@@ -20,8 +23,39 @@ pub struct FileDiff {
     pub added: usize,
     /// Lines removed.
     pub removed: usize,
+    /// Remarks on its header.
+    pub remarks: Vec<Remark>,
     /// What is shown below the header.
     pub rows: Vec<DiffRow>,
+}
+
+impl FileDiff {
+    /// The remarks on it, from top to bottom.
+    pub fn all_remarks(&self) -> impl Iterator<Item = &Remark> {
+        let on_rows = self.rows.iter().flat_map(|r| &r.remarks);
+        self.remarks.iter().chain(on_rows)
+    }
+
+    /// Takes the remarks on its lines, which are those from `start` to `end` of the text.
+    pub(super) fn take_remarks(
+        &mut self,
+        start: usize,
+        end: usize,
+        remarks: &mut BTreeMap<usize, Vec<Remark>>,
+    ) {
+        if remarks.range(start..end).next().is_none() {
+            return;
+        }
+        for row in &mut self.rows {
+            if let Some(found) = row.line.and_then(|n| remarks.remove(&(start + n))) {
+                row.remarks = found;
+            }
+        }
+        // Lines that are not shown: those of the header, and binary data.
+        let left: Vec<usize> = remarks.range(start..end).map(|(line, _)| *line).collect();
+        let left = left.iter().filter_map(|line| remarks.remove(line));
+        self.remarks = left.flatten().collect();
+    }
 }
 
 /// What a row is.
@@ -50,6 +84,10 @@ pub struct DiffRow {
     pub new: Option<u64>,
     /// The line as written, sign first, in three pieces: the middle one is what changed within the line.
     pub pieces: [String; 3],
+    /// Which line of the file's diff it is, from 0; `None` for what is said of the header.
+    pub line: Option<usize>,
+    /// Remarks on it.
+    pub remarks: Vec<Remark>,
 }
 
 impl DiffRow {
@@ -71,6 +109,15 @@ impl DiffRow {
             old,
             new,
             pieces,
+            line: None,
+            remarks: Vec::new(),
+        }
+    }
+
+    fn at(self, line: usize) -> DiffRow {
+        DiffRow {
+            line: Some(line),
+            ..self
         }
     }
 }
@@ -98,9 +145,8 @@ pub fn parse_file(lines: &[&str]) -> (FileDiff, usize) {
     header.finish(&mut file);
     while let Some(counts) = lines.get(at).and_then(|l| hunk(l)) {
         let row = DiffRow::new(RowKind::Hunk, None, None, lines[at]);
-        file.rows.push(row);
-        at += 1;
-        at += hunk_body(&lines[at..], counts, &mut file);
+        file.rows.push(row.at(at));
+        at = hunk_body(lines, at + 1, counts, &mut file);
     }
     mark_changes(&mut file.rows);
     (file, at.max(1))
@@ -239,12 +285,13 @@ fn hunk(line: &str) -> Option<[u64; 4]> {
     Some([a, b, c, d])
 }
 
+/// Reads the rows of a hunk from a line on; returns the line behind them.
 fn hunk_body(
     lines: &[&str],
+    mut at: usize,
     [mut old, mut gone, mut new, mut come]: [u64; 4],
     file: &mut FileDiff,
 ) -> usize {
-    let mut at = 0;
     while let Some(line) = lines.get(at) {
         let sign = line.as_bytes().first().copied();
         // `\ No newline` may follow the last line that the counts cover.
@@ -259,12 +306,8 @@ fn hunk_body(
             _ => break,
         };
         let number = |has: u64, n: u64| (has > 0).then_some(n);
-        file.rows.push(DiffRow::new(
-            kind,
-            number(has_old, old),
-            number(has_new, new),
-            line,
-        ));
+        let row = DiffRow::new(kind, number(has_old, old), number(has_new, new), line);
+        file.rows.push(row.at(at));
         file.added += usize::from(kind == RowKind::Added);
         file.removed += usize::from(kind == RowKind::Removed);
         (old, new) = (old.saturating_add(has_old), new.saturating_add(has_new));

@@ -2,6 +2,7 @@
 
 pub mod acks;
 pub mod diff;
+pub mod remark;
 pub mod text;
 pub mod tree;
 pub mod url;

@@ -2,7 +2,10 @@
 //!
 //! Pure, one pass over the lines.
 
+use std::collections::BTreeMap;
+
 use super::diff::{self, FileDiff};
+use super::remark::Remark;
 use super::url;
 use crate::types::MessageId;
 
@@ -42,6 +45,19 @@ pub enum Block {
     Diff(Vec<FileDiff>),
     /// Behind `-- `.
     Signature(Vec<Span>),
+    /// Remarks on the line above.
+    Remarks(Vec<Remark>),
+}
+
+impl Block {
+    /// The remarks in it, from top to bottom.
+    pub fn remarks(&self) -> Vec<&Remark> {
+        match self {
+            Block::Remarks(all) => all.iter().collect(),
+            Block::Diff(files) => files.iter().flat_map(FileDiff::all_remarks).collect(),
+            Block::Prose(_) | Block::Quote { .. } | Block::Signature(_) => Vec::new(),
+        }
+    }
 }
 
 /// More quoted lines than this fold …
@@ -53,42 +69,77 @@ pub const MAX_LINES: usize = 50_000;
 
 /// Cuts a text into blocks.
 pub fn blocks(text: &str) -> Vec<Block> {
+    blocks_with(text, BTreeMap::new())
+}
+
+/// Cuts a text into blocks, with remarks below the lines (from 0) that they are about.
+pub fn blocks_with(text: &str, mut remarks: BTreeMap<usize, Vec<Remark>>) -> Vec<Block> {
     let lines: Vec<&str> = text.lines().take(MAX_LINES).collect();
     let mut out: Vec<Block> = Vec::new();
     let mut at = 0;
     while at < lines.len() {
-        if diff::starts(&lines[at..]) {
-            let (file, used) = diff::parse_file(&lines[at..]);
-            at += used;
+        let end = if diff::starts(&lines[at..]) {
+            let (mut file, used) = diff::parse_file(&lines[at..]);
+            file.take_remarks(at, at + used, &mut remarks);
             match out.last_mut() {
                 Some(Block::Diff(files)) => files.push(file),
                 _ => out.push(Block::Diff(vec![file])),
             }
-        } else if lines[at] == "-- " || (lines[at] == "--" && lines.len() - at < 12) {
-            let rest = &lines[at..];
-            // A patch below the line is no signature.
-            let end = (1..rest.len())
-                .find(|n| diff::starts(&rest[*n..]))
-                .unwrap_or(rest.len());
-            out.push(Block::Signature(joined(&rest[..end])));
-            at += end;
+            at + used
         } else {
-            let quoted = lines[at].starts_with('>');
-            let stops = |n: &usize| {
-                let line = lines[*n];
-                line.starts_with('>') != quoted || line == "-- " || diff::starts(&lines[*n..])
-            };
-            let end = (at + 1..lines.len()).find(stops).unwrap_or(lines.len());
-            let run = &lines[at..end];
-            out.push(if quoted {
-                quote(run)
-            } else {
-                Block::Prose(joined(run))
-            });
-            at = end;
+            let (block, end) = plain_block(&lines, at, &remarks);
+            out.push(block);
+            end
+        };
+        let here: Vec<usize> = remarks.range(..end).map(|(line, _)| *line).collect();
+        let here = here.iter().filter_map(|line| remarks.remove(line));
+        let here: Vec<Remark> = here.flatten().collect();
+        if !here.is_empty() {
+            out.push(Block::Remarks(here));
         }
+        at = end;
+    }
+    let rest: Vec<Remark> = remarks.into_values().flatten().collect();
+    if !rest.is_empty() {
+        out.push(Block::Remarks(rest));
     }
     out
+}
+
+/// The block that begins at a line outside of diffs, and the line behind it.
+fn plain_block(
+    lines: &[&str],
+    at: usize,
+    remarks: &BTreeMap<usize, Vec<Remark>>,
+) -> (Block, usize) {
+    let rest = &lines[at..];
+    if rest[0] == "-- " || (rest[0] == "--" && rest.len() < 12) {
+        // A patch below the line is no signature.
+        let end = (1..rest.len())
+            .find(|n| diff::starts(&rest[*n..]))
+            .unwrap_or(rest.len());
+        return (Block::Signature(joined(&rest[..end])), at + end);
+    }
+    let quoted = rest[0].starts_with('>');
+    let stops = |n: &usize| {
+        let line = lines[*n];
+        line.starts_with('>') != quoted
+            || line == "-- "
+            || remarks.contains_key(&(n - 1))
+            || diff::starts(&lines[*n..])
+    };
+    let end = (at + 1..lines.len()).find(stops).unwrap_or(lines.len());
+    let run = &lines[at..end];
+    let block = match quoted {
+        true => quote(run),
+        false => Block::Prose(joined(run)),
+    };
+    (block, end)
+}
+
+/// A text of several lines, web addresses and Message-IDs as links.
+pub fn link_text(text: &str) -> Vec<Span> {
+    joined(&text.lines().collect::<Vec<_>>())
 }
 
 fn quote(lines: &[&str]) -> Block {

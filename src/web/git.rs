@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::header;
 use tokio_util::io::ReaderStream;
 
+use super::limits::{Dear, Turn};
 use super::page::{Answer, Problem, file};
 use super::routes::{App, Wish};
 use crate::pipeline::{Service, UploadPack};
@@ -57,6 +58,7 @@ pub async fn serve(app: &App, first: &str, rest: &str, wish: Wish) -> Answer {
     } else {
         wish.body.clone()
     };
+    let turn = app.limits.turn(Dear::Fetch).await?;
     let started = UploadPack::start(dir, service, wish.protocol.as_deref());
     let mut process = started.map_err(|error| {
         tracing::error!(%error, repo.name = %name, "could not serve a fetch");
@@ -79,7 +81,7 @@ pub async fn serve(app: &App, first: &str, rest: &str, wish: Wish) -> Answer {
     };
     let stream = Stream {
         preamble: Some(preamble),
-        inner: ReaderStream::with_capacity(ProcessOutput(process), 64 << 10),
+        inner: ReaderStream::with_capacity(ProcessOutput(process, turn), 64 << 10),
     };
     let mut response = file("application/octet-stream", None, Body::from_stream(stream));
     let value = header::HeaderValue::from_str(&format!("application/x-git-upload-pack-{kind}"));
@@ -100,8 +102,11 @@ fn inflate(body: &[u8]) -> Result<bytes::Bytes, Problem> {
     Ok(out.into())
 }
 
-/// Output of a process that lives as long as it is read.
-struct ProcessOutput(UploadPack);
+/// Output of a process that lives, and keeps its turn, as long as it is read.
+struct ProcessOutput(
+    UploadPack,
+    #[expect(dead_code, reason = "given back when dropped")] Turn,
+);
 
 impl tokio::io::AsyncRead for ProcessOutput {
     fn poll_read(

@@ -145,10 +145,44 @@ pub fn help(app: &App, place: Place, wish: &Wish) -> Answer {
     }))
 }
 
-/// `GET /L/`: newest threads; `before=ARRIVAL.THREAD` pages on.
+/// Where an older page begins: what arrived at `at` or earlier, without the first `skip`. It names no row, whose number
+/// would count what is private, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Older {
+    /// An arrival, in the unit of the page's order.
+    pub at: i64,
+    /// How many of these were shown already.
+    pub skip: i64,
+}
+
+impl Older {
+    /// Reads `before=AT.SKIP`; the newest page without it.
+    pub fn read(wish: &Wish) -> Older {
+        let (at, skip) = wish.pair("before").unwrap_or((i64::MAX, 0));
+        // More in one moment than any mail system takes.
+        let skip = skip.clamp(0, 10_000);
+        Older { at, skip }
+    }
+
+    /// What was not shown already, of what arrived at `at` or earlier.
+    pub fn rest<T>(self, mut all: Vec<T>) -> Vec<T> {
+        let skip = usize::try_from(self.skip).unwrap_or(0).min(all.len());
+        all.drain(..skip);
+        all
+    }
+
+    /// The `before` of the page after one that shows `arrivals`, the last of which is `last`.
+    pub fn next(self, last: i64, arrivals: impl Iterator<Item = i64>) -> String {
+        let shown = arrivals.filter(|a| *a == last).count() as i64;
+        let skip = if last == self.at { self.skip } else { 0 };
+        format!("{last}.{}", shown + skip)
+    }
+}
+
+/// `GET /L/`: newest threads; `before=ARRIVAL.SKIP` pages on (see [`Older`]).
 pub async fn home(app: &App, list: ListRow, wish: &Wish) -> Answer {
     let (realm, members) = app.store.find_list_version(&list).await?;
-    let before = wish.pair("before").unwrap_or((i64::MAX, 0));
+    let before = Older::read(wish);
     let key = format!(
         "list {} {} {realm} {members} {before:?}",
         list.id, list.version
@@ -165,10 +199,12 @@ async fn home_page(
     app: &App,
     list: &ListRow,
     wish: &Wish,
-    before: (i64, i64),
+    before: Older,
     members: i64,
 ) -> Result<ListPage, Problem> {
-    let threads = app.store.load_threads(list.id, before, PAGE).await?;
+    let limit = PAGE + before.skip;
+    let threads = app.store.load_threads(list.id, before.at, limit).await?;
+    let threads = before.rest(threads);
     let roots: Vec<MailId> = threads.iter().map(|t| t.root).collect();
     let facts = newest_facts(app.store.load_newest_facts(&roots).await?);
     let ids: Vec<i64> = threads.iter().map(|t| t.thread).collect();
@@ -178,7 +214,10 @@ async fn home_page(
     }
     let (postings, ..) = app.store.count_list(list.id).await?;
     let older = threads.last().filter(|_| threads.len() as i64 == PAGE);
-    let older = older.map(|t| format!("/{}/?before={}.{}", list.name, t.last.0, t.thread));
+    let older = older.map(|t| {
+        let next = before.next(t.last.0, threads.iter().map(|t| t.last.0));
+        format!("/{}/?before={next}", list.name)
+    });
     let row = |t: &ThreadRow| {
         let fact = facts.get(&t.root);
         let mail = mail_href(&list.name, &t.message_id);
@@ -206,7 +245,7 @@ async fn home_page(
         postings: count(postings, "mail"),
         search: false,
         query: String::new(),
-        canonical: (before.0 == i64::MAX).then(|| format!("{}/{}/", app.base_url, list.name)),
+        canonical: (before.at == i64::MAX).then(|| format!("{}/{}/", app.base_url, list.name)),
         found: String::new(),
         rows: threads.iter().map(row).collect(),
         older,

@@ -124,7 +124,8 @@ pub async fn show(app: &App, list: ListRow, id: MessageId, what: What, wish: &Wi
                 .load_thread_ids(Place::of(&list).scope, &[thread])
                 .await?;
             let from = format!("mbox {} {} {thread} {version}", list.id, list.created.0);
-            let make = || download(app, mails, name, Packing::Gzip);
+            let turn = app.limits.download(mails.len()).await?;
+            let make = || download(app, mails, name, Packing::Gzip, turn);
             Ok(tagged(&wish.headers, &from, make))
         }
         What::Feed => {
@@ -325,6 +326,7 @@ pub async fn add_attachments(
                 && !post.blocks.iter().any(|b| matches!(b, Block::Diff(_)))
             {
                 post.blocks.extend(blocks(patch));
+                post.attached = Some(patch.to_owned());
             }
             let named = message
                 .parts

@@ -2,6 +2,7 @@
 
 use askama::Template;
 
+use super::limits::Dear;
 use super::page::{Answer, Frame, Problem, cached, count};
 use super::routes::{App, Wish};
 use crate::patchset::range_diff::{Fate, Pair, Sign};
@@ -104,7 +105,18 @@ async fn page(
             vec![way],
         )
     };
-    let (pairs, problem) = match compare(&app.store, id, [old, new]).await {
+    let turn = app.limits.turn(Dear::Comparison).await?;
+    let (store, labels) = (app.store.clone(), [old.to_owned(), new.to_owned()]);
+    // A task of its own: the turn lasts as long as the work, also if the reader goes away.
+    let compared = tokio::spawn(async move {
+        let compared = compare(&store, id, [&labels[0], &labels[1]]).await;
+        drop(turn);
+        compared
+    });
+    let compared = compared
+        .await
+        .unwrap_or_else(|e| Err(PipelineError::Broken(e.to_string())));
+    let (pairs, problem) = match compared {
         Ok(pairs) => (pairs.ok_or_else(missing)?, String::new()),
         Err(PipelineError::Refused(why)) => (Vec::new(), why),
         Err(PipelineError::Store(error)) => return Err(error.into()),

@@ -9,7 +9,15 @@ fn show(spans: &[Span]) -> String {
     spans.iter().map(one).collect()
 }
 
+fn show_remarks(all: &[Remark]) -> String {
+    all.iter().map(|r| r.author.as_str()).collect()
+}
+
 fn render(text: &str) -> String {
+    render_blocks(&blocks(text))
+}
+
+fn render_blocks(blocks: &[Block]) -> String {
     let quoted = |q: &Quoted| format!("{}:{}", q.level, show(&q.spans));
     let block = |b: &Block| match b {
         Block::Prose(spans) => format!("prose[{}]", show(spans)),
@@ -28,8 +36,9 @@ fn render(text: &str) -> String {
                 .join(" ")
         ),
         Block::Signature(spans) => format!("sig[{}]", show(spans)),
+        Block::Remarks(all) => format!("remarks[{}]", show_remarks(all)),
     };
-    blocks(text).iter().map(block).collect::<Vec<_>>().join(" ")
+    blocks.iter().map(block).collect::<Vec<_>>().join(" ")
 }
 
 #[track_caller]
@@ -155,4 +164,79 @@ fn tiles_are_two_letters_and_a_lasting_colour() {
     assert_eq!(tile("", "jo.ode@x").0, "JO");
     assert_eq!(tile("", "").0, "?");
     assert_eq!(tile("ß ß", "x").0, "SS");
+}
+
+/// Remarks by `a`, `b` … below these lines; rows of diffs that have some are shown as `sign line: who`.
+#[track_caller]
+fn check_remarks(text: &str, lines: &[usize], expected: &str) {
+    let note = crate::patchset::Note {
+        mail: crate::types::MailId(1),
+        number: 1,
+        text: "Why?".to_owned(),
+        cut: false,
+        mark: None,
+        depth: 0,
+        about: String::new(),
+    };
+    let remark = |name: &str| {
+        let source = crate::view::remark::Source {
+            number: 1,
+            href: String::new(),
+            author: (name, ""),
+            verdict: String::new(),
+            date: crate::types::Timestamp(0),
+            version: None,
+        };
+        Remark::new(&note, &source)
+    };
+    let placed = lines.iter().zip(["a", "b", "c", "d", "e"]);
+    let by_line = placed.map(|(line, name)| (*line, vec![remark(name)]));
+    let found = blocks_with(text, by_line.collect());
+    let mut out = render_blocks(&found);
+    for block in &found {
+        if let Block::Diff(files) = block {
+            for file in files.iter() {
+                let header = file.remarks.iter();
+                out.extend(header.map(|r| format!(" {}: {}", file.path, r.author)));
+                for row in file.rows.iter().filter(|r| !r.remarks.is_empty()) {
+                    out.push_str(&format!(
+                        " {}: {}",
+                        row.pieces.concat(),
+                        show_remarks(&row.remarks)
+                    ));
+                }
+            }
+        }
+    }
+    assert_eq!(out, expected, "{text}\n{lines:?}");
+    let all: usize = found.iter().map(|b| b.remarks().len()).sum();
+    assert_eq!(all, lines.len(), "none is lost");
+}
+
+#[test]
+fn remarks_stand_below_their_lines() {
+    let diff = "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n-a\n+b\n c\ndiff --git a/y b/y\nindex 1..2\nGIT binary patch\nliteral 3\nKcmZQzWMT#Y01f~L\n\n";
+    let text = format!("one\ntwo\nthree\n---\n{diff}-- \n2.40\n");
+    check_remarks(
+        &text,
+        &[],
+        "prose[one|two|three|---|] diff[x y] prose[|] sig[-- |2.40|]",
+    );
+    check_remarks(
+        &text,
+        &[1, 3, 9],
+        "prose[one|two|] remarks[a] prose[three|---|] remarks[b] diff[x y] prose[|] sig[-- |2.40|] +b: c",
+    );
+    // On lines that are not shown by themselves: a header, binary data, the signature.
+    check_remarks(
+        &text,
+        &[6, 7, 14, 17],
+        "prose[one|two|three|---|] diff[x y] prose[|] sig[-- |2.40|] remarks[d] x: a @@ -1,2 +1,2 @@: b y: c",
+    );
+    check_remarks(
+        "> a\n> b\n",
+        &[0],
+        "quote0[1:> a|] remarks[a] quote0[1:> b|]",
+    );
+    check_remarks("a\n", &[99], "prose[a|] remarks[a]");
 }

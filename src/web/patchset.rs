@@ -1,0 +1,419 @@
+//! `/L/patches/N/`, `/vM/`: one patchset, one of its versions: state, patches with the remarks on them, discussion.
+
+use std::collections::HashMap;
+
+use askama::Template;
+
+use super::authority::{AckLink, acks_of, claim_line, claims_of, verdict_of};
+use super::base::{Line, depends_lines, tip_line};
+use super::landed::{HistoryLine, history_of, landed_note};
+use super::message::add_attachments;
+use super::page::{Frame, Pill, Post, Problem, count, person, pills, shell};
+use super::remarks::{Mails, Remarks, add_remarks};
+use super::routes::{App, Wish};
+use crate::patchset::parse_tag;
+use crate::store::ListRow;
+use crate::store::pages::Scope;
+use crate::store::patch_pages::{ApplicationRow, SeriesFact, Version};
+use crate::types::{MailId, MessageId, SeriesId, Timestamp};
+use crate::view::text::visible;
+
+/// All versions, the wanted one, and its mails.
+pub(super) type Found = (Vec<SeriesFact>, SeriesFact, Version);
+
+/// All versions, and the wanted one, or the newest.
+pub(super) async fn find_version(
+    app: &App,
+    id: i64,
+    wanted: Option<&str>,
+) -> Result<Option<Found>, Problem> {
+    let versions = app.store.load_versions(id).await?;
+    let fact = match wanted {
+        Some(label) => versions.iter().find(|v| v.label == label),
+        None => versions.last(),
+    };
+    let Some(fact) = fact.cloned() else {
+        return Ok(None);
+    };
+    let version = app.store.load_version(id, &fact.label).await?;
+    Ok(version.map(|version| (versions, fact, version)))
+}
+
+struct VersionLink {
+    label: String,
+    href: String,
+    day: String,
+    facts: String,
+    current: bool,
+}
+
+struct PatchLine {
+    number: i64,
+    title: String,
+    anchor: String,
+    added: usize,
+    removed: usize,
+    taken_over: bool,
+    answers: usize,
+    remarks: usize,
+    /// Fragment of the first remark.
+    first_remark: String,
+    commit: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "patchset.html")]
+pub(super) struct PatchsetPage {
+    frame: Frame,
+    list: String,
+    heading: String,
+    canonical: String,
+    label: String,
+    submitter: String,
+    verdict: String,
+    /// Link, words before it, its text.
+    claims: Option<(String, String, String)>,
+    claimed_by: Vec<(String, String)>,
+    patch_count: String,
+    file_count: String,
+    added: usize,
+    removed: usize,
+    when: Timestamp,
+    base: Option<String>,
+    base_why: String,
+    /// What it is built on, and whether it applies at the tip.
+    bases: Vec<Line>,
+    thread: String,
+    reply: String,
+    discussion: String,
+    mbox: String,
+    changes: Option<(String, String)>,
+    pills: Vec<Pill>,
+    versions: Vec<VersionLink>,
+    newer: Option<(String, String)>,
+    note: Option<(&'static str, String)>,
+    commands: Vec<(&'static str, String)>,
+    reason: String,
+    patches: Vec<PatchLine>,
+    acks: Vec<AckLink>,
+    claimed_acks: Vec<AckLink>,
+    mails: Vec<Post>,
+    comments: Vec<Post>,
+    history: Vec<HistoryLine>,
+    remarks: Remarks,
+}
+
+/// Makes the page of one version.
+pub(super) async fn page(
+    app: &App,
+    list: &ListRow,
+    id: i64,
+    found: Found,
+    wish: &Wish,
+) -> Result<PatchsetPage, Problem> {
+    let (versions, fact, version) = found;
+    let application = app.store.find_application(version.series).await?;
+    let bases = bases(app, list, &version, &fact, application.as_ref()).await?;
+    let scope = Scope::List(list.id);
+    let wanted: Vec<MailId> = version
+        .cover
+        .into_iter()
+        .chain(version.patches.iter().map(|p| p.1))
+        .collect();
+    let mut mails = posts(app, list, scope, &wanted).await?;
+    let comments = comments_of(app, list, scope, &version).await?;
+    let shown = (&version, fact.label.as_str());
+    let remarks = add_remarks(app, list, shown, &mut mails, &comments).await?;
+    let anchor = mails.first().map(|(row, _)| row.message_id.clone());
+    let mails: Vec<(MailId, Post)> = mails.into_iter().map(|(m, p)| (m.mail, p)).collect();
+    let first = mails
+        .first()
+        .map(|(_, p)| (p.href.clone(), p.mailto.clone()))
+        .unwrap_or_default();
+    let patches = patch_lines(&version, &mails, application.as_ref());
+    let (acks, claimed_acks, ack_words) = acks_of(app, list, id, &fact.label).await?;
+    let mut pills = pills(&fact, true);
+    pills.extend(ack_words.map(|words| Pill::fact("", words)));
+    let stats: Vec<_> = mails.iter().map(|(_, p)| p.stat()).collect();
+    let paths: std::collections::BTreeSet<&str> =
+        stats.iter().flat_map(|s| s.2.iter().copied()).collect();
+    let home = format!("{}/{}/patches/{id}/", app.base_url, list.name);
+    let newest = versions.last().filter(|v| v.label != fact.label);
+    Ok(PatchsetPage {
+        frame: wish.frame(app, Some(&list.name), "patches"),
+        heading: visible(&fact.title),
+        canonical: format!("{home}v{}/", fact.label),
+        label: fact.label.clone(),
+        submitter: person(&fact.submitter_name, &fact.submitter),
+        verdict: verdict_of(&mails),
+        claims: claims_of(app, list, &fact).await?,
+        claimed_by: app
+            .store
+            .load_claims(list.id, id)
+            .await?
+            .into_iter()
+            .map(|claim| claim_line(list, claim))
+            .collect(),
+        patch_count: count(fact.total, "patch"),
+        file_count: count(paths.len() as i64, "file"),
+        added: stats.iter().map(|s| s.0).sum(),
+        removed: stats.iter().map(|s| s.1).sum(),
+        when: fact.arrived,
+        base: application.as_ref().and_then(base_words),
+        base_why: application.as_ref().map_or_else(String::new, why_words),
+        bases,
+        thread: format!("{}T/", first.0),
+        reply: first.1,
+        discussion: match comments.len() {
+            0 => String::new(),
+            n => count(n as i64, "answer"),
+        },
+        mbox: format!("/{}/patches/{id}/v{}/mbox", list.name, fact.label),
+        changes: super::range_diff::link_to(&home, &versions, &fact.label),
+        pills,
+        acks,
+        claimed_acks,
+        versions: versions
+            .iter()
+            .map(|v| version_link(list, id, v, &fact))
+            .collect(),
+        newer: newest.map(|v| (format!("/{}/patches/{id}/", list.name), v.label.clone())),
+        note: landed_note(&app.store.load_landed(&[version.series]).await?, fact.total)
+            .or_else(|| note(&fact, application.as_ref())),
+        commands: commands(
+            app,
+            list,
+            &home,
+            &fact,
+            application.as_ref(),
+            anchor.as_deref(),
+        ),
+        reason: version.reason.clone(),
+        patches,
+        mails: mails.into_iter().map(|m| m.1).collect(),
+        comments: comments.into_iter().map(|c| c.1).collect(),
+        remarks,
+        history: history_of(app, id).await?,
+        list: list.name.clone(),
+    })
+}
+
+/// What answers a version, oldest first.
+async fn comments_of(
+    app: &App,
+    list: &ListRow,
+    scope: Scope,
+    version: &Version,
+) -> Result<Mails, Problem> {
+    let answers: Vec<MailId> = version.comments.iter().map(|c| c.0).collect();
+    let mut comments = posts(app, list, scope, &answers).await?;
+    comments.sort_by_key(|(_, p)| p.date);
+    let number_of: HashMap<MailId, i64> = version.patches.iter().map(|p| (p.1, p.0)).collect();
+    let target_of: HashMap<MailId, MailId> = version.comments.iter().copied().collect();
+    for (row, post) in &mut comments {
+        let number = target_of.get(&row.mail).and_then(|t| number_of.get(t));
+        post.role = number.map_or_else(String::new, |n| format!("on patch {n}"));
+        post.same = number.is_some() && post.tag.starts_with("Re:");
+    }
+    Ok(comments)
+}
+
+/// These mails as posts, in this order, with what is attached.
+async fn posts(
+    app: &App,
+    list: &ListRow,
+    scope: Scope,
+    wanted: &[MailId],
+) -> Result<Mails, Problem> {
+    let place: HashMap<MailId, usize> = wanted.iter().copied().zip(0..).collect();
+    let mut rows = app.store.load_mails(scope, wanted).await?;
+    rows.sort_by_key(|m| place.get(&m.mail).copied());
+    let ids: Vec<MailId> = rows.iter().map(|m| m.mail).collect();
+    let mut posts: Vec<Post> = rows
+        .iter()
+        .map(|m| Post::new(&list.name, &list.address, m, 0))
+        .collect();
+    add_attachments(app, &ids, &mut posts).await?;
+    Ok(rows.into_iter().zip(posts).collect())
+}
+
+fn patch_lines(
+    version: &Version,
+    mails: &[(MailId, Post)],
+    application: Option<&ApplicationRow>,
+) -> Vec<PatchLine> {
+    let posts: HashMap<MailId, &Post> = mails.iter().map(|(m, p)| (*m, p)).collect();
+    let commits = application.map_or(&[][..], |a| &a.commits);
+    let line = |(at, (number, mail, taken_over)): (usize, &(i64, MailId, bool))| {
+        let post = posts.get(mail)?;
+        let (added, removed, _) = post.stat();
+        let subject = format!("{} {}", post.tag, post.subject);
+        let (remarks, first_remark) = post.remark_stat();
+        Some(PatchLine {
+            number: *number,
+            title: visible(&parse_tag(subject.trim()).title),
+            anchor: post.anchor.clone(),
+            added,
+            removed,
+            taken_over: *taken_over,
+            answers: version.comments.iter().filter(|c| c.1 == *mail).count(),
+            remarks,
+            first_remark: first_remark.to_owned(),
+            commit: commits.get(at).map(|c| c.chars().take(12).collect()),
+        })
+    };
+    version
+        .patches
+        .iter()
+        .enumerate()
+        .filter_map(line)
+        .collect()
+}
+
+fn version_link(list: &ListRow, id: i64, v: &SeriesFact, shown: &SeriesFact) -> VersionLink {
+    let outcome = match v.outcome.as_deref() {
+        _ if v.received < v.total => "incomplete",
+        Some("applied") => "applies",
+        Some("conflict") => "conflicts",
+        Some("bad") => "not usable",
+        Some("waits") => "waits",
+        _ => "",
+    };
+    let facts = match (v.comments, outcome) {
+        (0, outcome) => outcome.to_owned(),
+        (n, "") => count(n, "answer"),
+        (n, outcome) => format!("{outcome}, {}", count(n, "answer")),
+    };
+    VersionLink {
+        label: v.label.clone(),
+        href: format!("/{}/patches/{id}/v{}/", list.name, v.label),
+        day: v.arrived.human().chars().take(10).collect(),
+        facts,
+        current: v.label == shown.label,
+    }
+}
+
+/// What a version is built on, then what it would come to at the tip.
+async fn bases(
+    app: &App,
+    list: &ListRow,
+    version: &Version,
+    fact: &SeriesFact,
+    application: Option<&ApplicationRow>,
+) -> Result<Vec<Line>, Problem> {
+    let series = SeriesId(version.series);
+    let mut lines = depends_lines(app, list, series, application).await?;
+    let tips = app.store.load_tips(&[version.series]).await?;
+    let tip = tips.get(&version.series);
+    lines.extend(tip.and_then(|tip| tip_line(fact, tip, application)));
+    Ok(lines)
+}
+
+fn base_words(a: &ApplicationRow) -> Option<String> {
+    let (repo, branch) = a.repo.as_ref()?;
+    if let Some((_, patchset, label)) = &a.on_series {
+        let commit = short(a.base.as_ref()?);
+        return Some(format!("{repo} patchset {patchset} v{label}@{commit}"));
+    }
+    Some(format!("{repo} {branch}@{}", short(a.base.as_ref()?)))
+}
+
+fn short(commit: &str) -> String {
+    commit.chars().take(12).collect()
+}
+
+fn why_words(a: &ApplicationRow) -> String {
+    match &a.base {
+        Some(base) if !a.why.is_empty() => {
+            format!("Tried on {}: {}.", short(base), a.why.trim_end_matches('.'))
+        }
+        _ => String::new(),
+    }
+}
+
+/// What stands in the way, in words, and what to do next.
+fn note(fact: &SeriesFact, application: Option<&ApplicationRow>) -> Option<(&'static str, String)> {
+    if fact.received < fact.total {
+        let gone = fact.total - fact.received;
+        let text = format!(
+            "{} of {} patches are here; {gone} did not arrive yet. It is applied when all are.",
+            fact.received, fact.total
+        );
+        return Some(("caution", text));
+    }
+    let Some(a) = application else {
+        return Some(("", "It will be applied in a moment.".to_owned()));
+    };
+    match a.outcome.as_str() {
+        "conflict" => Some(("bad", conflict(a))),
+        "bad" => Some((
+            "bad",
+            format!(
+                "Patch {} cannot be used: {}",
+                a.patch.unwrap_or(1),
+                a.detail
+            ),
+        )),
+        "elsewhere" => Some(("", format!("Not for a repository here: {}.", a.detail))),
+        "waits" => Some((
+            "caution",
+            "It is not applied yet: what it is built on comes first.".to_owned(),
+        )),
+        _ => None,
+    }
+}
+
+/// Patch, file and hunk that do not fit, what was found there, and what to do.
+fn conflict(a: &ApplicationRow) -> String {
+    let mut detail = a.detail.trim_end_matches('.').to_owned();
+    let place = match (a.patch, a.file.as_deref()) {
+        (Some(patch), Some(file)) => {
+            // The place is said once.
+            detail = detail.replace(&format!(" of {file}"), "");
+            match a.hunk.filter(|h| *h > 0) {
+                Some(hunk) => {
+                    detail = detail.replacen(&format!("hunk {hunk}, "), "", 1);
+                    format!("Patch {patch} does not fit in {file}, hunk {hunk}")
+                }
+                None => format!("Patch {patch} does not fit in {file}"),
+            }
+        }
+        _ => "It does not fit".to_owned(),
+    };
+    format!("{place}: {detail}. Rebase it and send a new version in reply to this one.")
+}
+
+/// Lines to copy: what for, and the command.
+fn commands(
+    app: &App,
+    list: &ListRow,
+    page: &str,
+    fact: &SeriesFact,
+    application: Option<&ApplicationRow>,
+    anchor: Option<&str>,
+) -> Vec<(&'static str, String)> {
+    let mut out = Vec::new();
+    if let Some((name, _)) = application.and_then(|a| a.repo.as_ref())
+        && let Some(ref_name) = application.and_then(|a| a.ref_name.as_ref())
+    {
+        let line = format!(
+            "git fetch --no-tags {}/{name}.patches.git {ref_name}",
+            app.base_url
+        );
+        out.push(("as commits", line));
+    }
+    if let Some(id) = anchor.and_then(MessageId::parse) {
+        let line = format!(
+            "b4 -c b4.midmask={}/{}/%s am {}",
+            app.base_url,
+            list.name,
+            shell(id.as_str())
+        );
+        out.push(("with b4", line));
+    }
+    out.push((
+        "with git am",
+        format!("curl -sf {page}v{}/mbox | git am -3", fact.label),
+    ));
+    out
+}
