@@ -270,6 +270,12 @@ impl FromStr for ListName {
                 "a list cannot be named {text:?}: the web site uses that word"
             )));
         }
+        if text == "postmaster" {
+            return Err(NameError(
+                "the list \"postmaster\" is made when the first mail for the operator comes"
+                    .to_owned(),
+            ));
+        }
         check_name(text, 20)
             .map_err(|why| NameError(format!("{text:?} is not a list name: {why}")))?;
         if text.ends_with(".git")

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 use super::args;
 use super::lists::add_repo;
@@ -64,9 +64,10 @@ pub async fn demo(ctx: &Ctx, base_url: &str, smtp: &str) -> Result<()> {
             protocol: Protocol::Smtp,
             ip: None,
             helo: "demo".to_owned(),
-            tls: false,
         };
-        ctx.screen(new).await;
+        for answer in ctx.screen(new).await {
+            answer.map_err(|reply| anyhow!("the demo's list does not take its sample: {reply}"))?;
+        }
     }
     println!("{}", words(base_url, smtp, &work));
     Ok(())

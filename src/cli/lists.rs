@@ -9,7 +9,7 @@ use super::output::{Table, print_json};
 use crate::config::Config;
 use crate::git::Source;
 use crate::pipeline::Ctx;
-use crate::store::{ListChange, NewList, NewRepo};
+use crate::store::{ListChange, ListRow, NewList, NewRepo};
 use crate::types::{Address, ListName, RepoId, RepoName};
 
 /// `patchpost list …`
@@ -71,7 +71,7 @@ pub async fn list(ctx: &Ctx, config: &Config, wish: args::List) -> Result<()> {
         args::List::Ls(json) => {
             let lists = ctx.store.load_lists().await?;
             if json.json {
-                let value = |l: &crate::store::ListRow| serde_json::json!({"name": l.name, "address": l.address, "description": l.description});
+                let value = |l: &ListRow| serde_json::json!({"name": l.name, "address": l.address, "description": l.description});
                 return print_json(&lists.iter().map(value).collect::<Vec<_>>());
             }
             let mut table = Table::new(["NAME", "ADDRESS", "DESCRIPTION"]);
@@ -82,17 +82,41 @@ pub async fn list(ctx: &Ctx, config: &Config, wish: args::List) -> Result<()> {
         }
         args::List::Rm { name, purge } => {
             let list = super::find_list(ctx, &name).await?;
-            let (postings, ..) = ctx.store.count_list(list.id).await?;
-            if postings > 0 && !purge {
-                bail!(
-                    "list {name} has an archive of {postings} mails; export it, then say --purge to delete it for ever"
-                );
+            if !purge {
+                check_empty(ctx, &list).await?;
+                // From here on no mail is taken for it; what was taken in between keeps it.
+                ctx.store.close_list(&list).await?;
+                if let Err(error) = check_empty(ctx, &list).await {
+                    let open = ListChange {
+                        address: Some(list.address.clone()),
+                        ..ListChange::default()
+                    };
+                    ctx.store.update_list(list.id, open).await?;
+                    return Err(error);
+                }
             }
             ctx.purge_list(&list).await?;
             println!("list {name} is gone");
         }
     }
     Ok(())
+}
+
+/// An error if deleting the list would delete mail, be it filed or owed.
+async fn check_empty(ctx: &Ctx, list: &ListRow) -> Result<()> {
+    let (postings, ..) = ctx.store.count_list(list.id).await?;
+    let name = &list.name;
+    if postings > 0 {
+        bail!(
+            "list {name} has an archive of {postings} mails; export it, then say --purge to delete it for ever"
+        );
+    }
+    match ctx.store.count_unfiled(list.id).await? {
+        0 => Ok(()),
+        owed => bail!(
+            "{owed} mails for list {name} were taken and are not filed yet (`patchpost jobs` says why); say --purge to delete them for ever"
+        ),
+    }
 }
 
 fn one_line(text: &str) -> Result<String> {
@@ -187,6 +211,19 @@ pub async fn repo(ctx: &Ctx, wish: args::Repo) -> Result<()> {
             }
             table.print("no repository yet; add one with `patchpost repo add NAME --clone URL`");
         }
+        args::Repo::Rm { name } => {
+            let repos = ctx.store.load_repos().await?;
+            let repo = repos
+                .into_iter()
+                .find(|r| r.name == name)
+                .with_context(|| format!("there is no repository {name}"))?;
+            ctx.store
+                .delete_repo(RepoId(repo.id), repo.name.clone())
+                .await?;
+            let repos = ctx.repos.clone();
+            tokio::task::spawn_blocking(move || repos.remove(&repo.name)).await??;
+            println!("repository {name} is gone");
+        }
         args::Repo::Fetch { name } => {
             let repos = ctx.store.load_repos().await?;
             let repo = repos
@@ -231,10 +268,17 @@ pub async fn add_repo(
         bail!("repository {name} exists already");
     }
     let (repos, owned) = (ctx.repos.clone(), name.to_owned());
-    let made =
-        tokio::task::spawn_blocking(move || repos.create(&owned, &source, branch.as_deref()))
-            .await?;
-    let (branch, tip) = made?;
+    let made = tokio::task::spawn_blocking(move || {
+        let adding = repos.begin(&owned)?;
+        match repos.create(&owned, &source, branch.as_deref()) {
+            Ok((branch, tip)) => Ok((branch, tip, adding)),
+            Err(error) => {
+                adding.finish();
+                Err(error)
+            }
+        }
+    });
+    let (branch, tip, adding) = made.await??;
     let new = NewRepo {
         name: name.to_owned(),
         source_kind: kind.to_owned(),
@@ -243,6 +287,7 @@ pub async fn add_repo(
         tip,
     };
     ctx.store.insert_repo(new, crate::store::now()).await?;
+    adding.finish();
     Ok(branch)
 }
 

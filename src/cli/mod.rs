@@ -6,6 +6,7 @@ pub mod args;
 mod backup;
 mod correct;
 mod demo;
+mod events;
 mod landing;
 mod lists;
 mod output;
@@ -155,6 +156,7 @@ async fn perform(ctx: &Ctx, config: &Config, command: Command) -> Result<ExitCod
         Command::Series(series) => show_series(ctx, series).await?,
         Command::Reclassify(wish) => reclassify(ctx, wish).await?,
         Command::Jobs(wish) => jobs(ctx, wish).await?,
+        Command::Events(wish) => events::events(ctx, wish).await?,
         Command::Backup { file } => backup::backup(ctx, &file).await?,
         Command::Serve(_)
         | Command::Am(_)

@@ -1,5 +1,8 @@
 //! Clones and companions on disk: making, fetching, reading tips.
 
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -109,6 +112,50 @@ impl Repos {
         let tip = self.tip(name, &branch)?;
         self.follow(name, &branch, tip.as_deref())?;
         Ok((branch, tip))
+    }
+
+    /// Begins to make a repository: what an earlier try left that was killed before the repository was known goes away.
+    ///
+    /// Refused while another command makes it.
+    pub fn begin(&self, name: &str) -> Result<Adding, GitError> {
+        let path = self.folder.join(format!("{name}.adding"));
+        let failed = |source| GitError::Start {
+            repo: path.clone(),
+            source,
+        };
+        std::fs::create_dir_all(&*self.folder).map_err(failed)?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path);
+        let mut lock = lock.map_err(failed)?;
+        let inode = |m: std::fs::Metadata| m.ino();
+        let ours = lock.try_lock().is_ok()
+            // Another process may have finished and removed it this moment.
+            && std::fs::metadata(&path).map(inode).ok() == lock.metadata().map(inode).ok();
+        if !ours {
+            return Err(GitError::Refused(format!(
+                "another command is making repository {name}"
+            )));
+        }
+        if lock.metadata().map_err(failed)?.len() > 0 {
+            self.remove(name)?;
+        }
+        lock.write_all(b"being made\n").map_err(failed)?;
+        Ok(Adding { path, _lock: lock })
+    }
+
+    /// Removes a clone and its companion from the disk, as far as they are there.
+    pub fn remove(&self, name: &str) -> Result<(), GitError> {
+        for dir in [self.companion_dir(name), self.clone_dir(name)] {
+            match std::fs::remove_dir_all(&dir) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(source) => return Err(GitError::Start { repo: dir, source }),
+            }
+        }
+        Ok(())
     }
 
     fn fill(&self, dir: &Path, source: &Source, branch: Option<&str>) -> Result<String, GitError> {
@@ -271,6 +318,22 @@ impl Repos {
             None,
         )?;
         Ok(out.status.success().then(|| run::line(&out.stdout)))
+    }
+}
+
+/// A repository that is being made, and is not known yet: a file beside it, which another process finds locked while this
+/// one is at work, and free when it was killed.
+#[must_use]
+pub struct Adding {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Adding {
+    /// The repository is known, or nothing of it is there: nothing is to be cleared away any more.
+    pub fn finish(self) {
+        // Left behind it would cost the next `repo add` of that name its folder, which is free then.
+        let _gone = std::fs::remove_file(&self.path);
     }
 }
 

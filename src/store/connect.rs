@@ -223,11 +223,12 @@ macro_rules! texts {
 }
 
 /// Version, name, texts. What was published once is never edited.
-const MIGRATIONS: [(i64, &str, (&str, &str)); 4] = [
+const MIGRATIONS: [(i64, &str, (&str, &str)); 5] = [
     (1, "base", texts!("0001_base.sql")),
     (2, "bases", texts!("0002_bases.sql")),
     (3, "landing", texts!("0003_landing.sql")),
     (4, "ranks", texts!("0004_ranks.sql")),
+    (5, "ops", texts!("0005_ops.sql")),
 ];
 
 fn migrations(dialect: Dialect) -> Migrator {

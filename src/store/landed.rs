@@ -337,6 +337,7 @@ async fn note(
 
 /// Brings all series that hold these mails in line with what landed, and pages up to date.
 async fn finish(tx: &mut Tx, realm: RealmId, mails: &[MailId]) -> Result<(), StoreError> {
+    file::lock_realm(tx, realm).await?;
     let mut series = Vec::new();
     for chunk in mails.chunks(400) {
         let text = format!(

@@ -183,6 +183,34 @@ impl Store {
         Ok(row.map(list_row))
     }
 
+    /// Forgets a repository that no list uses and on which no series was tried; refused else.
+    pub async fn delete_repo(&self, repo: RepoId, name: String) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let id = || vec![repo.0.into()];
+                let text = "select l.name from list_repo r join list l on l.id = r.list where r.repo = $1 order by 1";
+                let lists: Vec<(String,)> = tx.fetch(text, id()).await?;
+                if let Some((list,)) = lists.first() {
+                    return Err(StoreError::Refused(format!(
+                        "list {list} uses repository {name}; say `patchpost list set {list} --repo OTHER` first"
+                    )));
+                }
+                let text = "select count(*) from application where repo = $1";
+                let tried: Option<(i64,)> = tx.fetch_one(text, id()).await?;
+                if tried.is_some_and(|t| t.0 > 0) {
+                    return Err(StoreError::Refused(format!(
+                        "series were applied in repository {name}: it is part of the archive"
+                    )));
+                }
+                let jobs = "delete from job where kind in ('fetch', 'upkeep') and key = $1";
+                tx.execute(jobs, vec![repo.0.to_string().into()]).await?;
+                tx.execute("delete from repo where id = $1", id()).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// Makes a list; a list that is not public gets a realm of its own.
     pub async fn insert_list(&self, list: NewList, now: Timestamp) -> Result<ListId, StoreError> {
         self.write(move |tx| Box::pin(insert_list(tx, list, now)))
@@ -221,6 +249,23 @@ impl Store {
             })
         })
         .await
+    }
+
+    /// How many mails for a list were taken and have no place yet, those among them that could not be filed.
+    pub async fn count_unfiled(&self, list: ListId) -> Result<i64, StoreError> {
+        let text = "select count(*) from receipt where list = $1 and mail is null";
+        let row: Option<(i64,)> = self.fetch_one(text, vec![list.0.into()]).await?;
+        Ok(row.map_or(0, |r| r.0))
+    }
+
+    /// The address of a member of any list, if it is one still.
+    pub async fn find_member_address(
+        &self,
+        member: MemberId,
+    ) -> Result<Option<String>, StoreError> {
+        let text = "select address from member where id = $1";
+        let row: Option<(String,)> = self.fetch_one(text, vec![member.0.into()]).await?;
+        Ok(row.map(|r| r.0))
     }
 
     /// How many (postings, threads, patchsets, members) a list has.

@@ -14,6 +14,7 @@ mod copy;
 mod correction;
 mod delivery;
 mod dependency;
+mod event;
 mod file;
 mod fresh;
 pub mod index;
@@ -52,6 +53,7 @@ pub(crate) use delivery::CLAIM_SECS;
 pub(crate) use delivery::tests as delivery_tests;
 pub use delivery::{Delivery, Outcome, PostingToSend};
 pub use dependency::AppliedCommit;
+pub use event::EventRow;
 pub use file::NewMail;
 pub use landed::{ACCEPTED, BranchOf, LandedAs, Pending};
 pub use landing::SeriesToLand;
@@ -227,28 +229,6 @@ impl Store {
         self.find_meta(key)
             .await?
             .ok_or_else(|| StoreError::Unusable(format!("the value {key} vanished")))
-    }
-
-    /// Notes what somebody did, when and why.
-    pub async fn insert_event(
-        &self,
-        realm: crate::types::RealmId,
-        kind: &'static str,
-        actor: String,
-        detail: String,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let text =
-            "insert into event (realm, kind, actor, happened, detail) values ($1, $2, $3, $4, $5)";
-        let binds = vec![
-            realm.0.into(),
-            kind.into(),
-            actor.into(),
-            now.0.into(),
-            detail.into(),
-        ];
-        self.write(move |tx| Box::pin(async move { tx.execute(text, binds).await.map(|_| ()) }))
-            .await
     }
 
     /// Whether the database answers a read now.

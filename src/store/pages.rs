@@ -1,7 +1,8 @@
 //! What pages read: threads of a list, mails, patchsets. Values only; nothing is rendered here.
 
 use super::copy::{Named, choose_named};
-use super::{Bind, ListRow, Store, StoreError, marks};
+use super::{Bind, ListRow, Store, StoreError, index, marks};
+use crate::query::Query;
 use crate::types::{ListId, MailId, MessageId, RealmId, Timestamp};
 use crate::verdict::Verdict;
 
@@ -362,6 +363,15 @@ impl Store {
 
     /// The newest mails with their texts.
     pub async fn load_newest(&self, scope: Scope, limit: i64) -> Result<Vec<MailRow>, StoreError> {
+        if scope == Scope::Public {
+            // Of many lists the postings would have to be sorted: all mails have an order already.
+            let found = self
+                .search(scope, &Query::default(), None, i64::MAX, limit)
+                .await?;
+            let mut mails = self.load_mails(scope, &found).await?;
+            mails.sort_by_key(|m| std::cmp::Reverse(index::position(m.arrived, m.mail)));
+            return Ok(mails);
+        }
         let (condition, bind) = scope.condition();
         let text = format!(
             "{MAIL} where m.state = 0 and {condition} order by p.arrived desc, p.number desc limit ?"

@@ -55,9 +55,7 @@ impl Store {
             near.extend(found.into_iter().map(MailId));
             tokio::time::sleep(PAUSE).await;
         }
-        let name = list.name.clone();
-        self.write(move |tx| Box::pin(empty(tx, id, name, realm)))
-            .await?;
+        self.write(move |tx| Box::pin(empty(tx, id, realm))).await?;
         self.replace_dictionaries(realm).await?;
         self.scrub().await?;
         Ok(near)
@@ -450,7 +448,7 @@ const OF_LIST: [&str; 8] = [
 ];
 
 /// Deletes what batches leave: mails that were never filed, members, settings, notes.
-async fn empty(tx: &mut Tx, list: ListId, name: String, realm: RealmId) -> Result<(), StoreError> {
+async fn empty(tx: &mut Tx, list: ListId, realm: RealmId) -> Result<(), StoreError> {
     // What came in since the last batch; seldom more than a few.
     while purge_batch(tx, list, realm).await?.is_some() {}
     let jobs = "delete from job where (kind = 'file' and key in (select cast(id as text) from receipt where list = $1)) \
@@ -466,17 +464,9 @@ async fn empty(tx: &mut Tx, list: ListId, name: String, realm: RealmId) -> Resul
     for text in [blobs, format!("delete {unfiled}")] {
         tx.execute(text, vec![realm.0.into()]).await?;
     }
-    // Notes on mail that was not archived name the list in their text.
-    let quoted = name.replace('_', "!_");
-    let notes = "delete from event where realm = $1 and mail is null and (detail like $2 escape '!' or detail like $3 escape '!' \
-         or detail like $4)";
-    let binds = vec![
-        realm.0.into(),
-        format!("list {quoted}: %").into(),
-        format!("% for list {quoted}: %").into(),
-        format!("list {list} posting %").into(),
-    ];
-    tx.execute(notes, binds).await?;
+    // Notes on mail that was not archived.
+    tx.execute("delete from event where list = $1", vec![list.0.into()])
+        .await?;
     Ok(())
 }
 

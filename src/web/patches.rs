@@ -16,7 +16,7 @@ use crate::view::url;
 /// A choice of a form: value, words, chosen.
 type Choice = (&'static str, &'static str, bool);
 
-const STATES: [(&str, &str, &[i64]); 8] = [
+const STATES: [(&str, &str, &[i64]); 12] = [
     ("open", "open", &[1, 2, 5, 7]),
     ("any", "any", &[]),
     ("new", "new", &[1]),
@@ -24,6 +24,10 @@ const STATES: [(&str, &str, &[i64]); 8] = [
     ("changes-requested", "changes requested", &[7]),
     ("accepted", "accepted", &[3]),
     ("rejected", "rejected", &[4]),
+    ("rfc", "RFC", &[5]),
+    ("not-applicable", "not applicable", &[6]),
+    ("awaiting-upstream", "awaiting upstream", &[8]),
+    ("deferred", "deferred", &[10]),
     ("superseded", "superseded", &[9]),
 ];
 const OUTCOMES: [(&str, &str); 5] = [
@@ -55,11 +59,15 @@ pub async fn index(app: &App, list: ListRow, wish: &Wish) -> Answer {
     } else {
         wish.get("state")
     };
-    let states = STATES
-        .iter()
-        .find(|s| s.0 == chosen)
-        .map(|s| s.2.to_vec())
-        .unwrap_or_default();
+    let Some((_, _, states)) = STATES.iter().find(|s| s.0 == chosen) else {
+        let known: Vec<&str> = STATES.iter().map(|s| s.0).collect();
+        return Err(Problem::Bad(format!(
+            "There is no state {}; there are: {}.",
+            visible(chosen),
+            known.join(", ")
+        )));
+    };
+    let states = states.to_vec();
     let outcome = OUTCOMES
         .iter()
         .find(|o| o.0 == wish.get("applies"))

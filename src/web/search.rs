@@ -16,6 +16,8 @@ use crate::view::url;
 
 /// Hits that an mbox is made of: b4 and lei ask for few, and narrow by date.
 const MAX_MBOX: i64 = 2_000;
+/// Mails of an mbox of whole threads.
+const MAX_THREADED: usize = 10_000;
 
 /// `GET /L/?q=`, with `x=A` as Atom; `POST` with `x=m` as an mbox.
 pub async fn show(app: &App, place: Place, wish: &Wish) -> Answer {
@@ -116,7 +118,9 @@ pub async fn results_mbox(
     let threads = wish.get("t") == "1" || body.is_some_and(|b| *b != b'0');
     let mails: Vec<(MailId, String)> = if threads && thread.is_none() {
         let threads = app.store.load_threads_of(&found).await?;
-        app.store.load_thread_ids(place.scope, &threads).await?
+        let mut mails = app.store.load_thread_ids(place.scope, &threads).await?;
+        mails.truncate(MAX_THREADED);
+        mails
     } else {
         let mut mails = app.store.load_mails(place.scope, &found).await?;
         mails.sort_by_key(|m| std::cmp::Reverse(position(m.arrived, m.mail)));

@@ -88,6 +88,12 @@ impl TestServer {
         server
     }
 
+    /// What a variable is set to for the server, or empty.
+    pub fn variable(&self, name: &str) -> String {
+        let found = self.environment.iter().find(|(n, _)| n == name);
+        found.map_or_else(String::new, |(_, value)| value.clone())
+    }
+
     pub fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }

@@ -39,6 +39,7 @@ mod remarks;
 mod road;
 mod store;
 mod tools;
+mod upkeep;
 mod web;
 mod webdriver;
 mod wire;
