@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use landing::SeriesApply;
+pub use landing::{RepoSet, SeriesApply};
 
 /// An e-mail driven patch and mailing-list server in one binary.
 #[derive(Debug, Parser)]
@@ -268,7 +268,15 @@ pub enum Repo {
         /// Branch that series are applied to [default: the source's own]
         #[arg(long)]
         branch: Option<String>,
+        /// Branch to look at too for patches that came in, such as 'stable/*'; may be repeated
+        #[arg(long, value_name = "BRANCH")]
+        follow: Vec<String>,
     },
+    /// Change which branches of a repository are followed
+    #[command(
+        after_help = "Examples:\n  patchpost repo set tool --follow next --follow 'stable/*'\n  patchpost repo set tool --no-follow"
+    )]
+    Set(RepoSet),
     /// Show all repositories
     #[command(after_help = "Example:\n  patchpost repo ls")]
     Ls(Json),

@@ -177,10 +177,28 @@ pub async fn repo(ctx: &Ctx, wish: args::Repo) -> Result<()> {
             name,
             source,
             branch,
+            follow,
         } => {
             let name: RepoName = name.parse()?;
-            let branch = add_repo(ctx, name.as_str(), source, branch).await?;
-            println!("repository {name} follows {branch}");
+            follow
+                .iter()
+                .try_for_each(|f| crate::git::check_pattern(f))?;
+            let mut all = vec![add_repo(ctx, name.as_str(), source, branch).await?];
+            if !follow.is_empty() {
+                ctx.follow(find_repo(ctx, name.as_str()).await?, &follow)
+                    .await?;
+                all.extend(follow);
+            }
+            println!("repository {name} follows {}", all.join(", "));
+        }
+        args::Repo::Set(wish) => {
+            let repo = find_repo(ctx, &wish.name).await?;
+            ctx.follow(repo, &wish.follow).await?;
+            let what = match wish.follow.is_empty() {
+                true => "its main branch only".to_owned(),
+                false => format!("{} beside its main branch", wish.follow.join(", ")),
+            };
+            println!("repository {} follows {what}", wish.name);
         }
         args::Repo::Ls(json) => {
             let repos = ctx.store.load_repos().await?;
@@ -190,9 +208,10 @@ pub async fn repo(ctx: &Ctx, wish: args::Repo) -> Result<()> {
             let mut table = Table::new(["NAME", "BRANCH", "TIP", "SOURCE", "PROBLEM"]);
             for r in &repos {
                 let tip: String = r.tip.as_deref().unwrap_or("-").chars().take(12).collect();
+                let branches = [std::slice::from_ref(&r.branch), &r.follow].concat();
                 table.row([
                     &r.name,
-                    &r.branch,
+                    &branches.join(", "),
                     &tip,
                     &r.source,
                     r.problem.as_deref().unwrap_or_default(),
@@ -228,6 +247,13 @@ pub async fn repo(ctx: &Ctx, wish: args::Repo) -> Result<()> {
         }
     }
     Ok(())
+}
+
+async fn find_repo(ctx: &Ctx, name: &str) -> Result<RepoId> {
+    let repos = ctx.store.load_repos().await?;
+    let repo = repos.iter().find(|r| r.name == name);
+    let repo = repo.with_context(|| format!("there is no repository {name}"))?;
+    Ok(RepoId(repo.id))
 }
 
 /// Makes a repository and its row; returns the branch that it follows.

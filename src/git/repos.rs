@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::history::Histories;
+use super::landed::RecentCommits;
 use super::{GitError, run};
 
 /// So long a fetch may take where nobody says otherwise.
@@ -41,6 +42,7 @@ pub struct Repos {
     folder: Arc<PathBuf>,
     fetch_limit: Duration,
     pub(super) histories: Arc<Mutex<Histories>>,
+    pub(super) recent: RecentCommits,
 }
 
 impl Repos {
@@ -50,6 +52,7 @@ impl Repos {
             folder: Arc::new(data.join("repos")),
             fetch_limit: FETCH_LIMIT,
             histories: Arc::default(),
+            recent: RecentCommits::default(),
         }
     }
 
@@ -352,7 +355,7 @@ fn check_there(dir: &Path, branch: &str) -> Result<(), GitError> {
 }
 
 /// A branch name as git takes it, and without anything that options or refspecs could be made of.
-fn check_branch(branch: &str) -> Result<(), GitError> {
+pub(super) fn check_branch(branch: &str) -> Result<(), GitError> {
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | '+');
     let fine = !branch.is_empty()
         && branch.len() <= 200

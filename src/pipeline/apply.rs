@@ -19,6 +19,7 @@ impl Ctx {
         let Some(work) = self.store.load_series_to_apply(series).await? else {
             return Ok(self.store.finish_jobs(vec![job]).await?);
         };
+        self.find_landed(&work).await?;
         let tried = self.try_apply(&work).await?;
         let outcome = tried.application.outcome;
         tracing::info!(

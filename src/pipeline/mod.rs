@@ -7,6 +7,7 @@ mod file;
 mod import;
 mod land;
 mod landing;
+mod late;
 mod postmaster;
 mod range_diff;
 mod reclassify;

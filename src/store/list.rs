@@ -91,6 +91,8 @@ pub struct RepoRow {
     pub source: String,
     /// The branch that series are applied to.
     pub branch: String,
+    /// Patterns of the branches that are followed beside it.
+    pub follow: Vec<String>,
     /// The branch's commit when last looked at.
     pub tip: Option<String>,
     /// When it was last fetched, in microseconds since 1970.
@@ -105,14 +107,18 @@ type RepoTuple = (
     String,
     String,
     String,
+    String,
     Option<String>,
     Option<i64>,
     Option<String>,
 );
-const REPO: &str = "select r.id, r.name, r.source_kind, r.source, r.branch, r.tip, r.fetched, r.problem from repo r";
+const REPO: &str = "select r.id, r.name, r.source_kind, r.source, r.branch, r.follow, r.tip, r.fetched, r.problem from repo r";
 
-fn repo_row((id, name, source_kind, source, branch, tip, fetched, problem): RepoTuple) -> RepoRow {
+fn repo_row(
+    (id, name, source_kind, source, branch, follow, tip, fetched, problem): RepoTuple,
+) -> RepoRow {
     RepoRow {
+        follow: follow.split_whitespace().map(str::to_owned).collect(),
         id,
         name,
         source_kind,
