@@ -11,6 +11,7 @@ use super::patchset::{find_version, page};
 use super::routes::{App, Wish};
 use crate::store::ListRow;
 use crate::store::patch_pages::{PatchFilter, SeriesFact};
+use crate::view::text::visible;
 use crate::view::url;
 
 /// A choice of a form: value, words, chosen.
