@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use sha2::Digest;
 
-use super::args::{self, Format};
+use super::args::{self, ExportFormat, Format};
+use super::output::count;
 use crate::archive::{self, EpochCommit};
 use crate::git::{Change, Epoch, write_epoch};
 use crate::mail::{self, mbox};
@@ -40,8 +41,10 @@ pub async fn import(ctx: &Ctx, wish: args::Import) -> Result<()> {
     // What an earlier import left, and what could not be filed in company.
     worker::drain(ctx, &["file"]).await?;
     println!(
-        "{} mails read: {} new, {} known already",
-        done.read, done.new, done.known
+        "{} read: {} new, {} known already",
+        count(done.read, "mail"),
+        done.new,
+        done.known
     );
     Ok(())
 }
@@ -60,8 +63,9 @@ fn detect(path: &Path) -> Result<Format> {
         );
     }
     let mut head = [0u8; 16];
-    let count = File::open(path)?.read(&mut head)?;
-    match &head[..count] {
+    let length = File::open(path)?.read(&mut head)?;
+    match &head[..length] {
+        [] => bail!("{} is empty: there is no mail in it", path.display()),
         h if h.starts_with(b"# v2 git bundle") || h.starts_with(b"# v3 git bundle") => {
             Ok(Format::PublicInbox)
         }
@@ -228,12 +232,12 @@ pub async fn export(ctx: &Ctx, wish: args::Export) -> Result<()> {
             wish.path.display()
         );
     }
-    let count = match wish.format {
-        Format::Mbox => export_mbox(ctx, &list, &wish.path).await?,
-        Format::PublicInbox => export_epoch(ctx, &list, &wish.path).await?,
-        Format::Maildir => bail!("an archive is exported as mbox or public-inbox"),
+    let written = match wish.format {
+        ExportFormat::Mbox => export_mbox(ctx, &list, &wish.path).await?,
+        ExportFormat::PublicInbox => export_epoch(ctx, &list, &wish.path).await?,
     };
-    println!("{count} mails written to {}", wish.path.display());
+    let written = count(written, "mail");
+    println!("{written} written to {}", wish.path.display());
     Ok(())
 }
 

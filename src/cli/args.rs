@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use landing::SeriesApply;
+pub use landing::{RepoSet, SeriesApply};
 
 /// An e-mail driven patch and mailing-list server in one binary.
 #[derive(Debug, Parser)]
@@ -241,7 +241,7 @@ pub enum List {
     /// Show all lists
     #[command(after_help = "Example:\n  patchpost list ls")]
     Ls(Json),
-    /// Take a list out of service
+    /// Delete a list; one with an archive only if told to delete that as well
     #[command(after_help = "Example:\n  patchpost list rm dev")]
     Rm {
         /// The list
@@ -268,7 +268,15 @@ pub enum Repo {
         /// Branch that series are applied to [default: the source's own]
         #[arg(long)]
         branch: Option<String>,
+        /// Branch to look at too for patches that came in, such as 'stable/*'; may be repeated
+        #[arg(long, value_name = "BRANCH")]
+        follow: Vec<String>,
     },
+    /// Change which branches of a repository are followed
+    #[command(
+        after_help = "Examples:\n  patchpost repo set tool --follow next --follow 'stable/*'\n  patchpost repo set tool --no-follow"
+    )]
+    Set(RepoSet),
     /// Show all repositories
     #[command(after_help = "Example:\n  patchpost repo ls")]
     Ls(Json),
@@ -362,9 +370,18 @@ pub struct Export {
     pub list: String,
     /// File or folder to write; it must not exist
     pub path: PathBuf,
-    /// Its form: mbox or public-inbox
+    /// Its form
     #[arg(long, value_enum)]
-    pub format: Format,
+    pub format: ExportFormat,
+}
+
+/// A form of archive that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// One file of mails (mboxrd)
+    Mbox,
+    /// An epoch of a public-inbox: a bare git repository
+    PublicInbox,
 }
 
 /// `series mbox`
@@ -381,6 +398,9 @@ pub struct SeriesMbox {
     /// Fold no trailers in
     #[arg(long, conflicts_with_all = ["signoff", "copy_cc", "link", "message_id", "order", "ignore", "sloppy"])]
     pub no_trailers: bool,
+    /// Print what is here of a version of which patches are missing
+    #[arg(long)]
+    pub incomplete: bool,
     /// Add a Signed-off-by as the last trailer
     #[arg(long, value_name = "NAME <ADDRESS>")]
     pub signoff: Option<String>,

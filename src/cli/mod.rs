@@ -15,7 +15,7 @@ mod series;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::CommandFactory;
 
 use crate::config::{self, Config};
@@ -26,7 +26,7 @@ use crate::types::{MailId, PatchsetId, RealmId};
 pub use demo::demo;
 
 use args::{Cli, Command};
-use output::{Table, print_json};
+use output::{Table, count, print, print_json};
 
 /// Runs a command.
 pub fn run(mut cli: Cli) -> Result<ExitCode> {
@@ -56,9 +56,15 @@ pub fn run(mut cli: Cli) -> Result<ExitCode> {
         backup::restore(&cli.data, file)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let config = load_config(&cli)?;
+    let config = match load_config(&cli) {
+        // It says what is wrong with them, and looks at the rest.
+        Err(error) if matches!(cli.command, Command::Doctor) => {
+            return Ok(crate::doctor::without_settings(&cli.data, &error));
+        }
+        config => config?,
+    };
     if let Command::Config = cli.command {
-        print!("{}", config::render(&config));
+        print(&config::render(&config))?;
         return Ok(ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -72,6 +78,9 @@ pub fn run(mut cli: Cli) -> Result<ExitCode> {
             }
             Command::Doctor => crate::doctor::run(&cli.data, &config).await,
             command => {
+                if !may_begin(&command) {
+                    check_there(&cli.data, &config)?;
+                }
                 let ctx = open(&cli.data, &config).await?;
                 perform(&ctx, &config, command).await
             }
@@ -112,6 +121,24 @@ pub fn location(config: &Config) -> Location {
 /// The repositories of a folder, as the configuration wants them treated.
 pub fn repos(data: &std::path::Path, config: &Config) -> Repos {
     Repos::new(data).fetching_within(Duration::from_secs(config.repos.fetch_seconds))
+}
+
+/// Whether a command may be the first on its data folder.
+fn may_begin(command: &Command) -> bool {
+    let list = matches!(command, Command::List(args::List::Create { .. }));
+    list || matches!(command, Command::Repo(args::Repo::Add { .. }))
+}
+
+/// Refuses a folder without data: a slip in its name must not make another site.
+fn check_there(data: &std::path::Path, config: &Config) -> Result<()> {
+    let elsewhere = location(config) != Location::File;
+    ensure!(
+        elsewhere || Store::is_file_in(data),
+        "there is no data of patchpost in {}; name the folder with --data or PATCHPOST_DATA, \
+         or begin one with `patchpost list create NAME`",
+        data.display()
+    );
+    Ok(())
 }
 
 /// Opens the folder for a command; `serve` may run on it at the same time.
@@ -221,17 +248,19 @@ async fn range_diff(ctx: &Ctx, patchset: i64, versions: [&str; 2], json: bool) -
     let labels = versions.map(|v| v.strip_prefix('v').unwrap_or(v));
     let compared = crate::pipeline::compare(&ctx.store, patchset, labels).await?;
     let Some(pairs) = compared else {
-        let [old, new] = labels;
-        bail!(
-            "patchset {patchset} has no versions v{old} and v{new}; `patchpost series show {patchset}` shows them"
-        );
+        let known = ctx.store.load_versions(patchset).await?;
+        let known: Vec<&str> = known.iter().map(|v| v.label.as_str()).collect();
+        match known.is_empty() {
+            true => bail!("there is no patchset {patchset}; `patchpost series ls` shows all"),
+            false => bail!(
+                "patchset {patchset} has {}",
+                crate::pipeline::missing_versions(&known, labels)
+            ),
+        }
     };
     match json {
         true => print_json(&pairs),
-        false => {
-            print!("{}", crate::patchset::range_diff::render(&pairs));
-            Ok(())
-        }
+        false => print(&crate::patchset::range_diff::render(&pairs)),
     }
 }
 
@@ -252,31 +281,31 @@ async fn reclassify(ctx: &Ctx, wish: args::Reclassify) -> Result<()> {
         true => Reclassify::DryRun,
         false => Reclassify::Write,
     };
-    let mut count = 0;
+    let mut lines = 0;
     for realm in realms {
         let mails = ctx.store.count_mails(realm).await?;
         let passes = if wish.dry_run { 1 } else { 2 };
         let bar = archive::progress(mails * passes, "mails");
         let said = |line: String| {
-            count += 1;
+            lines += 1;
             bar.suspend(|| println!("{line}"));
         };
         ctx.reclassify(realm, how, |done| bar.set_position(done), said)
             .await?;
         bar.finish_and_clear();
     }
-    match (count, wish.dry_run) {
+    match (lines, wish.dry_run) {
         (0, _) => println!("nothing changes"),
-        (n, true) => println!("{n} differences; nothing was written"),
-        (n, false) => println!("{n} differences written"),
+        (n, true) => println!("{}; nothing was written", count(n, "difference")),
+        (n, false) => println!("{} written", count(n, "difference")),
     }
     Ok(())
 }
 
 async fn jobs(ctx: &Ctx, wish: args::Jobs) -> Result<()> {
     if wish.retry {
-        let count = ctx.store.retry_jobs(crate::store::now()).await?;
-        eprintln!("{count} parked jobs are tried again");
+        let retried = ctx.store.retry_jobs(crate::store::now()).await?;
+        eprintln!("tried again: {}", count(retried, "parked job"));
     }
     let jobs = ctx.store.load_jobs(1_000, crate::store::now()).await?;
     if wish.json.json {

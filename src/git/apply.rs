@@ -172,12 +172,22 @@ impl Repos {
 pub fn am(request: &AmRequest) -> Result<Outcome, GitError> {
     let repo = git_folder(&request.repo)?;
     let base = format!("{}^{{commit}}", request.base);
-    let base = run::run(
-        &repo,
-        &["rev-parse", "--verify", "--end-of-options", &base],
-        None,
-    )?;
-    let base = parse_id(&run::line(&base))?;
+    let mut command = run::git(&repo);
+    command.args([
+        "rev-parse",
+        "--verify",
+        "--quiet",
+        "--end-of-options",
+        &base,
+    ]);
+    let found = run::output(&mut command, &repo, None)?;
+    if !found.status.success() {
+        let (base, repo) = (&request.base, request.repo.display());
+        return Err(GitError::Refused(format!(
+            "there is no commit {base} in {repo}"
+        )));
+    }
+    let base = parse_id(&run::line(&found.stdout))?;
     let committer = match &request.committer {
         Some(committer) => committer.clone(),
         None => run::committer(&repo)?,

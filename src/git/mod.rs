@@ -6,6 +6,7 @@
 
 mod apply;
 mod base;
+mod branches;
 mod change;
 mod demo;
 mod epoch;
@@ -27,6 +28,7 @@ mod upload;
 
 pub use apply::{AmRequest, Conflict, Outcome, Request, am};
 pub use base::Base;
+pub use branches::{check_pattern, follows};
 pub use demo::write_demo;
 pub use epoch::{Change, Epoch, write_epoch};
 pub use land::{Landing, MadeCommit, Prepared, Pushed};

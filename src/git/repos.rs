@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::history::Histories;
+use super::landed::RecentCommits;
 use super::{GitError, run};
 
 /// So long a fetch may take where nobody says otherwise.
@@ -41,6 +42,7 @@ pub struct Repos {
     folder: Arc<PathBuf>,
     fetch_limit: Duration,
     pub(super) histories: Arc<Mutex<Histories>>,
+    pub(super) recent: RecentCommits,
 }
 
 impl Repos {
@@ -50,6 +52,7 @@ impl Repos {
             folder: Arc::new(data.join("repos")),
             fetch_limit: FETCH_LIMIT,
             histories: Arc::default(),
+            recent: RecentCommits::default(),
         }
     }
 
@@ -209,6 +212,7 @@ impl Repos {
             }
         };
         check_branch(&branch)?;
+        check_there(dir, &branch)?;
         Ok(branch)
     }
 
@@ -334,8 +338,24 @@ impl Adding {
     }
 }
 
+/// Refuses a branch that a clone has not, if it has any: in an empty one it may come yet.
+fn check_there(dir: &Path, branch: &str) -> Result<(), GitError> {
+    let names = ["for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads"];
+    let names = run::run(dir, &names, None)?;
+    let names = String::from_utf8_lossy(&names);
+    let names: Vec<&str> = names.lines().collect();
+    if names.is_empty() || names.contains(&branch) {
+        return Ok(());
+    }
+    let more = if names.len() > 10 { " and more" } else { "" };
+    let some = names[..names.len().min(10)].join(", ");
+    Err(GitError::Refused(format!(
+        "the source has no branch {branch}; it has {some}{more}"
+    )))
+}
+
 /// A branch name as git takes it, and without anything that options or refspecs could be made of.
-fn check_branch(branch: &str) -> Result<(), GitError> {
+pub(super) fn check_branch(branch: &str) -> Result<(), GitError> {
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | '+');
     let fine = !branch.is_empty()
         && branch.len() <= 200

@@ -256,7 +256,12 @@ pub(super) fn committer(repo: &Path) -> Result<Committer, GitError> {
         .args(["var", "GIT_COMMITTER_IDENT"])
         .stdin(Stdio::null());
     let out = output(&mut command, repo, None)?;
-    let text = String::from_utf8_lossy(&check(out, &["var"], repo)?).into_owned();
+    if !out.status.success() {
+        let text = "git does not know who commits; set user.name and user.email with `git config --global`, \
+                    or GIT_COMMITTER_NAME and GIT_COMMITTER_EMAIL";
+        return Err(GitError::Refused(text.to_owned()));
+    }
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
     let read = || {
         let (name, rest) = text.trim_end().split_once(" <")?;
         let (email, when) = rest.rsplit_once("> ")?;

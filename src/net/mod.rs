@@ -8,7 +8,7 @@ mod patient;
 mod tls;
 
 pub use gate::{Gate, Pass};
-pub use listener::{Listener, SocketFile, Stream, bind};
+pub use listener::{Listener, SocketFile, Stream, bind, bind_one};
 pub use patient::Patient;
 pub use tls::Tls;
 #[cfg(test)]

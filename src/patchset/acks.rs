@@ -1,7 +1,9 @@
 //! Who gave which trailer to which patch: what stands in replies, sorted by b4's rules.
 //!
 //! A reply gives its trailers to the patch that it answers; one to a cover letter gives them to every patch. A trailer counts
-//! if it names the sender of the mail that holds it; others are listed as claims.
+//! if it names the sender of the mail that holds it; others are listed as claims. Of one person each kind of trailer counts
+//! once, however often it was given, with or without `+detail` in the address. A patch that a later version sends again
+//! unchanged keeps what it was given.
 
 use super::trailer::Trailer;
 use crate::types::{MailId, MessageId};
@@ -38,6 +40,17 @@ pub struct Ack {
     pub sender: String,
     /// Whether it names that sender.
     pub matches: bool,
+    /// Label of the earlier version that it was given on, if the patch is unchanged since.
+    pub given_on: Option<String>,
+}
+
+/// What an earlier version of an unchanged patch was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Carried {
+    /// Label of that version.
+    pub label: String,
+    /// By the rules of [`acks_for`].
+    pub acks: Vec<Ack>,
 }
 
 /// Fields of patches and mails that people paste into replies: never given to a patch.
@@ -67,7 +80,7 @@ pub fn acks_for(patch: MailId, own: &[Trailer], covers: &[MailId], answers: &[An
     for answer in direct.chain(general) {
         for trailer in &answer.trailers {
             let kept = !NOT_GIVEN.iter().any(|name| trailer.is(name));
-            if !kept || own.iter().any(|t| t.same(trailer)) {
+            if !kept || own.iter().any(|t| says_same(t, trailer)) {
                 continue;
             }
             let matches = names_sender(trailer, &answer.name, &answer.address);
@@ -78,8 +91,9 @@ pub fn acks_for(patch: MailId, own: &[Trailer], covers: &[MailId], answers: &[An
                 name: answer.name.clone(),
                 sender: answer.address.clone(),
                 matches,
+                given_on: None,
             };
-            match given.iter_mut().find(|g| g.trailer.same(trailer)) {
+            match given.iter_mut().find(|g| says_same(&g.trailer, trailer)) {
                 // Its own words count more than what somebody else said before.
                 Some(known) if matches && !known.matches => *known = ack,
                 Some(_) => {}
@@ -88,6 +102,47 @@ pub fn acks_for(patch: MailId, own: &[Trailer], covers: &[MailId], answers: &[An
         }
     }
     given
+}
+
+/// Adds what earlier versions of the patch, oldest first, were given to what this one was: before it, as if its author had
+/// taken it up. What the patch carries (`own`) or was given again is left out.
+pub fn carry_acks(acks: Vec<Ack>, own: &[Trailer], earlier: Vec<Carried>) -> Vec<Ack> {
+    let mut all: Vec<Ack> = Vec::new();
+    // The newest word of a person counts, and a claim less than the person's own word.
+    let mut rest = acks.clone();
+    for version in earlier.into_iter().rev() {
+        let mut kept: Vec<Ack> = Vec::new();
+        for mut ack in version.acks {
+            if own.iter().any(|t| says_same(t, &ack.trailer)) {
+                continue;
+            }
+            ack.given_on = Some(version.label.clone());
+            let known = |a: &Ack| says_same(&a.trailer, &ack.trailer);
+            if !rest.iter().any(|a| known(a) && (a.matches || !ack.matches)) {
+                rest.retain(|a| !known(a));
+                all.retain(|a| !known(a));
+                rest.push(ack.clone());
+                kept.push(ack);
+            }
+        }
+        all.splice(0..0, kept);
+    }
+    let again = |a: &Ack| rest.contains(a);
+    all.extend(acks.into_iter().filter(again));
+    all
+}
+
+/// Whether two trailers are one: the same text, or of one kind and one person. Who calls himself otherwise says it once
+/// more: so it is in b4.
+fn says_same(one: &Trailer, other: &Trailer) -> bool {
+    let one_kind = one.name.eq_ignore_ascii_case(&other.name);
+    let one_person = || {
+        let ((a_name, a), (b_name, b)) = one.person().zip(other.person())?;
+        let named = a_name.is_empty() || b_name.is_empty();
+        let same_name = named || a_name.to_lowercase() == b_name.to_lowercase();
+        Some(same_name && same_address(a, b))
+    };
+    one.same(other) || (one_kind && one_person().unwrap_or(false))
 }
 
 /// Whether a trailer is the sender's own to give: it names no person, or that address, or exactly that name.
@@ -106,7 +161,7 @@ fn names_sender(trailer: &Trailer, name: &str, address: &str) -> bool {
 
 /// Whether two addresses are one person's: in any case, with or without `+detail`, and in a domain or the one above it
 /// (`ana@linux.example.org` and `ana@example.org`).
-pub(super) fn same_address(one: &str, other: &str) -> bool {
+pub fn same_address(one: &str, other: &str) -> bool {
     let (one, other) = (one.to_lowercase(), other.to_lowercase());
     if one == other {
         return !one.is_empty();

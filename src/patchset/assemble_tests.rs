@@ -285,6 +285,12 @@ fn one_patch_rerolled_without_its_number_is_a_partial_reroll() {
     let mut m = series("", "a", "", 0);
     m.push(mail_at("n", "[PATCH v2] two", "a0 a2", 100));
     check(&m, &["v1 1,2+0 of 2 superseded", "v2-r1 1*,2 of 2"]);
+    // The others went elsewhere: there is nothing to take over.
+    let lone = [
+        mail_at("a", "[PATCH 1/2] one", "", 0),
+        mail_at("b", "[PATCH v2] one", "a", 9),
+    ];
+    check(&lone, &["v1 1 of 2 incomplete superseded", "v2 1 of 1"]);
 }
 
 #[test]

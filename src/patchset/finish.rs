@@ -177,7 +177,13 @@ impl Set {
                 (numbered || named).then_some((*number, place))
             };
             let numbers: Option<Vec<_>> = answered.iter().map(slot).collect();
-            numbers.filter(|_| older).map(|numbers| (n, numbers))
+            // A single patch is one by itself if there is nothing to take over: the others never came.
+            let alone = |numbers: &Vec<(u32, u32)>| {
+                let answered = |s: &Slot| numbers.iter().any(|(_, place)| *place == s.number);
+                single && base.patches.iter().all(answered)
+            };
+            let numbers = numbers.filter(|numbers| older && !alone(numbers));
+            numbers.map(|numbers| (n, numbers))
         })
     }
 

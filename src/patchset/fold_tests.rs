@@ -52,6 +52,32 @@ fn who_may_give_what() {
         &[answer(2, 1, ANA, ack), answer(3, 1, ANA, ack)],
         &[ack],
     );
+    // Of one person once, with or without detail in the address; other names, kinds and people are others.
+    let detailed = "Acked-by: ana lima <Ana+git@example.org>";
+    let renamed = "Acked-by: Ana <ana@example.org>";
+    check(
+        "",
+        &[answer(2, 1, ANA, ack), answer(3, 9, ANA, renamed)],
+        &[ack, renamed],
+    );
+    check(
+        "",
+        &[answer(2, 1, ANA, ack), answer(3, 9, ANA, detailed)],
+        &[ack],
+    );
+    check(detailed, &[answer(2, 1, ANA, ack)], &[]);
+    let tested = "Tested-by: Ana Lima <ana@example.org>";
+    check(
+        "",
+        &[answer(2, 1, ANA, ack), answer(3, 1, ANA, tested)],
+        &[ack, tested],
+    );
+    let eves = "Acked-by: Eve <eve@example.net>";
+    check(
+        "",
+        &[answer(2, 1, ANA, ack), answer(3, 1, EVE, eves)],
+        &[ack, eves],
+    );
     let other = "Acked-by: Ana Lima <ana@work.example>";
     check("", &[answer(2, 1, ANA, other)], &[other]);
     let turned = ("Lima, Ana", "ana@elsewhere.example");
@@ -81,9 +107,71 @@ fn who_may_give_what() {
 
 #[test]
 fn replies_to_the_patch_come_before_those_to_the_cover() {
-    let of = |name: &str| format!("Tested-by: {name} <ana@example.org>");
-    let answers = [answer(2, 9, ANA, &of("A")), answer(3, 1, ANA, &of("B"))];
-    check("", &answers, &[&of("B"), &of("A")]);
+    let (ana, eve) = (
+        "Tested-by: Ana <ana@example.org>",
+        "Tested-by: Eve <eve@example.net>",
+    );
+    check(
+        "",
+        &[answer(2, 9, ANA, ana), answer(3, 1, EVE, eve)],
+        &[eve, ana],
+    );
+}
+
+#[test]
+fn an_unchanged_patch_keeps_what_earlier_versions_were_given() {
+    let given = |answers: &[Answer]| acks_for(MailId(1), &[], &[MailId(9)], answers);
+    let check =
+        |own: &str, first: &[Answer], second: &[Answer], third: &[Answer], expected: &[&str]| {
+            let carried = |label: &str, answers: &[Answer]| Carried {
+                label: label.to_owned(),
+                acks: given(answers),
+            };
+            let earlier = vec![carried("1", first), carried("2", second)];
+            let found = carry_acks(given(third), &parse_trailers(own), earlier);
+            let claim = |a: &Ack| if a.matches { "" } else { " (claim)" };
+            let on = |a: &Ack| {
+                a.given_on
+                    .as_ref()
+                    .map_or(String::new(), |v| format!(" on v{v}"))
+            };
+            let found: Vec<String> = found
+                .iter()
+                .map(|a| format!("{}{}{}", a.trailer.name, claim(a), on(a)))
+                .collect();
+            assert_eq!(found, expected);
+        };
+    let ack = |mail: i64| answer(mail, 1, ANA, "Acked-by: Ana Lima <ana@example.org>");
+    let forged = |mail: i64| answer(mail, 1, EVE, "Acked-by: Ana Lima <ana@example.org>");
+    let tested = |mail: i64| answer(mail, 9, EVE, "Tested-by: Eve <eve@example.net>");
+    check(
+        "",
+        &[ack(2)],
+        &[tested(3)],
+        &[],
+        &["Acked-by on v1", "Tested-by on v2"],
+    );
+    check(
+        "",
+        &[ack(2)],
+        &[],
+        &[tested(3)],
+        &["Acked-by on v1", "Tested-by"],
+    );
+    // Given again, or taken up by the author.
+    check("", &[ack(2)], &[ack(3)], &[], &["Acked-by on v2"]);
+    check("", &[ack(2)], &[ack(3)], &[ack(4)], &["Acked-by"]);
+    check("Acked-by: <ana@example.org>", &[ack(2)], &[], &[], &[]);
+    // A claim stays one, and gives way to the person's own word.
+    check("", &[forged(2)], &[], &[], &["Acked-by (claim) on v1"]);
+    check("", &[ack(2)], &[], &[forged(3)], &["Acked-by on v1"]);
+    check(
+        "",
+        &[forged(2)],
+        &[ack(3)],
+        &[forged(4)],
+        &["Acked-by on v2"],
+    );
 }
 
 #[test]

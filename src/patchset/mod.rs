@@ -49,13 +49,13 @@ mod recognise_tests;
 #[cfg(test)]
 mod tag_tests;
 
-pub use acks::{Ack, Answer, acks_for};
+pub use acks::{Ack, Answer, Carried, acks_for, carry_acks, same_address};
 pub use assemble::{Input, Patchset, Series, Slot, assemble, assemble_corrected};
 pub use authority::may_add_trailers;
 pub use correct::Correction;
 pub use fold::{FoldOptions, fold};
 pub use keys::link_keys;
-pub use landed::{Arrival, Candidate, match_landed};
+pub use landed::{Arrival, Candidate, Landings};
 pub use recognise::{Kind, Place, PullRequest, Recognised, first_blobs, patch_text, recognise};
 pub use remark::{Mark, Note, Notes, Pairable, Reply, Shown, pair, place_remarks};
 pub use sending::Stem;

@@ -237,8 +237,10 @@ fn decide(message: &Message, tag: &Tag, diff: bool, pull: bool) -> Kind {
         return Kind::Comment;
     }
     // A reply that lost its `Re:` quotes what it answers; a diff in it is a suggestion.
-    // A cover letter may quote, too, but has its diffstat.
-    let own = tag.number == Some(0) && scan::has_diffstat(&message.text);
+    // A cover letter may quote, too, but has its diffstat; so may the message of a patch, which `---` parts from its diff.
+    let text = &message.text;
+    let own = (tag.number == Some(0) && scan::has_diffstat(text))
+        || (tag.tagged && diff && scan::is_formatted(text));
     if answers && !own && scan::quotes_first(&message.text) {
         return Kind::Comment;
     }

@@ -1,1 +1,54 @@
+use super::*;
+use crate::mail;
 
+const DIFF: &str = "diff --git a/a b/a\nindex 1111111..2222222 100644\n--- a/a\n+++ b/a\n@@ -1 +1 @@\n-x\n+y\n-- \n2.40\n";
+const STAT: &str = " a | 2 +-\n 1 file changed, 1 insertion(+), 1 deletion(-)\n\n";
+
+/// A mail that answers another one, unless it has no parent.
+fn kind(subject: &str, parent: &str, body: &str) -> Kind {
+    let parent = match parent {
+        "" => String::new(),
+        parent => format!("In-Reply-To: <{parent}>\n"),
+    };
+    let text =
+        format!("From: <ana@example.org>\nMessage-ID: <m@x>\nSubject: {subject}\n{parent}\n{body}");
+    recognise(&mail::parse(text.as_bytes())).kind
+}
+
+#[test]
+fn a_patch_may_quote_in_its_message_and_a_reply_may_suggest_a_diff() {
+    let check = |subject: &str, body: &str, expected: Kind| {
+        assert_eq!(kind(subject, "p@x", body), expected, "{subject}\n{body}");
+    };
+    let quote =
+        "From the manual page:\n\n> RETURN VALUE\n>       The converted value or 0 on error.\n\n";
+    let signed = "Signed-off-by: Ana <ana@example.org>\n";
+    // atoi(3) quoted in the message of `[PATCH v2]`, a real mail.
+    let formatted = format!("{quote}{signed}---\n{STAT}{DIFF}");
+    check("[PATCH v2] a", &formatted, Kind::Patch);
+    check("[PATCH v2] a", &format!("{quote}---\n{DIFF}"), Kind::Patch);
+    // Without `---` it is what a reviewer writes below a quote, also if the subject lost its `Re:`.
+    check("[PATCH v2] a", &format!("{quote}{DIFF}"), Kind::Comment);
+    check("Re: [PATCH v2] a", &formatted, Kind::Comment);
+    check("Re: [PATCH v2] a", &format!("{quote}{DIFF}"), Kind::Comment);
+    check("a", &formatted, Kind::Comment);
+    // All of the patch is quoted, `---` too.
+    let quoted: String = formatted.lines().map(|l| format!("> {l}\n")).collect();
+    check("[PATCH v2] a", &format!("{quoted}\nNo.\n"), Kind::Comment);
+    check("[PATCH v2] a", &format!("Text.\n---\n{DIFF}"), Kind::Patch);
+    check("[PATCH v2 0/2] a", &format!("{quote}{STAT}"), Kind::Cover);
+    check("[PATCH v2 0/2] a", quote, Kind::Comment);
+}
+
+#[test]
+fn a_patch_whose_header_was_wrapped_is_a_patch_all_the_same() {
+    let check = |body: &str, expected: Kind| {
+        assert_eq!(kind("[PATCH] a", "", body), expected, "{body}");
+    };
+    let wrapped = "--- a/a\t2024-08-25 22:19:37.556414928\n+0200\n+++ b/a\t2024-08-25 22:20:02.860415642\n+0200\n@@ -1 +1 @@\n-x\n+y\n";
+    check(wrapped, Kind::Patch);
+    check(&wrapped.replace("\n+0200", " +0200"), Kind::Patch);
+    check(&wrapped.replace("@@ -1 +1 @@\n", ""), Kind::Plain);
+    check(&wrapped.replace("+0200\n+++", "words\n+++"), Kind::Plain);
+    check(&wrapped.replace("--- a", " --- a"), Kind::Plain);
+}

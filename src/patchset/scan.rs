@@ -43,8 +43,11 @@ pub(super) fn has_diff(text: &str) -> bool {
                 return true;
             }
         }
-        if line.starts_with("--- ") && lines.peek().is_some_and(|l| l.starts_with("+++ ")) {
-            lines.next();
+        if line.starts_with("--- ") && next_is_new_path(&mut lines) {
+            // Likewise.
+            if lines.peek().is_some_and(|l| is_rest_of_path(l)) {
+                lines.next();
+            }
             // `@@@` begins a hunk of a combined diff, or of one that a tool made up.
             if lines
                 .peek()
@@ -56,6 +59,21 @@ pub(super) fn has_diff(text: &str) -> bool {
         // CVS and Subversion: `Index: path`, a ruler, then a plain diff that the rule above sees.
     }
     false
+}
+
+/// Takes the line `+++ path` that follows a line `--- path`, if it is there.
+fn next_is_new_path<'a>(lines: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>) -> bool {
+    // A client wrapped the line: then the patch is damaged, and is to be refused with words rather than overlooked.
+    if lines.peek().is_some_and(|l| is_rest_of_path(l)) {
+        lines.next();
+    }
+    lines.next_if(|l| l.starts_with("+++ ")).is_some()
+}
+
+/// The time zone that ends a path's line of a plain diff: `+0200`.
+fn is_rest_of_path(line: &str) -> bool {
+    let zone = line.trim_end().strip_prefix(['+', '-']);
+    zone.is_some_and(|z| z.len() == 4 && z.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Looks through a diff for paths, blobs and line counts.
@@ -263,6 +281,13 @@ pub(super) fn quotes_first(text: &str) -> bool {
             || (l.starts_with(' ') && l.contains(" | ") && l.trim_end().ends_with(['+', '-']))
     };
     quotes(text.lines().take_while(|l| !starts(l))) == 2
+}
+
+/// Whether a message, `---`, and a diff follow each other at the margin, as git-format-patch(1) writes them.
+pub(super) fn is_formatted(text: &str) -> bool {
+    let mut lines = text.lines().map(str::trim_end);
+    lines.any(|l| l == "---")
+        && lines.any(|l| l.starts_with("diff --git ") || l.starts_with("--- "))
 }
 
 /// Whether the last line of `git diff --stat` stands in it.

@@ -10,12 +10,16 @@ use crate::store::job::Held;
 use crate::store::{NewApplication, NewTip, RepoRow, SeriesToApply, Tried};
 use crate::types::{MessageId, RealmId, SeriesId};
 
+/// Refs of one version of a patchset: one each time a person corrected which patches it has.
+const MOST_REFS: usize = 50;
+
 impl Ctx {
     /// Applies a series and records what came of it. Safe to repeat.
     pub async fn apply(&self, series: SeriesId, job: Held) -> Result<(), PipelineError> {
         let Some(work) = self.store.load_series_to_apply(series).await? else {
             return Ok(self.store.finish_jobs(vec![job]).await?);
         };
+        self.find_landed(&work).await?;
         let tried = self.try_apply(&work).await?;
         let outcome = tried.application.outcome;
         tracing::info!(
@@ -33,9 +37,11 @@ impl Ctx {
     async fn try_apply(&self, work: &SeriesToApply) -> Result<Tried, PipelineError> {
         let facts = facts(&work.recognised);
         let names = names(work, &facts);
+        self.store
+            .record_names(work.realm, work.id, names.clone())
+            .await?;
         let nothing = |why: &str| Tried {
             application: NewApplication::elsewhere(why),
-            names: names.clone(),
             patch_ids: Vec::new(),
             tip: None,
         };
@@ -72,7 +78,6 @@ impl Ctx {
             };
             Ok(Tried {
                 application,
-                names,
                 patch_ids,
                 tip,
             })
@@ -107,13 +112,14 @@ impl Ctx {
         let mut told: Option<NewApplication> = None;
         for start in starts {
             let request = request(work, repo, start.base, mails.clone());
-            let (base, outcome) = self.publish(request)?;
+            let (request, outcome) = self.publish(request)?;
+            let base = &request.base;
             let on_tip = tip.as_deref() == Some(base.commit.as_str());
             let found = NewApplication::on(repo.id, &base.commit, &base.why).built_on(start.series);
             let application = match outcome {
                 Outcome::Applied { commits, .. } => {
                     let head = commits.last().cloned().unwrap_or_default();
-                    found.applied(ref_name(work), head, commits, on_tip)
+                    found.applied(request.ref_name.clone(), head, commits, on_tip)
                 }
                 Outcome::Conflict(c) => found.conflict(c.patch, c.file, c.hunk, c.detail),
                 Outcome::Bad { patch, reason } => found.bad(patch, reason),
@@ -137,21 +143,37 @@ impl Ctx {
         Ok((application, tip))
     }
 
-    /// Applies and publishes. What is published already keeps its base: a run before this one may have been cut off before
-    /// it could say so.
-    fn publish(&self, mut request: git::Request) -> Result<(Base, Outcome), PipelineError> {
+    /// Applies and publishes; returns how it was done in the end.
+    fn publish(&self, mut request: git::Request) -> Result<(git::Request, Outcome), PipelineError> {
         match self.repos.apply(&request) {
-            Err(GitError::Published(name)) => {
-                let Some(commit) = self.repos.find_published_base(&request)? else {
-                    return Err(GitError::Published(name).into());
-                };
-                let why = "where it was published at first".to_owned();
-                request.base = Base { commit, why };
-                let outcome = self.repos.apply(&request)?;
-                Ok((request.base, outcome))
-            }
-            outcome => Ok((request.base, outcome?)),
+            Err(GitError::Published(_)) => {}
+            outcome => return Ok((request, outcome?)),
         }
+        // What is published already keeps its base: a run before this one may have been cut off before it could say so.
+        if let Some(commit) = self.repos.find_published_base(&request)? {
+            let why = "where it was published at first".to_owned();
+            let base = Base { commit, why };
+            let again = git::Request {
+                base,
+                ..request.clone()
+            };
+            match self.repos.apply(&again) {
+                Err(GitError::Published(_)) => {}
+                Err(error) => return Err(error.into()),
+                Ok(outcome @ Outcome::Applied { .. }) => return Ok((again, outcome)),
+                Ok(_) => {}
+            }
+        }
+        // A person corrected what it consists of. A ref that was published never moves: it gets one more.
+        let name = request.ref_name.clone();
+        for n in 2..=MOST_REFS {
+            request.ref_name = format!("{name}+{n}");
+            match self.repos.apply(&request) {
+                Err(GitError::Published(_)) => {}
+                outcome => return Ok((request, outcome?)),
+            }
+        }
+        Err(GitError::Published(name).into())
     }
 }
 

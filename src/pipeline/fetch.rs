@@ -26,12 +26,8 @@ impl Ctx {
         match fetched {
             Ok(fetched) => {
                 // The tip that is noted is the last one whose commits were looked at, so that nothing is passed over.
+                self.land(&repo, fetched.tip.as_ref(), now).await?;
                 let moved = repo.tip != fetched.tip;
-                if let (Some(old), Some(new)) = (&repo.tip, &fetched.tip)
-                    && moved
-                {
-                    self.land(&repo, old, new, now).await?;
-                }
                 if moved || fetched.news {
                     tracing::info!(repo.name = repo.name, repo.tip = ?fetched.tip, "{} has news", repo.name);
                     self.look_again(RepoId(repo.id), moved).await?;

@@ -7,6 +7,7 @@ mod file;
 mod import;
 mod land;
 mod landing;
+mod late;
 mod postmaster;
 mod range_diff;
 mod reclassify;
@@ -17,7 +18,7 @@ mod upkeep;
 pub use file::Filing;
 pub use import::{Import, Imported, arrival};
 pub use landing::{LandWish, Plan, PlannedPatch};
-pub use range_diff::compare;
+pub use range_diff::{compare, missing_versions};
 pub use reclassify::Reclassify;
 pub use screen::NewMail;
 

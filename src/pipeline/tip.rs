@@ -14,6 +14,13 @@ const OPEN: i64 = 200;
 /// Series of one run: others get their turn between two, and a stop is not held up.
 const BATCH: i64 = 20;
 
+/// What was found in one realm: mails whose pages show it, and what it is.
+#[derive(Default)]
+struct Found {
+    mails: Vec<MailId>,
+    tips: Vec<(SeriesId, NewTip)>,
+}
+
 impl Ctx {
     /// Tries applied series at the present tip of a repository's branch, some at a time, until the newest open ones are done.
     /// Safe to repeat.
@@ -37,7 +44,7 @@ impl Ctx {
         let id = RepoId(repo.id);
         let batch = self.store.load_unchecked(id, &tip, OPEN, BATCH).await?;
         let full = batch.len() as i64 == BATCH;
-        let mut realms: BTreeMap<RealmId, (Vec<MailId>, Vec<(SeriesId, NewTip)>)> = BTreeMap::new();
+        let mut realms: BTreeMap<RealmId, Found> = BTreeMap::new();
         for series in batch {
             let Some(work) = self.store.load_series_to_apply(series).await? else {
                 continue;
@@ -49,12 +56,12 @@ impl Ctx {
                 tip.map(|tip| (work, tip))
             })
             .await??;
-            let done = realms.entry(work.realm).or_default();
-            done.0.extend(work.mails);
-            done.1.extend(tip.map(|tip| (series, tip)));
+            let found = realms.entry(work.realm).or_default();
+            found.mails.extend(work.mails);
+            found.tips.extend(tip.map(|tip| (series, tip)));
         }
-        let any = realms.values().any(|(_, tips)| !tips.is_empty());
-        for (realm, (mails, tips)) in realms {
+        let any = realms.values().any(|found| !found.tips.is_empty());
+        for (realm, Found { mails, tips }) in realms {
             self.store.record_tips(realm, mails, tips).await?;
         }
         Ok(full && any)

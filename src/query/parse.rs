@@ -27,6 +27,7 @@ pub fn parse(text: &str, now: Timestamp) -> Result<Query, QueryError> {
         terms: 0,
         words: 0,
         beginnings: 0,
+        unknown: Vec::new(),
         now,
     };
     let node = parser.or(0, Field::Any)?;
@@ -44,6 +45,7 @@ pub fn parse(text: &str, now: Timestamp) -> Result<Query, QueryError> {
             "a search needs a word: letters or digits".to_owned(),
         ));
     }
+    query.unknown = parser.unknown;
     Ok(query)
 }
 
@@ -66,6 +68,7 @@ struct Parser<'a> {
     terms: usize,
     words: usize,
     beginnings: usize,
+    unknown: Vec<String>,
     now: Timestamp,
 }
 
@@ -169,13 +172,24 @@ impl<'a> Parser<'a> {
                 )));
             }
             // A word with a colon in it, such as `selinux:` in a subject.
-            _ => return self.text(field),
+            _ => {
+                self.note_unknown(name, value);
+                return self.text(field);
+            }
         };
         self.rest = value;
         if value.starts_with('(') {
             return self.primary(depth, place);
         }
         self.text(place)
+    }
+
+    /// Notes a word that may be meant as a prefix: something stands right behind its colon, and it is no URL.
+    fn note_unknown(&mut self, name: &str, value: &str) {
+        let meant = value.starts_with(|c: char| !c.is_whitespace() && c != '/' && c != ')');
+        if meant && !self.unknown.iter().any(|n| n == name) {
+            self.unknown.push(name.to_owned());
+        }
     }
 
     /// A word or phrase; `None` if there is no letter or digit in it.

@@ -97,6 +97,14 @@ fn prefixes_say_where() {
 }
 
 #[test]
+fn a_prefix_that_is_none_is_a_word_and_is_noted() {
+    check("foo:bar", "<foo:bar>");
+    let unknown = |text: &str| parse(text, NOW).expect("fine").unknown;
+    assert_eq!(unknown("foo:bar (sub:x OR foo:y) s:z"), ["foo", "sub"]);
+    assert!(unknown("selinux: fix https://x.org/y").is_empty());
+}
+
+#[test]
 fn what_b4_and_lei_ask() {
     check(
         "(nq:\"change-id: X-1\" OR (s:\"fix\" AND f:\"a@x\")) AND d:20260304..",

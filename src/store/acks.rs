@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use super::{Bind, Store, StoreError, marks};
+use crate::diff::patch_id::{PatchId, patch_id};
 use crate::mail::{self, mbox};
 use crate::patchset::{
-    Ack, Answer, FoldOptions, Recognised, Trailer, acks_for, fold, may_add_trailers, parse_tag,
+    Ack, Answer, Carried, FoldOptions, Recognised, Trailer, acks_for, carry_acks, fold,
+    may_add_trailers, parse_tag,
 };
 use crate::types::{MailId, MessageId, Timestamp};
 use crate::verdict::{Level, Verdict};
@@ -53,10 +55,47 @@ impl AckedSeries {
     }
 }
 
+/// Number, mail, taken over, arrival, what was recognised, verdict.
+type PatchRow = (i64, i64, i64, i64, String, String);
+
+/// A patch of an earlier version.
+#[derive(Clone)]
+struct Earlier {
+    label: String,
+    cover: Option<MailId>,
+    mail: MailId,
+    level: Level,
+}
+
+/// What answers the patches and covers of a patchset, oldest first, and how well its senders are authenticated.
+struct Given {
+    answers: Vec<Answer>,
+    levels: HashMap<MailId, Level>,
+}
+
+impl Given {
+    /// What a patch was given. A stranger's From names whom he likes: who gives must be authenticated as well as all of
+    /// `patches` are, else it is a claim.
+    fn to(&self, patch: MailId, own: &[Trailer], covers: &[MailId], patches: &[Level]) -> Vec<Ack> {
+        let mut acks = acks_for(patch, own, covers, &self.answers);
+        for ack in &mut acks {
+            let giver = self.levels.get(&ack.mail).copied().unwrap_or_default();
+            ack.matches &= patches.iter().all(|level| may_add_trailers(giver, *level));
+        }
+        acks
+    }
+
+    fn has_trailers_for(&self, patch: &Earlier) -> bool {
+        let to = |a: &Answer| a.target == patch.mail || Some(a.target) == patch.cover;
+        self.answers.iter().any(|a| to(a) && !a.trailers.is_empty())
+    }
+}
+
 impl Store {
     /// The version with that label, or the newest, of a patchset; an old number leads to the one it became.
     ///
-    /// Patches taken over bring what was given to them, and what was given to the cover that they came with.
+    /// Patches taken over, and those that are unchanged since an earlier version, bring what was given to them, and what was
+    /// given to the cover that they came with.
     pub async fn load_acked_series(
         &self,
         patchset: i64,
@@ -77,30 +116,24 @@ impl Store {
         };
         let text = "select p.number, p.mail, p.taken_over, m.arrived, m.recognised, m.verdict from patch p join mail m on m.id = p.mail \
              where p.series = $1 order by p.number";
-        let rows: Vec<(i64, i64, i64, i64, String, String)> =
-            self.fetch(text, vec![series.into()]).await?;
+        let rows: Vec<PatchRow> = self.fetch(text, vec![series.into()]).await?;
         let moved: Vec<i64> = rows.iter().filter(|r| r.2 == 1).map(|r| r.1).collect();
         let covers = self.load_covers(series, patchset, &moved).await?;
-        let (answers, levels) = self.load_answers(patchset).await?;
-        let patch = |(number, mail, taken_over, arrived, json, verdict): (
-            i64,
-            i64,
-            i64,
-            i64,
-            String,
-            String,
-        )| {
+        let given = self.load_answers(patchset).await?;
+        let earlier = self.load_earlier(series, &rows, &given).await?;
+        let patch = |(number, mail, taken_over, arrived, json, verdict): PatchRow| {
             let (mail, own) = (
                 MailId(mail),
                 facts(&json).map_or(Vec::new(), |f| f.trailers),
             );
             let level = Verdict::from_stored(&verdict).level;
-            let mut acks = acks_for(mail, &own, &covers, &answers);
-            for ack in &mut acks {
-                // A stranger's From names whom he likes: without authority it is a claim.
-                let giver = levels.get(&ack.mail).copied().unwrap_or_default();
-                ack.matches &= may_add_trailers(giver, level);
-            }
+            let acks = given.to(mail, &own, &covers, &[level]);
+            let before = earlier.get(&mail).into_iter().flatten();
+            let before = before.map(|e| Carried {
+                label: e.label.clone(),
+                acks: given.to(e.mail, &own, e.cover.as_slice(), &[level, e.level]),
+            });
+            let acks = carry_acks(acks, &own, before.collect());
             AckedPatch {
                 number,
                 mail,
@@ -112,6 +145,53 @@ impl Store {
         };
         let patches = rows.into_iter().map(patch).collect();
         Ok(Some(AckedSeries { label, patches }))
+    }
+
+    /// For each patch of a series the same patch in earlier versions, oldest first, as far as answers gave it trailers.
+    async fn load_earlier(
+        &self,
+        series: i64,
+        patches: &[PatchRow],
+        given: &Given,
+    ) -> Result<HashMap<MailId, Vec<Earlier>>, StoreError> {
+        let mut found: HashMap<MailId, Vec<Earlier>> = HashMap::new();
+        let text = "select s.label, s.cover, p.mail, m.verdict from series o join series s on s.patchset = o.patchset and s.position < o.position \
+             join patch p on p.series = s.id and p.taken_over = 0 join mail m on m.id = p.mail where o.id = $1 order by s.position, p.number";
+        type Row = (String, Option<i64>, i64, String);
+        let rows: Vec<Row> = match given.answers.is_empty() {
+            true => Vec::new(),
+            false => self.fetch(text, vec![series.into()]).await?,
+        };
+        let earlier = rows
+            .into_iter()
+            .map(|(label, cover, mail, verdict)| Earlier {
+                label,
+                cover: cover.map(MailId),
+                mail: MailId(mail),
+                level: Verdict::from_stored(&verdict).level,
+            });
+        let here: Vec<MailId> = patches.iter().map(|p| MailId(p.1)).collect();
+        let acked = |e: &Earlier| !here.contains(&e.mail) && given.has_trailers_for(e);
+        let earlier: Vec<Earlier> = earlier.filter(acked).collect();
+        if earlier.is_empty() {
+            return Ok(found);
+        }
+        let mut mails = here.clone();
+        mails.extend(earlier.iter().map(|e| e.mail));
+        let texts = self.load_patch_texts(&mails).await?;
+        let id = |mail: &MailId| texts.get(mail).and_then(|t| patch_id(t.as_bytes()));
+        let mut same: HashMap<PatchId, Vec<MailId>> = HashMap::new();
+        for mail in &here {
+            let ids = id(mail).into_iter();
+            ids.for_each(|id| same.entry(id).or_default().push(*mail));
+        }
+        for one in earlier {
+            let patches = id(&one.mail).and_then(|id| same.get(&id));
+            for mail in patches.into_iter().flatten() {
+                found.entry(*mail).or_default().push(one.clone());
+            }
+        }
+        Ok(found)
     }
 
     /// The name of the list that a mail was posted to first, public ones before others.
@@ -148,10 +228,7 @@ impl Store {
     }
 
     /// All that answers patches and covers of a patchset, oldest first, and how well their senders are authenticated.
-    async fn load_answers(
-        &self,
-        patchset: i64,
-    ) -> Result<(Vec<Answer>, HashMap<MailId, Level>), StoreError> {
+    async fn load_answers(&self, patchset: i64) -> Result<Given, StoreError> {
         let text = "select c.mail, c.target, m.message_id, m.recognised, m.verdict from comment c join series s on s.id = c.series join mail m on m.id = c.mail \
              where s.patchset = $1 order by m.arrived, m.id";
         let rows: Vec<(i64, i64, String, String, String)> =
@@ -171,7 +248,8 @@ impl Store {
                 trailers: facts.trailers,
             })
         };
-        Ok((rows.into_iter().filter_map(answer).collect(), levels))
+        let answers = rows.into_iter().filter_map(answer).collect();
+        Ok(Given { answers, levels })
     }
 }
 

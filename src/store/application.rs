@@ -2,7 +2,7 @@
 
 use super::sql::Bind;
 use super::{NewTip, RepoRow, Store, StoreError, Tx, dependency, file, job, marks, tip};
-use crate::types::{ListId, MailId, PatchsetId, RealmId, RepoId, SeriesId, Timestamp};
+use crate::types::{Job, ListId, MailId, PatchsetId, RealmId, RepoId, SeriesId, Timestamp};
 
 /// Series archived in one transaction.
 const AT_ONCE: u64 = 256;
@@ -185,8 +185,6 @@ impl NewApplication {
 pub struct Tried {
     /// The outcome.
     pub application: NewApplication,
-    /// What it names as that on which it is built.
-    pub names: Vec<String>,
     /// Ids of its own patches: others may name them.
     pub patch_ids: Vec<String>,
     /// Whether it applies at the tip, if that was looked at.
@@ -287,6 +285,7 @@ impl Store {
         job: job::Held,
     ) -> Result<(), StoreError> {
         let (series, realm, anchors) = (work.id, work.realm, work.mails.clone());
+        let (newest, patchset) = (work.newest, work.patchset);
         let known_as: Vec<String> = work
             .message_ids
             .iter()
@@ -296,10 +295,10 @@ impl Store {
         let now = super::now();
         self.write(move |tx| {
             Box::pin(async move {
+                file::lock_realm(tx, realm).await?;
                 let text = "select outcome from application where series = $1";
                 let before: Option<(String,)> = tx.fetch_one(text, vec![series.0.into()]).await?;
                 let outcome = tried.application.outcome;
-                dependency::record(tx, realm, series, &tried.names).await?;
                 record(tx, series, tried.application, now).await?;
                 if let Some(check) = tried.tip {
                     tip::record(tx, vec![(series, check)], now).await?;
@@ -307,8 +306,16 @@ impl Store {
                 if before.is_none_or(|(old,)| old != outcome) {
                     dependency::wake(tx, realm, series, &known_as, AGAIN).await?;
                 }
-                let threads = threads(tx, &anchors).await?;
+                // Its cover may stand in a thread of its own.
+                let text = "select cover from series where id = $1 and cover is not null";
+                let cover: Option<(i64,)> = tx.fetch_one(text, vec![series.0.into()]).await?;
+                let mut shown_beside = anchors;
+                shown_beside.extend(cover.map(|c| MailId(c.0)));
+                let threads = threads(tx, &shown_beside).await?;
                 file::raise(tx, realm, &threads).await?;
+                if newest {
+                    restore_head(tx, patchset, series).await?;
+                }
                 job::finish(tx, &[job]).await
             })
         })
@@ -377,6 +384,22 @@ impl Store {
         let rows: Vec<(i64,)> = self.fetch(text, binds).await?;
         Ok(rows.into_iter().map(|r| SeriesId(r.0)).collect())
     }
+}
+
+/// While a version was applied as the newest, a newer one may have been: its `head` is set once more.
+async fn restore_head(
+    tx: &mut Tx,
+    patchset: PatchsetId,
+    applied: SeriesId,
+) -> Result<(), StoreError> {
+    let text = "select s.id from patchset p join series s on s.id = p.newest where p.id = $1 and s.complete = 1 and s.id <> $2";
+    let binds = vec![patchset.0.into(), applied.0.into()];
+    let newer: Option<(i64,)> = tx.fetch_one(text, binds).await?;
+    let jobs: Vec<_> = newer
+        .into_iter()
+        .map(|(id,)| (Job::Apply(SeriesId(id)), 1))
+        .collect();
+    job::insert(tx, &jobs, Timestamp(0)).await
 }
 
 async fn record(

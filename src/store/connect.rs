@@ -110,6 +110,11 @@ impl Store {
         done
     }
 
+    /// Whether a folder holds a SQLite database of ours.
+    pub fn is_file_in(data: &Path) -> bool {
+        data.join("patchpost.db").is_file()
+    }
+
     /// Takes the folder for one `serve`; the lock is freed when the file is dropped or the process ends.
     pub fn lock_for_serving(data: &Path) -> Result<File, StoreError> {
         let path = data.join("serve.lock");

@@ -99,6 +99,7 @@ pub(super) async fn serve_best(
     realm: RealmId,
     identities: &[Identity],
 ) -> Result<(), StoreError> {
+    super::file::lock_realm(tx, realm).await?;
     // Further copies are rare: one statement each.
     for (identity, Copies { best, .. }) in load_best(tx, realm, identities).await? {
         let text = "update mail set hash = $1, size = (select size from blob where realm = $2 and hash = $1) \

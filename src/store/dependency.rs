@@ -73,6 +73,41 @@ impl Store {
         Ok(names.remove(&series).unwrap_or_default())
     }
 
+    /// Writes what a series names, if that is not what is there.
+    ///
+    /// Done before anything is looked up: whoever is recorded afterwards finds it and wakes the series.
+    pub async fn record_names(
+        &self,
+        realm: RealmId,
+        series: SeriesId,
+        names: Vec<String>,
+    ) -> Result<(), StoreError> {
+        if self.load_named(series).await? == names {
+            return Ok(());
+        }
+        let row = move |(position, name): (i64, String)| {
+            let (series, realm) = (series.0.into(), realm.0.into());
+            vec![series, position.into(), realm, name.into()]
+        };
+        let rows = (0..).zip(names).map(row).collect();
+        self.write(move |tx| {
+            Box::pin(async move {
+                let text = "delete from dependency where series = $1";
+                tx.execute(text, vec![series.0.into()]).await?;
+                let head = "dependency (series, position, realm, name)";
+                // A series that is gone by now names nothing.
+                let there: Option<(i64,)> = tx
+                    .fetch_one("select id from series where id = $1", vec![series.0.into()])
+                    .await?;
+                if there.is_some() {
+                    tx.insert(head, rows, "").await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
     async fn load_names(
         &self,
         series: &BTreeSet<SeriesId>,
@@ -273,29 +308,6 @@ fn applied(row: (i64, i64, String, Option<i64>, Option<String>)) -> Option<Appli
         repo: RepoId(repo?),
         commit: commit?,
     })
-}
-
-/// Writes anew what a series names.
-pub(super) async fn record(
-    tx: &mut Tx,
-    realm: RealmId,
-    series: SeriesId,
-    names: &[String],
-) -> Result<(), StoreError> {
-    let text = "delete from dependency where series = $1";
-    tx.execute(text, vec![series.0.into()]).await?;
-    let row = |(position, name): (i64, &String)| {
-        vec![
-            series.0.into(),
-            position.into(),
-            realm.0.into(),
-            name.into(),
-        ]
-    };
-    let rows = (0..).zip(names).map(row).collect();
-    tx.insert("dependency (series, position, realm, name)", rows, "")
-        .await?;
-    Ok(())
 }
 
 /// Owes another try of the series that name this one by one of `names` and are not applied.

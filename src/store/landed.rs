@@ -2,6 +2,8 @@
 //!
 //! `landed` knows it for each mail and branch; the commits of patches and the states of series follow from it ([`settle`]).
 
+use std::collections::HashMap;
+
 use super::application::threads;
 use super::regroup::OPEN_STATES;
 use super::sql::Bind;
@@ -124,28 +126,36 @@ impl Store {
         Ok(rows.into_iter().map(pending).collect())
     }
 
-    /// The patches that landed in a branch as one of these commits, whatever became of their series since.
+    /// The patches that landed in a branch as one of these commits, whatever became of their series since, with the commit.
     pub async fn load_landed_in(
         &self,
         place: &BranchOf,
         commits: &[String],
-    ) -> Result<Vec<Pending>, StoreError> {
-        let mut all = Vec::new();
+    ) -> Result<Vec<(Pending, String)>, StoreError> {
+        let mut rows: Vec<(i64, String)> = Vec::new();
         for chunk in commits.chunks(400) {
             let text = format!(
-                "{PENDING} where p.mail in (select mail from landed where repo = ? and branch = ? and commit_id in ({}))",
+                "select mail, commit_id from landed where repo = ? and branch = ? and commit_id in ({})",
                 marks(chunk.len())
             );
             let mut binds = vec![Bind::from(place.repo), place.branch.as_str().into()];
             binds.extend(chunk.iter().map(Bind::from));
-            all.extend(
-                self.fetch::<Row>(text, binds)
-                    .await?
-                    .into_iter()
-                    .map(pending),
-            );
+            rows.extend(self.fetch::<(i64, String)>(text, binds).await?);
         }
-        Ok(all)
+        let commit_of: HashMap<i64, String> = rows.into_iter().collect();
+        let mails: Vec<i64> = commit_of.keys().copied().collect();
+        let mut all = Vec::new();
+        for chunk in mails.chunks(400) {
+            let text = format!("{PENDING} where p.mail in ({})", marks(chunk.len()));
+            let binds = chunk.iter().map(|m| Bind::from(*m)).collect();
+            let found: Vec<Row> = self.fetch(text, binds).await?;
+            all.extend(found.into_iter().map(pending));
+        }
+        let with_commit = |p: Pending| {
+            let commit = commit_of.get(&p.mail.0)?.clone();
+            Some((p, commit))
+        };
+        Ok(all.into_iter().filter_map(with_commit).collect())
     }
 
     /// Records that patches of one series landed in a branch as these commits, by that person or found by us; what is known
@@ -263,6 +273,12 @@ impl Store {
         Ok(all)
     }
 
+    /// Brings a series in line with what landed of its mails when they stood in another series.
+    pub async fn settle_series(&self, series: i64) -> Result<(), StoreError> {
+        self.write(move |tx| Box::pin(async move { settle(tx, &[series]).await }))
+            .await
+    }
+
     /// What happened to a patchset in branches, newest first: (when, `landed` or `dropped`, who, what).
     pub async fn load_history(
         &self,
@@ -321,6 +337,7 @@ async fn note(
 
 /// Brings all series that hold these mails in line with what landed, and pages up to date.
 async fn finish(tx: &mut Tx, realm: RealmId, mails: &[MailId]) -> Result<(), StoreError> {
+    file::lock_realm(tx, realm).await?;
     let mut series = Vec::new();
     for chunk in mails.chunks(400) {
         let text = format!(

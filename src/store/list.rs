@@ -66,7 +66,7 @@ pub struct NewList {
 }
 
 /// Settings to change; `None` leaves one as it is.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListChange {
     /// New posting address.
     pub address: Option<String>,
@@ -91,6 +91,8 @@ pub struct RepoRow {
     pub source: String,
     /// The branch that series are applied to.
     pub branch: String,
+    /// Patterns of the branches that are followed beside it.
+    pub follow: Vec<String>,
     /// The branch's commit when last looked at.
     pub tip: Option<String>,
     /// When it was last fetched, in microseconds since 1970.
@@ -105,14 +107,18 @@ type RepoTuple = (
     String,
     String,
     String,
+    String,
     Option<String>,
     Option<i64>,
     Option<String>,
 );
-const REPO: &str = "select r.id, r.name, r.source_kind, r.source, r.branch, r.tip, r.fetched, r.problem from repo r";
+const REPO: &str = "select r.id, r.name, r.source_kind, r.source, r.branch, r.follow, r.tip, r.fetched, r.problem from repo r";
 
-fn repo_row((id, name, source_kind, source, branch, tip, fetched, problem): RepoTuple) -> RepoRow {
+fn repo_row(
+    (id, name, source_kind, source, branch, follow, tip, fetched, problem): RepoTuple,
+) -> RepoRow {
     RepoRow {
+        follow: follow.split_whitespace().map(str::to_owned).collect(),
         id,
         name,
         source_kind,
@@ -379,23 +385,24 @@ impl Store {
         .await
     }
 
-    /// Unsubscribes addresses; returns how many were members.
+    /// Unsubscribes addresses; returns those that were members.
     pub async fn delete_members(
         &self,
         list: ListId,
         addresses: Vec<String>,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Vec<String>, StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                let mut gone = 0;
+                let mut gone = Vec::new();
                 for chunk in addresses.chunks(200) {
                     let text = format!(
-                        "delete from member where list = ? and address in ({})",
+                        "delete from member where list = ? and address in ({}) returning address",
                         super::marks(chunk.len())
                     );
                     let mut binds = vec![Bind::from(list.0)];
                     binds.extend(chunk.iter().map(|a| Bind::from(a.as_str())));
-                    gone += tx.execute(text, binds).await?;
+                    let rows: Vec<(String,)> = tx.fetch(text, binds).await?;
+                    gone.extend(rows.into_iter().map(|r| r.0));
                 }
                 Ok(gone)
             })
@@ -480,7 +487,7 @@ async fn connect_repos(tx: &mut Tx, list: ListId, repos: &[String]) -> Result<()
             .await?;
         let Some((repo,)) = row else {
             return Err(StoreError::Refused(format!(
-                "there is no repository {name}; add it with `patchpost repo add {name}`"
+                "there is no repository {name}; add it with `patchpost repo add {name} --clone URL`"
             )));
         };
         let row = vec![list.0.into(), repo.into(), position.into()];

@@ -8,6 +8,7 @@ mod accept;
 mod acks;
 mod application;
 mod backup;
+mod branch;
 mod connect;
 mod copy;
 mod correction;

@@ -41,6 +41,20 @@ impl Store {
         self.fetch(text, vec![id.0.into()]).await
     }
 
+    /// Series that stay when a list goes, but were applied on commits of series that go with it: their refs hold what must
+    /// not stay. (Series, patchset, version label).
+    pub async fn load_built_on(&self, list: ListId) -> Result<Vec<(i64, i64, String)>, StoreError> {
+        let own = "(select o.mail from posting o where o.list = $1 \
+             and not exists (select 1 from posting q where q.mail = o.mail and q.list <> $1))";
+        let text = format!(
+            "with recursive built(series) as (select a.series from application a join series s on s.id = a.on_series \
+             where s.anchor in {own} or s.cover in {own} or s.id in (select p.series from patch p where p.mail in {own}) \
+             union select a.series from application a join built b on a.on_series = b.series) \
+             select s.id, s.patchset, s.label from built b join series s on s.id = b.series"
+        );
+        self.fetch(text, vec![list.0.into()]).await
+    }
+
     /// Deletes a list with its postings and members; mails that stand in no other list go too, bytes and all.
     ///
     /// Returns mails of other lists that were grouped with what is gone: they want to be grouped anew. Safe to repeat until
@@ -295,6 +309,13 @@ async fn forget_groups(tx: &mut Tx, gone: &[i64]) -> Result<Vec<i64>, StoreError
     let dead = ids_of(tx, "select id from series where anchor in (..)", gone).await?;
     let text = "select distinct patchset from series where id in (..)";
     let sets = ids_of(tx, text, &hit).await?;
+    let text = "with recursive built(series) as (select a.series from application a where a.on_series in (..) \
+         union select a.series from application a join built b on a.on_series = b.series) select series from built";
+    let built = ids_of(tx, text, &dead).await?;
+    for table in ["application_commit", "application"] {
+        let text = format!("delete from {table} where series in (..)");
+        on(tx, &text, &built).await?;
+    }
     for table in [
         "comment",
         "patch",

@@ -145,7 +145,8 @@ pub struct Recorded {
 impl Recorded {
     pub(super) fn add(&mut self, id: i64, patchset: &NewPatchset) {
         let (count, title) = (patchset.series.len(), &patchset.title);
-        let line = format!("patchset {id}: {count} version(s), {title:?}");
+        let versions = if count == 1 { "version" } else { "versions" };
+        let line = format!("patchset {id}: {count} {versions}, {title:?}");
         self.differences.push(line);
         self.changed.push(PatchsetId(id));
     }

@@ -16,9 +16,22 @@ pub struct PatchSummary {
     pub message_id: String,
     /// The commit that it landed as.
     pub landed: Option<String>,
+    /// The commits that it landed as, by branch, that of the main branch first.
+    pub landed_in: Vec<LandedSummary>,
     /// What it carries and what replies gave to it; left out of long listings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trailers: Option<Vec<TrailerSummary>>,
+}
+
+/// A commit that a patch landed as.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct LandedSummary {
+    /// The repository.
+    pub repo: String,
+    /// The branch.
+    pub branch: String,
+    /// The commit.
+    pub commit: String,
 }
 
 /// A trailer of a patch.
@@ -36,6 +49,9 @@ pub struct TrailerSummary {
     pub sender: Option<String>,
     /// Whether it is the sender's own to give: else it is only a claim.
     pub matches: bool,
+    /// Label of the earlier version that it was given on, if the patch is unchanged since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub given_on: Option<String>,
 }
 
 impl PatchSummary {
@@ -48,6 +64,7 @@ impl PatchSummary {
             message_id: ack.map(|a| a.message_id.as_str().to_owned()),
             sender: ack.map(|a| a.sender.clone()),
             matches: ack.is_none_or(|a| a.matches),
+            given_on: ack.and_then(|a| a.given_on.clone()),
         };
         let own = patch.own.iter().map(|t| row(t, None));
         let given = patch.acks.iter().map(|a| row(&a.trailer, Some(a)));
@@ -210,6 +227,19 @@ impl Store {
                         message_id,
                         trailers: None,
                         landed,
+                        landed_in: Vec::new(),
+                    });
+                }
+            }
+            let ids: Vec<i64> = chunk.iter().map(|s| s.id).collect();
+            for one in self.load_landed(&ids).await? {
+                let patches = chunk.iter_mut().filter(|s| s.id == one.series);
+                let mut patches = patches.flat_map(|s| &mut s.patches);
+                if let Some(patch) = patches.find(|p| p.number == one.number) {
+                    patch.landed_in.push(LandedSummary {
+                        repo: one.repo,
+                        branch: one.branch,
+                        commit: one.commit,
                     });
                 }
             }

@@ -84,6 +84,7 @@ impl Store {
         let now = super::now();
         self.write(move |tx| {
             Box::pin(async move {
+                file::lock_realm(tx, realm).await?;
                 record(tx, tips, now).await?;
                 let threads = threads(tx, &mails).await?;
                 file::raise(tx, realm, &threads).await

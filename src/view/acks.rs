@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::patchset::Ack;
+use crate::patchset::{Ack, same_address};
 use crate::types::MessageId;
 
 /// One trailer of one reply.
@@ -12,7 +12,7 @@ pub struct AckLine {
     pub name: String,
     /// Whom it names, or what, if it names nobody.
     pub who: String,
-    /// `all patches`, `patch 2`, `patches 1, 3`
+    /// `all patches`, `patch 2`, `patches 1, 3`, and the earlier version that it was given on
     pub patches: String,
     /// Message-ID of the reply.
     pub message_id: MessageId,
@@ -40,7 +40,10 @@ pub fn ack_lines(patches: &[(i64, &[Ack])]) -> Vec<AckLine> {
     let line = |(ack, numbers): (&Ack, Vec<i64>)| AckLine {
         name: ack.trailer.name.clone(),
         who: who(ack),
-        patches: spell(&numbers, patches.len()),
+        patches: match &ack.given_on {
+            Some(label) => format!("{}, on v{label}", spell(&numbers, patches.len())),
+            None => spell(&numbers, patches.len()),
+        },
         message_id: ack.message_id.clone(),
         claimed_by: (!ack.matches).then(|| ack.sender.clone()),
     };
@@ -50,13 +53,12 @@ pub fn ack_lines(patches: &[(i64, &[Ack])]) -> Vec<AckLine> {
 /// How many people gave something that is theirs to give: `2 acks`; `None` if nobody did.
 pub fn ack_count(patches: &[(i64, &[Ack])]) -> Option<String> {
     let theirs = patches.iter().flat_map(|p| p.1).filter(|a| a.matches);
-    let people: std::collections::BTreeSet<String> = theirs
-        .filter_map(|a| {
-            a.trailer
-                .person()
-                .map(|(_, address)| address.to_lowercase())
-        })
-        .collect();
+    let mut people: Vec<&str> = Vec::new();
+    for (_, address) in theirs.filter_map(|a| a.trailer.person()) {
+        if !people.iter().any(|known| same_address(known, address)) {
+            people.push(address);
+        }
+    }
     match people.len() {
         0 => None,
         1 => Some("1 ack".to_owned()),
@@ -98,6 +100,7 @@ mod tests {
             name: String::new(),
             sender: "eve@x".to_owned(),
             matches,
+            given_on: None,
         }
     }
 
@@ -117,6 +120,11 @@ mod tests {
         ];
         assert_eq!(found, expected);
         assert_eq!(ack_count(&patches), Some("1 ack".to_owned()));
+        let detailed = [ack(3, "Tested-by", "Ana <Ana+git@x>", true)];
+        assert_eq!(
+            ack_count(&[(1, &first), (2, &detailed)]),
+            Some("1 ack".to_owned())
+        );
         assert_eq!(ack_count(&[]), None);
     }
 }

@@ -35,6 +35,15 @@ pub struct Remark {
     pub cut: bool,
 }
 
+/// More remarks on earlier versions at one place than these are folded: what is said of this version is not to drown.
+const SHOWN: usize = 3;
+
+/// The remarks of one place: those that are folded, and those that are shown.
+pub fn split_folded(all: &[Remark]) -> (&[Remark], &[Remark]) {
+    let earlier = all.iter().take_while(|r| !r.on.is_empty()).count();
+    all.split_at(if earlier > SHOWN { earlier } else { 0 })
+}
+
 /// What is to be known of the mail that a remark stands in.
 #[derive(Debug, Clone)]
 pub struct Source<'a> {

@@ -17,16 +17,20 @@ use crate::types::{MailId, Timestamp};
 /// Rows on a page.
 pub const PAGE: i64 = 50;
 
-/// What refusals of HTML mail link to.
-pub const PLAIN_TEXT: &str = "This list takes plain text.\n\n\
-Mail that has only HTML cannot be quoted, searched or applied as a patch. Most mail programs send a plain text part when\n\
-asked to:\n\n\
-  Gmail         three dots in the compose window, then Plain text mode\n\
-  Outlook       Format text, then Plain text\n\
-  Thunderbird   Account settings, Composition: untick Compose messages in HTML format\n\
-  Apple Mail    Format, then Make plain text\n\
-  patches       git send-email does it right by itself\n\n\
-HTML beside a text part is fine: the text part counts.\n";
+/// How mail programs are told to send plain text.
+const PLAIN_TEXT: [(&str, &str); 5] = [
+    (
+        "Gmail",
+        "three dots in the compose window, then Plain text mode",
+    ),
+    ("Outlook", "Format text, then Plain text"),
+    (
+        "Thunderbird",
+        "Account settings, Composition: untick Compose messages in HTML format",
+    ),
+    ("Apple Mail", "Format, then Make plain text"),
+    ("patches", "git send-email does it right by itself"),
+];
 
 /// What pages that are not about one mail are of: a list, or all public lists.
 #[derive(Clone)]
@@ -91,6 +95,8 @@ pub struct ListPage {
     pub description: String,
     /// Posting address.
     pub address: String,
+    /// The line that sends a patch.
+    pub send: String,
     /// `12 members · `, or empty.
     pub members: String,
     /// `2,300 mails`
@@ -103,6 +109,8 @@ pub struct ListPage {
     pub canonical: Option<String>,
     /// How many were found, in words.
     pub found: String,
+    /// What was not understood as it may be meant; may be empty.
+    pub odd: String,
     /// The rows.
     pub rows: Vec<Row>,
     /// Where older ones are.
@@ -117,6 +125,21 @@ struct HelpPage {
     address: String,
     base: String,
     prefixes: &'static [(&'static str, &'static str)],
+}
+
+#[derive(Template)]
+#[template(path = "plain_text.html")]
+struct PlainTextPage {
+    frame: Frame,
+    programs: &'static [(&'static str, &'static str)],
+}
+
+/// `GET /help/plain-text`: what refusals of HTML mail link to.
+pub fn plain_text(app: &App, wish: &Wish) -> Answer {
+    Ok(html(&PlainTextPage {
+        frame: wish.frame(app, None, ""),
+        programs: &PLAIN_TEXT,
+    }))
 }
 
 /// `GET /`
@@ -238,6 +261,7 @@ async fn home_page(
         list: list.name.clone(),
         description: list.description.clone(),
         address: list.address.clone(),
+        send: send_line(&list.address, &app.smtp),
         members: match members {
             0 => String::new(),
             n => format!("{} · ", count(n, "member")),
@@ -247,9 +271,22 @@ async fn home_page(
         query: String::new(),
         canonical: (before.at == i64::MAX).then(|| format!("{}/{}/", app.base_url, list.name)),
         found: String::new(),
+        odd: String::new(),
         rows: threads.iter().map(row).collect(),
         older,
     })
+}
+
+/// How git sends a patch to a list. One in a domain of this machine alone is found by no other mail server: git is told
+/// where mail is taken.
+fn send_line(address: &str, smtp: &str) -> String {
+    let local = address.ends_with("@localhost") || address.ends_with(".localhost");
+    match smtp.rsplit_once(':').filter(|_| local) {
+        Some((host, port)) => format!(
+            "git send-email --smtp-server={host} --smtp-server-port={port} --smtp-encryption=none --smtp-auth=none --annotate -1"
+        ),
+        None => "git send-email --annotate -1".to_owned(),
+    }
 }
 
 /// Among threads the state is said once somebody has set one.

@@ -166,6 +166,17 @@ pub async fn one(app: &App, list: ListRow, rest: &str, wish: &Wish) -> Answer {
         [label, "mbox.gz"] => (label.strip_prefix('v'), Some(Packing::Gzip)),
         _ => return Err(missing()),
     };
+    let no_version = || {
+        let way = (
+            format!("/{}/patches/{id}/", list.name),
+            "Its newest version".to_owned(),
+        );
+        let text = format!(
+            "Patchset {id} has no version v{}.",
+            visible(wanted.unwrap_or_default())
+        );
+        Problem::Missing(text, vec![way])
+    };
     if mbox.is_none() {
         let (realm, _) = app.store.find_list_version(&list).await?;
         let key = format!(
@@ -173,13 +184,17 @@ pub async fn one(app: &App, list: ListRow, rest: &str, wish: &Wish) -> Answer {
             list.id, list.version
         );
         let make = async {
-            let found = find_version(app, id, wanted).await?.ok_or_else(missing)?;
+            let found = find_version(app, id, wanted)
+                .await?
+                .ok_or_else(no_version)?;
             let newest = found.1.arrived;
             Ok((page(app, &list, id, found, wish).await?, Some(newest)))
         };
         return cached(wish, key, make).await;
     }
-    let (_, fact, _) = find_version(app, id, wanted).await?.ok_or_else(missing)?;
+    let (_, fact, _) = find_version(app, id, wanted)
+        .await?
+        .ok_or_else(no_version)?;
     let acked = app.store.load_acked_series(id, Some(&fact.label)).await?;
     let name = format!("v{} {}", fact.label, fact.title);
     let (realm, _) = app.store.find_list_version(&list).await?;

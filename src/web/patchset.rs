@@ -411,9 +411,12 @@ fn commands(
         );
         out.push(("with b4", line));
     }
-    out.push((
-        "with git am",
-        format!("curl -sf {page}v{}/mbox | git am -3", fact.label),
-    ));
+    // With a patch missing, git am would take the others without a word.
+    if fact.received >= fact.total {
+        out.push((
+            "with git am",
+            format!("curl -sf {page}v{}/mbox | git am -3", fact.label),
+        ));
+    }
     out
 }

@@ -6,7 +6,7 @@ use super::limits::Dear;
 use super::page::{Answer, Frame, Problem, cached, count};
 use super::routes::{App, Wish};
 use crate::patchset::range_diff::{Fate, Pair, Sign};
-use crate::pipeline::{PipelineError, compare};
+use crate::pipeline::{PipelineError, compare, missing_versions};
 use crate::store::patch_pages::SeriesFact;
 use crate::store::{ListRow, StoreError};
 use crate::view::text::visible;
@@ -100,10 +100,9 @@ async fn page(
     let home = format!("/{}/patches/{id}/", list.name);
     let missing = || {
         let way = (home.clone(), "Show the patchset".to_owned());
-        Problem::Missing(
-            format!("Patchset {id} has no versions v{old} and v{new}."),
-            vec![way],
-        )
+        let known: Vec<&str> = versions.iter().map(|v| v.label.as_str()).collect();
+        let text = missing_versions(&known, [old, new]);
+        Problem::Missing(format!("Patchset {id} has {}.", visible(&text)), vec![way])
     };
     let turn = app.limits.turn(Dear::Comparison).await?;
     let (store, labels) = (app.store.clone(), [old.to_owned(), new.to_owned()]);

@@ -38,6 +38,8 @@ pub struct App {
     pub base_url: Arc<str>,
     /// How much of what is dear is done at once.
     pub limits: Limits,
+    /// Where mail is taken by SMTP on this machine, `host:port`; empty: nowhere.
+    pub smtp: Arc<str>,
 }
 
 /// A request in pieces.
@@ -217,7 +219,7 @@ async fn route(app: &App, path: &str, wish: Wish) -> Answer {
         "/-/style" => return style::show(app, &wish),
         "/-/theme" if wish.post => return Ok(choose_theme(&wish)),
         "/robots.txt" => return Ok(file("text/plain", None, ROBOTS)),
-        "/help/plain-text" => return Ok(file("text/plain; charset=utf-8", None, list::PLAIN_TEXT)),
+        "/help/plain-text" => return list::plain_text(app, &wish),
         _ => {}
     }
     let rest = path.strip_prefix('/').unwrap_or(path);

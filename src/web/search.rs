@@ -75,6 +75,7 @@ pub async fn show(app: &App, place: Place, wish: &Wish) -> Answer {
         heading: format!("Found: {}", visible(q)),
         description: String::new(),
         address: place.address.clone(),
+        send: String::new(),
         members: String::new(),
         postings: String::new(),
         search: true,
@@ -84,6 +85,13 @@ pub async fn show(app: &App, place: Place, wish: &Wish) -> Answer {
             (true, true) => format!("{PAGE}+ mails."),
             (false, true) => format!("{}.", count(found.len() as i64, "mail")),
             _ => String::new(),
+        },
+        odd: match query.unknown.as_slice() {
+            [] => String::new(),
+            names => format!(
+                "There is no prefix {}: it was looked for as a word.",
+                names.join(": and no ")
+            ),
         },
         rows: mails.iter().map(row).collect(),
         older,

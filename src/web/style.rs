@@ -1,12 +1,16 @@
 //! `/-/style`: every piece that pages are made of, together.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 
 use super::page::{Answer, Frame, Pill, Post, Row, html};
 use super::routes::{App, Wish};
+use crate::patchset::{Mark, Note};
 use crate::store::pages::MailRow;
 use crate::types::{MailId, Timestamp};
-use crate::view::text::snippet;
+use crate::view::remark::{Remark, Source};
+use crate::view::text::{blocks_with, snippet};
 
 #[derive(Template)]
 #[template(path = "style.html")]
@@ -78,6 +82,8 @@ pub fn show(app: &App, wish: &Wish) -> Answer {
     let mails = [(patch, 0), (answer, 1), (gone, 2)];
     let post = |(m, depth): &(MailRow, u32)| Post::new("dev", "dev@example.org", m, *depth);
     let mut posts: Vec<Post> = mails.iter().map(post).collect();
+    posts[0].blocks = blocks_with(PATCH, remarks());
+    posts[0].gone = vec![remark("And here?", Some(Mark::Gone), 0)];
     posts.iter_mut().for_each(Post::name_files);
     Ok(html(&StylePage {
         frame: wish.frame(app, None, ""),
@@ -86,6 +92,40 @@ pub fn show(app: &App, wish: &Wish) -> Answer {
         stated: vec![stated],
         mails: posts,
     }))
+}
+
+/// Below the line that is changed, an answer to a remark on the version before.
+fn remarks() -> BTreeMap<usize, Vec<Remark>> {
+    let line = PATCH.lines().position(|l| l.starts_with("+\tint"));
+    let both = vec![
+        remark("Why two?", Some(Mark::Changed), 0),
+        remark("One for each. See https://example.org/", None, 1),
+    ];
+    BTreeMap::from([(line.unwrap_or_default(), both)])
+}
+
+fn remark(text: &str, mark: Option<Mark>, depth: u32) -> Remark {
+    let note = Note {
+        mail: MailId(2),
+        number: text.len(),
+        text: text.to_owned(),
+        cut: false,
+        mark,
+        depth,
+        about: match mark {
+            Some(Mark::Gone) => "+\tint last = 3;".to_owned(),
+            _ => String::new(),
+        },
+    };
+    let source = Source {
+        number: 2,
+        href: "/-/style".to_owned(),
+        author: ("Ben Ode", "ben.ode@example.org"),
+        verdict: "authenticated: DKIM example.org".to_owned(),
+        date: Timestamp::from_secs(1_774_000_000),
+        version: mark.map(|_| "2"),
+    };
+    Remark::new(&note, &source)
 }
 
 fn sample(number: i64, author: &str, subject: &str, text: &str) -> MailRow {

@@ -4,12 +4,13 @@
   "use strict";
   const all = (what) => [...document.querySelectorAll(what)];
   const step = (what, by) => {
-    const places = all(what).filter((p) => p.offsetParent !== null);
+    const places = all(what).filter((p) => p.offsetParent !== null || p.closest("details:not([open])"));
     if (!places.length) return;
     const last = places.findLastIndex((p) => p.getBoundingClientRect().top < 20);
     const own = places.findIndex((p) => p.contains(document.activeElement));
     const at = own >= 0 && what !== ".file" && what !== ".remark" ? own : last;
     const goal = places[Math.min(places.length - 1, Math.max(0, at + by))];
+    for (let box = goal.parentElement; (box = box?.closest("details")); box = box.parentElement) box.open = true;
     goal.scrollIntoView({ block: goal.tagName === "LI" ? "nearest" : "start", behavior: "instant" });
     (goal.querySelector(":scope > summary, a.title") || goal).focus({ preventScroll: true });
   };

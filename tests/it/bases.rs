@@ -19,6 +19,7 @@ on_both! {
     a_private_dependency_is_not_known_in_public,
     a_series_that_conflicts_at_the_new_tip_says_so,
     a_base_that_comes_by_a_fetch_is_found,
+    what_stood_on_a_purged_series_stands_without_it,
 }
 
 const LIST: &str = "dev@x.org";
@@ -509,4 +510,42 @@ fn a_base_that_comes_by_a_fetch_is_found(database: Database) {
         one["base"],
         git(&site.mine, &["rev-parse", "HEAD~1"]).as_str()
     );
+}
+
+fn what_stood_on_a_purged_series_stands_without_it(database: Database) {
+    let site = Site::new(database);
+    site.server.cli(&[
+        "list",
+        "create",
+        "ops",
+        "--address",
+        "ops@x.org",
+        "--repo",
+        "tool",
+    ]);
+    let first = named("first@x", &site.patch("line 5", "line five", "First"), "");
+    let second = site.patch("line 30", "line thirty", "Second");
+    assert!(
+        site.server
+            .send(&["ops@x.org"], first.as_bytes())
+            .starts_with("250")
+    );
+    site.server.drain();
+    site.send(&named("second@x", &second, "Depends-on: <first@x>\n"));
+    let third = site.patch("line 20", "line twenty", "Third");
+    site.send(&named("third@x", &third, "Depends-on: <second@x>\n"));
+    site.assert_on(&site.series("Second", "1"), &site.series("First", "1"));
+    site.assert_on(&site.series("Third", "1"), &site.series("Second", "1"));
+    let gone = site.commits(&site.series("First", "1"))[0].clone();
+    site.server.cli(&["list", "rm", "ops", "--purge"]);
+    site.server.drain();
+    let companion = site.server.data().join("repos/tool.patches.git");
+    let objects = git(
+        &companion,
+        &["cat-file", "--batch-all-objects", "--batch-check"],
+    );
+    assert!(!objects.contains(&gone), "a purged commit is left");
+    let second = site.series("Second", "1");
+    assert_eq!(second["detail"], "waits for <first@x>, which is not here");
+    assert!(site.series("Third", "1")["ref"].is_null());
 }

@@ -47,10 +47,16 @@ fn site() -> (TestServer, String) {
         LIST,
         &["--cover-letter", "--force", "--8bit-encoding=UTF-8", "-2"],
     );
-    let cover = server.wait_for("the first version to be tried", || {
+    let (cover, first) = server.wait_for("the first version to be tried", || {
         let all = server.json(&["series", "ls"]);
         let tried = all[0]["applies"] == true;
-        tried.then(|| all[0]["cover"].as_str().unwrap().to_owned())
+        let name = |v: &Value| v.as_str().unwrap().to_owned();
+        tried.then(|| {
+            (
+                name(&all[0]["cover"]),
+                name(&all[0]["patches"][0]["message_id"]),
+            )
+        })
     });
     let answer = format!(
         "From: Ben <ben@example.com>\nSubject: Re: [PATCH 0/2] Spell numbers\nMessage-ID: <answer@example.com>\nIn-Reply-To: <{cover}>\n\n\
@@ -59,6 +65,13 @@ fn site() -> (TestServer, String) {
         "a/very/long/path".repeat(15)
     );
     assert!(server.send(&[LIST], answer.as_bytes()).starts_with("250"));
+    let remarks = format!(
+        "From: Ben <ben@example.com>\nSubject: Re: [PATCH 1/2] Spell three\nMessage-ID: <remarks@example.com>\nIn-Reply-To: <{first}>\n\n\
+         > -line 3\n> +line three\nWhy in words? See https://example.org/{}\n> +line three\n>  line 4\n{}\n> not of it\nIn general fine.\n",
+        "a/very/long/path".repeat(15),
+        "Again and again.\n".repeat(60)
+    );
+    assert!(server.send(&[LIST], remarks.as_bytes()).starts_with("250"));
     let hostile = "From: \"<b>Ana</b>\" <ana@x.org>\nMessage-ID: <hostile@x.org>\nSubject: <script>alert(1)</script> \u{202e} x\n\n\
         </pre><script>alert(1)</script> <img src=x onerror=alert(1)> ]]> \u{1} javascript:alert(1)\n";
     assert!(server.send(&[LIST], hostile.as_bytes()).starts_with("250"));
@@ -139,6 +152,7 @@ fn pages_are_sound_wide_and_narrow_light_and_dark() {
         "/dev/hostile@x.org/T/",
         "/dev/?q=quoted",
         "/dev/?q=nothinglikethis",
+        "/-/style",
     ];
     let mut wrong = String::new();
     for page in pages {
@@ -210,6 +224,13 @@ fn the_script_helps_and_the_policy_holds() {
         browser.run(focused),
         Value::from("INPUT"),
         "/ goes to the search"
+    );
+    browser.open(&format!("{}/dev/patches/1/v1/", server.base()));
+    browser.press("n");
+    assert_eq!(
+        browser.run(focused),
+        Value::from("remark d0"),
+        "n goes to a remark"
     );
     assert_eq!(browser.console(), Vec::<String>::new());
     // A script that got into a page would not run, and would be reported.

@@ -39,6 +39,7 @@ mod remarks;
 mod road;
 mod store;
 mod tools;
+mod trailers;
 mod upkeep;
 mod web;
 mod webdriver;

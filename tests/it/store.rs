@@ -50,7 +50,10 @@ use jobs::{
 use order::{
     all_orders_of_a_series_give_the_same, any_order_of_any_mails_gives_what_reclassify_gives,
 };
-use schema::{a_newer_schema_is_refused, migrations_run_once_under_a_lock};
+use schema::{
+    a_database_of_the_first_version_is_upgraded, a_newer_schema_is_refused,
+    migrations_run_once_under_a_lock,
+};
 
 stories! {
     one_bad_mail_in_a_commit_fails_alone,
@@ -84,6 +87,7 @@ stories! {
     any_order_of_any_mails_gives_what_reclassify_gives,
     migrations_run_once_under_a_lock,
     a_newer_schema_is_refused,
+    a_database_of_the_first_version_is_upgraded,
 }
 
 fn receipt(list: ListId, arrived: Timestamp) -> NewReceipt {

@@ -28,3 +28,16 @@ pub struct SeriesApply {
     #[command(flatten)]
     pub json: Json,
 }
+
+/// `repo set`
+#[derive(Debug, Args)]
+pub struct RepoSet {
+    /// The repository
+    pub name: String,
+    /// Branches to look at beside the main one for patches that came in, as a name or a pattern; may be repeated
+    #[arg(long, value_name = "BRANCH", required_unless_present = "no_follow")]
+    pub follow: Vec<String>,
+    /// Look at the main branch only
+    #[arg(long, conflicts_with = "follow")]
+    pub no_follow: bool,
+}

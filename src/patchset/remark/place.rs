@@ -99,15 +99,17 @@ pub fn place_remarks(shown: &[Shown<'_>], replies: &[Reply<'_>]) -> Laid {
         let mut notes = Notes::default();
         let own = std::iter::once((patch.mail, patch.text));
         for (mail, text) in patch.earlier.iter().copied().chain(own) {
-            let answers: Vec<&Reply<'_>> = replies.iter().filter(|r| r.target == mail).collect();
+            let mut answers: Vec<&Reply<'_>> =
+                replies.iter().filter(|r| r.target == mail).collect();
             if answers.is_empty() {
                 continue;
             }
-            work += answers.iter().map(|r| r.text.len()).sum::<usize>() + text.len();
-            if work > MAX_WORK {
-                laid.more = true;
-                continue;
-            }
+            work += text.len();
+            answers.retain(|reply| {
+                work += reply.text.len();
+                laid.more |= work > MAX_WORK;
+                work <= MAX_WORK
+            });
             let follower = (mail != patch.mail).then(|| Follower::new(text, patch.text));
             for (reply, remarks) in read(text, &answers) {
                 for (number, remark) in remarks.iter().enumerate() {
