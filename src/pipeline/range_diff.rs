@@ -4,7 +4,7 @@ use super::{PipelineError, think};
 use crate::diff::mailinfo::mailinfo;
 use crate::mail;
 use crate::patchset::range_diff::{Commit, Pair, range_diff};
-use crate::store::Store;
+use crate::store::Reader;
 use crate::types::MailId;
 
 /// Letters of a commit id that are shown.
@@ -14,7 +14,7 @@ const ID: usize = 12;
 ///
 /// A pair of versions that would cost too much is [`PipelineError::Refused`] with the reason.
 pub async fn compare(
-    store: &Store,
+    store: &Reader,
     patchset: i64,
     labels: [&str; 2],
 ) -> Result<Option<Vec<Pair>>, PipelineError> {
@@ -45,7 +45,11 @@ pub fn missing_versions(known: &[&str], wanted: [&str; 2]) -> String {
 /// Bytes and commit id of each patch; mails that were taken back are left out.
 type Patches = Vec<(Vec<u8>, Option<String>)>;
 
-async fn load(store: &Store, patchset: i64, label: &str) -> Result<Option<Patches>, PipelineError> {
+async fn load(
+    store: &Reader,
+    patchset: i64,
+    label: &str,
+) -> Result<Option<Patches>, PipelineError> {
     let Some(version) = store.load_version(patchset, label).await? else {
         return Ok(None);
     };

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Bind, Store, StoreError, marks};
+use super::{Bind, Reader, StoreError, marks};
 use crate::diff::patch_id::{PatchId, patch_id};
 use crate::mail::{self, mbox};
 use crate::patchset::{
@@ -90,7 +90,7 @@ impl Given {
     }
 }
 
-impl Store {
+impl Reader {
     /// The version with that label, or the newest, of a patchset; an old number leads to the one it became.
     ///
     /// Patches taken over bring what was given to them, and what was given to the cover that they came with; those that are

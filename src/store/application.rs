@@ -1,7 +1,7 @@
 //! Applying series: what is to be applied, and what came of it.
 
 use super::sql::Bind;
-use super::{NewTip, RepoRow, Store, StoreError, Tx, dependency, file, job, marks, tip};
+use super::{NewTip, Reader, RepoRow, Store, StoreError, Tx, dependency, file, job, marks, tip};
 use crate::types::{Job, ListId, MailId, PatchsetId, RealmId, RepoId, SeriesId, Timestamp};
 
 /// Series archived in one transaction.
@@ -191,7 +191,7 @@ pub struct Tried {
     pub tip: Option<NewTip>,
 }
 
-impl Store {
+impl Reader {
     /// What applying a series needs; `None` if it is gone or no longer complete.
     pub async fn load_series_to_apply(
         &self,
@@ -276,6 +276,36 @@ impl Store {
         }))
     }
 
+    /// Open complete series of a repository's lists, the newest first: what a moved branch makes worth another look.
+    pub async fn load_open_series(
+        &self,
+        repo: i64,
+        limit: i64,
+    ) -> Result<Vec<SeriesId>, StoreError> {
+        let text = "select distinct s.id from series s join patchset_list pl on pl.patchset = s.patchset \
+             join list_repo lr on lr.list = pl.list left join application a on a.series = s.id \
+             where lr.repo = $1 and s.complete = 1 and s.superseded = 0 and s.archived = 0 \
+             and (a.outcome is null or a.outcome <> 'applied') order by s.id desc limit $2";
+        let rows: Vec<(i64,)> = self.fetch(text, vec![repo.into(), limit.into()]).await?;
+        Ok(rows.into_iter().map(|r| SeriesId(r.0)).collect())
+    }
+
+    /// Series of a repository's lists that wait and arrived before that, at most `limit`: what they name will hardly come.
+    pub async fn load_waiting(
+        &self,
+        repo: RepoId,
+        before: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<SeriesId>, StoreError> {
+        let text = "select distinct s.id from application a join series s on s.id = a.series join patchset_list pl on pl.patchset = s.patchset \
+             join list_repo lr on lr.list = pl.list where lr.repo = $1 and a.outcome = 'waits' and s.arrived < $2 order by s.id limit $3";
+        let binds = vec![repo.0.into(), before.0.into(), limit.into()];
+        let rows: Vec<(i64,)> = self.fetch(text, binds).await?;
+        Ok(rows.into_iter().map(|r| SeriesId(r.0)).collect())
+    }
+}
+
+impl Store {
     /// Records what came of a series and strikes the job off. If that is something new, those that name it and are not
     /// applied are tried again.
     pub async fn record_application(
@@ -355,34 +385,6 @@ impl Store {
             }
         }
         Ok(count)
-    }
-
-    /// Open complete series of a repository's lists, the newest first: what a moved branch makes worth another look.
-    pub async fn load_open_series(
-        &self,
-        repo: i64,
-        limit: i64,
-    ) -> Result<Vec<SeriesId>, StoreError> {
-        let text = "select distinct s.id from series s join patchset_list pl on pl.patchset = s.patchset \
-             join list_repo lr on lr.list = pl.list left join application a on a.series = s.id \
-             where lr.repo = $1 and s.complete = 1 and s.superseded = 0 and s.archived = 0 \
-             and (a.outcome is null or a.outcome <> 'applied') order by s.id desc limit $2";
-        let rows: Vec<(i64,)> = self.fetch(text, vec![repo.into(), limit.into()]).await?;
-        Ok(rows.into_iter().map(|r| SeriesId(r.0)).collect())
-    }
-
-    /// Series of a repository's lists that wait and arrived before that, at most `limit`: what they name will hardly come.
-    pub async fn load_waiting(
-        &self,
-        repo: RepoId,
-        before: Timestamp,
-        limit: i64,
-    ) -> Result<Vec<SeriesId>, StoreError> {
-        let text = "select distinct s.id from application a join series s on s.id = a.series join patchset_list pl on pl.patchset = s.patchset \
-             join list_repo lr on lr.list = pl.list where lr.repo = $1 and a.outcome = 'waits' and s.arrived < $2 order by s.id limit $3";
-        let binds = vec![repo.0.into(), before.0.into(), limit.into()];
-        let rows: Vec<(i64,)> = self.fetch(text, binds).await?;
-        Ok(rows.into_iter().map(|r| SeriesId(r.0)).collect())
     }
 }
 

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use sqlx::Connection;
 
-use super::{Store, StoreError, connect, sql};
+use super::{Reader, StoreError, connect, sql};
 
-impl Store {
+impl Reader {
     /// Writes the database as it is now into a new file, flushed; later writes are not in it.
     ///
     /// SQLite only (`VACUUM INTO`). Writers go on meanwhile; their log grows until the copy is done. An error if the file exists.

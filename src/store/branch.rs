@@ -1,7 +1,17 @@
 //! Branches that are followed beside a repository's main one, and how far they were looked at.
 
-use super::{Store, StoreError};
+use super::{Reader, Store, StoreError};
 use crate::types::RepoId;
+
+impl Reader {
+    /// The branches of a repository that were looked at beside its main one: (branch, its commit then).
+    ///
+    /// Those that are followed no longer stay, so that nothing is passed over if they are followed again.
+    pub async fn load_branches(&self, repo: i64) -> Result<Vec<(String, String)>, StoreError> {
+        let text = "select name, tip from repo_branch where repo = $1 order by name";
+        self.fetch(text, vec![repo.into()]).await
+    }
+}
 
 impl Store {
     /// Says which branches of a repository are followed beside its main one, replacing what was said before.
@@ -10,14 +20,6 @@ impl Store {
         let binds = vec![patterns.join(" ").into(), repo.0.into()];
         self.write(move |tx| Box::pin(async move { tx.execute(text, binds).await.map(drop) }))
             .await
-    }
-
-    /// The branches of a repository that were looked at beside its main one: (branch, its commit then).
-    ///
-    /// Those that are followed no longer stay, so that nothing is passed over if they are followed again.
-    pub async fn load_branches(&self, repo: i64) -> Result<Vec<(String, String)>, StoreError> {
-        let text = "select name, tip from repo_branch where repo = $1 order by name";
-        self.fetch(text, vec![repo.into()]).await
     }
 
     /// Notes that all commits of a branch up to this one were looked at.

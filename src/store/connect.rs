@@ -11,7 +11,7 @@ use sqlx::{AnyPool, AssertSqlSafe, Executor, SqlSafeStr};
 
 use super::limited::Limited;
 use super::writer::Writer;
-use super::{Dialect, Store, StoreError};
+use super::{Dialect, Reader, Store, StoreError};
 
 /// Where the database is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,15 +72,18 @@ impl Store {
             Some(PAGE_TIME),
         );
         let pages = pages.connect_lazy(&url).map_err(cannot_open)?;
-        Ok(Store {
+        let read = Reader {
             reader,
-            pages,
             limited: Arc::new(Limited::open(dialect, &url)?),
-            writer: Writer::start(writer, dialect, lock.clone()),
             dialect,
-            lock,
             data: Arc::new(data.to_owned()),
             dictionaries: Arc::default(),
+        };
+        Ok(Store {
+            read,
+            pages,
+            writer: Writer::start(writer, dialect, lock.clone()),
+            lock,
             jobs: Arc::default(),
             deliveries: Arc::default(),
         })

@@ -1,7 +1,7 @@
 //! What people decided about grouping and states: events on mails, which never change and outlive every recomputation.
 
 use super::sql::{self, Bind};
-use super::{Store, StoreError, marks};
+use super::{Reader, Store, StoreError, marks};
 use crate::types::{ListId, MailId, MessageId, PatchsetId, RealmId, Timestamp};
 
 /// A decision of a person, ready to be recorded.
@@ -30,37 +30,7 @@ pub struct StoredCorrection {
     pub detail: String,
 }
 
-impl Store {
-    /// Notes a decision. What is being thought about the realm at this moment is thought about again.
-    pub async fn insert_correction(
-        &self,
-        realm: RealmId,
-        new: NewCorrection,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        self.write(move |tx| {
-            Box::pin(async move {
-                let row = vec![
-                    realm.0.into(),
-                    new.kind.into(),
-                    new.mail.0.into(),
-                    new.actor.into(),
-                    now.0.into(),
-                    new.detail.into(),
-                ];
-                let head = "event (realm, kind, mail, actor, happened, detail)";
-                let event = sql::id(&tx.insert(head, vec![row], "returning id").await?[0])?;
-                let named = std::iter::once(new.mail).chain(new.others);
-                let rows = named.map(|m| vec![event.into(), m.0.into()]).collect();
-                let tail = "on conflict do nothing";
-                tx.insert("correction_mail (event, mail)", rows, tail)
-                    .await?;
-                super::file::raise(tx, realm, &[]).await
-            })
-        })
-        .await
-    }
-
+impl Reader {
     /// The corrections that name any of these mails, in the order in which they were made.
     pub(super) async fn load_corrections(
         &self,
@@ -127,5 +97,37 @@ impl Store {
              where c.id = $1 order by e.position, p.id limit 1";
         let row: Option<(i64,)> = self.fetch_one(text, vec![mail.0.into()]).await?;
         Ok(row.map(|r| MailId(r.0)))
+    }
+}
+
+impl Store {
+    /// Notes a decision. What is being thought about the realm at this moment is thought about again.
+    pub async fn insert_correction(
+        &self,
+        realm: RealmId,
+        new: NewCorrection,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let row = vec![
+                    realm.0.into(),
+                    new.kind.into(),
+                    new.mail.0.into(),
+                    new.actor.into(),
+                    now.0.into(),
+                    new.detail.into(),
+                ];
+                let head = "event (realm, kind, mail, actor, happened, detail)";
+                let event = sql::id(&tx.insert(head, vec![row], "returning id").await?[0])?;
+                let named = std::iter::once(new.mail).chain(new.others);
+                let rows = named.map(|m| vec![event.into(), m.0.into()]).collect();
+                let tail = "on conflict do nothing";
+                tx.insert("correction_mail (event, mail)", rows, tail)
+                    .await?;
+                super::file::raise(tx, realm, &[]).await
+            })
+        })
+        .await
     }
 }

@@ -4,7 +4,7 @@
 //! of the claim that followed.
 
 use super::sql::Bind;
-use super::{Dialect, Store, StoreError, Tx, job, marks};
+use super::{Dialect, Reader, Store, StoreError, Tx, job, marks};
 use crate::types::{DeliveryId, ListId, MailId, MemberId, MessageId, Timestamp};
 
 /// A claimed copy.
@@ -65,6 +65,74 @@ pub(crate) const CLAIM_SECS: i64 = 1_800;
 /// Rows per statement of a record: SQLite compares each with all.
 const CHUNK: usize = 100;
 
+impl Reader {
+    async fn load_claimed(&self, ids: &[i64]) -> Result<Vec<Delivery>, StoreError> {
+        type Row = (i64, i64, i64, i64, String, i64, i64, i64);
+        let mut claimed = Vec::with_capacity(ids.len());
+        for chunk in ids.chunks(500) {
+            let text = format!(
+                "select d.id, d.list, d.number, d.member, d.address, d.attempts, coalesce(f.started, d.run_at), \
+                 case when m.id is null then 0 else 1 end from delivery d \
+                 left join fan_out f on f.list = d.list and f.number = d.number \
+                 left join member m on m.id = d.member and m.list = d.list and m.address = d.address and m.mail = 1 \
+                 where d.id in ({})",
+                marks(chunk.len())
+            );
+            let binds = chunk.iter().map(|id| Bind::from(*id)).collect();
+            claimed.extend(self.fetch::<Row>(text, binds).await?.into_iter().map(
+                |(id, list, number, member, address, attempts, started, wanted)| Delivery {
+                    id: DeliveryId(id),
+                    list: ListId(list),
+                    number,
+                    member: MemberId(member),
+                    address,
+                    attempts,
+                    started: Timestamp(started),
+                    wanted: wanted == 1,
+                },
+            ));
+        }
+        claimed.sort_by_key(|d| (d.list, d.number, d.id));
+        Ok(claimed)
+    }
+
+    /// The posting with its list, for making copies; `None` when it was taken back or its list is gone.
+    pub async fn load_posting_to_send(
+        &self,
+        list: ListId,
+        number: i64,
+    ) -> Result<Option<PostingToSend>, StoreError> {
+        let text = "select l.name, l.address, l.description, m.message_id, m.id from posting p join list l on l.id = p.list \
+             join mail m on m.id = p.mail where p.list = $1 and p.number = $2 and m.state = 0";
+        let row: Option<(String, String, String, String, i64)> = self
+            .fetch_one(text, vec![list.0.into(), number.into()])
+            .await?;
+        let Some((list, address, description, message_id, mail)) = row else {
+            return Ok(None);
+        };
+        let Some((bytes, _)) = self.load_bytes(MailId(mail)).await? else {
+            return Ok(None);
+        };
+        let Some(message_id) = MessageId::parse(&message_id) else {
+            return Ok(None);
+        };
+        Ok(Some(PostingToSend {
+            list,
+            address,
+            description,
+            message_id,
+            bytes,
+        }))
+    }
+
+    /// How many copies are owed, and how many were given up.
+    pub async fn count_deliveries(&self) -> Result<(i64, i64), StoreError> {
+        let text = "select cast(coalesce(sum(case when state < 2 then 1 else 0 end), 0) as bigint), \
+             cast(coalesce(sum(case when state = 2 then 1 else 0 end), 0) as bigint) from delivery";
+        Ok(self.fetch_one(text, vec![]).await?.unwrap_or((0, 0)))
+    }
+}
+
 impl Store {
     /// Makes the next copies of a posting; `true` when the last member was reached. The job ends with it.
     pub async fn fan_out(
@@ -114,36 +182,6 @@ impl Store {
         self.load_claimed(&ids).await
     }
 
-    async fn load_claimed(&self, ids: &[i64]) -> Result<Vec<Delivery>, StoreError> {
-        type Row = (i64, i64, i64, i64, String, i64, i64, i64);
-        let mut claimed = Vec::with_capacity(ids.len());
-        for chunk in ids.chunks(500) {
-            let text = format!(
-                "select d.id, d.list, d.number, d.member, d.address, d.attempts, coalesce(f.started, d.run_at), \
-                 case when m.id is null then 0 else 1 end from delivery d \
-                 left join fan_out f on f.list = d.list and f.number = d.number \
-                 left join member m on m.id = d.member and m.list = d.list and m.address = d.address and m.mail = 1 \
-                 where d.id in ({})",
-                marks(chunk.len())
-            );
-            let binds = chunk.iter().map(|id| Bind::from(*id)).collect();
-            claimed.extend(self.fetch::<Row>(text, binds).await?.into_iter().map(
-                |(id, list, number, member, address, attempts, started, wanted)| Delivery {
-                    id: DeliveryId(id),
-                    list: ListId(list),
-                    number,
-                    member: MemberId(member),
-                    address,
-                    attempts,
-                    started: Timestamp(started),
-                    wanted: wanted == 1,
-                },
-            ));
-        }
-        claimed.sort_by_key(|d| (d.list, d.number, d.id));
-        Ok(claimed)
-    }
-
     /// Records what became of copies, in one commit. Safe to repeat.
     ///
     /// A copy that somebody else has claimed meanwhile is theirs: only that it was sent is still taken from here.
@@ -152,42 +190,6 @@ impl Store {
         outcomes: Vec<(Delivery, Outcome)>,
     ) -> Result<(), StoreError> {
         self.write(move |tx| Box::pin(record(tx, outcomes))).await
-    }
-
-    /// The posting with its list, for making copies; `None` when it was taken back or its list is gone.
-    pub async fn load_posting_to_send(
-        &self,
-        list: ListId,
-        number: i64,
-    ) -> Result<Option<PostingToSend>, StoreError> {
-        let text = "select l.name, l.address, l.description, m.message_id, m.id from posting p join list l on l.id = p.list \
-             join mail m on m.id = p.mail where p.list = $1 and p.number = $2 and m.state = 0";
-        let row: Option<(String, String, String, String, i64)> = self
-            .fetch_one(text, vec![list.0.into(), number.into()])
-            .await?;
-        let Some((list, address, description, message_id, mail)) = row else {
-            return Ok(None);
-        };
-        let Some((bytes, _)) = self.load_bytes(MailId(mail)).await? else {
-            return Ok(None);
-        };
-        let Some(message_id) = MessageId::parse(&message_id) else {
-            return Ok(None);
-        };
-        Ok(Some(PostingToSend {
-            list,
-            address,
-            description,
-            message_id,
-            bytes,
-        }))
-    }
-
-    /// How many copies are owed, and how many were given up.
-    pub async fn count_deliveries(&self) -> Result<(i64, i64), StoreError> {
-        let text = "select cast(coalesce(sum(case when state < 2 then 1 else 0 end), 0) as bigint), \
-             cast(coalesce(sum(case when state = 2 then 1 else 0 end), 0) as bigint) from delivery";
-        Ok(self.fetch_one(text, vec![]).await?.unwrap_or((0, 0)))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::sql::Bind;
-use super::{Dialect, Store, StoreError, Tx, index, job, marks};
+use super::{Dialect, Reader, Store, StoreError, Tx, index, job, marks};
 use crate::patchset::depend::{Dependencies, MAX_CHAIN, Target};
 use crate::query::Mark;
 use crate::types::{Job, MailId, PatchsetId, RealmId, RepoId, SeriesId, Timestamp};
@@ -28,7 +28,7 @@ pub struct AppliedCommit {
     pub commit: String,
 }
 
-impl Store {
+impl Reader {
     /// What a series names, what that names in turn, and what of all is here. `names` are those of the series itself.
     pub async fn load_dependencies(
         &self,
@@ -71,41 +71,6 @@ impl Store {
     pub async fn load_named(&self, series: SeriesId) -> Result<Vec<String>, StoreError> {
         let mut names = self.load_names(&BTreeSet::from([series])).await?;
         Ok(names.remove(&series).unwrap_or_default())
-    }
-
-    /// Writes what a series names, if that is not what is there.
-    ///
-    /// Done before anything is looked up: whoever is recorded afterwards finds it and wakes the series.
-    pub async fn record_names(
-        &self,
-        realm: RealmId,
-        series: SeriesId,
-        names: Vec<String>,
-    ) -> Result<(), StoreError> {
-        if self.load_named(series).await? == names {
-            return Ok(());
-        }
-        let row = move |(position, name): (i64, String)| {
-            let (series, realm) = (series.0.into(), realm.0.into());
-            vec![series, position.into(), realm, name.into()]
-        };
-        let rows = (0..).zip(names).map(row).collect();
-        self.write(move |tx| {
-            Box::pin(async move {
-                let text = "delete from dependency where series = $1";
-                tx.execute(text, vec![series.0.into()]).await?;
-                let head = "dependency (series, position, realm, name)";
-                // A series that is gone by now names nothing.
-                let there: Option<(i64,)> = tx
-                    .fetch_one("select id from series where id = $1", vec![series.0.into()])
-                    .await?;
-                if there.is_some() {
-                    tx.insert(head, rows, "").await?;
-                }
-                Ok(())
-            })
-        })
-        .await
     }
 
     async fn load_names(
@@ -297,6 +262,43 @@ impl Store {
              join series s on s.id = a.series where c.commit_id = $1 and s.realm = $2 and a.outcome = 'applied' order by a.series limit 1";
         let binds = vec![commit.to_ascii_lowercase().into(), realm.0.into()];
         Ok(self.fetch_one(text, binds).await?.and_then(applied))
+    }
+}
+
+impl Store {
+    /// Writes what a series names, if that is not what is there.
+    ///
+    /// Done before anything is looked up: whoever is recorded afterwards finds it and wakes the series.
+    pub async fn record_names(
+        &self,
+        realm: RealmId,
+        series: SeriesId,
+        names: Vec<String>,
+    ) -> Result<(), StoreError> {
+        if self.load_named(series).await? == names {
+            return Ok(());
+        }
+        let row = move |(position, name): (i64, String)| {
+            let (series, realm) = (series.0.into(), realm.0.into());
+            vec![series, position.into(), realm, name.into()]
+        };
+        let rows = (0..).zip(names).map(row).collect();
+        self.write(move |tx| {
+            Box::pin(async move {
+                let text = "delete from dependency where series = $1";
+                tx.execute(text, vec![series.0.into()]).await?;
+                let head = "dependency (series, position, realm, name)";
+                // A series that is gone by now names nothing.
+                let there: Option<(i64,)> = tx
+                    .fetch_one("select id from series where id = $1", vec![series.0.into()])
+                    .await?;
+                if there.is_some() {
+                    tx.insert(head, rows, "").await?;
+                }
+                Ok(())
+            })
+        })
+        .await
     }
 }
 

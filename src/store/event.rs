@@ -1,6 +1,6 @@
 //! Notes on mail that was not archived: what was refused, dropped, or came back, of whom and why.
 
-use super::{Bind, ListRow, Store, StoreError};
+use super::{Bind, ListRow, Reader, Store, StoreError};
 use crate::types::{ListId, Timestamp};
 
 /// A note as it is shown.
@@ -18,29 +18,7 @@ pub struct EventRow {
     pub detail: String,
 }
 
-impl Store {
-    /// Notes what became of a mail to a list, by whom it was sent, when and why.
-    pub async fn insert_event(
-        &self,
-        list: &ListRow,
-        kind: &'static str,
-        actor: String,
-        detail: String,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let text = "insert into event (realm, list, kind, actor, happened, detail) values ($1, $2, $3, $4, $5, $6)";
-        let binds = vec![
-            list.realm.0.into(),
-            list.id.0.into(),
-            kind.into(),
-            actor.into(),
-            now.0.into(),
-            detail.into(),
-        ];
-        self.write(move |tx| Box::pin(async move { tx.execute(text, binds).await.map(|_| ()) }))
-            .await
-    }
-
+impl Reader {
     /// The newest notes, the newest first; of one list if that is given.
     pub async fn load_events(
         &self,
@@ -64,5 +42,29 @@ impl Store {
             detail,
         };
         Ok(rows.into_iter().map(row).collect())
+    }
+}
+
+impl Store {
+    /// Notes what became of a mail to a list, by whom it was sent, when and why.
+    pub async fn insert_event(
+        &self,
+        list: &ListRow,
+        kind: &'static str,
+        actor: String,
+        detail: String,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let text = "insert into event (realm, list, kind, actor, happened, detail) values ($1, $2, $3, $4, $5, $6)";
+        let binds = vec![
+            list.realm.0.into(),
+            list.id.0.into(),
+            kind.into(),
+            actor.into(),
+            now.0.into(),
+            detail.into(),
+        ];
+        self.write(move |tx| Box::pin(async move { tx.execute(text, binds).await.map(|_| ()) }))
+            .await
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use super::sql::Bind;
-use super::{Dialect, Store, StoreError, Tx, marks};
+use super::{Dialect, Reader, Store, StoreError, Tx, marks};
 use crate::types::{Job, JobId, Timestamp};
 
 /// Wakes who waits for work: a bell a kind, so that nobody looks for work of others.
@@ -152,6 +152,65 @@ fn fresh_lease() -> Result<i64, StoreError> {
     getrandom::fill(&mut bytes)
         .map_err(|e| StoreError::Unusable(format!("no random numbers: {e}")))?;
     Ok(i64::from_le_bytes(bytes))
+}
+
+impl Reader {
+    /// All owed work, the most urgent first; at most `limit` rows.
+    pub async fn load_jobs(&self, limit: i64, now: Timestamp) -> Result<Vec<JobRow>, StoreError> {
+        type Row = (i64, String, String, i64, i64, i64, i64, String);
+        let text = "select id, kind, key, state, attempts, leased_until, run_at, problem from job \
+             order by state desc, priority, run_at, id limit $1";
+        let rows: Vec<Row> = self.fetch(text, vec![limit.into()]).await?;
+        let show = |(id, kind, key, state, attempts, until, run_at, problem): Row| {
+            let state = if state == 1 {
+                "parked"
+            } else if until > now.0 {
+                "running"
+            } else {
+                "waiting"
+            };
+            JobRow {
+                id,
+                kind,
+                key,
+                state,
+                attempts,
+                run_at: Timestamp(run_at).rfc3339(),
+                problem,
+            }
+        };
+        Ok(rows.into_iter().map(show).collect())
+    }
+
+    /// The newest job there is; 0 if there is none.
+    pub async fn newest_job(&self) -> Result<JobId, StoreError> {
+        let row: Option<(i64,)> = self
+            .fetch_one("select coalesce(max(id), 0) from job", vec![])
+            .await?;
+        Ok(JobId(row.map_or(0, |r| r.0)))
+    }
+
+    /// Whether a job of that kind up to `last` is still to be done, by whomever.
+    pub async fn is_owed(&self, kind: &'static str, last: JobId) -> Result<bool, StoreError> {
+        let text = "select id from job where kind = $1 and id <= $2 and state = 0 limit 1";
+        let row: Option<(i64,)> = self
+            .fetch_one(text, vec![kind.into(), last.0.into()])
+            .await?;
+        Ok(row.is_some())
+    }
+
+    /// How many jobs are owed and how many of them are parked.
+    pub async fn count_jobs(&self) -> Result<(i64, i64), StoreError> {
+        let text = "select count(*), cast(coalesce(sum(state), 0) as bigint) from job";
+        Ok(self.fetch_one(text, vec![]).await?.unwrap_or((0, 0)))
+    }
+
+    /// When the next waiting job is due, if there is one.
+    pub async fn next_job_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        let text = "select min(case when leased_until > run_at then leased_until else run_at end) from job where state = 0";
+        let row: Option<(Option<i64>,)> = self.fetch_one(text, vec![]).await?;
+        Ok(row.and_then(|r| r.0).map(Timestamp))
+    }
 }
 
 impl Store {
@@ -319,62 +378,5 @@ impl Store {
             .await?;
         self.jobs.ring_all();
         Ok(count)
-    }
-
-    /// All owed work, the most urgent first; at most `limit` rows.
-    pub async fn load_jobs(&self, limit: i64, now: Timestamp) -> Result<Vec<JobRow>, StoreError> {
-        type Row = (i64, String, String, i64, i64, i64, i64, String);
-        let text = "select id, kind, key, state, attempts, leased_until, run_at, problem from job \
-             order by state desc, priority, run_at, id limit $1";
-        let rows: Vec<Row> = self.fetch(text, vec![limit.into()]).await?;
-        let show = |(id, kind, key, state, attempts, until, run_at, problem): Row| {
-            let state = if state == 1 {
-                "parked"
-            } else if until > now.0 {
-                "running"
-            } else {
-                "waiting"
-            };
-            JobRow {
-                id,
-                kind,
-                key,
-                state,
-                attempts,
-                run_at: Timestamp(run_at).rfc3339(),
-                problem,
-            }
-        };
-        Ok(rows.into_iter().map(show).collect())
-    }
-
-    /// The newest job there is; 0 if there is none.
-    pub async fn newest_job(&self) -> Result<JobId, StoreError> {
-        let row: Option<(i64,)> = self
-            .fetch_one("select coalesce(max(id), 0) from job", vec![])
-            .await?;
-        Ok(JobId(row.map_or(0, |r| r.0)))
-    }
-
-    /// Whether a job of that kind up to `last` is still to be done, by whomever.
-    pub async fn is_owed(&self, kind: &'static str, last: JobId) -> Result<bool, StoreError> {
-        let text = "select id from job where kind = $1 and id <= $2 and state = 0 limit 1";
-        let row: Option<(i64,)> = self
-            .fetch_one(text, vec![kind.into(), last.0.into()])
-            .await?;
-        Ok(row.is_some())
-    }
-
-    /// How many jobs are owed and how many of them are parked.
-    pub async fn count_jobs(&self) -> Result<(i64, i64), StoreError> {
-        let text = "select count(*), cast(coalesce(sum(state), 0) as bigint) from job";
-        Ok(self.fetch_one(text, vec![]).await?.unwrap_or((0, 0)))
-    }
-
-    /// When the next waiting job is due, if there is one.
-    pub async fn next_job_at(&self) -> Result<Option<Timestamp>, StoreError> {
-        let text = "select min(case when leased_until > run_at then leased_until else run_at end) from job where state = 0";
-        let row: Option<(Option<i64>,)> = self.fetch_one(text, vec![]).await?;
-        Ok(row.and_then(|r| r.0).map(Timestamp))
     }
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use super::application::threads;
 use super::regroup::OPEN_STATES;
 use super::sql::Bind;
-use super::{Store, StoreError, Tx, file, marks};
+use super::{Reader, Store, StoreError, Tx, file, marks};
 use crate::types::{MailId, RealmId, Timestamp};
 
 /// A patch that may have landed in a repository.
@@ -101,7 +101,7 @@ fn pending(row: Row) -> Pending {
     }
 }
 
-impl Store {
+impl Reader {
     /// The patches of the newest complete series of a repository's lists that were not rejected or archived.
     pub async fn load_pending(&self, repo: i64, series: i64) -> Result<Vec<Pending>, StoreError> {
         let text = format!(
@@ -158,6 +158,47 @@ impl Store {
         Ok(all.into_iter().filter_map(with_commit).collect())
     }
 
+    /// The commits that patches of these series landed as, those of main branches first.
+    pub async fn load_landed(&self, series: &[i64]) -> Result<Vec<LandedAs>, StoreError> {
+        let mut all = Vec::new();
+        for chunk in series.chunks(400) {
+            let text = format!(
+                "select p.series, p.number, r.name, l.branch, l.commit_id from patch p join landed l on l.mail = p.mail \
+                 join repo r on r.id = l.repo where p.series in ({}) \
+                 order by p.series, case when l.branch = r.branch then 0 else 1 end, l.repo, l.branch, p.number",
+                marks(chunk.len())
+            );
+            let binds = chunk.iter().map(|s| Bind::from(*s)).collect();
+            let rows: Vec<(i64, i64, String, String, String)> = self.fetch(text, binds).await?;
+            let row = |(series, number, repo, branch, commit)| LandedAs {
+                series,
+                number,
+                repo,
+                branch,
+                commit,
+            };
+            all.extend(rows.into_iter().map(row));
+        }
+        Ok(all)
+    }
+
+    /// What happened to a patchset in branches, newest first: (when, `landed` or `dropped`, who, what).
+    pub async fn load_history(
+        &self,
+        patchset: i64,
+        limit: i64,
+    ) -> Result<Vec<(Timestamp, String, String, String)>, StoreError> {
+        let text = "select happened, kind, actor, detail from event where patchset = $1 and kind in ('landed', 'dropped') \
+             order by id desc limit $2";
+        let rows: Vec<(i64, String, String, String)> = self
+            .fetch(text, vec![patchset.into(), limit.into()])
+            .await?;
+        let row = |(when, kind, actor, detail)| (Timestamp(when), kind, actor, detail);
+        Ok(rows.into_iter().map(row).collect())
+    }
+}
+
+impl Store {
     /// Records that patches of one series landed in a branch as these commits, by that person or found by us; what is known
     /// already is passed over. Returns how many were new.
     ///
@@ -249,49 +290,10 @@ impl Store {
         .await
     }
 
-    /// The commits that patches of these series landed as, those of main branches first.
-    pub async fn load_landed(&self, series: &[i64]) -> Result<Vec<LandedAs>, StoreError> {
-        let mut all = Vec::new();
-        for chunk in series.chunks(400) {
-            let text = format!(
-                "select p.series, p.number, r.name, l.branch, l.commit_id from patch p join landed l on l.mail = p.mail \
-                 join repo r on r.id = l.repo where p.series in ({}) \
-                 order by p.series, case when l.branch = r.branch then 0 else 1 end, l.repo, l.branch, p.number",
-                marks(chunk.len())
-            );
-            let binds = chunk.iter().map(|s| Bind::from(*s)).collect();
-            let rows: Vec<(i64, i64, String, String, String)> = self.fetch(text, binds).await?;
-            let row = |(series, number, repo, branch, commit)| LandedAs {
-                series,
-                number,
-                repo,
-                branch,
-                commit,
-            };
-            all.extend(rows.into_iter().map(row));
-        }
-        Ok(all)
-    }
-
     /// Brings a series in line with what landed of its mails when they stood in another series.
     pub async fn settle_series(&self, series: i64) -> Result<(), StoreError> {
         self.write(move |tx| Box::pin(async move { settle(tx, &[series]).await }))
             .await
-    }
-
-    /// What happened to a patchset in branches, newest first: (when, `landed` or `dropped`, who, what).
-    pub async fn load_history(
-        &self,
-        patchset: i64,
-        limit: i64,
-    ) -> Result<Vec<(Timestamp, String, String, String)>, StoreError> {
-        let text = "select happened, kind, actor, detail from event where patchset = $1 and kind in ('landed', 'dropped') \
-             order by id desc limit $2";
-        let rows: Vec<(i64, String, String, String)> = self
-            .fetch(text, vec![patchset.into(), limit.into()])
-            .await?;
-        let row = |(when, kind, actor, detail)| (Timestamp(when), kind, actor, detail);
-        Ok(rows.into_iter().map(row).collect())
     }
 }
 

@@ -1,6 +1,6 @@
 //! A version that a maintainer wants to land, with all that may stand in the way.
 
-use super::{Store, StoreError};
+use super::{Reader, StoreError};
 use crate::types::{MailId, PatchsetId, RealmId, SeriesId};
 
 /// One version of a patchset.
@@ -51,7 +51,7 @@ impl SeriesToLand {
     }
 }
 
-impl Store {
+impl Reader {
     /// The version with that label, or the newest, of a patchset; an old number leads to the one it became.
     pub async fn find_series_to_land(
         &self,

@@ -10,7 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
 use sqlx::{AnyPool, AssertSqlSafe, FromRow, Sqlite, SqlitePool};
 
 use super::sql::{self, Text};
-use super::{Bind, Dialect, Store, StoreError, connect};
+use super::{Bind, Dialect, Reader, StoreError, connect};
 
 /// As many run at once; more would only share the same disk and processors.
 const AT_ONCE: u32 = 2;
@@ -55,7 +55,7 @@ impl Limited {
     }
 }
 
-impl Store {
+impl Reader {
     /// Rows of a read whose cost a stranger decides. [`StoreError::Crowded`] if too many of them run,
     /// [`StoreError::TooLong`] if it was broken off.
     pub(super) async fn fetch_limited<T>(

@@ -1,7 +1,7 @@
 //! Lists, their members, and the repositories their patches are for.
 
 use super::sql::{self, Bind};
-use super::{Store, StoreError, Tx};
+use super::{Reader, Store, StoreError, Tx};
 use crate::types::{ListId, MemberId, RealmId, RepoId, Timestamp};
 
 /// A list as stored.
@@ -158,7 +158,7 @@ pub struct MemberRow {
     pub created: Timestamp,
 }
 
-impl Store {
+impl Reader {
     /// All lists by name.
     pub async fn load_lists(&self) -> Result<Vec<ListRow>, StoreError> {
         let rows: Vec<Row> = self
@@ -183,6 +183,81 @@ impl Store {
         Ok(row.map(list_row))
     }
 
+    /// How many mails for a list were taken and have no place yet, those among them that could not be filed.
+    pub async fn count_unfiled(&self, list: ListId) -> Result<i64, StoreError> {
+        let text = "select count(*) from receipt where list = $1 and mail is null";
+        let row: Option<(i64,)> = self.fetch_one(text, vec![list.0.into()]).await?;
+        Ok(row.map_or(0, |r| r.0))
+    }
+
+    /// The address of a member of any list, if it is one still.
+    pub async fn find_member_address(
+        &self,
+        member: MemberId,
+    ) -> Result<Option<String>, StoreError> {
+        let text = "select address from member where id = $1";
+        let row: Option<(String,)> = self.fetch_one(text, vec![member.0.into()]).await?;
+        Ok(row.map(|r| r.0))
+    }
+
+    /// How many (postings, threads, patchsets, members) a list has.
+    pub async fn count_list(&self, list: ListId) -> Result<(i64, i64, i64, i64), StoreError> {
+        let text = "select (select count(*) from posting where list = l.id), (select count(*) from list_thread where list = l.id), \
+             (select count(*) from patchset_list where list = l.id), (select count(*) from member where list = l.id) \
+             from list l where l.id = $1";
+        Ok(self
+            .fetch_one(text, vec![list.0.into()])
+            .await?
+            .unwrap_or((0, 0, 0, 0)))
+    }
+
+    /// The repositories of a list, the most important first.
+    pub async fn load_list_repos(&self, list: ListId) -> Result<Vec<RepoRow>, StoreError> {
+        let text = format!(
+            "{REPO} join list_repo l on l.repo = r.id where l.list = ? order by l.position"
+        );
+        let rows: Vec<RepoTuple> = self.fetch(text, vec![list.0.into()]).await?;
+        Ok(rows.into_iter().map(repo_row).collect())
+    }
+
+    /// Names of the repositories that belong to a public list: those that everybody may fetch.
+    pub async fn load_public_repos(&self) -> Result<Vec<String>, StoreError> {
+        let text = "select distinct r.name from repo r join list_repo lr on lr.repo = r.id join list l on l.id = lr.list \
+             where l.visibility = 'public'";
+        let rows: Vec<(String,)> = self.fetch(text, vec![]).await?;
+        Ok(rows.into_iter().map(|r| r.0).collect())
+    }
+
+    /// All repositories by name.
+    pub async fn load_repos(&self) -> Result<Vec<RepoRow>, StoreError> {
+        let rows: Vec<RepoTuple> = self
+            .fetch(format!("{REPO} order by r.name"), vec![])
+            .await?;
+        Ok(rows.into_iter().map(repo_row).collect())
+    }
+
+    /// Members of a list with an address above `after`, by address; at most `limit`.
+    pub async fn load_members(
+        &self,
+        list: ListId,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<MemberRow>, StoreError> {
+        let text = "select id, address, mail, created from member where list = $1 and address > $2 order by address limit $3";
+        let rows: Vec<(i64, String, i64, i64)> = self
+            .fetch(text, vec![list.0.into(), after.into(), limit.into()])
+            .await?;
+        let member = |(id, address, mail, created)| MemberRow {
+            id: MemberId(id),
+            address,
+            mail: mail == 1,
+            created: Timestamp(created),
+        };
+        Ok(rows.into_iter().map(member).collect())
+    }
+}
+
+impl Store {
     /// Forgets a repository that no list uses and on which no series was tried; refused else.
     pub async fn delete_repo(&self, repo: RepoId, name: String) -> Result<(), StoreError> {
         self.write(move |tx| {
@@ -251,59 +326,6 @@ impl Store {
             })
         })
         .await
-    }
-
-    /// How many mails for a list were taken and have no place yet, those among them that could not be filed.
-    pub async fn count_unfiled(&self, list: ListId) -> Result<i64, StoreError> {
-        let text = "select count(*) from receipt where list = $1 and mail is null";
-        let row: Option<(i64,)> = self.fetch_one(text, vec![list.0.into()]).await?;
-        Ok(row.map_or(0, |r| r.0))
-    }
-
-    /// The address of a member of any list, if it is one still.
-    pub async fn find_member_address(
-        &self,
-        member: MemberId,
-    ) -> Result<Option<String>, StoreError> {
-        let text = "select address from member where id = $1";
-        let row: Option<(String,)> = self.fetch_one(text, vec![member.0.into()]).await?;
-        Ok(row.map(|r| r.0))
-    }
-
-    /// How many (postings, threads, patchsets, members) a list has.
-    pub async fn count_list(&self, list: ListId) -> Result<(i64, i64, i64, i64), StoreError> {
-        let text = "select (select count(*) from posting where list = l.id), (select count(*) from list_thread where list = l.id), \
-             (select count(*) from patchset_list where list = l.id), (select count(*) from member where list = l.id) \
-             from list l where l.id = $1";
-        Ok(self
-            .fetch_one(text, vec![list.0.into()])
-            .await?
-            .unwrap_or((0, 0, 0, 0)))
-    }
-
-    /// The repositories of a list, the most important first.
-    pub async fn load_list_repos(&self, list: ListId) -> Result<Vec<RepoRow>, StoreError> {
-        let text = format!(
-            "{REPO} join list_repo l on l.repo = r.id where l.list = ? order by l.position"
-        );
-        let rows: Vec<RepoTuple> = self.fetch(text, vec![list.0.into()]).await?;
-        Ok(rows.into_iter().map(repo_row).collect())
-    }
-
-    /// Names of the repositories that belong to a public list: those that everybody may fetch.
-    pub async fn load_public_repos(&self) -> Result<Vec<String>, StoreError> {
-        let text = "select distinct r.name from repo r join list_repo lr on lr.repo = r.id join list l on l.id = lr.list \
-             where l.visibility = 'public'";
-        let rows: Vec<(String,)> = self.fetch(text, vec![]).await?;
-        Ok(rows.into_iter().map(|r| r.0).collect())
-    }
-
-    /// All repositories by name.
-    pub async fn load_repos(&self) -> Result<Vec<RepoRow>, StoreError> {
-        let rows: Vec<RepoTuple> = self
-            .fetch(format!("{REPO} order by r.name"), vec![])
-            .await?;
-        Ok(rows.into_iter().map(repo_row).collect())
     }
 
     /// Makes a repository known.
@@ -408,26 +430,6 @@ impl Store {
             })
         })
         .await
-    }
-
-    /// Members of a list with an address above `after`, by address; at most `limit`.
-    pub async fn load_members(
-        &self,
-        list: ListId,
-        after: &str,
-        limit: i64,
-    ) -> Result<Vec<MemberRow>, StoreError> {
-        let text = "select id, address, mail, created from member where list = $1 and address > $2 order by address limit $3";
-        let rows: Vec<(i64, String, i64, i64)> = self
-            .fetch(text, vec![list.0.into(), after.into(), limit.into()])
-            .await?;
-        let member = |(id, address, mail, created)| MemberRow {
-            id: MemberId(id),
-            address,
-            mail: mail == 1,
-            created: Timestamp(created),
-        };
-        Ok(rows.into_iter().map(member).collect())
     }
 }
 

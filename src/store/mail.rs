@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
 
-use super::{Bind, Store, StoreError};
+use super::{Bind, Reader, Store, StoreError};
 use crate::types::{BlobHash, ListId, MailId, RealmId, ReceiptId, Timestamp};
 use crate::verdict::Verdict;
 
@@ -84,7 +84,7 @@ pub struct Receipt {
     pub bytes: Vec<u8>,
 }
 
-impl Store {
+impl Reader {
     /// What compresses mails of a realm with its newest dictionary.
     pub(crate) async fn packer(&self, realm: RealmId) -> Result<Packer, StoreError> {
         let newest = || {
@@ -187,53 +187,6 @@ impl Store {
         enough
     }
 
-    /// Trains a realm's dictionary on its mails, if there are enough and none is there yet. Returns whether one was made.
-    pub async fn train_dictionary(
-        &self,
-        realm: RealmId,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        self.load_dictionaries().await?;
-        if lock(&self.dictionaries.newest).contains_key(&realm) {
-            return Ok(false);
-        }
-        self.make_dictionary(realm, FEWEST, now).await
-    }
-
-    /// Makes a dictionary of a realm's mails if there are so many; until it is there, none is used.
-    pub(super) async fn make_dictionary(
-        &self,
-        realm: RealmId,
-        fewest: usize,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let samples = self.load_samples(realm).await?;
-        lock(&self.dictionaries.newest).remove(&realm);
-        if samples.len() < fewest {
-            return Ok(false);
-        }
-        let train = move || zstd::dict::from_samples(&samples, 110 << 10);
-        let data = match tokio::task::spawn_blocking(train).await {
-            Ok(Ok(data)) => data,
-            Ok(Err(error)) => {
-                return Err(StoreError::Unusable(format!(
-                    "cannot train a dictionary: {error}"
-                )));
-            }
-            Err(error) => {
-                return Err(StoreError::Unusable(format!(
-                    "training a dictionary failed: {error}"
-                )));
-            }
-        };
-        let binds = vec![realm.0.into(), now.0.into(), data.into()];
-        let text = "insert into dictionary (realm, made, data) values ($1, $2, $3)";
-        self.write(move |tx| Box::pin(async move { tx.execute(text, binds).await }))
-            .await?;
-        self.load_dictionaries().await?;
-        Ok(true)
-    }
-
     /// The beginnings of some mails of a realm; by hash, which is as good as by lot.
     async fn load_samples(&self, realm: RealmId) -> Result<Vec<Vec<u8>>, StoreError> {
         let text = format!(
@@ -307,6 +260,55 @@ impl Store {
             self.inflate(dictionary, size, &data).await?,
             crlf == 1,
         )))
+    }
+}
+
+impl Store {
+    /// Trains a realm's dictionary on its mails, if there are enough and none is there yet. Returns whether one was made.
+    pub async fn train_dictionary(
+        &self,
+        realm: RealmId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.load_dictionaries().await?;
+        if lock(&self.dictionaries.newest).contains_key(&realm) {
+            return Ok(false);
+        }
+        self.make_dictionary(realm, FEWEST, now).await
+    }
+
+    /// Makes a dictionary of a realm's mails if there are so many; until it is there, none is used.
+    pub(super) async fn make_dictionary(
+        &self,
+        realm: RealmId,
+        fewest: usize,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let samples = self.load_samples(realm).await?;
+        lock(&self.dictionaries.newest).remove(&realm);
+        if samples.len() < fewest {
+            return Ok(false);
+        }
+        let train = move || zstd::dict::from_samples(&samples, 110 << 10);
+        let data = match tokio::task::spawn_blocking(train).await {
+            Ok(Ok(data)) => data,
+            Ok(Err(error)) => {
+                return Err(StoreError::Unusable(format!(
+                    "cannot train a dictionary: {error}"
+                )));
+            }
+            Err(error) => {
+                return Err(StoreError::Unusable(format!(
+                    "training a dictionary failed: {error}"
+                )));
+            }
+        };
+        let binds = vec![realm.0.into(), now.0.into(), data.into()];
+        let text = "insert into dictionary (realm, made, data) values ($1, $2, $3)";
+        self.write(move |tx| Box::pin(async move { tx.execute(text, binds).await }))
+            .await?;
+        self.load_dictionaries().await?;
+        Ok(true)
     }
 }
 

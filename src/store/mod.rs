@@ -122,64 +122,58 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// The one store: readers and one writer task on a SQLite file or a PostgreSQL database.
+/// What is stored, for reading. Nothing can be written with it: pages get no more than this.
 ///
 /// Mail and jobs read on connections of their own, pages on others ([`Store::for_pages`]), and what a stranger can make
 /// costly on a few more, so that no number of readers keeps mail out.
 #[derive(Clone)]
-pub struct Store {
+pub struct Reader {
     pub(crate) reader: AnyPool,
-    pages: AnyPool,
     limited: Arc<limited::Limited>,
-    writer: writer::Writer,
     pub(crate) dialect: Dialect,
-    /// The file that processes on one SQLite folder take turns by.
-    lock: Option<Arc<std::fs::File>>,
     data: Arc<PathBuf>,
     dictionaries: Arc<mail::Dictionaries>,
+}
+
+/// The one store: readers and one writer task on a SQLite file or a PostgreSQL database. It reads as a [`Reader`] does.
+#[derive(Clone)]
+pub struct Store {
+    read: Reader,
+    pages: AnyPool,
+    writer: writer::Writer,
+    /// The file that processes on one SQLite folder take turns by.
+    lock: Option<Arc<std::fs::File>>,
     /// Rung when jobs were added here.
     pub jobs: Arc<job::Bells>,
     /// Woken when deliveries may be due.
     pub deliveries: Arc<tokio::sync::Notify>,
 }
 
-impl Store {
+impl std::ops::Deref for Store {
+    type Target = Reader;
+
+    fn deref(&self) -> &Reader {
+        &self.read
+    }
+}
+
+impl Reader {
+    /// Whether the database answers a read now.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let _row: Option<(i64,)> = self
+            .fetch_one("select version from realm where id = $1", vec![1.into()])
+            .await?;
+        Ok(())
+    }
+
     /// The folder that holds the database file, repositories and copies to send.
     pub fn data(&self) -> &std::path::Path {
         &self.data
     }
 
-    /// The same store, read on the connections for pages: all that readers ask for waits for other readers only.
-    pub fn for_pages(&self) -> Store {
-        Store {
-            reader: self.pages.clone(),
-            ..self.clone()
-        }
-    }
-
     /// Which database this is.
     pub fn dialect(&self) -> Dialect {
         self.dialect
-    }
-
-    /// A write that panics: for tests of what is left of the writer then.
-    #[doc(hidden)]
-    pub async fn break_off(&self) -> Result<(), StoreError> {
-        self.write(|_| Box::pin(async { panic!("a step broke off, as a test wished") }))
-            .await
-    }
-
-    /// Runs `work` in a transaction of the writer task and returns when its commit is flushed.
-    ///
-    /// An error rolls back what `work` did and nothing else. The work goes on if the caller is dropped.
-    pub async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        F: for<'t> FnOnce(&'t mut Tx) -> futures_box::BoxFuture<'t, Result<T, StoreError>>
-            + Send
-            + 'static,
-    {
-        self.writer.run(work).await
     }
 
     /// Rows of a read, by a statement with `?` or `$n` in order of `binds`.
@@ -214,6 +208,36 @@ impl Store {
             .await?;
         Ok(row.map(|r| r.0))
     }
+}
+
+impl Store {
+    /// What pages read with, on connections of their own: all that readers ask for waits for other readers only.
+    pub fn for_pages(&self) -> Reader {
+        Reader {
+            reader: self.pages.clone(),
+            ..self.read.clone()
+        }
+    }
+
+    /// A write that panics: for tests of what is left of the writer then.
+    #[doc(hidden)]
+    pub async fn break_off(&self) -> Result<(), StoreError> {
+        self.write(|_| Box::pin(async { panic!("a step broke off, as a test wished") }))
+            .await
+    }
+
+    /// Runs `work` in a transaction of the writer task and returns when its commit is flushed.
+    ///
+    /// An error rolls back what `work` did and nothing else. The work goes on if the caller is dropped.
+    pub async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> futures_box::BoxFuture<'t, Result<T, StoreError>>
+            + Send
+            + 'static,
+    {
+        self.writer.run(work).await
+    }
 
     /// Sets a named value of the site if it has none yet; returns the one that counts.
     pub async fn insert_meta(
@@ -230,17 +254,9 @@ impl Store {
             .await?
             .ok_or_else(|| StoreError::Unusable(format!("the value {key} vanished")))
     }
-
-    /// Whether the database answers a read now.
-    pub async fn check(&self) -> Result<(), StoreError> {
-        let _row: Option<(i64,)> = self
-            .fetch_one("select version from realm where id = $1", vec![1.into()])
-            .await?;
-        self.writer.check()
-    }
 }
 
-impl Store {
+impl Reader {
     /// The time that leases count by: the database's where several machines may share it, else this machine's.
     pub async fn time(&self) -> Result<Timestamp, StoreError> {
         if self.dialect == Dialect::Sqlite {

@@ -1,7 +1,7 @@
 //! What pages read: threads of a list, mails, patchsets. Values only; nothing is rendered here.
 
 use super::copy::{Named, choose_named};
-use super::{Bind, ListRow, Store, StoreError, index, marks};
+use super::{Bind, ListRow, Reader, StoreError, index, marks};
 use crate::query::Query;
 use crate::types::{ListId, MailId, MessageId, RealmId, Timestamp};
 use crate::verdict::Verdict;
@@ -150,7 +150,7 @@ fn mail_row(t: MailTuple) -> MailRow {
     }
 }
 
-impl Store {
+impl Reader {
     /// Newest threads of a list that had a mail last at `before` or earlier (microseconds since 1970).
     pub async fn load_threads(
         &self,

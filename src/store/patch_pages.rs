@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Bind, Store, StoreError, marks};
+use super::{Bind, Reader, StoreError, marks};
 use crate::types::{ListId, MailId, SeriesId, Timestamp};
 
 /// Facts of a series beside a mail or in a listing.
@@ -152,7 +152,7 @@ fn fact(t: FactTuple) -> SeriesFact {
 const FACT: &str = "s.patchset, s.label, s.total, s.received, s.state, a.outcome, s.title, s.submitter, s.submitter_name, s.arrived, \
      ps.versions, (select count(*) from comment c where c.series = s.id), s.claims";
 
-impl Store {
+impl Reader {
     /// Facts of the series that these mails begin: cover or patch.
     pub async fn load_facts(&self, mails: &[MailId]) -> Result<Vec<SeriesFact>, StoreError> {
         let mut all = Vec::new();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use sqlx::Executor;
 
 use super::sql::Bind;
-use super::{Dialect, ListRow, Store, StoreError, Tx, file, index, marks};
+use super::{Dialect, ListRow, Reader, Store, StoreError, Tx, file, index, marks};
 use crate::types::{ListId, MailId, RealmId, SeriesId, Timestamp};
 
 /// Postings of one transaction.
@@ -22,6 +22,37 @@ const FEWEST: usize = 250;
 const PAUSE: Duration = Duration::from_millis(5);
 /// How long readers of old pages are waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Reader {
+    /// Series that stay when a list goes, but were applied on commits of series that go with it: their refs hold what must
+    /// not stay. (Series, patchset, version label).
+    pub async fn load_built_on(&self, list: ListId) -> Result<Vec<(i64, i64, String)>, StoreError> {
+        let own = "(select o.mail from posting o where o.list = $1 \
+             and not exists (select 1 from posting q where q.mail = o.mail and q.list <> $1))";
+        let text = format!(
+            "with recursive built(series) as (select a.series from application a join series s on s.id = a.on_series \
+             where s.anchor in {own} or s.cover in {own} or s.id in (select p.series from patch p where p.mail in {own}) \
+             union select a.series from application a join built b on a.on_series = b.series) \
+             select s.id, s.patchset, s.label from built b join series s on s.id = b.series"
+        );
+        self.fetch(text, vec![list.0.into()]).await
+    }
+
+    /// The newest series of these patchsets, as far as they are there.
+    pub async fn load_newest_series(&self, patchsets: &[i64]) -> Result<Vec<SeriesId>, StoreError> {
+        let mut found = Vec::new();
+        for chunk in patchsets.chunks(400) {
+            let text = format!(
+                "select s.id from patchset ps join series s on s.id = ps.newest where s.complete = 1 and ps.id in ({})",
+                marks(chunk.len())
+            );
+            let ids = chunk.iter().map(|p| Bind::from(*p)).collect();
+            let rows: Vec<(i64,)> = self.fetch(text, ids).await?;
+            found.extend(rows.into_iter().map(|r| SeriesId(r.0)));
+        }
+        Ok(found)
+    }
+}
 
 impl Store {
     /// Refuses mail for a list from now on; what is there stays. Returns its series that stand in no other list, as
@@ -39,20 +70,6 @@ impl Store {
              or s.id in (select p.series from patch p where p.mail in {own})"
         );
         self.fetch(text, vec![id.0.into()]).await
-    }
-
-    /// Series that stay when a list goes, but were applied on commits of series that go with it: their refs hold what must
-    /// not stay. (Series, patchset, version label).
-    pub async fn load_built_on(&self, list: ListId) -> Result<Vec<(i64, i64, String)>, StoreError> {
-        let own = "(select o.mail from posting o where o.list = $1 \
-             and not exists (select 1 from posting q where q.mail = o.mail and q.list <> $1))";
-        let text = format!(
-            "with recursive built(series) as (select a.series from application a join series s on s.id = a.on_series \
-             where s.anchor in {own} or s.cover in {own} or s.id in (select p.series from patch p where p.mail in {own}) \
-             union select a.series from application a join built b on a.on_series = b.series) \
-             select s.id, s.patchset, s.label from built b join series s on s.id = b.series"
-        );
-        self.fetch(text, vec![list.0.into()]).await
     }
 
     /// Deletes a list with its postings and members; mails that stand in no other list go too, bytes and all.
@@ -73,21 +90,6 @@ impl Store {
         self.replace_dictionaries(realm).await?;
         self.scrub().await?;
         Ok(near)
-    }
-
-    /// The newest series of these patchsets, as far as they are there.
-    pub async fn load_newest_series(&self, patchsets: &[i64]) -> Result<Vec<SeriesId>, StoreError> {
-        let mut found = Vec::new();
-        for chunk in patchsets.chunks(400) {
-            let text = format!(
-                "select s.id from patchset ps join series s on s.id = ps.newest where s.complete = 1 and ps.id in ({})",
-                marks(chunk.len())
-            );
-            let ids = chunk.iter().map(|p| Bind::from(*p)).collect();
-            let rows: Vec<(i64,)> = self.fetch(text, ids).await?;
-            found.extend(rows.into_iter().map(|r| SeriesId(r.0)));
-        }
-        Ok(found)
     }
 
     /// The last step of a purge: the list itself.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Bind, Store, StoreError, marks};
+use super::{Bind, Reader, StoreError, marks};
 use crate::mail;
 use crate::patchset::{Place, Recognised, patch_text};
 use crate::types::MailId;
@@ -33,7 +33,7 @@ pub struct EarlierPatch {
     pub subject: String,
 }
 
-impl Store {
+impl Reader {
     /// The newest `limit` mails that answer a series or one before it in its patchset, oldest first.
     pub async fn load_answers_until(
         &self,

@@ -1,11 +1,11 @@
 //! Word search, newest arrival first, the same on both databases.
 
 use super::pages::Scope;
-use super::{Bind, Dialect, Store, StoreError, index};
+use super::{Bind, Dialect, Reader, StoreError, index};
 use crate::query::{Field, Query, Words};
 use crate::types::MailId;
 
-impl Store {
+impl Reader {
     /// Mails that fit, the last arrived first, with an [`index::position`] below `before`, in one thread if that is given; at
     /// most `limit`.
     ///
@@ -207,6 +207,7 @@ fn tsquery(field: Field, tokens: &[String], prefix: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Store;
     use crate::types::Timestamp;
 
     #[track_caller]

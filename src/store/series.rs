@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::correction::StoredCorrection;
 use super::sql::Bind;
-use super::{Store, StoreError, Tx, dependency, job, marks, regroup};
+use super::{Reader, Store, StoreError, Tx, dependency, job, marks, regroup};
 use crate::types::{Identity, MailId, MessageId, PatchsetId, RealmId, ReceiptId, Timestamp};
 use crate::verdict::Verdict;
 
@@ -158,7 +158,7 @@ pub type ToReread = (MailId, Timestamp, String, Verdict, Vec<u8>);
 /// More than this many mails are never thought about together.
 const MAX_CLOSURE: usize = 20_000;
 
-impl Store {
+impl Reader {
     /// Reads all mails that may belong to the same patchsets as `seeds`: whole threads, joined by shared keys and by
     /// what people said of them.
     pub async fn load_closure(
@@ -261,32 +261,6 @@ impl Store {
         Ok(mails)
     }
 
-    /// Records what was assembled out of `closure`, and strikes off the receipts and jobs that asked for it.
-    ///
-    /// [`StoreError::Stale`] when the realm has changed since the closure was read.
-    pub async fn record_patchsets(
-        &self,
-        realm: RealmId,
-        version: i64,
-        mails: Vec<MailId>,
-        patchsets: Vec<NewPatchset>,
-        done: Done,
-    ) -> Result<Recorded, StoreError> {
-        let recorded = self
-            .write(move |tx| {
-                Box::pin(async move {
-                    let mut recorded =
-                        regroup::record(tx, realm, version, &mails, patchsets, &done).await?;
-                    recorded.mails = mails;
-                    finish(tx, done).await?;
-                    Ok(recorded)
-                })
-            })
-            .await?;
-        self.jobs.ring("apply");
-        Ok(recorded)
-    }
-
     /// What recording would change, in words; nothing is written.
     pub async fn compare_patchsets(
         &self,
@@ -323,45 +297,6 @@ impl Store {
                 .map(|(label, _)| format!("series dissolved: v{label}")),
         );
         Ok(lines)
-    }
-
-    /// Writes what was recognised anew.
-    pub async fn update_recognised(
-        &self,
-        realm: RealmId,
-        changed: Vec<Reread>,
-    ) -> Result<(), StoreError> {
-        if changed.is_empty() {
-            return Ok(());
-        }
-        self.write(move |tx| {
-            Box::pin(async move {
-                for chunk in changed.chunks(200) {
-                    let rows = marks(chunk.len());
-                    let cases = "when ? then ? ".repeat(chunk.len());
-                    let text = format!(
-                        "update mail set kind = case id {cases}end, recognised = case id {cases}end where id in ({rows})"
-                    );
-                    let case = |m: MailId, value: &str| [m.0.into(), Bind::from(value)];
-                    let kinds = chunk.iter().flat_map(|c| case(c.mail, &c.kind));
-                    let all = chunk.iter().flat_map(|c| case(c.mail, &c.recognised));
-                    let ids = || chunk.iter().map(|c| Bind::from(c.mail.0));
-                    tx.execute(text, kinds.chain(all).chain(ids()).collect())
-                        .await?;
-                    let text = format!("delete from link_key where mail in ({rows})");
-                    tx.execute(text, ids().collect()).await?;
-                }
-                let key = |c: &Reread, k: &String| vec![realm.0.into(), k.into(), c.mail.0.into()];
-                let rows = changed
-                    .iter()
-                    .flat_map(|c| c.keys.iter().map(move |k| key(c, k)));
-                let head = "link_key (realm, key, mail)";
-                tx.insert(head, rows.collect(), "on conflict do nothing")
-                    .await?;
-                Ok(())
-            })
-        })
-        .await
     }
 
     /// Stored bytes of some mails with what was recognised of them: (mail, arrival, JSON, bytes).
@@ -403,6 +338,73 @@ impl Store {
             .fetch(text, vec![realm.0.into(), after.0.into(), limit.into()])
             .await?;
         Ok(rows.into_iter().map(|r| MailId(r.0)).collect())
+    }
+}
+
+impl Store {
+    /// Records what was assembled out of `closure`, and strikes off the receipts and jobs that asked for it.
+    ///
+    /// [`StoreError::Stale`] when the realm has changed since the closure was read.
+    pub async fn record_patchsets(
+        &self,
+        realm: RealmId,
+        version: i64,
+        mails: Vec<MailId>,
+        patchsets: Vec<NewPatchset>,
+        done: Done,
+    ) -> Result<Recorded, StoreError> {
+        let recorded = self
+            .write(move |tx| {
+                Box::pin(async move {
+                    let mut recorded =
+                        regroup::record(tx, realm, version, &mails, patchsets, &done).await?;
+                    recorded.mails = mails;
+                    finish(tx, done).await?;
+                    Ok(recorded)
+                })
+            })
+            .await?;
+        self.jobs.ring("apply");
+        Ok(recorded)
+    }
+
+    /// Writes what was recognised anew.
+    pub async fn update_recognised(
+        &self,
+        realm: RealmId,
+        changed: Vec<Reread>,
+    ) -> Result<(), StoreError> {
+        if changed.is_empty() {
+            return Ok(());
+        }
+        self.write(move |tx| {
+            Box::pin(async move {
+                for chunk in changed.chunks(200) {
+                    let rows = marks(chunk.len());
+                    let cases = "when ? then ? ".repeat(chunk.len());
+                    let text = format!(
+                        "update mail set kind = case id {cases}end, recognised = case id {cases}end where id in ({rows})"
+                    );
+                    let case = |m: MailId, value: &str| [m.0.into(), Bind::from(value)];
+                    let kinds = chunk.iter().flat_map(|c| case(c.mail, &c.kind));
+                    let all = chunk.iter().flat_map(|c| case(c.mail, &c.recognised));
+                    let ids = || chunk.iter().map(|c| Bind::from(c.mail.0));
+                    tx.execute(text, kinds.chain(all).chain(ids()).collect())
+                        .await?;
+                    let text = format!("delete from link_key where mail in ({rows})");
+                    tx.execute(text, ids().collect()).await?;
+                }
+                let key = |c: &Reread, k: &String| vec![realm.0.into(), k.into(), c.mail.0.into()];
+                let rows = changed
+                    .iter()
+                    .flat_map(|c| c.keys.iter().map(move |k| key(c, k)));
+                let head = "link_key (realm, key, mail)";
+                tx.insert(head, rows.collect(), "on conflict do nothing")
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
     }
 }
 

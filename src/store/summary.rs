@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::copy::{Named, choose_named};
-use super::{AckedPatch, Bind, Store, StoreError, marks};
+use super::{AckedPatch, Bind, Reader, Store, StoreError, marks};
 use crate::patchset::{Ack, Trailer};
 use crate::types::{ListId, MailId, PatchsetId};
 
@@ -169,7 +169,7 @@ type Row = (
     Option<i64>,
 );
 
-impl Store {
+impl Reader {
     /// Series, newest patchsets first; of one list, or of all.
     pub async fn load_summaries(
         &self,
@@ -335,7 +335,9 @@ impl Store {
             .await?;
         Ok(row.map(|r| r.0))
     }
+}
 
+impl Store {
     /// Notes how far an import from a source came.
     pub async fn record_import(
         &self,

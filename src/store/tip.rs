@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::application::threads;
 use super::sql::Bind;
-use super::{Store, StoreError, Tx, file, marks};
+use super::{Reader, Store, StoreError, Tx, file, marks};
 use crate::types::{MailId, RealmId, RepoId, SeriesId, Timestamp};
 
 /// Whether a series `s` is open: nobody has ended it and no newer version stands in its place.
@@ -53,7 +53,7 @@ pub struct TipRow {
     pub detail: String,
 }
 
-impl Store {
+impl Reader {
     /// Applied series of a repository, among its newest `open` open ones, of which the present tip was not tried; the newest
     /// first, at most `limit`. Those that are not applied are tried again as a whole.
     pub async fn load_unchecked(
@@ -72,25 +72,6 @@ impl Store {
         let binds = vec![repo.0.into(), open.into(), tip.into(), limit.into()];
         let rows: Vec<(i64,)> = self.fetch(text, binds).await?;
         Ok(rows.into_iter().map(|r| SeriesId(r.0)).collect())
-    }
-
-    /// Records what came of tries at a tip; `mails` are those whose pages show it.
-    pub async fn record_tips(
-        &self,
-        realm: RealmId,
-        mails: Vec<MailId>,
-        tips: Vec<(SeriesId, NewTip)>,
-    ) -> Result<(), StoreError> {
-        let now = super::now();
-        self.write(move |tx| {
-            Box::pin(async move {
-                file::lock_realm(tx, realm).await?;
-                record(tx, tips, now).await?;
-                let threads = threads(tx, &mails).await?;
-                file::raise(tx, realm, &threads).await
-            })
-        })
-        .await
     }
 
     /// What is known of these series at the tip.
@@ -132,6 +113,27 @@ impl Store {
             }
         }
         Ok(found)
+    }
+}
+
+impl Store {
+    /// Records what came of tries at a tip; `mails` are those whose pages show it.
+    pub async fn record_tips(
+        &self,
+        realm: RealmId,
+        mails: Vec<MailId>,
+        tips: Vec<(SeriesId, NewTip)>,
+    ) -> Result<(), StoreError> {
+        let now = super::now();
+        self.write(move |tx| {
+            Box::pin(async move {
+                file::lock_realm(tx, realm).await?;
+                record(tx, tips, now).await?;
+                let threads = threads(tx, &mails).await?;
+                file::raise(tx, realm, &threads).await
+            })
+        })
+        .await
     }
 }
 

@@ -184,14 +184,6 @@ impl Writer {
         Ok(answer)
     }
 
-    /// An error if nothing can be written any more, whoever asks.
-    pub(super) fn check(&self) -> Result<(), StoreError> {
-        match self.queue.is_closed() {
-            true => Err(gone()),
-            false => Ok(()),
-        }
-    }
-
     async fn send(&self, request: Request) -> Result<(), StoreError> {
         self.queue.send(request).await.map_err(|_| gone())
     }

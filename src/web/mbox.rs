@@ -13,7 +13,7 @@ use super::page::{file, file_name};
 use super::routes::App;
 use crate::mail::mbox;
 use crate::patchset::FoldOptions;
-use crate::store::{AckedSeries, Store, StoreError};
+use crate::store::{AckedSeries, Reader, StoreError};
 use crate::types::MailId;
 
 /// Mails read at once.
@@ -113,7 +113,7 @@ enum Broken {
 }
 
 async fn pour(
-    store: &Store,
+    store: &Reader,
     mails: &[MailId],
     render: impl Fn(MailId, &[u8]) -> Vec<u8>,
     mut out: tokio::io::DuplexStream,

@@ -22,14 +22,14 @@ use super::list::Place;
 use super::page::{Answer, Frame, Problem, Theme, etag, file, has};
 use super::{assets, feed, git, list, message, patches, search, style};
 use crate::pipeline::Repos;
-use crate::store::{ListRow, Store};
+use crate::store::{ListRow, Reader};
 use crate::types::MessageId;
 
 /// What handlers share.
 #[derive(Clone)]
 pub struct App {
     /// Read only, on the connections for pages.
-    pub store: Store,
+    pub store: Reader,
     /// The repositories, for cloning.
     pub repos: Repos,
     /// The site's name.

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::net::{Gate, Listener, Patient};
-use crate::store::Store;
+use crate::store::Reader;
 
 /// A client that takes longer to say what it wants is cut off.
 const HEADER_TIME: Duration = Duration::from_secs(20);
@@ -64,14 +64,16 @@ pub async fn serve(
 }
 
 /// `/health` and `/metrics`, for the operator's listener.
-pub fn ops_router(store: Store, metrics: PrometheusHandle) -> Router {
+pub fn ops_router(store: Reader, metrics: PrometheusHandle) -> Router {
     Router::new()
         .route("/health", get(health))
         .route("/metrics", get(show_metrics))
         .with_state((store, metrics))
 }
 
-async fn health(State((store, _)): State<(Store, PrometheusHandle)>) -> (StatusCode, &'static str) {
+async fn health(
+    State((store, _)): State<(Reader, PrometheusHandle)>,
+) -> (StatusCode, &'static str) {
     match store.check().await {
         Ok(()) => (StatusCode::OK, "ok\n"),
         Err(error) => {
@@ -84,7 +86,7 @@ async fn health(State((store, _)): State<(Store, PrometheusHandle)>) -> (StatusC
     }
 }
 
-async fn show_metrics(State((store, handle)): State<(Store, PrometheusHandle)>) -> String {
+async fn show_metrics(State((store, handle)): State<(Reader, PrometheusHandle)>) -> String {
     if let (Ok((jobs, parked)), Ok((owed, failed))) =
         (store.count_jobs().await, store.count_deliveries().await)
     {

@@ -127,6 +127,12 @@ fn reach_problems(module: &str, source: &Source) -> Problems {
         if begins("sqlx") && module != "store" {
             found.push((line, format!("{name}: only store speaks SQL")));
         }
+        if begins("crate::store::Store") && module == "web" {
+            found.push((
+                line,
+                format!("{name}: pages read through store::Reader and write nothing"),
+            ));
+        }
         if begins("mail_parser") && module != "mail" {
             found.push((line, format!("{name}: only mail names the parser crate")));
         }

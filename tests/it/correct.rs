@@ -5,6 +5,7 @@ use super::harness::{Database, TestServer, on_both};
 on_both! {
     what_a_person_says_by_command_holds,
     a_purged_list_leaves_no_ref,
+    a_corrected_series_gets_one_more_ref,
 }
 
 fn patch(id: &str, subject: &str, parent: Option<&str>) -> String {
@@ -170,4 +171,56 @@ fn a_purged_list_leaves_no_ref(database: Database) {
     super::harness::git(&companion, &["fsck", "--strict"]);
     assert_eq!(server.get("/dev/").status, 404);
     assert_eq!(server.get("/dev/patches/1/").status, 404);
+}
+
+/// A person says after the fact which patches a version has: what was published stays, what is right now is published too.
+fn a_corrected_series_gets_one_more_ref(database: Database) {
+    let server = TestServer::start_on(database);
+    let work = super::harness::project(server.dir.path());
+    let path = work.display().to_string();
+    server.cli(&["repo", "add", "tool", "--path", &path, "--branch", "main"]);
+    server.cli(&[
+        "list",
+        "create",
+        "dev",
+        "--address",
+        "dev@x.org",
+        "--repo",
+        "tool",
+    ]);
+    let send = |mail: String| {
+        let reply = server.send(&["dev@x.org"], mail.as_bytes());
+        assert!(reply.starts_with("250"), "{reply}");
+        server.drain();
+    };
+    send(patch("a@x", "[PATCH 1/2] one", None).replace("new", "first"));
+    send(patch("b@x", "[PATCH 2/2] two", Some("a@x")).replace("new", "second"));
+    let ref_of = |name: &str| {
+        server.wait_for(name, || {
+            let all = server.json(&["series", "ls"]);
+            let all = all.as_array().unwrap();
+            let found = all.iter().any(|s| s["ref"] == name);
+            found.then_some(())
+        });
+    };
+    ref_of("refs/patches/1/v1");
+    let companion = server.data().join("repos/tool.patches.git");
+    let before = super::harness::git(&companion, &["rev-parse", "refs/patches/1/v1"]);
+    send(patch("c@x", "[PATCH v2 2/2] two", None).replace("new", "third"));
+    server.cli(&["series", "split", "b@x"]);
+    server.cli(&["series", "move", "c@x", "--to", "a@x"]);
+    ref_of("refs/patches/1/v1+2");
+    let now = super::harness::git(&companion, &["rev-parse", "refs/patches/1/v1"]);
+    assert_eq!(now, before, "a ref that was published never moves");
+    let tree = super::harness::git(
+        &companion,
+        &["ls-tree", "--name-only", "refs/patches/1/v1+2"],
+    );
+    assert!(tree.contains("third") && !tree.contains("second"), "{tree}");
+    let jobs = server.json(&["jobs"]);
+    assert_eq!(
+        jobs.as_array().unwrap().len(),
+        0,
+        "nothing is parked: {jobs}"
+    );
 }
