@@ -298,7 +298,29 @@ fn prerequisites_of_format_patch_are_found_by_what_they_change(database: Databas
     std::fs::write(&cover, text.replace("*** SUBJECT HERE ***", "Both")).unwrap();
     send_email(server, mine, LIST, &["below"]);
     server.drain();
-    site.assert_on(&site.series("Third", "1"), &site.series("Both", "1"));
+    let both = site.series("Both", "1");
+    site.assert_on(&site.series("Third", "1"), &both);
+    // One that was made on the first of the two stands on that.
+    git(mine, &["reset", "-q", "--hard", "HEAD~2"]);
+    change(mine, "src/a.c", "line 30\n", "line thirty\n", "Aside");
+    let base = [
+        "format-patch",
+        "-q",
+        "-1",
+        "--base=origin/main",
+        "-o",
+        "aside",
+    ];
+    git(mine, &base);
+    send_email(server, mine, LIST, &["aside/0001-Aside.patch"]);
+    server.drain();
+    let aside = site.series("Aside", "1");
+    assert_eq!(aside["base"], site.commits(&both)[1].as_str(), "{aside:#}");
+    let words = format!(
+        "patch 1 of patchset {} v1, which the series names by its patch id",
+        both["patchset"]
+    );
+    assert_says(&site.page(&aside), &words);
 }
 
 fn a_commit_that_was_fetched_from_here_is_a_base(database: Database) {
