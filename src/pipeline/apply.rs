@@ -70,7 +70,7 @@ impl Ctx {
                     let why = waits.unwrap_or_default();
                     let waiting = NewApplication::waits(repo.as_ref().map(|r| r.id), &why);
                     let tip = match repo {
-                        Some(repo) if work.open => ctx.at_tip(&work, repo, mails)?,
+                        Some(repo) if work.open => ctx.at_present_tip(&work, repo, mails)?,
                         _ => None,
                     };
                     (waiting, tip)
@@ -137,7 +137,7 @@ impl Ctx {
             None => None,
             Some(tip) => match application.at_tip(&tip) {
                 Some(known) => Some(known),
-                None => self.at_tip(work, repo, mails)?,
+                None => Some(self.at_tip(work, repo, &tip, mails)?),
             },
         };
         Ok((application, tip))

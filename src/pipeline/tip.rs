@@ -50,15 +50,11 @@ impl Ctx {
                 continue;
             };
             let mails = self.load_patches(&work).await?;
-            let (ctx, repo) = (self.clone(), repo.clone());
-            let (work, tip) = think(move || {
-                let tip = ctx.at_tip(&work, &repo, mails);
-                tip.map(|tip| (work, tip))
-            })
-            .await??;
             let found = realms.entry(work.realm).or_default();
-            found.mails.extend(work.mails);
-            found.tips.extend(tip.map(|tip| (series, tip)));
+            found.mails.extend(&work.mails);
+            let (ctx, repo, tip) = (self.clone(), repo.clone(), tip.clone());
+            let tip = think(move || ctx.at_tip(&work, &repo, &tip, mails)).await??;
+            found.tips.push((series, tip));
         }
         let any = realms.values().any(|found| !found.tips.is_empty());
         for (realm, Found { mails, tips }) in realms {
@@ -68,22 +64,32 @@ impl Ctx {
     }
 
     /// What a series would come to at the present tip; `None` if the branch has no commit.
-    pub(super) fn at_tip(
+    pub(super) fn at_present_tip(
         &self,
         work: &SeriesToApply,
         repo: &RepoRow,
         mails: Vec<Vec<u8>>,
     ) -> Result<Option<NewTip>, PipelineError> {
-        let Some(tip) = self.repos.tip(&repo.name, &repo.branch)? else {
-            return Ok(None);
-        };
+        let tip = self.repos.tip(&repo.name, &repo.branch)?;
+        tip.map(|tip| self.at_tip(work, repo, &tip, mails))
+            .transpose()
+    }
+
+    /// What a series would come to at the tip of the repository's branch, given as a commit.
+    pub(super) fn at_tip(
+        &self,
+        work: &SeriesToApply,
+        repo: &RepoRow,
+        tip: &str,
+        mails: Vec<Vec<u8>>,
+    ) -> Result<NewTip, PipelineError> {
         let base = Base {
-            commit: tip.clone(),
+            commit: tip.to_owned(),
             why: String::new(),
         };
         let new = NewTip {
             repo: repo.id,
-            tip: tip.clone(),
+            tip: tip.to_owned(),
             outcome: "applies",
             patch: None,
             file: None,
@@ -97,7 +103,7 @@ impl Ctx {
             detail,
             ..new.clone()
         };
-        Ok(Some(
+        Ok(
             match self.repos.try_apply(&request(work, repo, base, mails)) {
                 Ok(Outcome::Applied { commits, .. }) if commits.iter().all(|c| *c == tip) => {
                     let detail = "all that it changes is there already".to_owned();
@@ -117,6 +123,6 @@ impl Ctx {
                 Err(GitError::Refused(reason)) => bad(None, reason),
                 Err(error) => return Err(error.into()),
             },
-        ))
+        )
     }
 }

@@ -10,6 +10,8 @@ use crate::types::{Job, MailId, PatchsetId, RealmId, RepoId, SeriesId, Timestamp
 
 /// Series that are read at most for one: what strangers can tie together is bounded.
 const MAX_SERIES: usize = 500;
+/// Names that are looked for at most for one series.
+const MAX_NAMES: usize = 2_000;
 /// Ids of patches that are looked for in one statement.
 const AT_ONCE: usize = 50;
 /// Series that are tried again when one that they name came or was applied.
@@ -45,6 +47,9 @@ impl Reader {
                 break;
             }
             let names: BTreeSet<String> = fresh.values().flatten().cloned().collect();
+            if all.hits.len() + names.len() > MAX_NAMES {
+                break;
+            }
             all.names.append(&mut fresh);
             let new: Vec<String> = names
                 .into_iter()

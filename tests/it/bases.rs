@@ -14,6 +14,7 @@ on_both! {
     prerequisites_of_format_patch_are_found_by_what_they_change,
     a_commit_that_was_fetched_from_here_is_a_base,
     a_chain_that_comes_in_reverse_is_applied_in_order,
+    every_order_gives_the_same,
     a_cover_letter_that_comes_last_may_name_the_base,
     what_was_published_stays_where_it_is,
     a_private_dependency_is_not_known_in_public,
@@ -297,7 +298,29 @@ fn prerequisites_of_format_patch_are_found_by_what_they_change(database: Databas
     std::fs::write(&cover, text.replace("*** SUBJECT HERE ***", "Both")).unwrap();
     send_email(server, mine, LIST, &["below"]);
     server.drain();
-    site.assert_on(&site.series("Third", "1"), &site.series("Both", "1"));
+    let both = site.series("Both", "1");
+    site.assert_on(&site.series("Third", "1"), &both);
+    // One that was made on the first of the two stands on that.
+    git(mine, &["reset", "-q", "--hard", "HEAD~2"]);
+    change(mine, "src/a.c", "line 30\n", "line thirty\n", "Aside");
+    let base = [
+        "format-patch",
+        "-q",
+        "-1",
+        "--base=origin/main",
+        "-o",
+        "aside",
+    ];
+    git(mine, &base);
+    send_email(server, mine, LIST, &["aside/0001-Aside.patch"]);
+    server.drain();
+    let aside = site.series("Aside", "1");
+    assert_eq!(aside["base"], site.commits(&both)[1].as_str(), "{aside:#}");
+    let words = format!(
+        "patch 1 of patchset {} v1, which the series names by its patch id",
+        both["patchset"]
+    );
+    assert_says(&site.page(&aside), &words);
 }
 
 fn a_commit_that_was_fetched_from_here_is_a_base(database: Database) {
@@ -338,6 +361,50 @@ fn a_chain_that_comes_in_reverse_is_applied_in_order(database: Database) {
         let (one, below) = (format!("Link {n}"), format!("Link {}", n - 1));
         site.assert_on(&site.series(&one, "1"), &site.series(&below, "1"));
     }
+}
+
+/// A chain of three, and one that names its first and its second.
+fn every_order_gives_the_same(database: Database) {
+    let site = Site::new(database);
+    let orders = [
+        [0, 1, 2, 3],
+        [3, 2, 1, 0],
+        [1, 3, 0, 2],
+        [2, 0, 3, 1],
+        [3, 0, 2, 1],
+    ];
+    let mut trees = Vec::new();
+    for (n, order) in orders.iter().enumerate() {
+        site.back();
+        let names = [vec![], vec![0], vec![1], vec![0, 1]];
+        let mut mails = Vec::new();
+        for (at, named_ones) in names.iter().enumerate() {
+            if at == 3 {
+                git(&site.mine, &["reset", "-q", "--hard", "HEAD~1"]);
+            }
+            let (from, to) = (format!("line {}", at + 5), format!("line {at} new"));
+            let mail = site.patch(&from, &to, &format!("Change {at} of {n}"));
+            let line = |m: &usize| format!("Depends-on: <m{m}-{n}@x>\n");
+            let lines: String = named_ones.iter().map(line).collect();
+            mails.push(named(&format!("m{at}-{n}@x"), &mail, &lines));
+        }
+        order.iter().for_each(|at| site.send(&mails[*at]));
+        let all: Vec<Value> = (0..4)
+            .map(|at| site.series(&format!("Change {at} of {n}"), "1"))
+            .collect();
+        for (upper, lower) in [(1, 0), (2, 1), (3, 1)] {
+            site.assert_on(&all[upper], &all[lower]);
+        }
+        let companion = site.server.data().join("repos/tool.patches.git");
+        let tree = |one: &Value| {
+            git(
+                &companion,
+                &["rev-parse", &format!("{}^{{tree}}", text(&one["ref"]))],
+            )
+        };
+        trees.push(all.iter().map(tree).collect::<Vec<_>>());
+    }
+    assert!(trees.iter().all(|t| *t == trees[0]), "{trees:#?}");
 }
 
 fn a_cover_letter_that_comes_last_may_name_the_base(database: Database) {
