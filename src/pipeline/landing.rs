@@ -133,6 +133,7 @@ impl Ctx {
                 )));
             }
         }
+        // The clone gets its objects by fetching, not from there.
         drop(landing);
         tracing::info!(
             patchset.id = series.patchset.0,
@@ -142,42 +143,55 @@ impl Ctx {
             series.patchset,
             repo.name
         );
-        let commits: HashMap<i64, String> = patches
-            .into_iter()
-            .filter_map(|p| Some((p.number, p.commit?.id)))
-            .collect();
-        let pending = self.store.load_pending_of(series.id.0).await?;
-        let landed: Vec<(Pending, String)> = pending
-            .into_iter()
-            .filter_map(|p| {
-                let commit = commits.get(&p.number)?.clone();
-                Some((p, commit))
-            })
-            .collect();
+        let commits = patches.into_iter();
+        let commits = commits.filter_map(|p| Some((p.number, p.commit?.id)));
         let place = BranchOf {
             repo: repo.id,
-            name: repo.name.clone(),
+            name: repo.name,
             branch,
         };
         let actor = format!("{user}, as {committer}");
-        self.store
-            .record_landed(place, landed, Some(actor), crate::store::now())
-            .await?;
-        if series.is_held() {
-            self.accept(&series, user).await?;
+        let recorded = self.record_landing(&series, place, commits.collect(), actor);
+        recorded.await.map_err(|error| {
+            PipelineError::Broken(format!(
+                "the commits are pushed, but that is not recorded yet; `patchpost repo fetch` finds them: {error}"
+            ))
+        })
+    }
+
+    /// Notes which commits became of a series by whom, and fetches them.
+    async fn record_landing(
+        &self,
+        series: &SeriesToLand,
+        place: BranchOf,
+        commits: HashMap<i64, String>,
+        actor: String,
+    ) -> Result<(), PipelineError> {
+        let repo = RepoId(place.repo);
+        let pending = self.store.load_pending_of(series.id.0).await?;
+        let with_commit = |p: Pending| Some((commits.get(&p.number)?.clone(), p));
+        let landed = pending.into_iter().filter_map(with_commit);
+        let landed = landed.map(|(commit, p)| (p, commit)).collect();
+        let (by, now) = (Some(actor.clone()), crate::store::now());
+        self.store.record_landed(place, landed, by, now).await?;
+        self.fetch_now(repo).await?;
+        let (patchset, label) = (series.patchset, Some(series.label.as_str()));
+        let after = self.store.find_series_to_land(patchset, label).await?;
+        // A state that a person had set, or a patch that was in the branch before under a commit that nobody knows.
+        if let Some(after) = after.filter(|a| !a.is_accepted()) {
+            self.accept(&after, actor).await?;
         }
-        self.fetch_now(RepoId(repo.id)).await?;
         Ok(())
     }
 
-    /// A state that a person set gives way to nothing but a person's word, and this is one.
-    async fn accept(&self, series: &SeriesToLand, user: &str) -> Result<(), PipelineError> {
+    /// Says so by a person's word, which nothing but another one changes.
+    async fn accept(&self, series: &SeriesToLand, actor: String) -> Result<(), PipelineError> {
         let correction = NewCorrection {
             kind: "state",
             mail: series.anchor,
             others: vec![],
             detail: crate::store::ACCEPTED.to_string(),
-            actor: user.to_owned(),
+            actor,
         };
         self.correct(series.realm, correction).await?;
         Ok(())

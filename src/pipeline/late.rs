@@ -20,7 +20,7 @@ impl Ctx {
     pub(super) async fn find_landed(&self, work: &SeriesToApply) -> Result<(), PipelineError> {
         let known = self.store.load_landed(&[work.id.0]).await?;
         if !known.is_empty() {
-            self.store.settle_series(work.id.0).await?;
+            self.store.settle_series(work.realm, work.id.0).await?;
         }
         let pending = self.store.load_pending_of(work.id.0).await?;
         let pending = self.candidates(pending).await?;

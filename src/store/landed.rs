@@ -212,16 +212,18 @@ impl Store {
     ) -> Result<usize, StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
+                let Some((first, _)) = landed.first() else {
+                    return Ok(0);
+                };
+                // Before anything else, as filing and purging do: else they and this could wait for each other.
+                file::lock_realm(tx, first.realm).await?;
                 let mails: Vec<MailId> = landed.iter().map(|(p, _)| p.mail).collect();
                 let known = load_known(tx, &place, &mails).await?;
                 let new = |(p, c): &&(Pending, String)| !known.contains(&(p.mail.0, c.clone()));
                 let fresh: Vec<&(Pending, String)> = landed.iter().filter(new).collect();
-                let Some((first, _)) = landed
-                    .first()
-                    .filter(|_| actor.is_some() || !fresh.is_empty())
-                else {
+                if actor.is_none() && fresh.is_empty() {
                     return Ok(0);
-                };
+                }
                 let row = |(p, c): &(Pending, String)| {
                     let (branch, commit) = (place.branch.as_str(), c.as_str());
                     vec![
@@ -264,6 +266,10 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
+                let Some(any) = dropped.first() else {
+                    return Ok(());
+                };
+                file::lock_realm(tx, any.realm).await?;
                 let mails: Vec<MailId> = dropped.iter().map(|p| p.mail).collect();
                 let known = load_known(tx, &place, &mails).await?;
                 let there = |p: &&Pending| known.iter().any(|k| k.0 == p.mail.0);
@@ -291,9 +297,14 @@ impl Store {
     }
 
     /// Brings a series in line with what landed of its mails when they stood in another series.
-    pub async fn settle_series(&self, series: i64) -> Result<(), StoreError> {
-        self.write(move |tx| Box::pin(async move { settle(tx, &[series]).await }))
-            .await
+    pub async fn settle_series(&self, realm: RealmId, series: i64) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                file::lock_realm(tx, realm).await?;
+                settle(tx, &[series]).await
+            })
+        })
+        .await
     }
 }
 
@@ -339,7 +350,6 @@ async fn note(
 
 /// Brings all series that hold these mails in line with what landed, and pages up to date.
 async fn finish(tx: &mut Tx, realm: RealmId, mails: &[MailId]) -> Result<(), StoreError> {
-    file::lock_realm(tx, realm).await?;
     let mut series = Vec::new();
     for chunk in mails.chunks(400) {
         let text = format!(

@@ -18,8 +18,6 @@ pub struct SeriesToLand {
     pub label: String,
     /// Patchwork's number.
     pub state: i64,
-    /// Whether a person set that.
-    pub by_hand: bool,
     /// Whether a newer version stands in its place.
     pub superseded: bool,
     /// Whether all patches are there.
@@ -45,9 +43,9 @@ impl SeriesToLand {
         self.state == super::landed::REJECTED
     }
 
-    /// Whether a person set a state other than `accepted`.
-    pub fn is_held(&self) -> bool {
-        self.by_hand && self.state != super::landed::ACCEPTED
+    /// Whether its state is `accepted`.
+    pub fn is_accepted(&self) -> bool {
+        self.state == super::landed::ACCEPTED
     }
 }
 
@@ -69,11 +67,10 @@ impl Reader {
             i64,
             i64,
             i64,
-            i64,
             String,
             Option<i64>,
         );
-        let text = "select s.id, s.patchset, s.realm, s.anchor, s.label, s.state, s.hand, s.superseded, s.complete, s.received, s.total, \
+        let text = "select s.id, s.patchset, s.realm, s.anchor, s.label, s.state, s.superseded, s.complete, s.received, s.total, \
              n.label, a.repo from patchset ps join series n on n.id = ps.newest join series s on s.patchset = ps.id \
              left join application a on a.series = s.id \
              where ps.id = coalesce((select patchset from patchset_alias where old = $1), $1) \
@@ -81,8 +78,8 @@ impl Reader {
         let binds = vec![patchset.0.into(), label.unwrap_or_default().into()];
         let row: Option<Row> = self.fetch_one(text, binds).await?;
         let Some(row) = row else { return Ok(None) };
-        let (id, patchset, realm, anchor, label, state, hand, superseded, complete, ..) = row;
-        let (received, total, newest, repo) = (row.9, row.10, row.11, row.12);
+        let (id, patchset, realm, anchor, label, state, superseded, complete, ..) = row;
+        let (received, total, newest, repo) = (row.8, row.9, row.10, row.11);
         Ok(Some(SeriesToLand {
             id: SeriesId(id),
             patchset: PatchsetId(patchset),
@@ -90,7 +87,6 @@ impl Reader {
             anchor: MailId(anchor),
             label,
             state,
-            by_hand: hand == 1,
             superseded: superseded == 1,
             complete: complete == 1,
             received,

@@ -264,6 +264,29 @@ fn a_patch_that_does_not_fit_is_named_with_file_and_hunk() {
 }
 
 #[test]
+fn a_patch_that_is_in_the_branch_already_is_said_and_left_out() {
+    let story = Story::begin(Database::Sqlite);
+    story.send_two();
+    // The same change, and another one beside it: no commit that the mail could be known by.
+    story.move_on("line 5\n", "line five\n");
+    story.move_on("line 20\n", "line twenty\n");
+    let other = story.server.dir.path().join("other");
+    git(&other, &["reset", "-q", "--soft", "HEAD~2"]);
+    git(&other, &["commit", "-q", "-m", "Both at once"]);
+    git(&other, &["push", "-q", "-f", "origin", "main"]);
+    let text = story.server.cli(&["series", "apply", "1"]);
+    assert!(
+        text.contains("1/2 is in the branch already\n2/2 "),
+        "{text}"
+    );
+    assert_eq!(git(&story.upstream, &["rev-list", "--count", "main"]), "3");
+    let one = story.series();
+    assert!(one["patches"][0]["landed"].is_null());
+    assert_eq!(one["patches"][1]["landed"], story.tip().as_str());
+    assert_eq!(one["state"], "accepted", "a maintainer says so");
+}
+
+#[test]
 fn who_has_no_right_to_push_is_told_so() {
     let story = Story::begin(Database::Sqlite);
     story.send_two();
