@@ -64,8 +64,7 @@ pub(super) fn is_cut_mark(line: &str) -> bool {
         "snip", "snipped", "cut", "trimmed", "deleted", "skip", "skipped",
     ];
     let marked = bare.len() < trimmed.len();
-    (bare.trim().is_empty() && marked)
-        || (marked && words.contains(&bare.trim().to_lowercase().as_str()))
+    marked && (bare.trim().is_empty() || words.contains(&bare.trim().to_lowercase().as_str()))
 }
 
 /// Nothing but `Reviewed-by: …` and the like.
