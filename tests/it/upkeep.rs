@@ -92,7 +92,7 @@ fn a_list_with_mail_that_is_owed_is_not_deleted_by_the_way(database: Database) {
     server.drain();
     assert!(server.page("/dev/owed@x/").contains("owed"));
     let said = server.cli_fails(&["list", "rm", "dev"]);
-    assert!(said.contains("an archive of 1 mails"), "{said}");
+    assert!(said.contains("an archive of 1 mail;"), "{said}");
     assert_eq!(
         server.json(&["list", "show", "dev"])["address"],
         "dev@x.org"
