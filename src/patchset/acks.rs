@@ -104,31 +104,22 @@ pub fn acks_for(patch: MailId, own: &[Trailer], covers: &[MailId], answers: &[An
     given
 }
 
-/// Adds what earlier versions of the patch, oldest first, were given to what this one was: before it, as if its author had
-/// taken it up. What the patch carries (`own`) or was given again is left out.
+/// Adds what earlier versions of the patch, oldest first, were given to what this one was: behind it, the newest first. What the patch carries (`own`) or was given again is left out.
 pub fn carry_acks(acks: Vec<Ack>, own: &[Trailer], earlier: Vec<Carried>) -> Vec<Ack> {
-    let mut all: Vec<Ack> = Vec::new();
-    // The newest word of a person counts, and a claim less than the person's own word.
-    let mut rest = acks.clone();
+    let mut all = acks;
     for version in earlier.into_iter().rev() {
-        let mut kept: Vec<Ack> = Vec::new();
         for mut ack in version.acks {
-            if own.iter().any(|t| says_same(t, &ack.trailer)) {
+            let same = |a: &Ack| says_same(&a.trailer, &ack.trailer);
+            let known = all.iter().any(|a| same(a) && (a.matches || !ack.matches));
+            if known || own.iter().any(|t| says_same(t, &ack.trailer)) {
                 continue;
             }
+            // A claim counts less than the person's own word of before.
+            all.retain(|a| !same(a));
             ack.given_on = Some(version.label.clone());
-            let known = |a: &Ack| says_same(&a.trailer, &ack.trailer);
-            if !rest.iter().any(|a| known(a) && (a.matches || !ack.matches)) {
-                rest.retain(|a| !known(a));
-                all.retain(|a| !known(a));
-                rest.push(ack.clone());
-                kept.push(ack);
-            }
+            all.push(ack);
         }
-        all.splice(0..0, kept);
     }
-    let again = |a: &Ack| rest.contains(a);
-    all.extend(acks.into_iter().filter(again));
     all
 }
 

@@ -149,14 +149,14 @@ fn an_unchanged_patch_keeps_what_earlier_versions_were_given() {
         &[ack(2)],
         &[tested(3)],
         &[],
-        &["Acked-by on v1", "Tested-by on v2"],
+        &["Tested-by on v2", "Acked-by on v1"],
     );
     check(
         "",
         &[ack(2)],
         &[],
         &[tested(3)],
-        &["Acked-by on v1", "Tested-by"],
+        &["Tested-by", "Acked-by on v1"],
     );
     // Given again, or taken up by the author.
     check("", &[ack(2)], &[ack(3)], &[], &["Acked-by on v2"]);

@@ -62,7 +62,6 @@ type PatchRow = (i64, i64, i64, i64, String, String);
 #[derive(Clone)]
 struct Earlier {
     label: String,
-    cover: Option<MailId>,
     mail: MailId,
     level: Level,
 }
@@ -85,17 +84,17 @@ impl Given {
         acks
     }
 
-    fn has_trailers_for(&self, patch: &Earlier) -> bool {
-        let to = |a: &Answer| a.target == patch.mail || Some(a.target) == patch.cover;
-        self.answers.iter().any(|a| to(a) && !a.trailers.is_empty())
+    fn has_trailers_for(&self, patch: MailId) -> bool {
+        let mut answers = self.answers.iter();
+        answers.any(|a| a.target == patch && !a.trailers.is_empty())
     }
 }
 
 impl Store {
     /// The version with that label, or the newest, of a patchset; an old number leads to the one it became.
     ///
-    /// Patches taken over, and those that are unchanged since an earlier version, bring what was given to them, and what was
-    /// given to the cover that they came with.
+    /// Patches taken over bring what was given to them, and what was given to the cover that they came with; those that are
+    /// unchanged since an earlier version bring what was given to them alone, as in b4.
     pub async fn load_acked_series(
         &self,
         patchset: i64,
@@ -131,7 +130,7 @@ impl Store {
             let before = earlier.get(&mail).into_iter().flatten();
             let before = before.map(|e| Carried {
                 label: e.label.clone(),
-                acks: given.to(e.mail, &own, e.cover.as_slice(), &[level, e.level]),
+                acks: given.to(e.mail, &own, &[], &[level, e.level]),
             });
             let acks = carry_acks(acks, &own, before.collect());
             AckedPatch {
@@ -155,23 +154,20 @@ impl Store {
         given: &Given,
     ) -> Result<HashMap<MailId, Vec<Earlier>>, StoreError> {
         let mut found: HashMap<MailId, Vec<Earlier>> = HashMap::new();
-        let text = "select s.label, s.cover, p.mail, m.verdict from series o join series s on s.patchset = o.patchset and s.position < o.position \
+        let text = "select s.label, p.mail, m.verdict from series o join series s on s.patchset = o.patchset and s.position < o.position \
              join patch p on p.series = s.id and p.taken_over = 0 join mail m on m.id = p.mail where o.id = $1 order by s.position, p.number";
-        type Row = (String, Option<i64>, i64, String);
+        type Row = (String, i64, String);
         let rows: Vec<Row> = match given.answers.is_empty() {
             true => Vec::new(),
             false => self.fetch(text, vec![series.into()]).await?,
         };
-        let earlier = rows
-            .into_iter()
-            .map(|(label, cover, mail, verdict)| Earlier {
-                label,
-                cover: cover.map(MailId),
-                mail: MailId(mail),
-                level: Verdict::from_stored(&verdict).level,
-            });
+        let earlier = rows.into_iter().map(|(label, mail, verdict)| Earlier {
+            label,
+            mail: MailId(mail),
+            level: Verdict::from_stored(&verdict).level,
+        });
         let here: Vec<MailId> = patches.iter().map(|p| MailId(p.1)).collect();
-        let acked = |e: &Earlier| !here.contains(&e.mail) && given.has_trailers_for(e);
+        let acked = |e: &Earlier| !here.contains(&e.mail) && given.has_trailers_for(e.mail);
         let earlier: Vec<Earlier> = earlier.filter(acked).collect();
         if earlier.is_empty() {
             return Ok(found);

@@ -212,7 +212,7 @@ const OTHERWISE: [(&str, &str); 6] = [
     ),
     (
         "20240928023539.154580-1-shivani.agarwal@broadcom.com",
-        "v5.15 is a branch",
+        "v5.15-v6.1 are branches",
     ),
     (
         "20241023152719.24118-1-cgoettsche@seltendoof.de",

@@ -85,7 +85,7 @@ fn a_list_with_mail_that_is_owed_is_not_deleted_by_the_way(database: Database) {
     });
     let said = server.cli_fails(&["list", "rm", "dev"]);
     assert!(
-        said.contains("1 mails for list dev were taken and are not filed yet"),
+        said.contains("list dev owes 1 mail that was taken"),
         "{said}"
     );
     server.launch();

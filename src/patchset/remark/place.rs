@@ -191,7 +191,11 @@ impl Notes {
         note.mark = mark;
         match (at, mark, remark.line) {
             (Some(at), ..) => self.at.entry(at).or_default().push(note),
-            (None, None, _) => self.loose.push(note),
+            // Of one mail the first: the others are pieces of a text that is about no line.
+            (None, None, _) => match self.loose.last_mut().filter(|l| l.mail == note.mail) {
+                Some(first) => first.cut = true,
+                None => self.loose.push(note),
+            },
             (None, Some(_), Some(line)) => {
                 note.about = text.lines().nth(line).unwrap_or_default().to_owned();
                 self.gone.push(note);

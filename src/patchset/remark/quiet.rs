@@ -64,7 +64,8 @@ pub(super) fn is_cut_mark(line: &str) -> bool {
         "snip", "snipped", "cut", "trimmed", "deleted", "skip", "skipped",
     ];
     let marked = bare.len() < trimmed.len();
-    marked && (bare.trim().is_empty() || words.contains(&bare.trim().to_lowercase().as_str()))
+    let bare = bare.trim();
+    marked && (bare.is_empty() || words.contains(&bare.to_lowercase().as_str()))
 }
 
 /// Nothing but `Reviewed-by: …` and the like.

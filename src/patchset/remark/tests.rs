@@ -268,7 +268,12 @@ fn remarks_on_the_version_before_are_shown_with_what_became_of_the_line() {
     let replies = [
         reply(10, 1, 1, first),
         reply(11, 1, 10, "> > +TWO\n> Why?\nBecause.\n"),
-        reply(12, 2, 2, "> +TWO\nStill.\n> nowhere\nAnd so on.\n"),
+        reply(
+            12,
+            2,
+            2,
+            "> +TWO\nStill.\n> nowhere\nAnd so on.\n> not here\nMore of it.\n",
+        ),
         reply(13, 99, 99, "> +TWO\nOn another patch.\n"),
     ];
     let expected = [
