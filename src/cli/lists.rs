@@ -115,7 +115,7 @@ async fn check_empty(ctx: &Ctx, list: &ListRow) -> Result<()> {
     match ctx.store.count_unfiled(list.id).await? {
         0 => Ok(()),
         owed => bail!(
-            "list {name} owes {} that was taken a place in its archive (`patchpost jobs` says why); say --purge to delete it for ever",
+            "list {name} owes a place to {} that it took (`patchpost jobs` says why); say --purge to delete all for ever",
             count(owed.unsigned_abs(), "mail")
         ),
     }
