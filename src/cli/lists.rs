@@ -115,7 +115,8 @@ async fn check_empty(ctx: &Ctx, list: &ListRow) -> Result<()> {
     match ctx.store.count_unfiled(list.id).await? {
         0 => Ok(()),
         owed => bail!(
-            "{owed} mails for list {name} were taken and are not filed yet (`patchpost jobs` says why); say --purge to delete them for ever"
+            "list {name} owes a place to {} that it took (`patchpost jobs` says why); say --purge to delete all for ever",
+            count(owed.unsigned_abs(), "mail")
         ),
     }
 }

@@ -189,15 +189,26 @@ impl Ctx {
                 .accept(prepared, lists.iter().map(receipt).collect())
                 .await?;
             metrics::counter!("patchpost_mails_accepted").increment(1);
-            // The sender hears one answer for all lists, and that is "taken": who runs the others can see why they are missing.
-            for (list, reply) in refused {
-                let detail = format!("{reply}: {}", message.message_id);
-                self.store
-                    .insert_event(&list, "refused", sender.clone(), detail, now)
-                    .await?;
-            }
+            self.note_refusals(&refused, &message, &sender, now).await?;
         }
         Ok(answers)
+    }
+
+    /// Notes who refused a mail that others took: the sender hears one answer for all, and that is "taken".
+    async fn note_refusals(
+        &self,
+        refused: &[(ListRow, Reply)],
+        message: &Message,
+        sender: &str,
+        now: Timestamp,
+    ) -> Result<(), PipelineError> {
+        for (list, reply) in refused {
+            let detail = format!("{reply}: {}", message.message_id);
+            self.store
+                .insert_event(list, "refused", sender.to_owned(), detail, now)
+                .await?;
+        }
+        Ok(())
     }
 
     /// Notes a mail that no list wants and that nobody must be told of; one answer for each recipient.

@@ -12,9 +12,11 @@ const COMPARISONS: usize = 2;
 /// Downloads of more mails than are read at once.
 const DOWNLOADS: usize = 16;
 /// Processes that pack objects for who clones or fetches.
-const FETCHES: usize = 8;
+const FETCHES: usize = 16;
 /// So long one waits for a turn before it is told to come again.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// git gives up at once when it is told so, and many come together when a build starts.
+const PATIENCE_OF_GIT: Duration = Duration::from_secs(8);
 
 /// A kind of work that is dear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,12 +65,12 @@ impl Limits {
 
     /// Waits a little for a turn; [`Problem::Busy`] if there is none.
     pub async fn turn(&self, of: Dear) -> Result<Turn, Problem> {
-        let (turns, what) = match of {
-            Dear::Comparison => (&self.comparisons, "comparisons"),
-            Dear::Download => (&self.downloads, "large downloads"),
-            Dear::Fetch => (&self.fetches, "clones and fetches"),
+        let (turns, what, patience) = match of {
+            Dear::Comparison => (&self.comparisons, "comparisons", PATIENCE),
+            Dear::Download => (&self.downloads, "large downloads", PATIENCE),
+            Dear::Fetch => (&self.fetches, "clones and fetches", PATIENCE_OF_GIT),
         };
-        let turn = tokio::time::timeout(PATIENCE, Arc::clone(turns).acquire_owned()).await;
+        let turn = tokio::time::timeout(patience, Arc::clone(turns).acquire_owned()).await;
         match turn {
             Ok(Ok(turn)) => Ok(turn),
             _ => Err(Problem::Busy(format!(

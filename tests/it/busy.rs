@@ -146,7 +146,7 @@ fn clients_that_do_not_read_what_they_fetch_are_bounded_and_leave_nothing_behind
          Content-Type: application/x-git-upload-pack-request\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    let lazy: Vec<TcpStream> = (0..8)
+    let lazy: Vec<TcpStream> = (0..16)
         .map(|_| {
             let mut stream = TcpStream::connect(&server.addresses["http"]).unwrap();
             stream.write_all(ask.as_bytes()).unwrap();
@@ -156,7 +156,7 @@ fn clients_that_do_not_read_what_they_fetch_are_bounded_and_leave_nothing_behind
             stream
         })
         .collect();
-    assert_eq!(children(&server), 8);
+    assert_eq!(children(&server), 16);
     let refs = "/tool.git/info/refs?service=git-upload-pack";
     let answer = server.get(refs);
     assert_eq!(answer.status, 503, "{}", answer.text());
