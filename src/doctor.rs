@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::config::{Config, addresses};
-use crate::store::Store;
+use crate::config::{Config, Transport, addresses};
+use crate::deliver;
+use crate::store::{Location, Store};
 
 struct Report {
     bad: u32,
@@ -19,20 +20,23 @@ impl Report {
     }
 }
 
+/// `patchpost doctor` where the settings cannot be read: says why, and looks at what does not depend on them.
+pub fn without_settings(data: &Path, error: &anyhow::Error) -> ExitCode {
+    let mut report = Report { bad: 0 };
+    for problem in format!("{error:#}").lines() {
+        report.line(false, "configuration", problem);
+    }
+    folder(data, &mut report);
+    git(&mut report);
+    println!("     disk, database, DNS and listeners depend on the settings: mend these first");
+    ExitCode::FAILURE
+}
+
 /// `patchpost doctor`: exit status 1 when something is bad.
 pub async fn run(data: &Path, config: &Config) -> Result<ExitCode> {
     let mut report = Report { bad: 0 };
     report.line(true, "configuration", "read");
-    let there = data.is_dir();
-    let hint = if there {
-        data.display().to_string()
-    } else {
-        format!(
-            "{} is not there; `patchpost serve` makes it",
-            data.display()
-        )
-    };
-    report.line(there, "data folder", &hint);
+    let there = folder(data, &mut report);
     if let Some(free) = crate::net::free_disk_mb(data) {
         let floor = config.limits.free_disk_mb;
         let fine = free >= floor;
@@ -47,10 +51,7 @@ pub async fn run(data: &Path, config: &Config) -> Result<ExitCode> {
             &format!("{free} MB free, {floor} MB wanted{mend}"),
         );
     }
-    match crate::git::version() {
-        Ok(version) => report.line(true, "git", &version),
-        Err(error) => report.line(false, "git", &format!("{error}; install git")),
-    }
+    git(&mut report);
     if there {
         database(data, config, &mut report).await;
     }
@@ -67,6 +68,7 @@ pub async fn run(data: &Path, config: &Config) -> Result<ExitCode> {
         report.line(opened.is_ok(), "tls", &detail);
     }
     check_dns(config, &mut report).await;
+    relay(config, &mut report).await;
     let serving = there && Store::lock_for_serving(data).is_err();
     for (name, list) in [
         ("smtp", &config.smtp.listen),
@@ -85,8 +87,30 @@ pub async fn run(data: &Path, config: &Config) -> Result<ExitCode> {
     })
 }
 
+/// Whether the data folder is there.
+fn folder(data: &Path, report: &mut Report) -> bool {
+    let (there, name) = (data.is_dir(), data.display());
+    let hint = match there {
+        true => name.to_string(),
+        false => format!("{name} is not there; `patchpost serve` makes it"),
+    };
+    report.line(there, "data folder", &hint);
+    there
+}
+
+fn git(report: &mut Report) {
+    match crate::git::version() {
+        Ok(version) => report.line(true, "git", &version),
+        Err(error) => report.line(false, "git", &format!("{error}; install git")),
+    }
+}
+
 async fn database(data: &Path, config: &Config, report: &mut Report) {
-    let store = match Store::open(data, &crate::cli::location(config)).await {
+    let location = crate::cli::location(config);
+    if location == Location::File && !Store::is_file_in(data) {
+        return report.line(true, "database", "none yet; `patchpost serve` makes it");
+    }
+    let store = match Store::open(data, &location).await {
         Ok(store) => store,
         Err(error) => return report.line(false, "database", &error.to_string()),
     };
@@ -134,9 +158,28 @@ async fn check_dns(config: &Config, report: &mut Report) {
     }
 }
 
+/// Whether copies can be handed over now.
+async fn relay(config: &Config, report: &mut Report) {
+    let relay = &config.delivery.relay;
+    if config.delivery.transport != Transport::Smtp {
+        return;
+    }
+    match deliver::greet(relay, &config.site.hostname).await {
+        Ok(()) => report.line(true, "relay", &format!("{relay} takes mail")),
+        Err(error) => {
+            let mend = "copies are kept and tried again; see delivery.relay";
+            report.line(false, "relay", &format!("{relay}: {error}; {mend}"));
+        }
+    }
+}
+
 async fn listener(name: &str, address: &str, serving: bool, report: &mut Report) {
     let what = format!("{name} {address}");
-    match (crate::net::bind(std::iter::once(address)).await, serving) {
+    if serving && address.ends_with(":0") {
+        let detail = "the server runs and chose a port; its log names it";
+        return report.line(true, &what, detail);
+    }
+    match (crate::net::bind_one(address).await, serving) {
         (Ok(_), false) => report.line(true, &what, "free, `patchpost serve` can listen there"),
         (Ok(_), true) => report.line(
             false,

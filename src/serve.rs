@@ -1,12 +1,13 @@
 //! Starts the parts of the server and stops them in order.
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, ensure};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Level;
@@ -14,7 +15,6 @@ use tracing::Level;
 use crate::config::{self, BareNewline, Config, LogFormat, LogLevel, Transport, addresses};
 use crate::deliver::{self, Route};
 use crate::dns::{self, Dns};
-use crate::git::Repos;
 use crate::net::{Gate, Listener, Tls, bind};
 use crate::pipeline::{Checks, Ctx};
 use crate::session::{Protocol, Settings};
@@ -45,16 +45,20 @@ pub async fn run(
     std::fs::create_dir_all(data)
         .with_context(|| format!("cannot make the folder {}", data.display()))?;
     let _folder = Store::lock_for_serving(data)?;
+    ensure!(
+        !demo || !(config.smtp.listen.is_empty() || config.http.listen.is_empty()),
+        "--demo needs smtp.listen and http.listen: mail comes in by one and is read by the other"
+    );
     let metrics = metrics_exporter_prometheus::PrometheusBuilder::new()
         .install_recorder()
         .context("cannot count")?;
     let store = Store::open(data, &crate::cli::location(&config)).await?;
     store.free_claims().await?;
     let listeners = Listeners {
-        smtp: bind(addresses(&config.smtp.listen)).await?,
-        lmtp: bind(addresses(&config.lmtp.listen)).await?,
-        http: bind(addresses(&config.http.listen)).await?,
-        ops: bind(addresses(&config.ops.listen)).await?,
+        smtp: listen("smtp", &config.smtp.listen).await?,
+        lmtp: listen("lmtp", &config.lmtp.listen).await?,
+        http: listen("http", &config.http.listen).await?,
+        ops: listen("ops", &config.ops.listen).await?,
     };
     let base_url = match config.http.base_url.as_str() {
         "" => format!(
@@ -62,11 +66,11 @@ pub async fn run(
             listeners
                 .http
                 .first()
-                .map_or_else(|| "localhost".to_owned(), Listener::address)
+                .map_or_else(|| "localhost".to_owned(), |l| reachable(&l.address()))
         ),
         url => url.to_owned(),
     };
-    let repos = Repos::new(data);
+    let repos = crate::cli::repos(data, &config);
     let free_disk_mb = config.limits.free_disk_mb;
     let ctx = Ctx::open(store.clone(), repos.clone(), base_url.clone(), free_disk_mb).await?;
     let mut ctx = ctx.named(&config.site);
@@ -80,10 +84,12 @@ pub async fn run(
         ("ops", first(&listeners.ops)),
     ];
     let app = App {
-        store: store.clone(),
+        store: store.for_pages(),
         repos,
+        limits: web::Limits::default(),
         site: config.site.name.clone().into(),
         base_url: base_url.clone().into(),
+        smtp: reachable(&addresses[0].1).into(),
     };
     let tls = open_tls(&config)?;
     mail(
@@ -116,7 +122,7 @@ pub async fn run(
         token_key: Arc::clone(&ctx.token_key),
     };
     tracker.spawn(deliver::run(store, settings, stop.clone()));
-    for (name, address) in &addresses {
+    for (name, address) in addresses.iter().filter(|(_, a)| !a.is_empty()) {
         tracing::info!(
             listener = name,
             address = address,
@@ -127,7 +133,7 @@ pub async fn run(
         write_ready(path, &addresses)?;
     }
     if demo {
-        crate::cli::demo(&ctx, &base_url, &addresses[0].1).await?;
+        crate::cli::demo(&ctx, &base_url, &addresses).await?;
     }
     wait_for_stop(tls.as_deref()).await?;
     drain(stop, tracker).await;
@@ -145,6 +151,24 @@ async fn drain(stop: CancellationToken, tracker: TaskTracker) {
         );
     }
     tracing::info!("stopped");
+}
+
+/// Binds the addresses of a section's `listen`; an error names that key.
+async fn listen(section: &str, list: &str) -> Result<Vec<Listener>> {
+    let variable = format!("PATCHPOST_{}_LISTEN", section.to_uppercase());
+    let bound = bind(addresses(list)).await;
+    bound.map_err(|e| anyhow!("{e}; set {section}.listen or {variable} to another address"))
+}
+
+/// How a listener is reached from this machine: one on all addresses by that of the machine itself.
+pub fn reachable(address: &str) -> String {
+    match address.parse::<SocketAddr>() {
+        Ok(all) if all.ip().is_unspecified() => {
+            let own = if all.is_ipv4() { "127.0.0.1" } else { "[::1]" };
+            format!("{own}:{}", all.port())
+        }
+        _ => address.to_owned(),
+    }
 }
 
 fn first(listeners: &[Listener]) -> String {

@@ -119,23 +119,24 @@ pub struct Identity(pub [u8; 32]);
 #[serde(transparent)]
 pub struct MessageId(String);
 
+/// What stands around an id, not in it.
+const BRACKETS: [char; 2] = ['<', '>'];
+
 impl MessageId {
     /// Longest id that is kept, in bytes.
     pub const MAX: usize = 244;
 
-    /// Reads an id with or without `<>`; white space and control characters are dropped, the rest is
-    /// cut at [`Self::MAX`] bytes. `None` when nothing is left.
+    /// Reads an id with or without `<>`; white space and control characters are dropped, and angle brackets at both
+    /// ends, however many; the rest is cut at [`Self::MAX`] bytes. `None` when nothing is left.
+    ///
+    /// An id that was read is read again as itself: rows and URLs name the same mail.
     pub fn parse(text: &str) -> Option<Self> {
-        let text = text.trim();
-        let text = text.strip_prefix('<').unwrap_or(text);
-        let text = text.strip_suffix('>').unwrap_or(text);
-        let mut id: String = text
-            .chars()
-            .filter(|c| !c.is_control() && !c.is_whitespace())
-            .collect();
-        let cut = id.floor_char_boundary(Self::MAX);
-        id.truncate(cut);
-        (!id.is_empty()).then_some(MessageId(id))
+        let plain = |c: &char| !c.is_control() && !c.is_whitespace();
+        let all: String = text.chars().filter(plain).collect();
+        let bare = all.trim_start_matches(BRACKETS);
+        let cut = &bare[..bare.floor_char_boundary(Self::MAX)];
+        let id = cut.trim_end_matches(BRACKETS);
+        (!id.is_empty()).then(|| MessageId(id.to_owned()))
     }
 
     /// The id without angle brackets.
@@ -269,6 +270,12 @@ impl FromStr for ListName {
                 "a list cannot be named {text:?}: the web site uses that word"
             )));
         }
+        if text == "postmaster" {
+            return Err(NameError(
+                "the list \"postmaster\" is made when the first mail for the operator comes"
+                    .to_owned(),
+            ));
+        }
         check_name(text, 20)
             .map_err(|why| NameError(format!("{text:?} is not a list name: {why}")))?;
         if text.ends_with(".git")
@@ -353,10 +360,12 @@ pub enum Job {
     Learn(RealmId),
     /// Put the packs and refs of a repository and its companions in order, and archive its old series.
     Upkeep(RepoId),
+    /// Try applied series of a repository at the present tip.
+    Recheck(RepoId),
 }
 
 impl Job {
-    /// The kind as stored: `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`.
+    /// The kind as stored: `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`, `recheck`.
     pub fn kind(self) -> &'static str {
         match self {
             Job::File(_) => "file",
@@ -365,6 +374,7 @@ impl Job {
             Job::Fetch(_) => "fetch",
             Job::Learn(_) => "learn",
             Job::Upkeep(_) => "upkeep",
+            Job::Recheck(_) => "recheck",
         }
     }
 
@@ -377,6 +387,7 @@ impl Job {
             Job::Fetch(id) => id.to_string(),
             Job::Learn(realm) => realm.0.to_string(),
             Job::Upkeep(id) => id.to_string(),
+            Job::Recheck(id) => id.to_string(),
         }
     }
 
@@ -393,6 +404,7 @@ impl Job {
             "fetch" => Some(Job::Fetch(RepoId(number(key)?))),
             "learn" => Some(Job::Learn(RealmId(number(key)?))),
             "upkeep" => Some(Job::Upkeep(RepoId(number(key)?))),
+            "recheck" => Some(Job::Recheck(RepoId(number(key)?))),
             _ => None,
         }
     }

@@ -38,6 +38,7 @@ pub async fn run(ctx: Ctx, fetch_minutes: u64, stop: CancellationToken) {
         each("fetch", 1, &ctx, &stop),
         each("learn", 1, &ctx, &stop),
         each("upkeep", 1, &ctx, &stop),
+        each("recheck", 1, &ctx, &stop),
         schedule(fetch_minutes, &stop, || owe_fetches(&ctx)),
         schedule(UPKEEP_MINUTES, &stop, || owe_upkeep(&ctx)),
     );
@@ -121,6 +122,10 @@ async fn perform(ctx: &Ctx, claims: Vec<Claim>) {
     if filings.len() > 1 && claims.iter().all(|c| c.attempts < PLAIN_AFTER) {
         match guarded(ctx, &claims, async { ctx.file(&filings, false).await }).await {
             Ok(()) => return,
+            Err(error) if error.passes() => {
+                tracing::warn!(%error, "filing {} mails waits", filings.len());
+                return defer(ctx, claims, &error).await;
+            }
             Err(error) => {
                 tracing::warn!(%error, "filing {} mails together failed, now one by one", filings.len())
             }
@@ -128,7 +133,12 @@ async fn perform(ctx: &Ctx, claims: Vec<Claim>) {
     }
     for claim in claims {
         let done = guarded(ctx, &[claim], one(ctx, claim)).await;
-        if let Err(error) = done {
+        if let Err(error) = &done
+            && error.passes()
+        {
+            tracing::warn!(%error, job.id = claim.id.0, "{} {} waits: {error}", claim.job.kind(), claim.job.key());
+            defer(ctx, vec![claim], error).await;
+        } else if let Err(error) = done {
             // Without the database's clock the lease simply runs out.
             let now = ctx
                 .store
@@ -150,6 +160,22 @@ async fn perform(ctx: &Ctx, claims: Vec<Claim>) {
             if let Err(error) = ctx.store.fail_job(claim, text, later).await {
                 tracing::error!(%error, "could not note a failed job; its lease will run out");
             }
+        }
+    }
+}
+
+/// Puts work off that failed for a reason not its own, without counting the try: no mail is filed as a plain one because a disk
+/// was full for an hour.
+async fn defer(ctx: &Ctx, claims: Vec<Claim>, error: &PipelineError) {
+    for claim in claims {
+        let now = ctx.store.time().await;
+        let later = now
+            .unwrap_or_else(|_| crate::store::now())
+            .plus_secs(TRY_AGAIN);
+        // What cannot even be put off is claimed again when its lease runs out.
+        if let Err(error) = ctx.store.defer_job(claim, error.to_string(), later).await {
+            tracing::warn!(%error, "could not put a job off; its lease will run out");
+            return;
         }
     }
 }
@@ -204,6 +230,7 @@ async fn one(ctx: &Ctx, claim: Claim) -> Result<(), PipelineError> {
         Job::Fetch(repo) => ctx.fetch(repo, claim.held()).await,
         Job::Learn(realm) => ctx.learn(realm, claim.held()).await,
         Job::Upkeep(repo) => ctx.upkeep(repo, claim.held()).await,
+        Job::Recheck(repo) => ctx.recheck(repo, claim.held()).await,
     }
 }
 

@@ -2,12 +2,15 @@
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use sha2::Digest;
 
-use super::args::{self, Format};
+use super::args::{self, ExportFormat, Format};
+use super::output::count;
 use crate::archive::{self, EpochCommit};
 use crate::git::{Change, Epoch, write_epoch};
 use crate::mail::{self, mbox};
@@ -38,8 +41,10 @@ pub async fn import(ctx: &Ctx, wish: args::Import) -> Result<()> {
     // What an earlier import left, and what could not be filed in company.
     worker::drain(ctx, &["file"]).await?;
     println!(
-        "{} mails read: {} new, {} known already",
-        done.read, done.new, done.known
+        "{} read: {} new, {} known already",
+        count(done.read, "mail"),
+        done.new,
+        done.known
     );
     Ok(())
 }
@@ -58,8 +63,9 @@ fn detect(path: &Path) -> Result<Format> {
         );
     }
     let mut head = [0u8; 16];
-    let count = File::open(path)?.read(&mut head)?;
-    match &head[..count] {
+    let length = File::open(path)?.read(&mut head)?;
+    match &head[..length] {
+        [] => bail!("{} is empty: there is no mail in it", path.display()),
         h if h.starts_with(b"# v2 git bundle") || h.starts_with(b"# v3 git bundle") => {
             Ok(Format::PublicInbox)
         }
@@ -89,14 +95,18 @@ async fn import_mbox(
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
     let source = format!("mbox:{}", path.display());
-    // Appended mail is found behind where the last run ended; a file that shrank is read from its start.
-    let start: u64 = ctx
-        .store
-        .find_import(list.id, &source)
-        .await?
-        .and_then(|p| p.parse().ok())
-        .filter(|p| *p <= length)
-        .unwrap_or(0);
+    let known = ctx.store.find_import(list.id, &source).await?;
+    let start = match known {
+        Some(known) => place_in(&file, &known)?.unwrap_or_else(|| {
+            eprintln!(
+                "{} is another file than before, or was changed: it is read from its start",
+                path.display()
+            );
+            0
+        }),
+        None => 0,
+    };
+    let marks = file.try_clone()?;
     file.seek(SeekFrom::Start(start))?;
     let bar = progress(length, "bytes");
     let mut reader = mbox::Reader::new(BufReader::with_capacity(1 << 20, file));
@@ -110,8 +120,9 @@ async fn import_mbox(
         count += 1;
         if count.is_multiple_of(1_000) {
             import.flush().await?;
+            let place = name_place(&marks, start + before)?;
             ctx.store
-                .record_import(list.id, source.clone(), (start + before).to_string())
+                .record_import(list.id, source.clone(), place)
                 .await?;
         }
         bar.set_position(start + reader.position);
@@ -119,6 +130,31 @@ async fn import_mbox(
     import.flush().await?;
     bar.finish_and_clear();
     Ok(())
+}
+
+/// So much of an mbox's beginning, and of what stands before a place, says that it is the same file still.
+const LOOKED_AT: u64 = 64 << 10;
+
+/// A place in a file, with what is before it: `OFFSET HASH`.
+fn name_place(file: &File, offset: u64) -> std::io::Result<String> {
+    let mut hash = sha2::Sha256::new();
+    for from in [0, offset.saturating_sub(LOOKED_AT)] {
+        let mut piece = vec![0; usize::try_from(LOOKED_AT.min(offset)).unwrap_or(0)];
+        file.read_exact_at(&mut piece, from)?;
+        hash.update(&piece);
+    }
+    let hash = data_encoding::HEXLOWER.encode(&hash.finalize());
+    Ok(format!("{offset} {hash}"))
+}
+
+/// Where the last run came to, if the file holds there what it held then: mail appended since is behind it. `None`: the
+/// file shrank, or was replaced, as when a log of mail is rotated.
+fn place_in(file: &File, known: &str) -> std::io::Result<Option<u64>> {
+    let offset = known.split(' ').next().and_then(|o| o.parse().ok());
+    let Some(offset) = offset.filter(|o: &u64| file.metadata().is_ok_and(|m| *o <= m.len())) else {
+        return Ok(None);
+    };
+    Ok((name_place(file, offset)? == known).then_some(offset))
 }
 
 async fn import_maildir(path: &Path, import: &mut Import<'_>) -> Result<()> {
@@ -196,12 +232,12 @@ pub async fn export(ctx: &Ctx, wish: args::Export) -> Result<()> {
             wish.path.display()
         );
     }
-    let count = match wish.format {
-        Format::Mbox => export_mbox(ctx, &list, &wish.path).await?,
-        Format::PublicInbox => export_epoch(ctx, &list, &wish.path).await?,
-        Format::Maildir => bail!("an archive is exported as mbox or public-inbox"),
+    let written = match wish.format {
+        ExportFormat::Mbox => export_mbox(ctx, &list, &wish.path).await?,
+        ExportFormat::PublicInbox => export_epoch(ctx, &list, &wish.path).await?,
     };
-    println!("{count} mails written to {}", wish.path.display());
+    let written = count(written, "mail");
+    println!("{written} written to {}", wish.path.display());
     Ok(())
 }
 

@@ -1,8 +1,12 @@
 //! The command line: every command with an example in its `--help`.
 
+mod landing;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use landing::{RepoSet, SeriesApply};
 
 /// An e-mail driven patch and mailing-list server in one binary.
 #[derive(Debug, Parser)]
@@ -79,6 +83,9 @@ pub enum Command {
     /// Show owed work, and try parked work again
     #[command(after_help = "Examples:\n  patchpost jobs --json\n  patchpost jobs --retry")]
     Jobs(Jobs),
+    /// Show what was noted about mail that was not archived: refused, dropped, or come back
+    #[command(after_help = "Examples:\n  patchpost events dev\n  patchpost events --json")]
+    Events(Events),
     /// Check configuration, disk, database, git and listeners
     #[command(after_help = "Example:\n  patchpost doctor")]
     Doctor,
@@ -134,6 +141,16 @@ pub struct Jobs {
     /// Try work again that was parked after it failed too often
     #[arg(long)]
     pub retry: bool,
+    /// How to print
+    #[command(flatten)]
+    pub json: Json,
+}
+
+/// `events`
+#[derive(Debug, Args)]
+pub struct Events {
+    /// Of this list only
+    pub list: Option<String>,
     /// How to print
     #[command(flatten)]
     pub json: Json,
@@ -224,7 +241,7 @@ pub enum List {
     /// Show all lists
     #[command(after_help = "Example:\n  patchpost list ls")]
     Ls(Json),
-    /// Take a list out of service
+    /// Delete a list; one with an archive only if told to delete that as well
     #[command(after_help = "Example:\n  patchpost list rm dev")]
     Rm {
         /// The list
@@ -251,10 +268,24 @@ pub enum Repo {
         /// Branch that series are applied to [default: the source's own]
         #[arg(long)]
         branch: Option<String>,
+        /// Branch to look at too for patches that came in, such as 'stable/*'; may be repeated
+        #[arg(long, value_name = "BRANCH")]
+        follow: Vec<String>,
     },
+    /// Change which branches of a repository are followed
+    #[command(
+        after_help = "Examples:\n  patchpost repo set tool --follow next --follow 'stable/*'\n  patchpost repo set tool --no-follow"
+    )]
+    Set(RepoSet),
     /// Show all repositories
     #[command(after_help = "Example:\n  patchpost repo ls")]
     Ls(Json),
+    /// Forget a repository that no list uses, with its clone
+    #[command(after_help = "Example:\n  patchpost repo rm tool")]
+    Rm {
+        /// The repository
+        name: String,
+    },
     /// Fetch from its source now
     #[command(after_help = "Example:\n  patchpost repo fetch tool")]
     Fetch {
@@ -339,9 +370,18 @@ pub struct Export {
     pub list: String,
     /// File or folder to write; it must not exist
     pub path: PathBuf,
-    /// Its form: mbox or public-inbox
+    /// Its form
     #[arg(long, value_enum)]
-    pub format: Format,
+    pub format: ExportFormat,
+}
+
+/// A form of archive that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// One file of mails (mboxrd)
+    Mbox,
+    /// An epoch of a public-inbox: a bare git repository
+    PublicInbox,
 }
 
 /// `series mbox`
@@ -358,6 +398,9 @@ pub struct SeriesMbox {
     /// Fold no trailers in
     #[arg(long, conflicts_with_all = ["signoff", "copy_cc", "link", "message_id", "order", "ignore", "sloppy"])]
     pub no_trailers: bool,
+    /// Print what is here of a version of which patches are missing
+    #[arg(long)]
+    pub incomplete: bool,
     /// Add a Signed-off-by as the last trailer
     #[arg(long, value_name = "NAME <ADDRESS>")]
     pub signoff: Option<String>,
@@ -420,6 +463,11 @@ pub enum Series {
         after_help = "Examples:\n  patchpost series mbox 12 | git am -3\n  patchpost series mbox 12 --signoff 'Ana Lima <ana@example.org>' --link | git am -3"
     )]
     Mbox(SeriesMbox),
+    /// Apply a version to the tip of a branch with the trailers that replies gave, show the commits, and push them
+    #[command(
+        after_help = "Examples:\n  patchpost series apply 12 --dry-run\n  patchpost series apply 12 --signoff 'Ana Lima <ana@example.org>'"
+    )]
+    Apply(SeriesApply),
     /// Say that a patch or cover belongs to the series that holds another mail
     #[command(
         after_help = "Example:\n  patchpost series move late@example.org --to cover@example.org"
@@ -573,97 +621,4 @@ pub struct Reclassify {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    /// Every command below `command`, with the words that call it.
-    fn all(command: &clap::Command, path: &str) -> Vec<(String, clap::Command)> {
-        let mut found = vec![(path.to_owned(), command.clone())];
-        for sub in command.get_subcommands() {
-            found.extend(all(sub, &format!("{path} {}", sub.get_name())));
-        }
-        found
-    }
-
-    fn examples(command: &clap::Command) -> Vec<String> {
-        let help = command.get_after_help().map(ToString::to_string);
-        let help = help.unwrap_or_default();
-        let lines = help.lines().filter(|line| line.starts_with("  "));
-        lines.map(|line| line.trim().to_owned()).collect()
-    }
-
-    /// The words of an example's patchpost command, as a shell would split them.
-    fn words(example: &str) -> Vec<&str> {
-        let command = example.split(['|', '>']).next().unwrap_or_default();
-        let parts = command.split('\'').enumerate();
-        parts
-            .flat_map(|(n, part)| match n % 2 {
-                0 => part.split_whitespace().collect(),
-                _ => vec![part],
-            })
-            .collect()
-    }
-
-    #[test]
-    fn every_command_says_what_it_does_and_shows_an_example_of_itself() {
-        Cli::command().debug_assert();
-        let commands = all(&Cli::command(), "patchpost");
-        assert!(commands.len() > 25);
-        for (path, command) in commands {
-            assert!(command.get_about().is_some(), "{path} says nothing");
-            let own = examples(&command).into_iter();
-            let own = own.filter(|example| example.starts_with(&path));
-            assert!(own.count() > 0, "{path} has no example of itself");
-            for argument in command.get_arguments() {
-                let said = argument.get_help().is_some();
-                assert!(said, "{path} {} says nothing", argument.get_id());
-            }
-        }
-    }
-
-    #[test]
-    fn every_example_is_a_command_that_works() {
-        for (_, command) in all(&Cli::command(), "patchpost") {
-            for example in examples(&command) {
-                if let Err(error) = Cli::try_parse_from(words(&example)) {
-                    panic!("{example}\n{error}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn listings_take_json_and_every_command_takes_data_and_config() {
-        for listing in [
-            "list ls",
-            "list show dev",
-            "repo ls",
-            "member ls dev",
-            "series ls",
-            "series show 1",
-            "series range-diff 1 v1 v2",
-            "jobs",
-        ] {
-            let line = format!("patchpost {listing} --json --data d --config c");
-            let cli = Cli::try_parse_from(line.split(' ')).expect(listing);
-            assert_eq!(cli.data, PathBuf::from("d"));
-            assert_eq!(cli.config, Some(PathBuf::from("c")));
-        }
-    }
-
-    #[test]
-    fn a_repository_has_exactly_one_source() {
-        for (options, fine) in [
-            ("--init", true),
-            ("--path d", true),
-            ("", false),
-            ("--init --path d", false),
-            ("--clone u --path d", false),
-        ] {
-            let line = format!("patchpost repo add tool {options}");
-            let parsed = Cli::try_parse_from(line.split_whitespace());
-            assert_eq!(parsed.is_ok(), fine, "{line}");
-        }
-    }
-}
+mod tests;

@@ -83,6 +83,7 @@ async fn read(ctx: &Ctx, wish: args::Series) -> Result<Option<(RealmId, NewCorre
         args::Series::Ls { .. }
         | args::Series::Show { .. }
         | args::Series::Mbox { .. }
+        | args::Series::Apply { .. }
         | args::Series::RangeDiff { .. } => return Ok(None),
     };
     Ok(Some(found))
@@ -137,8 +138,7 @@ impl Finder<'_> {
         if others.iter().any(|(_, realm)| *realm != mail.1) {
             bail!("these mails stand in lists that know nothing of each other");
         }
-        // Who runs a command on the server's folder is one of its operators.
-        let actor = std::env::var("USER").unwrap_or_else(|_| "operator".to_owned());
+        let actor = super::landing::user();
         let others = others.into_iter().map(|(mail, _)| mail).collect();
         let new = NewCorrection {
             kind,

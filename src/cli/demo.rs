@@ -1,8 +1,9 @@
 //! `serve --demo`: a list, a repository, a sample series, and the exact commands to send one's own.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 use super::args;
 use super::lists::add_repo;
@@ -20,7 +21,9 @@ const SAMPLE: [&str; 4] = [
 ];
 
 /// Makes what is not there yet, and says what to do.
-pub async fn demo(ctx: &Ctx, base_url: &str, smtp: &str) -> Result<()> {
+///
+/// `listeners` are the names and addresses of what listens.
+pub async fn demo(ctx: &Ctx, base_url: &str, listeners: &[(&str, String)]) -> Result<()> {
     let work = ctx.store.data().join("demo-work");
     if !ctx
         .store
@@ -64,21 +67,25 @@ pub async fn demo(ctx: &Ctx, base_url: &str, smtp: &str) -> Result<()> {
             protocol: Protocol::Smtp,
             ip: None,
             helo: "demo".to_owned(),
-            tls: false,
         };
-        ctx.screen(new).await;
+        for answer in ctx.screen(new).await {
+            answer.map_err(|reply| anyhow!("the demo's list does not take its sample: {reply}"))?;
+        }
     }
-    println!("{}", words(base_url, smtp, &work));
+    println!("{}", words(base_url, listeners, &work));
     Ok(())
 }
 
 /// What a newcomer reads. The indented lines can be pasted into a shell as they are, more than once.
-fn words(url: &str, smtp: &str, work: &Path) -> String {
-    let (host, port) = smtp.rsplit_once(':').unwrap_or((smtp, "25"));
+fn words(url: &str, listeners: &[(&str, String)], work: &Path) -> String {
+    let smtp = listeners.iter().find(|(name, _)| *name == "smtp");
+    let smtp = smtp.map_or_else(String::new, |(_, address)| crate::serve::reachable(address));
+    let (host, port) = smtp.rsplit_once(':').unwrap_or((&smtp, "25"));
+    let reach = reach(listeners);
     let work = shell_word(&work.display().to_string());
     format!(
         r#"
-patchpost runs on this machine only. A list is there, with a sample series that applies:
+{reach} A list is there, with a sample series that applies:
 
     {url}/demo/
     {url}/demo/patches/
@@ -91,6 +98,9 @@ letter; they need git send-email (Debian and Fedora: the package git-email). It 
     git config branch.evening.description "$(printf 'Greet at any hour\n\nThree greetings for later in the day.')"
     for hour in afternoon evening night; do echo "Good $hour" >> greeting.txt; git commit -qam "Say good $hour"; done
     git send-email --to=demo@lists.localhost --from='You <you@example.org>' --suppress-cc=all --confirm=never --smtp-server={host} --smtp-server-port={port} --smtp-encryption=none --smtp-auth=none --cover-letter --cover-from-description=subject -3
+
+git send-email dates each mail anew: as commits they carry its dates, seconds from those of your own, and so have other
+ids; trees, authors and messages are the same.
 
 The same git send-email line works in any repository; -3 is the number of commits. demo@localhost is the list as well, for
 mail programs that take an address without a dot; git send-email does not.
@@ -105,6 +115,26 @@ Copies for members of the list are written to the folder outbox; nothing leaves 
     )
 }
 
+/// Who can reach the listeners.
+fn reach(listeners: &[(&str, String)]) -> String {
+    let open = |address: &str| {
+        let parsed = address.parse::<SocketAddr>();
+        parsed.is_ok_and(|a| !a.ip().is_loopback())
+    };
+    let open: Vec<&str> = listeners
+        .iter()
+        .filter(|(_, address)| open(address))
+        .map(|(name, _)| *name)
+        .collect();
+    match open.is_empty() {
+        true => "patchpost runs on this machine only.".to_owned(),
+        false => format!(
+            "patchpost can be reached from other machines ({}): whoever does can write to the list.",
+            open.join(", ")
+        ),
+    }
+}
+
 /// A word that a shell takes as it is.
 fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
@@ -117,6 +147,19 @@ fn shell_word(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_is_said_who_can_reach_the_demo() {
+        let at = |http: &str| {
+            [("smtp", "127.0.0.1:2525"), ("http", http), ("ops", "")]
+                .map(|(name, address)| (name, address.to_owned()))
+        };
+        assert!(reach(&at("[::1]:80")).contains("this machine only"));
+        let open = reach(&at("0.0.0.0:80"));
+        assert!(open.contains("other machines (http)"), "{open}");
+        let text = words("http://x", &at("[::1]:80"), Path::new("/w"));
+        assert!(text.contains("--smtp-server=127.0.0.1 --smtp-server-port=2525"));
+    }
 
     #[test]
     fn folders_with_blanks_and_quotes_are_one_word() {

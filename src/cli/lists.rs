@@ -5,11 +5,12 @@ use std::io::BufRead;
 use anyhow::{Context, Result, bail};
 
 use super::args;
-use super::output::{Table, print_json};
+use super::output::{Table, count, print_json};
 use crate::config::Config;
 use crate::git::Source;
+use crate::list::address::readings;
 use crate::pipeline::Ctx;
-use crate::store::{ListChange, NewList, NewRepo};
+use crate::store::{ListChange, ListRow, NewList, NewRepo};
 use crate::types::{Address, ListName, RepoId, RepoName};
 
 /// `patchpost list …`
@@ -54,24 +55,23 @@ pub async fn list(ctx: &Ctx, config: &Config, wish: args::List) -> Result<()> {
             let description = description.map(|d| one_line(&d)).transpose()?;
             let repos = (!repo.is_empty()).then_some(repo);
             let style = style.map(|s| s.as_str().to_owned());
-            ctx.store
-                .update_list(
-                    list.id,
-                    ListChange {
-                        address,
-                        description,
-                        style,
-                        repos,
-                    },
-                )
-                .await?;
+            let change = ListChange {
+                address,
+                description,
+                style,
+                repos,
+            };
+            if change == ListChange::default() {
+                bail!("say what to change: --address, --description, --repo or --style");
+            }
+            ctx.store.update_list(list.id, change).await?;
             println!("list {name} is changed");
         }
         args::List::Show { name, json } => show(ctx, &name, json.json).await?,
         args::List::Ls(json) => {
             let lists = ctx.store.load_lists().await?;
             if json.json {
-                let value = |l: &crate::store::ListRow| serde_json::json!({"name": l.name, "address": l.address, "description": l.description});
+                let value = |l: &ListRow| serde_json::json!({"name": l.name, "address": l.address, "description": l.description});
                 return print_json(&lists.iter().map(value).collect::<Vec<_>>());
             }
             let mut table = Table::new(["NAME", "ADDRESS", "DESCRIPTION"]);
@@ -82,17 +82,42 @@ pub async fn list(ctx: &Ctx, config: &Config, wish: args::List) -> Result<()> {
         }
         args::List::Rm { name, purge } => {
             let list = super::find_list(ctx, &name).await?;
-            let (postings, ..) = ctx.store.count_list(list.id).await?;
-            if postings > 0 && !purge {
-                bail!(
-                    "list {name} has an archive of {postings} mails; export it, then say --purge to delete it for ever"
-                );
+            if !purge {
+                check_empty(ctx, &list).await?;
+                // From here on no mail is taken for it; what was taken in between keeps it.
+                ctx.store.close_list(&list).await?;
+                if let Err(error) = check_empty(ctx, &list).await {
+                    let open = ListChange {
+                        address: Some(list.address.clone()),
+                        ..ListChange::default()
+                    };
+                    ctx.store.update_list(list.id, open).await?;
+                    return Err(error);
+                }
             }
             ctx.purge_list(&list).await?;
             println!("list {name} is gone");
         }
     }
     Ok(())
+}
+
+/// An error if deleting the list would delete mail, be it filed or owed.
+async fn check_empty(ctx: &Ctx, list: &ListRow) -> Result<()> {
+    let (postings, ..) = ctx.store.count_list(list.id).await?;
+    let name = &list.name;
+    if postings > 0 {
+        bail!(
+            "list {name} has an archive of {}; export it, then say --purge to delete it for ever",
+            count(postings.unsigned_abs(), "mail")
+        );
+    }
+    match ctx.store.count_unfiled(list.id).await? {
+        0 => Ok(()),
+        owed => bail!(
+            "{owed} mails for list {name} were taken and are not filed yet (`patchpost jobs` says why); say --purge to delete them for ever"
+        ),
+    }
 }
 
 fn one_line(text: &str) -> Result<String> {
@@ -126,7 +151,14 @@ async fn show(ctx: &Ctx, name: &str, json: bool) -> Result<()> {
     if !list.description.is_empty() {
         println!("{}", list.description);
     }
-    println!("{postings} mails in {threads} threads, {patchsets} patchsets, {members} members");
+    let counted = |number: i64, one| count(number.unsigned_abs(), one);
+    println!(
+        "{} in {}, {}, {}",
+        counted(postings, "mail"),
+        counted(threads, "thread"),
+        counted(patchsets, "patchset"),
+        counted(members, "member")
+    );
     println!(
         "repositories: {}",
         if repos.is_empty() {
@@ -145,10 +177,28 @@ pub async fn repo(ctx: &Ctx, wish: args::Repo) -> Result<()> {
             name,
             source,
             branch,
+            follow,
         } => {
             let name: RepoName = name.parse()?;
-            let branch = add_repo(ctx, name.as_str(), source, branch).await?;
-            println!("repository {name} follows {branch}");
+            follow
+                .iter()
+                .try_for_each(|f| crate::git::check_pattern(f))?;
+            let mut all = vec![add_repo(ctx, name.as_str(), source, branch).await?];
+            if !follow.is_empty() {
+                ctx.follow(find_repo(ctx, name.as_str()).await?, &follow)
+                    .await?;
+                all.extend(follow);
+            }
+            println!("repository {name} follows {}", all.join(", "));
+        }
+        args::Repo::Set(wish) => {
+            let repo = find_repo(ctx, &wish.name).await?;
+            ctx.follow(repo, &wish.follow).await?;
+            let what = match wish.follow.is_empty() {
+                true => "its main branch only".to_owned(),
+                false => format!("{} beside its main branch", wish.follow.join(", ")),
+            };
+            println!("repository {} follows {what}", wish.name);
         }
         args::Repo::Ls(json) => {
             let repos = ctx.store.load_repos().await?;
@@ -158,15 +208,29 @@ pub async fn repo(ctx: &Ctx, wish: args::Repo) -> Result<()> {
             let mut table = Table::new(["NAME", "BRANCH", "TIP", "SOURCE", "PROBLEM"]);
             for r in &repos {
                 let tip: String = r.tip.as_deref().unwrap_or("-").chars().take(12).collect();
+                let branches = [std::slice::from_ref(&r.branch), &r.follow].concat();
                 table.row([
                     &r.name,
-                    &r.branch,
+                    &branches.join(", "),
                     &tip,
                     &r.source,
                     r.problem.as_deref().unwrap_or_default(),
                 ]);
             }
             table.print("no repository yet; add one with `patchpost repo add NAME --clone URL`");
+        }
+        args::Repo::Rm { name } => {
+            let repos = ctx.store.load_repos().await?;
+            let repo = repos
+                .into_iter()
+                .find(|r| r.name == name)
+                .with_context(|| format!("there is no repository {name}"))?;
+            ctx.store
+                .delete_repo(RepoId(repo.id), repo.name.clone())
+                .await?;
+            let repos = ctx.repos.clone();
+            tokio::task::spawn_blocking(move || repos.remove(&repo.name)).await??;
+            println!("repository {name} is gone");
         }
         args::Repo::Fetch { name } => {
             let repos = ctx.store.load_repos().await?;
@@ -183,6 +247,13 @@ pub async fn repo(ctx: &Ctx, wish: args::Repo) -> Result<()> {
         }
     }
     Ok(())
+}
+
+async fn find_repo(ctx: &Ctx, name: &str) -> Result<RepoId> {
+    let repos = ctx.store.load_repos().await?;
+    let repo = repos.iter().find(|r| r.name == name);
+    let repo = repo.with_context(|| format!("there is no repository {name}"))?;
+    Ok(RepoId(repo.id))
 }
 
 /// Makes a repository and its row; returns the branch that it follows.
@@ -205,10 +276,17 @@ pub async fn add_repo(
         bail!("repository {name} exists already");
     }
     let (repos, owned) = (ctx.repos.clone(), name.to_owned());
-    let made =
-        tokio::task::spawn_blocking(move || repos.create(&owned, &source, branch.as_deref()))
-            .await?;
-    let (branch, tip) = made?;
+    let made = tokio::task::spawn_blocking(move || {
+        let adding = repos.begin(&owned)?;
+        match repos.create(&owned, &source, branch.as_deref()) {
+            Ok((branch, tip)) => Ok((branch, tip, adding)),
+            Err(error) => {
+                adding.finish();
+                Err(error)
+            }
+        }
+    });
+    let (branch, tip, adding) = made.await??;
     let new = NewRepo {
         name: name.to_owned(),
         source_kind: kind.to_owned(),
@@ -217,6 +295,7 @@ pub async fn add_repo(
         tip,
     };
     ctx.store.insert_repo(new, crate::store::now()).await?;
+    adding.finish();
     Ok(branch)
 }
 
@@ -234,22 +313,39 @@ pub async fn member(ctx: &Ctx, wish: args::Member) -> Result<()> {
                 addresses
             };
             let wanted = keys(given.iter().map(|l| l.trim()).filter(|l| !l.is_empty()))?;
+            if let Some(own) = wanted.iter().find(|a| is_own(&list, a)) {
+                bail!("{own} is the list itself; members are people and other lists");
+            }
+            let asked = wanted.len() as u64;
             let new = ctx
                 .store
-                .insert_members(list.id, wanted.clone(), crate::store::now())
+                .insert_members(list.id, wanted, crate::store::now())
                 .await?;
-            println!(
-                "{new} new members, {} were members already",
-                wanted.len() as u64 - new
-            );
+            let already = match asked - new {
+                0 => String::new(),
+                n => format!(", {n} there already"),
+            };
+            println!("{}{already}", count(new, "new member"));
         }
         args::Member::Rm { list, addresses } => {
             let list = super::find_list(ctx, &list).await?;
-            let gone = ctx
-                .store
-                .delete_members(list.id, keys(addresses.iter().map(String::as_str))?)
-                .await?;
-            println!("{gone} members removed");
+            let wanted = keys(addresses.iter().map(String::as_str))?;
+            let gone = ctx.store.delete_members(list.id, wanted.clone()).await?;
+            if !gone.is_empty() {
+                println!("{} removed", count(gone.len() as u64, "member"));
+            }
+            let strangers: Vec<&str> = wanted
+                .iter()
+                .filter(|a| !gone.contains(a))
+                .map(String::as_str)
+                .collect();
+            if !strangers.is_empty() {
+                bail!(
+                    "not among the members of {}: {}",
+                    list.name,
+                    strangers.join(", ")
+                );
+            }
         }
         args::Member::Ls { list, json } => {
             let list = super::find_list(ctx, &list).await?;
@@ -283,6 +379,16 @@ pub async fn member(ctx: &Ctx, wish: args::Member) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether an address, given as a key, is one of the list's own: what is sent there comes back to it.
+fn is_own(list: &ListRow, key: &str) -> bool {
+    let Ok(address) = key.parse::<Address>() else {
+        return false;
+    };
+    let mut readings = readings(&address).into_iter();
+    let by_name = address.domain() == "localhost" && address.local() == list.name;
+    by_name || readings.any(|(base, _)| base == list.address)
 }
 
 fn keys<'a>(addresses: impl Iterator<Item = &'a str>) -> Result<Vec<String>> {

@@ -6,13 +6,16 @@ pub mod args;
 mod backup;
 mod correct;
 mod demo;
+mod events;
+mod landing;
 mod lists;
 mod output;
 mod series;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::CommandFactory;
 
 use crate::config::{self, Config};
@@ -23,7 +26,7 @@ use crate::types::{MailId, PatchsetId, RealmId};
 pub use demo::demo;
 
 use args::{Cli, Command};
-use output::{Table, print_json};
+use output::{Table, count, print, print_json};
 
 /// Runs a command.
 pub fn run(mut cli: Cli) -> Result<ExitCode> {
@@ -53,27 +56,39 @@ pub fn run(mut cli: Cli) -> Result<ExitCode> {
         backup::restore(&cli.data, file)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let config = load_config(&cli)?;
+    let config = match load_config(&cli) {
+        // It says what is wrong with them, and looks at the rest.
+        Err(error) if matches!(cli.command, Command::Doctor) => {
+            return Ok(crate::doctor::without_settings(&cli.data, &error));
+        }
+        config => config?,
+    };
     if let Command::Config = cli.command {
-        print!("{}", config::render(&config));
+        print(&config::render(&config))?;
         return Ok(ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start")?;
-    runtime.block_on(async move {
+    let done = runtime.block_on(async move {
         match cli.command {
             Command::Serve(serve) => {
                 crate::serve::run(&cli.data, config, serve.demo, serve.ready_file.as_deref()).await
             }
             Command::Doctor => crate::doctor::run(&cli.data, &config).await,
             command => {
+                if !may_begin(&command) {
+                    check_there(&cli.data, &config)?;
+                }
                 let ctx = open(&cli.data, &config).await?;
                 perform(&ctx, &config, command).await
             }
         }
-    })
+    });
+    // A fetch from a silent source must not keep the server from stopping; whatever matters was waited for.
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    done
 }
 
 fn load_config(cli: &Cli) -> Result<Config> {
@@ -103,6 +118,29 @@ pub fn location(config: &Config) -> Location {
     }
 }
 
+/// The repositories of a folder, as the configuration wants them treated.
+pub fn repos(data: &std::path::Path, config: &Config) -> Repos {
+    Repos::new(data).fetching_within(Duration::from_secs(config.repos.fetch_seconds))
+}
+
+/// Whether a command may be the first on its data folder.
+fn may_begin(command: &Command) -> bool {
+    let list = matches!(command, Command::List(args::List::Create { .. }));
+    list || matches!(command, Command::Repo(args::Repo::Add { .. }))
+}
+
+/// Refuses a folder without data: a slip in its name must not make another site.
+fn check_there(data: &std::path::Path, config: &Config) -> Result<()> {
+    let elsewhere = location(config) != Location::File;
+    ensure!(
+        elsewhere || Store::is_file_in(data),
+        "there is no data of patchpost in {}; name the folder with --data or PATCHPOST_DATA, \
+         or begin one with `patchpost list create NAME`",
+        data.display()
+    );
+    Ok(())
+}
+
 /// Opens the folder for a command; `serve` may run on it at the same time.
 pub async fn open(data: &std::path::Path, config: &Config) -> Result<Ctx> {
     std::fs::create_dir_all(data)
@@ -113,7 +151,7 @@ pub async fn open(data: &std::path::Path, config: &Config) -> Result<Ctx> {
     } else {
         config.http.base_url.clone()
     };
-    let ctx = Ctx::open(store, Repos::new(data), base, config.limits.free_disk_mb).await?;
+    let ctx = Ctx::open(store, repos(data, config), base, config.limits.free_disk_mb).await?;
     Ok(ctx.named(&config.site))
 }
 
@@ -145,6 +183,7 @@ async fn perform(ctx: &Ctx, config: &Config, command: Command) -> Result<ExitCod
         Command::Series(series) => show_series(ctx, series).await?,
         Command::Reclassify(wish) => reclassify(ctx, wish).await?,
         Command::Jobs(wish) => jobs(ctx, wish).await?,
+        Command::Events(wish) => events::events(ctx, wish).await?,
         Command::Backup { file } => backup::backup(ctx, &file).await?,
         Command::Serve(_)
         | Command::Am(_)
@@ -180,6 +219,7 @@ async fn show_series(ctx: &Ctx, wish: args::Series) -> Result<()> {
             json,
         } => return range_diff(ctx, patchset, [&old, &new], json.json).await,
         args::Series::Mbox(wish) => return series::mbox(ctx, wish).await,
+        args::Series::Apply(wish) => return landing::apply(ctx, wish).await,
         correction => return correct::correct(ctx, correction).await,
     };
     if json {
@@ -208,17 +248,19 @@ async fn range_diff(ctx: &Ctx, patchset: i64, versions: [&str; 2], json: bool) -
     let labels = versions.map(|v| v.strip_prefix('v').unwrap_or(v));
     let compared = crate::pipeline::compare(&ctx.store, patchset, labels).await?;
     let Some(pairs) = compared else {
-        let [old, new] = labels;
-        bail!(
-            "patchset {patchset} has no versions v{old} and v{new}; `patchpost series show {patchset}` shows them"
-        );
+        let known = ctx.store.load_versions(patchset).await?;
+        let known: Vec<&str> = known.iter().map(|v| v.label.as_str()).collect();
+        match known.is_empty() {
+            true => bail!("there is no patchset {patchset}; `patchpost series ls` shows all"),
+            false => bail!(
+                "patchset {patchset} has {}",
+                crate::pipeline::missing_versions(&known, labels)
+            ),
+        }
     };
     match json {
         true => print_json(&pairs),
-        false => {
-            print!("{}", crate::patchset::range_diff::render(&pairs));
-            Ok(())
-        }
+        false => print(&crate::patchset::range_diff::render(&pairs)),
     }
 }
 
@@ -239,31 +281,31 @@ async fn reclassify(ctx: &Ctx, wish: args::Reclassify) -> Result<()> {
         true => Reclassify::DryRun,
         false => Reclassify::Write,
     };
-    let mut count = 0;
+    let mut lines = 0;
     for realm in realms {
         let mails = ctx.store.count_mails(realm).await?;
         let passes = if wish.dry_run { 1 } else { 2 };
         let bar = archive::progress(mails * passes, "mails");
         let said = |line: String| {
-            count += 1;
+            lines += 1;
             bar.suspend(|| println!("{line}"));
         };
         ctx.reclassify(realm, how, |done| bar.set_position(done), said)
             .await?;
         bar.finish_and_clear();
     }
-    match (count, wish.dry_run) {
+    match (lines, wish.dry_run) {
         (0, _) => println!("nothing changes"),
-        (n, true) => println!("{n} differences; nothing was written"),
-        (n, false) => println!("{n} differences written"),
+        (n, true) => println!("{}; nothing was written", count(n, "difference")),
+        (n, false) => println!("{} written", count(n, "difference")),
     }
     Ok(())
 }
 
 async fn jobs(ctx: &Ctx, wish: args::Jobs) -> Result<()> {
     if wish.retry {
-        let count = ctx.store.retry_jobs(crate::store::now()).await?;
-        eprintln!("{count} parked jobs are tried again");
+        let retried = ctx.store.retry_jobs(crate::store::now()).await?;
+        eprintln!("tried again: {}", count(retried, "parked job"));
     }
     let jobs = ctx.store.load_jobs(1_000, crate::store::now()).await?;
     if wish.json.json {

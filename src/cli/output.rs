@@ -63,6 +63,29 @@ impl Table {
 
 /// Prints a value as one JSON document.
 pub fn print_json<T: serde::Serialize>(value: &T) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
+    print(&format!("{}\n", serde_json::to_string_pretty(value)?))
+}
+
+/// Prints a text as it is.
+pub fn print(text: &str) -> Result<()> {
+    let written = std::io::stdout().lock().write_all(text.as_bytes());
+    unless_closed(written.map_err(Into::into))
+}
+
+/// The outcome of printing: a reader that closes early (`| head`) has seen enough, which is no error.
+pub fn unless_closed(printed: Result<()>) -> Result<()> {
+    let closed = |error: &anyhow::Error| {
+        let cause = error.downcast_ref::<std::io::Error>();
+        cause.is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    match printed {
+        Err(error) if closed(&error) => Ok(()),
+        other => other,
+    }
+}
+
+/// `1 mail`, `2 mails`
+pub fn count(number: u64, one: &str) -> String {
+    let end = if number == 1 { "" } else { "s" };
+    format!("{number} {one}{end}")
 }

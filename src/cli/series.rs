@@ -5,11 +5,13 @@ use std::io::Write;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::args;
+use super::landing::check_signoff;
+use super::output::unless_closed;
 use crate::mail::{self, mbox};
 use crate::patchset::FoldOptions;
 use crate::pipeline::Ctx;
-use crate::store::AckedPatch;
 use crate::store::summary::SeriesSummary;
+use crate::store::{AckedPatch, AckedSeries};
 use crate::types::PatchsetId;
 use crate::view::url;
 
@@ -41,6 +43,28 @@ pub async fn mbox(ctx: &Ctx, wish: args::SeriesMbox) -> Result<()> {
             None => bail!("there is no patchset {number}; `patchpost series ls` shows all"),
         }
     };
+    if !wish.incomplete {
+        check_complete(ctx, number, &series).await?;
+    }
+    unless_closed(print_patches(ctx, &wish, &series).await)
+}
+
+/// Refuses a version with holes: `git am` would take half a series without a word.
+async fn check_complete(ctx: &Ctx, patchset: i64, series: &AckedSeries) -> Result<()> {
+    let versions = ctx.store.load_versions(patchset).await?;
+    let fact = versions.iter().find(|v| v.label == series.label);
+    let Some(fact) = fact.filter(|f| f.received < f.total) else {
+        return Ok(());
+    };
+    bail!(
+        "{} of {} patches of v{} are here, the others did not arrive yet; print these with --incomplete",
+        fact.received,
+        fact.total,
+        fact.label
+    );
+}
+
+async fn print_patches(ctx: &Ctx, wish: &args::SeriesMbox, series: &AckedSeries) -> Result<()> {
     let mut out = std::io::stdout().lock();
     for patch in &series.patches {
         let bytes = super::bytes_of(ctx, patch.mail).await?;
@@ -48,7 +72,7 @@ pub async fn mbox(ctx: &Ctx, wish: args::SeriesMbox) -> Result<()> {
             mbox::write(&mut out, &bytes)?;
             continue;
         }
-        let options = options(ctx, &wish, patch, &bytes).await?;
+        let options = options(ctx, wish, patch, &bytes).await?;
         out.write_all(&series.render(patch, &bytes, &options))?;
     }
     Ok(())
@@ -60,10 +84,7 @@ async fn options(
     patch: &AckedPatch,
     bytes: &[u8],
 ) -> Result<FoldOptions> {
-    if let Some(who) = &wish.signoff {
-        let fits = who.contains('@') && !who.chars().any(char::is_control);
-        ensure!(fits, "--signoff wants \"Name <address>\", not {who:?}");
-    }
+    check_signoff(wish.signoff.as_deref())?;
     let source = match wish.link.as_deref() {
         Some("") => {
             let list = ctx.store.find_list_of(patch.mail).await?;

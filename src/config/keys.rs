@@ -176,6 +176,8 @@ sections! {
     repos: Repos {
         /// Minutes between looks at a repository's source; 0: only by `patchpost repo fetch`.
         fetch_minutes: u64 as Minutes = "5",
+        /// Seconds that a fetch may take; what takes longer is ended and tried again later.
+        fetch_seconds: u64 as Number<1, 86_400> = "600",
     }
 
     /// When to stop taking mail.

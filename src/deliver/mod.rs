@@ -55,6 +55,19 @@ const UNRECORDED: usize = 8;
 /// Tries to record outcomes once the program is to stop.
 const LAST_TRIES: u32 = 2;
 
+/// Says hello and goodbye to the next hop; the error says in words why it takes no mail now.
+pub async fn greet(relay: &str, hostname: &str) -> Result<(), String> {
+    let soon = Duration::from_secs(10);
+    let waits = client::Waits {
+        connect: soon,
+        command: soon,
+        ..client::Waits::USUAL
+    };
+    let open = client::Client::connect(relay, hostname, waits).await;
+    open.map_err(|e| e.to_string())?.quit().await;
+    Ok(())
+}
+
 /// Sends what is due until told to stop. What is on its way then gets a few seconds; the rest stays due.
 pub async fn run(store: Store, settings: Settings, stop: CancellationToken) {
     let connections = match &settings.route {

@@ -19,6 +19,7 @@ pub mod similarity;
 pub use binary::{Binary, apply_delta};
 pub use header::is_without_prefix;
 pub use hunk::{Hunk, Line};
+pub use name::plain as plain_name;
 pub use parse::{Limits, ParseError, parse};
 pub use place::{Misfit, apply_hunks};
 

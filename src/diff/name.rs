@@ -1,5 +1,7 @@
 //! File names in patches: quoting, prefixes, time stamps (`quote.c` and `apply.c` of git describe the same forms).
 
+use std::borrow::Cow;
+
 use super::path::squash_slashes;
 
 /// Undoes C-style quoting; the text must begin with `"`. Returns the bytes and how much of the text was read.
@@ -43,6 +45,31 @@ pub(super) fn unquote(text: &[u8]) -> Option<(Vec<u8>, usize)> {
             _ => return None,
         });
     }
+}
+
+/// Undoes the quotes around names in a text: at its start and behind blanks. What is not quoted, or no text then, stays.
+pub fn plain(text: &str) -> Cow<'_, str> {
+    if !text.contains('"') {
+        return text.into();
+    }
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some(character) = rest.chars().next() {
+        let begins = character == '"' && (out.is_empty() || out.ends_with(' '));
+        let name = unquote(rest.as_bytes()).filter(|_| begins);
+        let name = name.and_then(|(name, read)| Some((String::from_utf8(name).ok()?, read)));
+        let read = match name {
+            Some((name, read)) => {
+                out.push_str(&name);
+                read
+            }
+            None => {
+                out.push(character);
+                character.len_utf8()
+            }
+        };
+        rest = &rest[read..];
+    }
+    out.into()
 }
 
 /// `line` without its line end.

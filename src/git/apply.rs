@@ -85,12 +85,10 @@ pub struct AmRequest {
 
 impl Repos {
     /// Applies a series and publishes its ref. Repeating it is harmless: the same commits come out.
+    ///
+    /// [`GitError::Published`] if the ref is there and the series makes another commit on this base.
     pub fn apply(&self, request: &Request) -> Result<Outcome, GitError> {
-        let companion = match request.private_realm {
-            None => self.companion_dir(&request.repo),
-            Some(realm) => self.private_dir(&request.repo, realm),
-        };
-        self.make_companion(&request.repo, &companion)?;
+        let companion = self.companion_of(request)?;
         let base = parse_id(&request.base.commit)?;
         let _held = upkeep::share(&companion)?;
         let mut objects = Objects::open(&companion)?;
@@ -114,6 +112,35 @@ impl Repos {
             });
             [Some(own), newest].into_iter().flatten().collect()
         })
+    }
+
+    /// What applying would come to; nothing of it is kept.
+    pub fn try_apply(&self, request: &Request) -> Result<Outcome, GitError> {
+        let companion = self.companion_of(request)?;
+        let base = parse_id(&request.base.commit)?;
+        let _held = upkeep::share(&companion)?;
+        let mut objects = Objects::open(&companion)?;
+        let (mails, committer) = (&request.mails, &request.committer);
+        let done = apply_mails(&mut objects, base, mails, committer, Fallback::ThreeWay)?;
+        Ok(done.map_or_else(refused, |done| Outcome::Applied {
+            commits: done.commits.iter().map(ToString::to_string).collect(),
+            tree: done.tree.to_string(),
+        }))
+    }
+
+    fn companion_of(&self, request: &Request) -> Result<PathBuf, GitError> {
+        let companion = match request.private_realm {
+            None => self.companion_dir(&request.repo),
+            Some(realm) => self.private_dir(&request.repo, realm),
+        };
+        self.make_companion(&request.repo, &companion)?;
+        Ok(companion)
+    }
+
+    /// The commit on which a published series begins, if each of its patches made a commit.
+    pub fn find_published_base(&self, request: &Request) -> Result<Option<String>, GitError> {
+        let name = format!("{}~{}", request.ref_name, request.mails.len());
+        self.find_patch_ref(&request.repo, request.private_realm, &name)
     }
 
     /// The commit a companion's ref points to.
@@ -145,12 +172,22 @@ impl Repos {
 pub fn am(request: &AmRequest) -> Result<Outcome, GitError> {
     let repo = git_folder(&request.repo)?;
     let base = format!("{}^{{commit}}", request.base);
-    let base = run::run(
-        &repo,
-        &["rev-parse", "--verify", "--end-of-options", &base],
-        None,
-    )?;
-    let base = parse_id(&run::line(&base))?;
+    let mut command = run::git(&repo);
+    command.args([
+        "rev-parse",
+        "--verify",
+        "--quiet",
+        "--end-of-options",
+        &base,
+    ]);
+    let found = run::output(&mut command, &repo, None)?;
+    if !found.status.success() {
+        let (base, repo) = (&request.base, request.repo.display());
+        return Err(GitError::Refused(format!(
+            "there is no commit {base} in {repo}"
+        )));
+    }
+    let base = parse_id(&run::line(&found.stdout))?;
     let committer = match &request.committer {
         Some(committer) => committer.clone(),
         None => run::committer(&repo)?,
@@ -186,12 +223,19 @@ fn git_folder(path: &Path) -> Result<PathBuf, GitError> {
     found.ok_or_else(|| GitError::Refused(format!("there is no repository at {}", path.display())))
 }
 
-fn parse_id(hex: &str) -> Result<ObjectId, GitError> {
+pub(super) fn parse_id(hex: &str) -> Result<ObjectId, GitError> {
     ObjectId::from_hex(hex.as_bytes()).map_err(|_| {
         GitError::Refused(format!(
             "{hex} is no id of an object in a repository with SHA-1 ids"
         ))
     })
+}
+
+fn refused(failure: Failure) -> Outcome {
+    match failure {
+        Failure::Conflict(conflict) => Outcome::Conflict(conflict),
+        Failure::Bad { patch, reason } => Outcome::Bad { patch, reason },
+    }
 }
 
 /// The new objects as one flushed pack, then the refs.
@@ -203,8 +247,7 @@ fn publish<'a>(
 ) -> Result<Outcome, GitError> {
     let done = match done {
         Ok(done) => done,
-        Err(Failure::Conflict(conflict)) => return Ok(Outcome::Conflict(conflict)),
-        Err(Failure::Bad { patch, reason }) => return Ok(Outcome::Bad { patch, reason }),
+        Err(failure) => return Ok(refused(failure)),
     };
     let Some(head) = done.commits.last() else {
         let reason = "there is no mail".to_owned();

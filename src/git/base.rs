@@ -7,6 +7,7 @@ use gix::ObjectId;
 
 use super::history::{self, History, Wanted};
 use super::{GitError, Repos};
+use crate::patchset::depend::NAMED_COMMIT;
 
 /// A commit and why it was chosen, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +41,7 @@ impl Repos {
             None => "",
             Some(named) => match self.find_commit(name, named)? {
                 Some(commit) => {
-                    return because(commit, "the base-commit that the series names".to_owned());
+                    return because(commit, NAMED_COMMIT.to_owned());
                 }
                 None => " (the base-commit that the series names is not in this repository)",
             },

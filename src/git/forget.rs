@@ -27,7 +27,8 @@ impl Repos {
                 .map(|(patchset, label)| format!("refs/patches/{patchset}/v{label}"))
                 .collect();
             let all = || refs.lines().filter_map(|line| line.split_once(' '));
-            for (name, commit) in all().filter(|(name, _)| wanted.contains(*name)) {
+            let bare = |name: &str| name.split_once('+').map_or(name, |n| n.0).to_owned();
+            for (name, commit) in all().filter(|(name, _)| wanted.contains(&bare(name))) {
                 orders.push_str(&format!("delete {name}\n"));
                 let patchset = name.rsplit_once('/').map_or("", |(folder, _)| folder);
                 gone.insert(format!("{patchset}/head"), commit);

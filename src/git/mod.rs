@@ -1,15 +1,18 @@
 //! Repositories: our clones, their companions with what strangers sent, and the `git` processes that work on them.
 //!
-//! Edge, and the only module that starts processes. The project's repository is only read; series are applied into a
-//! companion `<repo>.patches.git` that borrows the clone's objects. Nothing is ever checked out.
+//! Edge, and the only module that starts processes. Mail only makes the project's repository be read: series are applied into a
+//! companion `<repo>.patches.git` that borrows the clone's objects. Only a maintainer's command pushes ([`Landing`]). Nothing is
+//! ever checked out.
 
 mod apply;
 mod base;
+mod branches;
 mod change;
 mod demo;
 mod epoch;
 mod forget;
 mod history;
+mod land;
 mod landed;
 mod objects;
 mod pack;
@@ -25,9 +28,11 @@ mod upload;
 
 pub use apply::{AmRequest, Conflict, Outcome, Request, am};
 pub use base::Base;
+pub use branches::{check_pattern, follows};
 pub use demo::write_demo;
 pub use epoch::{Change, Epoch, write_epoch};
-pub use repos::{Fetched, Repos, Source};
+pub use land::{Landing, MadeCommit, Prepared, Pushed};
+pub use repos::{Adding, Fetched, Repos, Source};
 pub use run::version;
 pub use series::{Committer, Fallback};
 pub use upload::{Service, UploadPack};
@@ -56,6 +61,9 @@ pub enum GitError {
         /// What it said, shortened.
         message: String,
     },
+    /// A ref that is published already names another commit.
+    #[error("{0} is published already and never moves")]
+    Published(String),
     /// A wish that cannot be met as put.
     #[error("{0}")]
     Refused(String),

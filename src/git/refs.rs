@@ -60,10 +60,7 @@ pub(super) fn set(repo: &Path, wishes: &[Wish<'_>]) -> Result<(), GitError> {
             && *now != new
             && from.map(Target::Object).as_ref() != Some(now)
         {
-            return Err(GitError::Refused(format!(
-                "{} is published already and never moves",
-                wish.name
-            )));
+            return Err(GitError::Published(wish.name.to_owned()));
         }
         let expected = match now {
             Some(now) => PreviousValue::MustExistAndMatch(now),

@@ -1,10 +1,18 @@
 //! Clones and companions on disk: making, fetching, reading tips.
 
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::history::Histories;
+use super::landed::RecentCommits;
 use super::{GitError, run};
+
+/// So long a fetch may take where nobody says otherwise.
+const FETCH_LIMIT: Duration = Duration::from_secs(600);
 
 /// Where a repository comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,13 +32,17 @@ pub struct Fetched {
     pub tip: Option<String>,
     /// Whether it differs from before.
     pub moved: bool,
+    /// Whether any branch or tag differs from before: commits that series name may have come with it.
+    pub news: bool,
 }
 
 /// The folder of repositories: `<name>.git` is our clone, `<name>.patches.git` its companion.
 #[derive(Debug, Clone)]
 pub struct Repos {
     folder: Arc<PathBuf>,
+    fetch_limit: Duration,
     pub(super) histories: Arc<Mutex<Histories>>,
+    pub(super) recent: RecentCommits,
 }
 
 impl Repos {
@@ -38,8 +50,16 @@ impl Repos {
     pub fn new(data: &Path) -> Repos {
         Repos {
             folder: Arc::new(data.join("repos")),
+            fetch_limit: FETCH_LIMIT,
             histories: Arc::default(),
+            recent: RecentCommits::default(),
         }
+    }
+
+    /// The same, where a fetch may take that long.
+    pub fn fetching_within(mut self, limit: Duration) -> Repos {
+        self.fetch_limit = limit;
+        self
     }
 
     /// Where all of them are.
@@ -94,6 +114,50 @@ impl Repos {
         Ok((branch, tip))
     }
 
+    /// Begins to make a repository: what an earlier try left that was killed before the repository was known goes away.
+    ///
+    /// Refused while another command makes it.
+    pub fn begin(&self, name: &str) -> Result<Adding, GitError> {
+        let path = self.folder.join(format!("{name}.adding"));
+        let failed = |source| GitError::Start {
+            repo: path.clone(),
+            source,
+        };
+        std::fs::create_dir_all(&*self.folder).map_err(failed)?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path);
+        let mut lock = lock.map_err(failed)?;
+        let inode = |m: std::fs::Metadata| m.ino();
+        let ours = lock.try_lock().is_ok()
+            // Another process may have finished and removed it this moment.
+            && std::fs::metadata(&path).map(inode).ok() == lock.metadata().map(inode).ok();
+        if !ours {
+            return Err(GitError::Refused(format!(
+                "another command is making repository {name}"
+            )));
+        }
+        if lock.metadata().map_err(failed)?.len() > 0 {
+            self.remove(name)?;
+        }
+        lock.write_all(b"being made\n").map_err(failed)?;
+        Ok(Adding { path, _lock: lock })
+    }
+
+    /// Removes a clone and its companion from the disk, as far as they are there.
+    pub fn remove(&self, name: &str) -> Result<(), GitError> {
+        for dir in [self.companion_dir(name), self.clone_dir(name)] {
+            match std::fs::remove_dir_all(&dir) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(source) => return Err(GitError::Start { repo: dir, source }),
+            }
+        }
+        Ok(())
+    }
+
     fn fill(&self, dir: &Path, source: &Source, branch: Option<&str>) -> Result<String, GitError> {
         let target = dir.to_string_lossy().into_owned();
         let from = match source {
@@ -127,19 +191,11 @@ impl Repos {
                 url.clone()
             }
         };
-        run::run(
-            &self.folder,
-            &[
-                "clone",
-                "--quiet",
-                "--bare",
-                "--no-hardlinks",
-                "--",
-                &from,
-                &target,
-            ],
-            None,
-        )?;
+        let clone = ["clone", "--quiet", "--bare", "--no-hardlinks", "--", &from];
+        let clone: Vec<&str> = clone.into_iter().chain([target.as_str()]).collect();
+        let mut command = run::git(&self.folder);
+        let out = run::output(command.args(run::SILENCE).args(&clone), &self.folder, None)?;
+        run::check(out, &clone, &self.folder)?;
         self.settle(dir)?;
         let branch = match branch {
             Some(branch) => branch.to_owned(),
@@ -156,6 +212,7 @@ impl Repos {
             }
         };
         check_branch(&branch)?;
+        check_there(dir, &branch)?;
         Ok(branch)
     }
 
@@ -207,28 +264,35 @@ impl Repos {
     pub fn fetch(&self, name: &str, branch: &str) -> Result<Fetched, GitError> {
         let dir = self.clone_dir(name);
         let before = self.tip(name, branch)?;
+        let refs = || {
+            run::run(
+                &dir,
+                &["for-each-ref", "--format=%(refname) %(objectname)"],
+                None,
+            )
+        };
+        let refs_before = refs()?;
         let remote = run::output(
             run::git(&dir).args(["config", "remote.origin.url"]),
             &dir,
             None,
         )?;
         if remote.status.success() {
-            run::run(
-                &dir,
-                &[
-                    "fetch",
-                    "--quiet",
-                    "--no-auto-maintenance",
-                    "--no-prune",
-                    "origin",
-                ],
-                None,
-            )?;
+            let mut command = run::git(&dir);
+            command.args(run::SILENCE).args([
+                "fetch",
+                "--quiet",
+                "--no-auto-maintenance",
+                "--no-prune",
+                "origin",
+            ]);
+            run::within(&mut command, &dir, self.fetch_limit)?;
         }
         let tip = self.tip(name, branch)?;
         self.follow(name, branch, tip.as_deref())?;
         Ok(Fetched {
             moved: tip != before,
+            news: refs()? != refs_before,
             tip,
         })
     }
@@ -258,8 +322,40 @@ impl Repos {
     }
 }
 
+/// A repository that is being made, and is not known yet: a file beside it, which another process finds locked while this
+/// one is at work, and free when it was killed.
+#[must_use]
+pub struct Adding {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Adding {
+    /// The repository is known, or nothing of it is there: nothing is to be cleared away any more.
+    pub fn finish(self) {
+        // Left behind it would cost the next `repo add` of that name its folder, which is free then.
+        let _gone = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Refuses a branch that a clone has not, if it has any: in an empty one it may come yet.
+fn check_there(dir: &Path, branch: &str) -> Result<(), GitError> {
+    let names = ["for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads"];
+    let names = run::run(dir, &names, None)?;
+    let names = String::from_utf8_lossy(&names);
+    let names: Vec<&str> = names.lines().collect();
+    if names.is_empty() || names.contains(&branch) {
+        return Ok(());
+    }
+    let more = if names.len() > 10 { " and more" } else { "" };
+    let some = names[..names.len().min(10)].join(", ");
+    Err(GitError::Refused(format!(
+        "the source has no branch {branch}; it has {some}{more}"
+    )))
+}
+
 /// A branch name as git takes it, and without anything that options or refspecs could be made of.
-fn check_branch(branch: &str) -> Result<(), GitError> {
+pub(super) fn check_branch(branch: &str) -> Result<(), GitError> {
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | '+');
     let fine = !branch.is_empty()
         && branch.len() <= 200

@@ -2,8 +2,13 @@
 
 use std::ffi::OsStr;
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{Committer, GitError};
 use crate::types::Timestamp;
@@ -18,7 +23,10 @@ const ENVIRONMENT: [(&str, &str); 9] = [
     ("GIT_ADVICE", "0"),
     ("HOME", "/nonexistent"),
     ("LC_ALL", "C"),
-    ("GIT_SSH_COMMAND", "ssh -oBatchMode=yes"),
+    (
+        "GIT_SSH_COMMAND",
+        "ssh -oBatchMode=yes -oConnectTimeout=60 -oServerAliveInterval=20",
+    ),
 ];
 
 /// Settings of every `git` we start. Hooks are off, and names that mean `.git` elsewhere are refused.
@@ -33,6 +41,13 @@ const SETTINGS: [&str; 9] = [
     "safe.directory=*",
     "protocol.ext.allow=never",
 ];
+
+/// For commands that speak with a source: one that says nothing for a minute is given up. git's server says something
+/// every five seconds while it thinks.
+pub(super) const SILENCE: [&str; 4] = ["-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=60"];
+
+/// So long a program that was told to end may take for it.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// The arguments that come before a sub-command.
 pub(super) fn settings() -> impl Iterator<Item = &'static str> {
@@ -69,6 +84,41 @@ pub(super) fn git(repo: &Path) -> Command {
     command
 }
 
+/// What would make git look elsewhere than where it is told (`git rev-parse --local-env-vars`, but for configuration).
+const LOCAL: [&str; 12] = [
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_NAMESPACE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+];
+
+/// A `git` command in a repository as whoever runs the program would give it: with their configuration, keys and credential
+/// helpers, but without hooks of the clone, and without questions.
+pub(super) fn own_git(repo: &Path) -> Command {
+    let mut command = Command::new("git");
+    for name in LOCAL {
+        command.env_remove(name);
+    }
+    command
+        .current_dir(repo)
+        .env("GIT_DIR", repo)
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("LC_ALL", "C")
+        .args(settings())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
 /// Runs a command; what it printed, whatever its exit status.
 pub(super) fn output(
     command: &mut Command,
@@ -92,6 +142,61 @@ pub(super) fn output(
         let _told_by_status = writer.join();
         output
     })
+}
+
+/// Runs a command that speaks with others, with all processes that it starts, and ends them after `limit`.
+///
+/// Like [`output`] with success wanted: a command that was ended is [`GitError::Failed`] and says so.
+pub(super) fn within(
+    command: &mut Command,
+    repo: &Path,
+    limit: Duration,
+) -> Result<Vec<u8>, GitError> {
+    // A group of its own: what speaks is a child of git's, and must not live on.
+    let child = command.process_group(0).spawn();
+    let child = child.map_err(|source| GitError::Start {
+        repo: repo.to_owned(),
+        source,
+    })?;
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let stop = |signal| {
+        // It may have ended this moment.
+        group
+            .map(|group| kill_process_group(group, signal))
+            .is_some()
+    };
+    let (done, ended) = mpsc::channel();
+    let (out, late) = std::thread::scope(|scope| {
+        let waiting = scope.spawn(move || {
+            let out = child.wait_with_output();
+            // Whoever measured the time may have ceased to.
+            let _late = done.send(());
+            out
+        });
+        let late = ended.recv_timeout(limit).is_err();
+        // Politely at first: git takes its lock files away then.
+        if late && stop(Signal::TERM) && ended.recv_timeout(GRACE).is_err() {
+            stop(Signal::KILL);
+        }
+        (waiting.join(), late)
+    });
+    let failed = |message| GitError::Failed {
+        command: "fetch".to_owned(),
+        repo: repo.to_owned(),
+        message,
+    };
+    if late {
+        return Err(failed(format!(
+            "the source did not give all within {} seconds (repos.fetch_seconds)",
+            limit.as_secs()
+        )));
+    }
+    let out = out.map_err(|_| failed("waiting for it failed".to_owned()))?;
+    let out = out.map_err(|source| GitError::Start {
+        repo: repo.to_owned(),
+        source,
+    })?;
+    check(out, &["fetch"], repo)
 }
 
 /// Runs `git` and wants success; returns what it printed.
@@ -151,7 +256,12 @@ pub(super) fn committer(repo: &Path) -> Result<Committer, GitError> {
         .args(["var", "GIT_COMMITTER_IDENT"])
         .stdin(Stdio::null());
     let out = output(&mut command, repo, None)?;
-    let text = String::from_utf8_lossy(&check(out, &["var"], repo)?).into_owned();
+    if !out.status.success() {
+        let text = "git does not know who commits; set user.name and user.email with `git config --global`, \
+                    or GIT_COMMITTER_NAME and GIT_COMMITTER_EMAIL";
+        return Err(GitError::Refused(text.to_owned()));
+    }
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
     let read = || {
         let (name, rest) = text.trim_end().split_once(" <")?;
         let (email, when) = rest.rsplit_once("> ")?;

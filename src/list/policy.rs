@@ -9,7 +9,7 @@ use crate::session::{Protocol, Reply};
 pub enum Decision {
     /// It is archived and sent to the members.
     Accept,
-    /// It is noted for the people who run the list.
+    /// It is for the people who run the list, whole.
     Request(&'static str),
     /// A copy came back.
     Bounce(String),
@@ -70,6 +70,10 @@ fn decide_post(
             "bounce to the list",
             Reply::new(550, "5.7.1", text),
         );
+    }
+    if message.headers.is_empty() {
+        let text = "This is no mail: it has no header, not even a From field";
+        return refuse(protocol, "no header", Reply::new(550, "5.6.0", text));
     }
     if message.flaws.contains(&Flaw::HtmlOnly) {
         let text = format!(
@@ -163,6 +167,13 @@ mod tests {
     fn broken_from_fields_are_archived_all_the_same() {
         check("Subject: x\n\ntext\n", false, Smtp, "Accept");
         check("From: a@b.c, d@e.f\n\ntext\n", false, Smtp, "Accept");
+    }
+
+    #[test]
+    fn text_without_any_header_is_no_mail() {
+        check("hello\n", false, Smtp, "550 5.6.0");
+        check("", false, Smtp, "550 5.6.0");
+        check("hello\n", false, Lmtp, "Drop(\"no header\")");
     }
 
     #[test]

@@ -23,6 +23,8 @@ const MAX_DEPTH: usize = 100;
 const MAX_ENCODED: usize = 3;
 /// References that count; the nearest win.
 const MAX_PARENTS: usize = 64;
+/// Names of a mail beside its Message-ID.
+const MAX_NAMES: usize = 8;
 /// Mailboxes of one header field that are kept.
 const MAX_MAILBOXES: usize = 1_000;
 
@@ -144,7 +146,7 @@ fn names(
     for field in fields.iter().filter(|f| f.is("Message-ID")) {
         let value = lossy(&field.unfolded());
         ids.extend(
-            angle_ids(&value)
+            first_ids(&value, 1)
                 .into_iter()
                 .next()
                 .or_else(|| MessageId::parse(&value)),
@@ -153,34 +155,40 @@ fn names(
     let extra = fields
         .iter()
         .filter(|f| f.is("X-Microsoft-Original-Message-ID"));
-    let aliases: Vec<MessageId> = extra
-        .flat_map(|f| angle_ids(&lossy(&f.unfolded())))
-        .collect();
-    if ids.is_empty() {
+    ids.truncate(MAX_NAMES);
+    let given = ids.len();
+    ids.extend(
+        extra
+            .take(MAX_NAMES)
+            .flat_map(|f| first_ids(&lossy(&f.unfolded()), MAX_NAMES)),
+    );
+    let mut seen = std::collections::HashSet::new();
+    ids.retain(|id| seen.insert(id.clone()));
+    ids.truncate(1 + MAX_NAMES);
+    if given == 0 {
         flaws.push(Flaw::NoMessageId);
         let name = data_encoding::BASE32_NOPAD
             .encode(&identity.0[..20])
             .to_lowercase();
         let derived =
             MessageId::parse(&format!("{name}@derived.invalid")).expect("a base32 name is an id");
-        return (derived, aliases);
+        ids.truncate(MAX_NAMES);
+        return (derived, ids);
     }
-    if ids.len() > 1 {
+    if given > 1 {
         flaws.push(Flaw::ManyMessageIds);
     }
     let first = ids.remove(0);
-    ids.extend(aliases);
-    let mut seen = std::collections::HashSet::from([first.clone()]);
-    ids.retain(|id| seen.insert(id.clone()));
-    ids.truncate(8);
     (first, ids)
 }
 
-/// Every `<id>` of a value; without any, the words that hold an `@`.
-fn angle_ids(value: &str) -> Vec<MessageId> {
+/// The first `<id>`s of a value, at most `limit`; without any, the words that hold an `@`.
+fn first_ids(value: &str, limit: usize) -> Vec<MessageId> {
     let mut ids = Vec::new();
     let mut rest = value;
-    while let Some(open) = rest.find('<') {
+    while ids.len() < limit
+        && let Some(open) = rest.find('<')
+    {
         let after = &rest[open + 1..];
         let Some(close) = after.find('>') else { break };
         ids.extend(MessageId::parse(&after[..close]));
@@ -190,8 +198,17 @@ fn angle_ids(value: &str) -> Vec<MessageId> {
         let words = value
             .split_whitespace()
             .filter(|w| w.contains('@') && !w.starts_with('('));
-        ids.extend(words.filter_map(MessageId::parse));
+        ids.extend(words.filter_map(MessageId::parse).take(limit));
     }
+    ids
+}
+
+/// The last `<id>`s of a value, at most `limit`, the last first.
+fn last_ids(value: &str, limit: usize) -> Vec<MessageId> {
+    let tail = value.rmatch_indices('<').nth(limit.saturating_sub(1));
+    let tail = tail.map_or(value, |(at, _)| &value[at..]);
+    let mut ids = first_ids(tail, limit);
+    ids.reverse();
     ids
 }
 
@@ -213,15 +230,13 @@ fn parents(fields: &[RawField<'_>], own: &MessageId, people: &[&[Mailbox]]) -> V
         }
     };
     for field in fields.iter().filter(|f| f.is("In-Reply-To")) {
-        angle_ids(&lossy(&field.unfolded()))
+        first_ids(&lossy(&field.unfolded()), 4 * MAX_PARENTS)
             .into_iter()
             .for_each(&mut take);
     }
     for field in fields.iter().filter(|f| f.is("References")) {
-        angle_ids(&lossy(&field.unfolded()))
+        last_ids(&lossy(&field.unfolded()), 4 * MAX_PARENTS)
             .into_iter()
-            .rev()
-            .take(4 * MAX_PARENTS)
             .for_each(&mut take);
     }
     out

@@ -226,3 +226,19 @@ fn a_mail_in_an_encoded_mail_is_read() {
     assert_eq!(message.parts[1].text.as_deref(), Some("hello\n"));
     assert_eq!(message.text.trim(), "text about rfc822");
 }
+
+#[test]
+fn a_mail_has_few_names_however_many_it_gives() {
+    let many: String = (0..400_000).map(|n| format!("<{n}@x>")).collect();
+    for own in ["", "Message-ID: <own@x>\n"] {
+        let text = format!("{own}X-Microsoft-Original-Message-ID: {many}\n\nx\n");
+        let message = parse(text.as_bytes());
+        assert_eq!(message.aliases.len(), 8);
+        assert_eq!(message.aliases[0].as_str(), "0@x");
+    }
+    let text = format!("References: {many}\nIn-Reply-To: {many}\n\nx\n");
+    let parents = parse(text.as_bytes()).parents;
+    assert_eq!((parents.len(), parents[0].as_str()), (64, "0@x"));
+    let text = format!("References: {many}\n\nx\n");
+    assert_eq!(parse(text.as_bytes()).parents[0].as_str(), "399999@x");
+}

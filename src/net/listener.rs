@@ -81,15 +81,19 @@ impl AsyncWrite for Stream {
 pub async fn bind<'a>(addresses: impl Iterator<Item = &'a str>) -> io::Result<Vec<Listener>> {
     let mut out = Vec::new();
     for address in addresses {
-        let bound = match address.strip_prefix("unix:") {
-            Some(path) => bind_unix(Path::new(path)).await,
-            None => TcpListener::bind(address).await.map(Listener::Tcp),
-        };
         let named =
             |e: io::Error| io::Error::new(e.kind(), format!("cannot listen on {address}: {e}"));
-        out.push(bound.map_err(named)?);
+        out.push(bind_one(address).await.map_err(named)?);
     }
     Ok(out)
+}
+
+/// Binds one address, as [`bind`] does; the error says why, not where.
+pub async fn bind_one(address: &str) -> io::Result<Listener> {
+    match address.strip_prefix("unix:") {
+        Some(path) => bind_unix(Path::new(path)).await,
+        None => TcpListener::bind(address).await.map(Listener::Tcp),
+    }
 }
 
 async fn bind_unix(path: &Path) -> io::Result<Listener> {

@@ -4,10 +4,12 @@
 
 mod gate;
 mod listener;
+mod patient;
 mod tls;
 
 pub use gate::{Gate, Pass};
-pub use listener::{Listener, SocketFile, Stream, bind};
+pub use listener::{Listener, SocketFile, Stream, bind, bind_one};
+pub use patient::Patient;
 pub use tls::Tls;
 #[cfg(test)]
 pub(crate) use tls::tests as tls_tests;

@@ -25,31 +25,64 @@ pub struct Candidate {
 pub struct Arrival {
     /// Its id.
     pub commit: String,
+    /// When it was committed, in seconds since 1970.
+    pub committed: i64,
     /// Its message.
     pub message: String,
     /// What it changes; `None` if nothing, or if it is a merge.
     pub patch_id: Option<PatchId>,
 }
 
-/// For each candidate the commit that it landed as, if it did; of several the last. `commits` come oldest first.
-pub fn match_landed<'a>(candidates: &[Candidate], commits: &'a [Arrival]) -> Vec<Option<&'a str>> {
-    let mut by_change: HashMap<PatchId, &str> = HashMap::new();
-    let mut by_name: HashMap<(String, String), &str> = HashMap::new();
-    for arrival in commits {
+/// Commits of a branch by what patches are known by in them; of several with the same mark the one added last.
+#[derive(Debug, Clone, Default)]
+pub struct Landings {
+    by_change: HashMap<PatchId, (String, i64)>,
+    by_name: HashMap<(String, String), String>,
+}
+
+impl Landings {
+    /// All these commits, oldest first.
+    pub fn new(commits: &[Arrival]) -> Landings {
+        let mut all = Landings::default();
+        commits.iter().for_each(|c| all.add(c));
+        all
+    }
+
+    /// Adds a commit that is newer than all that are here.
+    pub fn add(&mut self, arrival: &Arrival) {
         if let Some(id) = arrival.patch_id {
-            by_change.insert(id, &arrival.commit);
+            let commit = (arrival.commit.clone(), arrival.committed);
+            self.by_change.insert(id, commit);
         }
         let title = normalise_title(arrival.message.lines().next().unwrap_or_default());
         for name in named_mails(&arrival.message) {
-            by_name.insert((name, title.clone()), &arrival.commit);
+            let key = (name, title.clone());
+            self.by_name.insert(key, arrival.commit.clone());
         }
     }
-    let find = |c: &Candidate| {
-        let by_change = c.patch_id.and_then(|id| by_change.get(&id));
-        let name = || (c.message_id.as_str().to_owned(), c.title.clone());
-        by_change.or_else(|| by_name.get(&name())).copied()
-    };
-    candidates.iter().map(find).collect()
+
+    /// How many marks are here.
+    pub fn len(&self) -> usize {
+        self.by_change.len() + self.by_name.len()
+    }
+
+    /// Whether nothing can be found.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The commit that a patch landed as.
+    ///
+    /// A commit that makes the same change counts only if it was made after `since`, in seconds since 1970: what was
+    /// taken back and is sent again has not landed.
+    pub fn find(&self, patch: &Candidate, since: i64) -> Option<&str> {
+        let same = patch.patch_id.and_then(|id| self.by_change.get(&id));
+        if let Some((commit, _)) = same.filter(|(_, committed)| *committed >= since) {
+            return Some(commit);
+        }
+        let name = (patch.message_id.as_str().to_owned(), patch.title.clone());
+        self.by_name.get(&name).map(String::as_str)
+    }
 }
 
 /// What `Link:` and `Message-ID:` lines name: every piece of their values that may be a Message-ID.
@@ -89,6 +122,7 @@ mod tests {
     fn arrival(commit: &str, message: &str, change: u8) -> Arrival {
         Arrival {
             commit: commit.to_owned(),
+            committed: 1_000,
             message: message.to_owned(),
             patch_id: Some(PatchId([change; 20])),
         }
@@ -96,9 +130,9 @@ mod tests {
 
     #[track_caller]
     fn check(message: &str, change: u8, expected: Option<&str>) {
-        let candidates = [candidate("1@x.org", "lib: fix it", 1)];
-        let commits = [arrival("c1", message, change)];
-        assert_eq!(match_landed(&candidates, &commits), [expected], "{message}");
+        let patch = candidate("1@x.org", "lib: fix it", 1);
+        let landings = Landings::new(&[arrival("c1", message, change)]);
+        assert_eq!(landings.find(&patch, i64::MIN), expected, "{message}");
     }
 
     #[test]
@@ -127,8 +161,19 @@ mod tests {
 
     #[test]
     fn of_several_commits_the_last_counts() {
-        let candidates = [candidate("1@x.org", "a", 1), candidate("2@x.org", "b", 2)];
-        let commits = [arrival("c1", "a", 1), arrival("c2", "a", 1)];
-        assert_eq!(match_landed(&candidates, &commits), [Some("c2"), None]);
+        let landings = Landings::new(&[arrival("c1", "a", 1), arrival("c2", "a", 1)]);
+        let find = |patch: Candidate| landings.find(&patch, i64::MIN);
+        assert_eq!(find(candidate("1@x.org", "a", 1)), Some("c2"));
+        assert_eq!(find(candidate("2@x.org", "b", 2)), None);
+    }
+
+    #[test]
+    fn an_older_commit_of_the_same_change_is_another_one_unless_it_names_the_mail() {
+        let patch = candidate("1@x.org", "a", 1);
+        let plain = Landings::new(&[arrival("c1", "a", 1)]);
+        assert_eq!(plain.find(&patch, 1_000), Some("c1"));
+        assert_eq!(plain.find(&patch, 1_001), None);
+        let named = Landings::new(&[arrival("c1", "a\n\nLink: https://x.org/1@x.org", 1)]);
+        assert_eq!(named.find(&patch, 1_001), Some("c1"));
     }
 }

@@ -6,7 +6,8 @@
 //! One mail at a time: [`tag`], [`scan`], [`trailer`], [`sending`], [`submitter`], [`recognise`](mod@recognise).
 //! Many mails ([`authority`] says who may move what), in this order: [`world`] (who answers whom, which version), [`grow`] (series of one thread),
 //! [`loose`] (mails without a thread), [`correct`] (what people decided), [`link`] (versions of one change),
-//! [`finish`] (order, labels, partial rerolls), [`describe`] (words). For readers: [`acks`] (who gave which trailer),
+//! [`finish`] (order, labels, partial rerolls), [`describe`] (words). For the base: [`depend`] (what a series names as that on
+//! which it is built). For readers: [`acks`] (who gave which trailer),
 //! [`fold`](mod@fold) (patches for `git am` with these), [`range_diff`] (two versions beside each other), [`remark`] (which line an
 //! answer is about, and what became of it).
 
@@ -14,6 +15,7 @@ mod acks;
 mod assemble;
 mod authority;
 mod correct;
+pub mod depend;
 mod describe;
 mod finish;
 mod fold;
@@ -37,6 +39,8 @@ mod assemble_tests;
 #[cfg(test)]
 mod authority_tests;
 #[cfg(test)]
+mod depend_tests;
+#[cfg(test)]
 mod fold_tests;
 #[cfg(test)]
 mod property_tests;
@@ -51,7 +55,7 @@ pub use authority::may_add_trailers;
 pub use correct::Correction;
 pub use fold::{FoldOptions, fold};
 pub use keys::link_keys;
-pub use landed::{Arrival, Candidate, match_landed};
+pub use landed::{Arrival, Candidate, Landings};
 pub use recognise::{Kind, Place, PullRequest, Recognised, first_blobs, patch_text, recognise};
 pub use remark::{Mark, Note, Notes, Pairable, Reply, Shown, pair, place_remarks};
 pub use sending::Stem;

@@ -1,11 +1,17 @@
 //! A complete series → commits in the companion of the repository it is for.
 
+use super::base::{Place, Start};
 use super::{Ctx, PipelineError, think};
-use crate::git::{self, Outcome};
-use crate::patchset::{Recognised, first_blobs};
+use crate::diff::mailinfo::mailinfo;
+use crate::diff::patch_id::patch_id;
+use crate::git::{self, Base, GitError, Outcome};
+use crate::patchset::{Recognised, depend};
 use crate::store::job::Held;
-use crate::store::{NewApplication, RepoRow, SeriesToApply};
-use crate::types::{RealmId, SeriesId};
+use crate::store::{NewApplication, NewTip, RepoRow, SeriesToApply, Tried};
+use crate::types::{MessageId, RealmId, SeriesId};
+
+/// Refs of one version of a patchset: one each time a person corrected which patches it has.
+const MOST_REFS: usize = 50;
 
 impl Ctx {
     /// Applies a series and records what came of it. Safe to repeat.
@@ -13,143 +19,212 @@ impl Ctx {
         let Some(work) = self.store.load_series_to_apply(series).await? else {
             return Ok(self.store.finish_jobs(vec![job]).await?);
         };
-        let application = self.try_apply(&work).await?;
+        self.find_landed(&work).await?;
+        let tried = self.try_apply(&work).await?;
+        let outcome = tried.application.outcome;
         tracing::info!(
             series.id = series.0,
             patchset.id = work.patchset.0,
-            outcome = application.outcome,
-            "series {} v{}: {}",
+            outcome,
+            "series {} v{}: {outcome}",
             work.patchset,
             work.label,
-            application.outcome
         );
-        metrics::counter!("patchpost_series_applied", "outcome" => application.outcome)
-            .increment(1);
-        Ok(self
-            .store
-            .record_application(&work, application, job)
-            .await?)
+        metrics::counter!("patchpost_series_applied", "outcome" => outcome).increment(1);
+        Ok(self.store.record_application(&work, tried, job).await?)
     }
 
-    async fn try_apply(&self, work: &SeriesToApply) -> Result<NewApplication, PipelineError> {
+    async fn try_apply(&self, work: &SeriesToApply) -> Result<Tried, PipelineError> {
+        let facts = facts(&work.recognised);
+        let names = names(work, &facts);
+        self.store
+            .record_names(work.realm, work.id, names.clone())
+            .await?;
+        let nothing = |why: &str| Tried {
+            application: NewApplication::elsewhere(why),
+            patch_ids: Vec::new(),
+            tip: None,
+        };
         if work.repos.is_empty() {
-            return Ok(NewApplication::elsewhere("the list has no repository"));
+            return Ok(nothing("the list has no repository"));
         }
-        let mut mails = Vec::new();
+        if let Some(pull) = facts.iter().find_map(|f| f.pull.as_ref()) {
+            // What it holds is in a repository of its sender's choice, which is never fetched by itself.
+            let wish = format!("git pull {} {}", pull.url, pull.reference);
+            let why = format!("a pull request carries no patches: {}", wish.trim());
+            return Ok(nothing(&why));
+        }
+        let place = self.find_place(work, &facts, &names).await?;
+        let (repo, starts, waits) = match place {
+            Place::Nowhere(why) => return Ok(nothing(why)),
+            Place::Waits(repo, why) => (repo, Vec::new(), Some(why)),
+            Place::On(repo, starts) => (Some(repo), starts, None),
+        };
+        let mails = self.load_patches(work).await?;
+        let (ctx, work) = (self.clone(), work.clone());
+        think(move || {
+            let patch_ids = patch_ids(&mails);
+            let (application, tip) = match (&repo, waits) {
+                (Some(repo), None) => ctx.apply_there(&work, repo, starts, mails)?,
+                (repo, waits) => {
+                    let why = waits.unwrap_or_default();
+                    let waiting = NewApplication::waits(repo.as_ref().map(|r| r.id), &why);
+                    let tip = match repo {
+                        Some(repo) if work.open => ctx.at_tip(&work, repo, mails)?,
+                        _ => None,
+                    };
+                    (waiting, tip)
+                }
+            };
+            Ok(Tried {
+                application,
+                patch_ids,
+                tip,
+            })
+        })
+        .await?
+    }
+
+    /// Bytes of the patches' mails, in order.
+    pub(super) async fn load_patches(
+        &self,
+        work: &SeriesToApply,
+    ) -> Result<Vec<Vec<u8>>, PipelineError> {
+        let mut mails = Vec::with_capacity(work.mails.len());
         for mail in &work.mails {
             let Some((bytes, _)) = self.store.load_bytes(*mail).await? else {
                 return Err(PipelineError::Broken(format!("mail {mail} has no bytes")));
             };
             mails.push(bytes);
         }
-        let facts: Vec<Recognised> = work
-            .recognised
-            .iter()
-            .filter_map(|json| serde_json::from_str(json).ok())
-            .collect();
-        if let Some(pull) = facts.iter().find_map(|f| f.pull.as_ref()) {
-            // What it holds is in a repository of its sender's choice, which is never fetched by itself.
-            let wish = format!("git pull {} {}", pull.url, pull.reference);
-            let why = format!("a pull request carries no patches: {}", wish.trim());
-            return Ok(NewApplication::elsewhere(&why));
-        }
-        let (repos, ctx, work) = (work.repos.clone(), self.clone(), work.clone());
-        think(move || ctx.apply_now(&work, &repos, mails, &facts)).await?
+        Ok(mails)
     }
 
-    fn apply_now(
+    /// Applies on the first of these commits that it fits on; the first try is what is told if it fits on none.
+    fn apply_there(
         &self,
         work: &SeriesToApply,
-        repos: &[RepoRow],
+        repo: &RepoRow,
+        starts: Vec<Start>,
         mails: Vec<Vec<u8>>,
-        facts: &[Recognised],
-    ) -> Result<NewApplication, PipelineError> {
-        let blobs = first_blobs(facts);
-        let files: Vec<String> = facts.iter().flat_map(|f| f.files.iter().cloned()).collect();
-        let Some(repo) = self.route(work, repos, &files)? else {
-            return Ok(NewApplication::elsewhere(
-                "none of the files that it changes is in a repository of this list",
-            ));
-        };
-        let Some(base) = self.repos.find_base(
-            &repo.name,
-            &repo.branch,
-            work.base_commit.as_deref(),
-            &blobs,
-        )?
-        else {
-            return Ok(NewApplication::elsewhere(
-                "the repository has no commit yet",
-            ));
-        };
+    ) -> Result<(NewApplication, Option<NewTip>), PipelineError> {
         let tip = self.repos.tip(&repo.name, &repo.branch)?;
-        let ref_name = format!("refs/patches/{}/v{}", work.patchset, work.label);
-        let private_realm = (work.realm != RealmId::PUBLIC).then_some(work.realm.0);
-        let newest = || format!("refs/patches/{}/head", work.patchset);
-        let request = git::Request {
-            repo: repo.name.clone(),
-            private_realm,
-            ref_name: ref_name.clone(),
-            head: work.newest.then(newest),
-            base: base.clone(),
-            mails,
-            committer: git::Committer {
-                name: work.list_name.clone(),
-                email: work.list_address.clone(),
-                date: work.arrived,
-                zone: 0,
-                with_author_date: false,
+        let mut told: Option<NewApplication> = None;
+        for start in starts {
+            let request = request(work, repo, start.base, mails.clone());
+            let (request, outcome) = self.publish(request)?;
+            let base = &request.base;
+            let on_tip = tip.as_deref() == Some(base.commit.as_str());
+            let found = NewApplication::on(repo.id, &base.commit, &base.why).built_on(start.series);
+            let application = match outcome {
+                Outcome::Applied { commits, .. } => {
+                    let head = commits.last().cloned().unwrap_or_default();
+                    found.applied(request.ref_name.clone(), head, commits, on_tip)
+                }
+                Outcome::Conflict(c) => found.conflict(c.patch, c.file, c.hunk, c.detail),
+                Outcome::Bad { patch, reason } => found.bad(patch, reason),
+            };
+            let applied = application.outcome == "applied";
+            if applied || told.is_none() {
+                told = Some(application);
+            }
+            if applied {
+                break;
+            }
+        }
+        let application = told.unwrap_or_else(|| NewApplication::elsewhere("there is no base"));
+        let tip = match tip.filter(|_| work.open) {
+            None => None,
+            Some(tip) => match application.at_tip(&tip) {
+                Some(known) => Some(known),
+                None => self.at_tip(work, repo, mails)?,
             },
         };
-        let found = NewApplication::on(repo.id, &base.commit, &base.why);
-        Ok(match self.repos.apply(&request)? {
-            Outcome::Applied { commits, .. } => {
-                let head = commits.last().cloned().unwrap_or_default();
-                let on_tip = tip.as_deref() == Some(base.commit.as_str());
-                found.applied(ref_name, head, commits, on_tip)
-            }
-            Outcome::Conflict(c) => found.conflict(c.patch, c.file, c.hunk, c.detail),
-            Outcome::Bad { patch, reason } => found.bad(patch, reason),
-        })
+        Ok((application, tip))
     }
 
-    /// The repository a series is for: by a word of its tag, by its base commit, by its files.
-    fn route<'a>(
-        &self,
-        work: &SeriesToApply,
-        repos: &'a [RepoRow],
-        files: &[String],
-    ) -> Result<Option<&'a RepoRow>, PipelineError> {
-        let named = |r: &&RepoRow| {
-            work.prefixes
-                .split(' ')
-                .any(|p| p.eq_ignore_ascii_case(&r.name))
-        };
-        if let Some(repo) = repos.iter().find(named) {
-            return Ok(Some(repo));
+    /// Applies and publishes; returns how it was done in the end.
+    fn publish(&self, mut request: git::Request) -> Result<(git::Request, Outcome), PipelineError> {
+        match self.repos.apply(&request) {
+            Err(GitError::Published(_)) => {}
+            outcome => return Ok((request, outcome?)),
         }
-        if let Some(base) = &work.base_commit {
-            for repo in repos {
-                if self.repos.find_commit(&repo.name, base)?.is_some() {
-                    return Ok(Some(repo));
-                }
+        // What is published already keeps its base: a run before this one may have been cut off before it could say so.
+        if let Some(commit) = self.repos.find_published_base(&request)? {
+            let why = "where it was published at first".to_owned();
+            let base = Base { commit, why };
+            let again = git::Request {
+                base,
+                ..request.clone()
+            };
+            match self.repos.apply(&again) {
+                Err(GitError::Published(_)) => {}
+                Err(error) => return Err(error.into()),
+                Ok(outcome @ Outcome::Applied { .. }) => return Ok((again, outcome)),
+                Ok(_) => {}
             }
         }
-        let mut best: Option<(usize, &RepoRow)> = None;
-        for repo in repos {
-            let count = self.repos.count_paths(&repo.name, &repo.branch, files)?;
-            if count > best.map_or(0, |b| b.0) {
-                best = Some((count, repo));
+        // A person corrected what it consists of. A ref that was published never moves: it gets one more.
+        let name = request.ref_name.clone();
+        for n in 2..=MOST_REFS {
+            request.ref_name = format!("{name}+{n}");
+            match self.repos.apply(&request) {
+                Err(GitError::Published(_)) => {}
+                outcome => return Ok((request, outcome?)),
             }
         }
-        // Nothing but new files: they may be for the list's one repository.
-        let only_new = !files.is_empty()
-            && work
-                .recognised
-                .iter()
-                .all(|json| json.contains("\"blobs\":[]"));
-        Ok(best
-            .map(|b| b.1)
-            .or_else(|| (only_new && repos.len() == 1).then(|| &repos[0])))
+        Err(GitError::Published(name).into())
+    }
+}
+
+/// What was recognised of mails; what another version of this program wrote is read again by `reclassify`.
+fn facts(recognised: &[String]) -> Vec<Recognised> {
+    let read = |json: &String| serde_json::from_str(json).ok();
+    recognised.iter().filter_map(read).collect()
+}
+
+/// What a series names as that on which it is built, its cover letter first.
+fn names(work: &SeriesToApply, patches: &[Recognised]) -> Vec<String> {
+    let own: Vec<MessageId> = work
+        .message_ids
+        .iter()
+        .filter_map(|id| MessageId::parse(id))
+        .collect();
+    let cover = facts(work.cover.as_slice());
+    depend::named(&own, cover.iter().chain(patches))
+}
+
+fn patch_ids(mails: &[Vec<u8>]) -> Vec<String> {
+    let letters = mails.iter().filter_map(|bytes| mailinfo(bytes).ok());
+    let ids = letters.filter_map(|letter| patch_id(&letter.patch));
+    ids.map(|id| id.to_string()).collect()
+}
+
+fn ref_name(work: &SeriesToApply) -> String {
+    format!("refs/patches/{}/v{}", work.patchset, work.label)
+}
+
+/// A series on a commit, in its realm's companion.
+pub(super) fn request(
+    work: &SeriesToApply,
+    repo: &RepoRow,
+    base: Base,
+    mails: Vec<Vec<u8>>,
+) -> git::Request {
+    let newest = || format!("refs/patches/{}/head", work.patchset);
+    git::Request {
+        repo: repo.name.clone(),
+        private_realm: (work.realm != RealmId::PUBLIC).then_some(work.realm.0),
+        ref_name: ref_name(work),
+        head: work.newest.then(newest),
+        base,
+        mails,
+        committer: git::Committer {
+            name: work.list_name.clone(),
+            email: work.list_address.clone(),
+            date: work.arrived,
+            zone: 0,
+            with_author_date: false,
+        },
     }
 }

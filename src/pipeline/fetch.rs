@@ -26,20 +26,15 @@ impl Ctx {
         match fetched {
             Ok(fetched) => {
                 // The tip that is noted is the last one whose commits were looked at, so that nothing is passed over.
-                if let (Some(old), Some(new)) = (&repo.tip, &fetched.tip)
-                    && old != new
-                {
-                    self.land(&repo, old, new, now).await?;
+                self.land(&repo, fetched.tip.as_ref(), now).await?;
+                let moved = repo.tip != fetched.tip;
+                if moved || fetched.news {
+                    tracing::info!(repo.name = repo.name, repo.tip = ?fetched.tip, "{} has news", repo.name);
+                    self.look_again(RepoId(repo.id), moved).await?;
                 }
                 self.store
                     .record_fetch(id, fetched.tip.clone(), None, now)
                     .await?;
-                if fetched.moved {
-                    tracing::info!(repo.name = repo.name, repo.tip = ?fetched.tip, "{} moved", repo.name);
-                    let open = self.store.load_open_series(repo.id, AGAIN).await?;
-                    let jobs = open.into_iter().map(|s| (Job::Apply(s), 4)).collect();
-                    self.store.insert_jobs(jobs, now).await?;
-                }
                 Ok(fetched.tip)
             }
             Err(error) => {
@@ -49,5 +44,15 @@ impl Ctx {
                 Err(error.into())
             }
         }
+    }
+
+    /// Owes another look at what is open: what is not applied is tried as a whole, as a commit that it names may have come;
+    /// what is applied is tried at a tip that `moved`.
+    async fn look_again(&self, repo: RepoId, moved: bool) -> Result<(), PipelineError> {
+        let open = self.store.load_open_series(repo.0, AGAIN).await?;
+        let applies = open.into_iter().map(|s| (Job::Apply(s), 4));
+        let recheck = moved.then_some((Job::Recheck(repo), 6));
+        let jobs = applies.chain(recheck).collect();
+        Ok(self.store.insert_jobs(jobs, crate::store::now()).await?)
     }
 }

@@ -142,9 +142,7 @@ impl Ctx {
                 other => return Ok(other?),
             }
         }
-        Err(PipelineError::Broken(
-            "the archive kept changing while it was thought about".to_owned(),
-        ))
+        Err(StoreError::Stale.into())
     }
 }
 

@@ -188,13 +188,46 @@ fn read(
     Ok(ready)
 }
 
-/// When an old mail arrived: its topmost Received, else the epoch's commit, else a sane Date, else now.
+/// When an old mail arrived: its topmost Received, else the epoch's commit, else its Date, else now. Whatever says a time
+/// before 1980 or after now is passed over.
 pub fn arrival(message: &mail::Message, commit: Option<Timestamp>, now: Timestamp) -> Timestamp {
     let sane = |t: &Timestamp| *t >= Timestamp::from_secs(315_532_800) && *t <= now;
     message
         .received
         .filter(sane)
-        .or(commit)
+        .or(commit.filter(sane))
         .or(message.date.filter(sane))
         .unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(mail: &str, commit: Option<i64>, expected: i64) {
+        let message = mail::parse(mail.as_bytes());
+        let now = Timestamp::from_secs(1_800_000_000);
+        let arrived = arrival(&message, commit.map(Timestamp::from_secs), now);
+        assert_eq!(
+            arrived,
+            Timestamp::from_secs(expected),
+            "{mail:?} {commit:?}"
+        );
+    }
+
+    #[test]
+    fn no_clock_of_others_puts_a_mail_before_1980_or_behind_now() {
+        let received = "Received: by a; Mon, 15 Jan 2024 08:00:00 +0000\n\n";
+        let date = "Date: Mon, 15 Jan 2024 08:00:00 +0000\n\n";
+        let (then, now) = (1_705_305_600, 1_800_000_000);
+        check(received, Some(1_600_000_000), then);
+        check("\n", Some(1_600_000_000), 1_600_000_000);
+        for commit in [0, -1, 4_070_908_800, 17_179_869_184, i64::MAX / 2_000_000] {
+            check(date, Some(commit), then);
+            check("\n", Some(commit), now);
+        }
+        check("Date: Thu, 1 Jan 2099 00:00:00 +0000\n\n", None, now);
+        check("Date: Thu, 1 Jan 1970 00:00:00 +0000\n\n", None, now);
+    }
 }

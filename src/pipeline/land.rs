@@ -1,69 +1,238 @@
-//! A branch moved: which patches came in with it.
+//! Branches moved: which patches came in with them, and which left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Ctx, PipelineError, think};
 use crate::diff::mailinfo::mailinfo;
-use crate::diff::patch_id::patch_id;
-use crate::patchset::{Candidate, Recognised, match_landed};
-use crate::store::{Pending, RepoRow};
-use crate::types::{MailId, MessageId, Timestamp};
+use crate::diff::patch_id::{PatchId, patch_id};
+use crate::git::check_pattern;
+use crate::patchset::{Candidate, Landings, Recognised};
+use crate::store::{BranchOf, Pending, RepoRow};
+use crate::types::{Job, MailId, MessageId, RepoId, Timestamp};
 
 /// Series that are looked at when a branch moves, the newest.
 const SERIES: i64 = 500;
 /// Mails that are read at a time.
 const BATCH: usize = 200;
 
+/// A branch with commits that were not looked at yet.
+#[derive(Debug, Clone)]
+struct Move {
+    place: BranchOf,
+    old: Option<String>,
+    new: String,
+    /// The main branch's commit, if this is another branch.
+    main: Option<String>,
+}
+
+/// A patch with what it may be known by.
+pub(super) type Known = (Pending, Candidate);
+
+/// A patch whose commit left a branch.
+struct Lost {
+    patch: Pending,
+    candidate: Candidate,
+    /// What that commit changed: not what the mail says, if it had to be merged or was edited.
+    change: Option<PatchId>,
+}
+
+impl Lost {
+    /// The commit that took the old one's place.
+    fn find<'a>(&self, all: &'a Landings) -> Option<&'a str> {
+        let as_it_landed = || Candidate {
+            patch_id: self.change,
+            ..self.candidate.clone()
+        };
+        let found = all.find(&self.candidate, i64::MIN);
+        found.or_else(|| all.find(&as_it_landed(), i64::MIN))
+    }
+}
+
 impl Ctx {
-    /// Finds the patches that landed between two commits of a branch, and records them. Safe to repeat.
+    /// Follows other branches of a repository than before, beside its main one.
+    pub async fn follow(&self, repo: RepoId, patterns: &[String]) -> Result<(), PipelineError> {
+        for pattern in patterns {
+            check_pattern(pattern)?;
+        }
+        self.store.update_follow(repo, patterns).await?;
+        let jobs = vec![(Job::Fetch(repo), 3)];
+        Ok(self.store.insert_jobs(jobs, crate::store::now()).await?)
+    }
+
+    /// Looks at what came into the followed branches of a repository since they were looked at last. Safe to repeat.
+    ///
+    /// `tip` is the main branch's commit; the caller notes it, so that nothing is passed over if this breaks off.
     pub(super) async fn land(
         &self,
         repo: &RepoRow,
-        old: &str,
-        new: &str,
+        tip: Option<&String>,
         now: Timestamp,
     ) -> Result<(), PipelineError> {
+        let seen = self.store.load_branches(repo.id).await?;
+        let moves = self.moves(repo, tip, &seen).await?;
+        if moves.is_empty() {
+            return Ok(());
+        }
         let pending = self.store.load_pending(repo.id, SERIES).await?;
-        if pending.is_empty() {
-            return Ok(());
-        }
-        let (git, name, old, new) = (
-            self.repos.clone(),
-            repo.name.clone(),
-            old.to_owned(),
-            new.to_owned(),
-        );
-        let commits = think(move || git.arrivals(&name, &old, &new)).await??;
-        if commits.is_empty() {
-            return Ok(());
-        }
-        let candidates = self.candidates(&pending).await?;
-        let found = match_landed(&candidates, &commits);
-        let mut by_series: BTreeMap<i64, Vec<(Pending, String)>> = BTreeMap::new();
-        for (patch, commit) in pending.into_iter().zip(found) {
-            if let Some(commit) = commit.filter(|c| patch.commit.as_deref() != Some(*c)) {
-                by_series
-                    .entry(patch.series)
-                    .or_default()
-                    .push((patch, commit.to_owned()));
+        let pending = self.candidates(pending).await?;
+        // What a branch has that is new here came in by the branch that had it first.
+        let mut before: Vec<String> = seen.into_iter().map(|s| s.1).collect();
+        before.extend(repo.tip.clone());
+        for one in moves {
+            let not = match &one.old {
+                Some(old) => vec![old.clone()],
+                None => before.clone(),
+            };
+            self.look(&one, not, &pending, now).await?;
+            before.push(one.new.clone());
+            if one.place.branch != repo.branch {
+                let branch = one.place.branch.clone();
+                self.store.record_branch(repo.id, branch, one.new).await?;
             }
-        }
-        for landed in by_series.into_values() {
-            let (patchset, count) = (landed[0].0.patchset, landed.len());
-            tracing::info!(
-                patchset.id = patchset,
-                repo.name = repo.name,
-                "{count} patches of patchset {patchset} landed in {}",
-                repo.name
-            );
-            self.store
-                .record_landed(landed, repo.name.clone(), now)
-                .await?;
         }
         Ok(())
     }
 
-    async fn candidates(&self, pending: &[Pending]) -> Result<Vec<Candidate>, PipelineError> {
+    async fn moves(
+        &self,
+        repo: &RepoRow,
+        tip: Option<&String>,
+        seen: &[(String, String)],
+    ) -> Result<Vec<Move>, PipelineError> {
+        let (git, name, follow) = (self.repos.clone(), repo.name.clone(), repo.follow.clone());
+        let others = think(move || git.branches(&name, &follow)).await??;
+        let place = |branch: &str| BranchOf {
+            repo: repo.id,
+            name: repo.name.clone(),
+            branch: branch.to_owned(),
+        };
+        let main = tip.map(|new| Move {
+            place: place(&repo.branch),
+            old: repo.tip.clone(),
+            new: new.clone(),
+            main: None,
+        });
+        let other = |(branch, new): (String, String)| Move {
+            place: place(&branch),
+            old: seen.iter().find(|s| s.0 == branch).map(|s| s.1.clone()),
+            new,
+            main: tip.cloned(),
+        };
+        let others = others.into_iter().filter(|(b, _)| *b != repo.branch);
+        let all = main.into_iter().chain(others.map(other));
+        Ok(all.filter(|m| m.old.as_deref() != Some(&m.new)).collect())
+    }
+
+    /// Looks at one branch: what came in, and what left because it was rewritten.
+    async fn look(
+        &self,
+        one: &Move,
+        not: Vec<String>,
+        pending: &[Known],
+        now: Timestamp,
+    ) -> Result<(), PipelineError> {
+        let lost = self.lost(one).await?;
+        if pending.is_empty() && lost.is_empty() {
+            return Ok(());
+        }
+        let (git, name, new) = (self.repos.clone(), one.place.name.clone(), one.new.clone());
+        let came = think(move || git.arrivals(&name, &not, &new)).await??;
+        let came = Landings::new(&came);
+        let key = |p: &Pending| (p.series, p.number);
+        let gone: HashSet<(i64, i64)> = lost.iter().map(|l| key(&l.patch)).collect();
+        let rest = pending.iter().filter(|(p, _)| !gone.contains(&key(p)));
+        let come = |(p, c): &Known| Some((p.clone(), came.find(c, i64::MIN)?.to_owned()));
+        let mut found: Vec<(Pending, String)> = rest.filter_map(come).collect();
+        let mut dropped = Vec::new();
+        if !lost.is_empty() {
+            let main = one.main.as_deref();
+            let older = self.recent(&one.place, &one.new, main).await?;
+            for one in lost {
+                let find = |all: &Landings| one.find(all).map(str::to_owned);
+                match find(&came).or_else(|| find(&older)) {
+                    Some(commit) => found.push((one.patch, commit)),
+                    None => dropped.push(one.patch),
+                }
+            }
+        }
+        self.record(&one.place, found, now).await?;
+        self.drop_patches(&one.place, dropped, now).await
+    }
+
+    /// The patches whose commits are in a branch no more: it was rewritten.
+    async fn lost(&self, one: &Move) -> Result<Vec<Lost>, PipelineError> {
+        let Some(old) = one.old.clone() else {
+            return Ok(Vec::new());
+        };
+        let (git, name) = (self.repos.clone(), one.place.name.clone());
+        let (from, to) = (old.clone(), one.new.clone());
+        let left = think(move || git.departures(&name, &from, &to)).await??;
+        let lost = self.store.load_landed_in(&one.place, &left).await?;
+        if lost.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (git, name, to) = (self.repos.clone(), one.place.name.clone(), one.new.clone());
+        let left = think(move || git.arrivals(&name, &[to], &old)).await??;
+        let changes: HashMap<String, Option<PatchId>> =
+            left.into_iter().map(|c| (c.commit, c.patch_id)).collect();
+        let (patches, commits): (Vec<Pending>, Vec<String>) = lost.into_iter().unzip();
+        let known = self.candidates(patches).await?;
+        let lost = known.into_iter().zip(commits);
+        Ok(lost
+            .map(|((patch, candidate), commit)| Lost {
+                patch,
+                candidate,
+                change: changes.get(&commit).copied().flatten(),
+            })
+            .collect())
+    }
+
+    /// Records what was found, the newest series first: an event names the version that people look at.
+    pub(super) async fn record(
+        &self,
+        place: &BranchOf,
+        found: Vec<(Pending, String)>,
+        now: Timestamp,
+    ) -> Result<(), PipelineError> {
+        for landed in by_series(found, |(p, _)| p.series) {
+            let patchset = landed[0].0.patchset;
+            let new = self.store.record_landed(place.clone(), landed, None, now);
+            match new.await? {
+                0 => {}
+                count => tracing::info!(
+                    patchset.id = patchset,
+                    repo.name = place.name,
+                    "{count} patches of patchset {patchset} landed in {place}"
+                ),
+            }
+        }
+        Ok(())
+    }
+
+    /// Records what left, for each series.
+    async fn drop_patches(
+        &self,
+        place: &BranchOf,
+        dropped: Vec<Pending>,
+        now: Timestamp,
+    ) -> Result<(), PipelineError> {
+        for patches in by_series(dropped, |p| p.series) {
+            let (patchset, count) = (patches[0].patchset, patches.len());
+            tracing::info!(
+                patchset.id = patchset,
+                repo.name = place.name,
+                "{count} patches of patchset {patchset} left {place}"
+            );
+            let recorded = self.store.record_dropped(place.clone(), patches, now);
+            recorded.await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn candidates(
+        &self,
+        pending: Vec<Pending>,
+    ) -> Result<Vec<Known>, PipelineError> {
         let mut candidates = Vec::with_capacity(pending.len());
         for batch in pending.chunks(BATCH) {
             let mails: Vec<MailId> = batch.iter().map(|p| p.mail).collect();
@@ -74,14 +243,25 @@ impl Ctx {
                     .into_iter()
                     .map(|(mail, bytes, _)| (mail.0, bytes))
                     .collect();
-                let all = batch.iter();
-                all.map(|p| candidate(p, bytes.get(&p.mail.0)))
-                    .collect::<Vec<_>>()
+                let read = |p: Pending| {
+                    let candidate = candidate(&p, bytes.get(&p.mail.0));
+                    (p, candidate)
+                };
+                batch.into_iter().map(read).collect::<Vec<_>>()
             });
             candidates.extend(read.await?);
         }
         Ok(candidates)
     }
+}
+
+/// Groups of one series each, the newest series first.
+fn by_series<T>(patches: Vec<T>, series: impl Fn(&T) -> i64) -> impl Iterator<Item = Vec<T>> {
+    let mut groups: BTreeMap<i64, Vec<T>> = BTreeMap::new();
+    for patch in patches {
+        groups.entry(series(&patch)).or_default().push(patch);
+    }
+    groups.into_values().rev()
 }
 
 fn candidate(patch: &Pending, bytes: Option<&Vec<u8>>) -> Candidate {

@@ -1,19 +1,24 @@
 //! The order of the steps a mail takes; all writes of meaning go through here.
 
 mod apply;
+mod base;
 mod fetch;
 mod file;
 mod import;
 mod land;
+mod landing;
+mod late;
 mod postmaster;
 mod range_diff;
 mod reclassify;
 mod screen;
+mod tip;
 mod upkeep;
 
 pub use file::Filing;
 pub use import::{Import, Imported, arrival};
-pub use range_diff::compare;
+pub use landing::{LandWish, Plan, PlannedPatch};
+pub use range_diff::{compare, missing_versions};
 pub use reclassify::Reclassify;
 pub use screen::NewMail;
 
@@ -84,6 +89,26 @@ pub enum PipelineError {
     /// A step broke off; it is tried again.
     #[error("a step of the work broke off: {0}")]
     Broken(String),
+}
+
+impl PipelineError {
+    /// Whether the reason is not the work's own and passes ([`StoreError::passes`]).
+    pub fn passes(&self) -> bool {
+        let full = |e: &std::io::Error| {
+            matches!(
+                e.kind(),
+                std::io::ErrorKind::StorageFull
+                    | std::io::ErrorKind::QuotaExceeded
+                    | std::io::ErrorKind::OutOfMemory
+            )
+        };
+        match self {
+            PipelineError::Store(error) => error.passes(),
+            PipelineError::Git(crate::git::GitError::Start { source, .. }) => full(source),
+            PipelineError::File { source, .. } => full(source),
+            PipelineError::Git(_) | PipelineError::Refused(_) | PipelineError::Broken(_) => false,
+        }
+    }
 }
 
 impl Ctx {

@@ -1,4 +1,5 @@
-//! Mail for the postmaster: taken at every domain of ours (RFC 5321 section 4.5.1) and given to the operator.
+//! Mail for the postmaster: taken at every domain of ours (RFC 5321 section 4.5.1) and given to the operator. So is mail to
+//! the people who run a list (`dev+owner@`), and what people ask of it (`dev+subscribe@`): the operator answers.
 //!
 //! It goes the way of all mail, into a list `postmaster` that is not public and that the first such mail makes: so it is as
 //! durable as any, and `export postmaster` shows it even where no operator is named.
@@ -34,10 +35,15 @@ impl Ctx {
         if !ours {
             return Ok(None);
         }
-        if let Some(list) = lists.into_iter().find(|l| l.name == NAME) {
-            return Ok(Some(list));
+        self.postmaster_list().await.map(Some)
+    }
+
+    /// The postmaster's list, made if there is none yet.
+    pub(super) async fn postmaster_list(&self) -> Result<ListRow, PipelineError> {
+        match self.store.find_list(NAME).await? {
+            Some(list) => Ok(list),
+            None => self.make_postmaster().await,
         }
-        self.make_postmaster().await.map(Some)
     }
 
     async fn make_postmaster(&self) -> Result<ListRow, PipelineError> {

@@ -30,6 +30,18 @@ pub async fn compare(
         .map_err(|too_large| PipelineError::Refused(too_large.to_string()))
 }
 
+/// What a patchset has instead of two wanted versions, of which at least one is not among the `known`: `no v7, only v1, v2`.
+pub fn missing_versions(known: &[&str], wanted: [&str; 2]) -> String {
+    let mut gone: Vec<String> = wanted
+        .iter()
+        .filter(|label| !known.contains(label))
+        .map(|label| format!("no v{label}"))
+        .collect();
+    gone.dedup();
+    let known: Vec<String> = known.iter().map(|label| format!("v{label}")).collect();
+    format!("{}, only {}", gone.join(" and "), known.join(", "))
+}
+
 /// Bytes and commit id of each patch; mails that were taken back are left out.
 type Patches = Vec<(Vec<u8>, Option<String>)>;
 

@@ -7,7 +7,7 @@ use super::{Ctx, PipelineError, think};
 use crate::mail;
 use crate::patchset::{self, Recognised};
 use crate::store::{Done, ListRow, NewCorrection, Recorded, Reread, ToReread};
-use crate::types::{Job, MailId, RealmId};
+use crate::types::{Job, MailId, RealmId, SeriesId};
 use crate::verdict::Standing;
 
 /// Mails that are read at once: bounds memory, whatever the archive.
@@ -127,7 +127,13 @@ impl Ctx {
     pub async fn purge_list(&self, list: &ListRow) -> Result<(), PipelineError> {
         let realm = list.realm;
         // While their rows are there, a purge that was killed finds out again which refs want to go.
-        let series = self.store.close_list(list).await?;
+        let mut series = self.store.close_list(list).await?;
+        let built = self.store.load_built_on(list.id).await?;
+        series.extend(
+            built
+                .iter()
+                .map(|(_, patchset, label)| (*patchset, label.clone())),
+        );
         self.forget_refs(realm, series.clone()).await?;
         let near = self.store.purge_list(list).await?;
         // Once more: a series that was being applied was published after the first look.
@@ -139,7 +145,11 @@ impl Ctx {
         }
         // What stays of a patchset, because it was posted to other lists too, becomes its head.
         let patchsets: Vec<i64> = series.into_iter().map(|(patchset, _)| patchset).collect();
-        let left = self.store.load_newest_series(&patchsets).await?;
+        let mut left = self.store.load_newest_series(&patchsets).await?;
+        // What was built on what is gone is tried without it.
+        left.extend(built.into_iter().map(|(series, ..)| SeriesId(series)));
+        left.sort_unstable();
+        left.dedup();
         let jobs = left.into_iter().map(|s| (Job::Apply(s), 4)).collect();
         Ok(self.store.insert_jobs(jobs, crate::store::now()).await?)
     }

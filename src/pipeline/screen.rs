@@ -32,8 +32,6 @@ pub struct NewMail {
     pub ip: Option<IpAddr>,
     /// What the client called itself.
     pub helo: String,
-    /// Whether it came encrypted.
-    pub tls: bool,
 }
 
 fn trouble() -> Reply {
@@ -81,7 +79,7 @@ impl Ctx {
 
     /// Decides for each recipient and stores the mail for those that take it, in one commit.
     ///
-    /// The answers are in the order of the recipients; trouble with the store is 4xx for all, and nothing was taken.
+    /// The answers are in the order of the recipients, `Err` being any reply but "taken"; trouble with the store is 4xx for all, and nothing was taken.
     pub async fn screen(&self, new: NewMail) -> Vec<Result<(), Reply>> {
         let count = new.recipients.len();
         let now = crate::store::now();
@@ -121,21 +119,29 @@ impl Ctx {
             .unwrap_or_default();
         let mut answers = Vec::new();
         let mut lists: Vec<ListRow> = Vec::new();
+        let mut refused: Vec<(ListRow, Reply)> = Vec::new();
         for recipient in &new.recipients {
-            let Some((list, target)) = self.find_target(recipient).await? else {
+            let Some((mut list, target)) = self.find_target(recipient).await? else {
                 answers.push(Err(Reply::new(550, "5.1.1", "There is no such list here")));
                 continue;
             };
-            let own_id = list_header::list_id(&list.address);
-            let decision = policy::decide(
-                &target,
-                &message,
-                null,
-                new.protocol,
-                &own_id,
-                &self.base_url,
-            );
-            let decision = super::postmaster::take_all(&list, decision);
+            let decide = |list: &ListRow, target: &Target| {
+                let own_id = list_header::list_id(&list.address);
+                let decided = policy::decide(
+                    target,
+                    &message,
+                    null,
+                    new.protocol,
+                    &own_id,
+                    &self.base_url,
+                );
+                super::postmaster::take_all(list, decided)
+            };
+            let mut decision = decide(&list, &self.checked(target));
+            if let Ok(Decision::Request(_)) = decision {
+                list = self.postmaster_list().await?;
+                decision = decide(&list, &Target::Post);
+            }
             self.log(&list, &message, &new, &verdict, &decision);
             match decision {
                 Ok(Decision::Accept) if lists.iter().any(|l| l.id == list.id) => {
@@ -146,10 +152,17 @@ impl Ctx {
                     answers.push(Ok(()));
                 }
                 Ok(other) => {
+                    let reply = match &other {
+                        Decision::Drop(why) => Err(Reply::dropped(why)),
+                        _ => Ok(()),
+                    };
                     self.note(&list, &message, &sender, other, now).await?;
-                    answers.push(Ok(()));
+                    answers.push(reply);
                 }
-                Err(reply) => answers.push(Err(reply)),
+                Err(reply) => {
+                    refused.push((list, reply.clone()));
+                    answers.push(Err(reply));
+                }
             }
         }
         if !lists.is_empty() {
@@ -176,8 +189,73 @@ impl Ctx {
                 .accept(prepared, lists.iter().map(receipt).collect())
                 .await?;
             metrics::counter!("patchpost_mails_accepted").increment(1);
+            // The sender hears one answer for all lists, and that is "taken": who runs the others can see why they are missing.
+            for (list, reply) in refused {
+                let detail = format!("{reply}: {}", message.message_id);
+                self.store
+                    .insert_event(&list, "refused", sender.clone(), detail, now)
+                    .await?;
+            }
         }
         Ok(answers)
+    }
+
+    /// Notes a mail that no list wants and that nobody must be told of; one answer for each recipient.
+    ///
+    /// For what a mail server before us hands over: a refusal would become its bounce to a sender who may be forged.
+    pub async fn drop_mail(&self, new: NewMail, why: &'static str) -> Vec<Result<(), Reply>> {
+        let count = new.recipients.len();
+        let noted = self.try_drop(new, why).await;
+        let answer = noted.map_or_else(
+            |error| {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a mail was put off: {error}"
+                );
+                trouble()
+            },
+            |()| Reply::dropped(why),
+        );
+        vec![Err(answer); count]
+    }
+
+    async fn try_drop(&self, new: NewMail, why: &'static str) -> Result<(), PipelineError> {
+        let (size, bytes) = (new.bytes.len(), new.bytes);
+        let id = super::think_of(size, move || {
+            mail::parse(&mail::header::to_lf(&bytes).0).message_id
+        })
+        .await?;
+        let sender = new.sender.map_or_else(String::new, |s| s.to_string());
+        let now = crate::store::now();
+        for recipient in &new.recipients {
+            if let Some((list, _)) = self.find_target(recipient).await? {
+                tracing::info!(list.name = list.name, "mail for {}: drop: {why}", list.name);
+                let detail = format!("{why}: {id}");
+                self.store
+                    .insert_event(&list, "dropped", sender.clone(), detail, now)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whose copy of what came back.
+    async fn describe_bounce(&self, bounce: &token::Bounce) -> Result<String, PipelineError> {
+        let address = self.store.find_member_address(bounce.member).await?;
+        Ok(match address {
+            Some(address) => format!("the copy of posting {} for {address}", bounce.number),
+            None => format!("the copy of posting {} for a former member", bounce.number),
+        })
+    }
+
+    /// A return path whose token is not one of ours takes no bounce.
+    fn checked(&self, target: Target) -> Target {
+        match target {
+            Target::Bounce(token) if token::parse_bounce(&self.token_key, &token).is_none() => {
+                Target::Answer("bounce", token)
+            }
+            other => other,
+        }
     }
 
     /// One line a mail. Logs travel: of a list that is not public they say neither who wrote nor what the mail is called.
@@ -265,25 +343,16 @@ impl Ctx {
     ) -> Result<(), PipelineError> {
         let (kind, detail) = match decision {
             Decision::Bounce(text) => match token::parse_bounce(&self.token_key, &text) {
-                Some(b) => (
-                    "bounce",
-                    format!("list {} posting {} member {}", b.list, b.number, b.member),
-                ),
+                Some(b) => ("bounce", self.describe_bounce(&b).await?),
                 None => return Ok(()),
             },
-            Decision::Request(what) => (
-                "request",
-                format!("{what} for list {}: {}", list.name, message.subject),
-            ),
-            Decision::Drop(why) => (
-                "dropped",
-                format!("list {}: {why}: {}", list.name, message.message_id),
-            ),
-            Decision::Accept => return Ok(()),
+            Decision::Drop(why) => ("dropped", format!("{why}: {}", message.message_id)),
+            // These are stored whole.
+            Decision::Accept | Decision::Request(_) => return Ok(()),
         };
         Ok(self
             .store
-            .insert_event(list.realm, kind, sender.to_owned(), detail, now)
+            .insert_event(list, kind, sender.to_owned(), detail, now)
             .await?)
     }
 }

@@ -116,6 +116,8 @@ pub struct Query {
     pub arrived: Range,
     /// `m:`, the mail of that name.
     pub id: Option<MessageId>,
+    /// What looks like prefixes and is none: words like any.
+    pub unknown: Vec<String>,
 }
 
 impl Query {
@@ -165,7 +167,7 @@ pub const PREFIXES: [(&str, &str); 15] = [
     ),
     (
         "patchid:4f2a91c…",
-        "the same change, by `git patch-id --stable`",
+        "the same change, by git patch-id --stable",
     ),
     (
         "nq:\"change-id: x\"",

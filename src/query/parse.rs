@@ -7,8 +7,13 @@ use crate::types::{MessageId, Timestamp};
 
 /// Longest query, in bytes: b4 asks for some hundred patch-ids at once.
 const MAX_LENGTH: usize = 8_192;
-/// Most words and phrases.
+/// Most parts in all, ids of patches and blobs among them.
 const MAX_TERMS: usize = 200;
+/// Most words and phrases: each of them may stand in every mail.
+const MAX_WORDS: usize = 40;
+/// Most of them that are beginnings, each of which stands for all words that begin so, and their shortest length in bytes.
+const MAX_BEGINNINGS: usize = 5;
+const MIN_BEGINNING: usize = 3;
 /// Deepest nesting of parentheses.
 const MAX_DEPTH: u32 = 12;
 
@@ -20,6 +25,9 @@ pub fn parse(text: &str, now: Timestamp) -> Result<Query, QueryError> {
     let mut parser = Parser {
         rest: text,
         terms: 0,
+        words: 0,
+        beginnings: 0,
+        unknown: Vec::new(),
         now,
     };
     let node = parser.or(0, Field::Any)?;
@@ -37,6 +45,7 @@ pub fn parse(text: &str, now: Timestamp) -> Result<Query, QueryError> {
             "a search needs a word: letters or digits".to_owned(),
         ));
     }
+    query.unknown = parser.unknown;
     Ok(query)
 }
 
@@ -57,6 +66,9 @@ enum Node {
 struct Parser<'a> {
     rest: &'a str,
     terms: usize,
+    words: usize,
+    beginnings: usize,
+    unknown: Vec<String>,
     now: Timestamp,
 }
 
@@ -124,7 +136,7 @@ impl<'a> Parser<'a> {
             (1..=10).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase())
         });
         let Some((name, value)) = named else {
-            return Ok(self.text(field));
+            return self.text(field);
         };
         let place = match name {
             "s" => Field::Subject,
@@ -160,25 +172,53 @@ impl<'a> Parser<'a> {
                 )));
             }
             // A word with a colon in it, such as `selinux:` in a subject.
-            _ => return Ok(self.text(field)),
+            _ => {
+                self.note_unknown(name, value);
+                return self.text(field);
+            }
         };
         self.rest = value;
         if value.starts_with('(') {
             return self.primary(depth, place);
         }
-        Ok(self.text(place))
+        self.text(place)
+    }
+
+    /// Notes a word that may be meant as a prefix: something stands right behind its colon, and it is no URL.
+    fn note_unknown(&mut self, name: &str, value: &str) {
+        let meant = value.starts_with(|c: char| !c.is_whitespace() && c != '/' && c != ')');
+        if meant && !self.unknown.iter().any(|n| n == name) {
+            self.unknown.push(name.to_owned());
+        }
     }
 
     /// A word or phrase; `None` if there is no letter or digit in it.
-    fn text(&mut self, field: Field) -> Option<Node> {
+    fn text(&mut self, field: Field) -> Result<Option<Node>, QueryError> {
         let text = self.value();
         let prefix = text.ends_with('*');
         let text = text.to_owned();
-        text.contains(char::is_alphanumeric).then_some(Node::Text {
+        if !text.contains(char::is_alphanumeric) {
+            return Ok(None);
+        }
+        self.words += 1;
+        self.beginnings += usize::from(prefix);
+        if self.words > MAX_WORDS || self.beginnings > MAX_BEGINNINGS {
+            return Err(QueryError(format!(
+                "a search takes up to {MAX_WORDS} words, {MAX_BEGINNINGS} of them with a *"
+            )));
+        }
+        let mut pieces = text.rsplit(|c: char| !c.is_alphanumeric());
+        let begun = pieces.find(|piece| !piece.is_empty());
+        if prefix && begun.is_some_and(|word| word.len() < MIN_BEGINNING) {
+            return Err(QueryError(format!(
+                "{text} stands for too many words: a beginning has {MIN_BEGINNING} letters or more"
+            )));
+        }
+        Ok(Some(Node::Text {
             field,
             text,
             prefix,
-        })
+        }))
     }
 
     /// Takes what stands in quotes, or up to a blank or parenthesis.

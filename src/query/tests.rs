@@ -97,6 +97,14 @@ fn prefixes_say_where() {
 }
 
 #[test]
+fn a_prefix_that_is_none_is_a_word_and_is_noted() {
+    check("foo:bar", "<foo:bar>");
+    let unknown = |text: &str| parse(text, NOW).expect("fine").unknown;
+    assert_eq!(unknown("foo:bar (sub:x OR foo:y) s:z"), ["foo", "sub"]);
+    assert!(unknown("selinux: fix https://x.org/y").is_empty());
+}
+
+#[test]
 fn what_b4_and_lei_ask() {
     check(
         "(nq:\"change-id: X-1\" OR (s:\"fix\" AND f:\"a@x\")) AND d:20260304..",
@@ -156,7 +164,16 @@ fn what_cannot_be_answered_is_said() {
         &"(".repeat(5000),
         "error: the search has too many parentheses",
     );
-    check(&"a ".repeat(210), "error: a search takes up to 200 words");
+    let too_many = "error: a search takes up to 40 words, 5 of them with a *";
+    check(&"a ".repeat(41), too_many);
+    check(&"abc* ".repeat(6), too_many);
+    check(
+        "s:core.c*",
+        "error: core.c* stands for too many words: a beginning has 3 letters or more",
+    );
+    let ids = |count| "patchid:0123456789 OR ".repeat(count) + "x";
+    assert!(parse(&ids(199), NOW).is_ok());
+    check(&ids(201), "error: a search takes up to 200 words");
     check(&"a".repeat(9000), "error: the search is too long");
 }
 

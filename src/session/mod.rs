@@ -57,6 +57,17 @@ pub enum Action {
     Close(Reply),
 }
 
+/// What is to be done with a mail whose data was received.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Received {
+    /// Submit it.
+    Mail(Vec<u8>),
+    /// Refuse it to every recipient.
+    Refused(Reply),
+    /// Note it for every recipient, with the reason, and let it go no further.
+    Unwanted(Vec<u8>, &'static str),
+}
+
 /// A client that errs that often is a robot (Postfix closes at 20).
 const MAX_ERRORS: u32 = 20;
 /// NOOP, RSET, VRFY, HELP beyond this count as errors.
@@ -358,25 +369,30 @@ impl Session {
         DataReceiver::new(self.settings.max_size, policy)
     }
 
-    /// Judges received data: `Err` is the refusal for every recipient, else the bytes to submit.
-    pub fn received(&self, receiver: DataReceiver) -> Result<Vec<u8>, Reply> {
+    /// Judges received data.
+    ///
+    /// What is no mail is refused by SMTP. The mail server that speaks LMTP has taken it already: its bounce would go to a
+    /// sender who may be forged. Too large a mail is refused there too: SIZE was announced (RFC 1870 section 6.1), so that a
+    /// server that minds it refuses or bounces before it asks us.
+    pub fn received(&self, receiver: DataReceiver) -> Received {
         let (bytes, faults) = receiver.finish();
         if faults.too_big {
-            return Err(self.too_big());
+            return Received::Refused(self.too_big());
         }
-        if faults.nul {
-            return Err(Reply::new(
-                550,
-                "5.5.2",
-                "The mail holds a NUL byte; mail is text (RFC 5322 section 2.1)",
-            ));
-        }
-        if (faults.bare_cr || faults.bare_lf) && !self.settings.normalise {
+        let (what, text) = if faults.nul {
+            let text = "The mail holds a NUL byte; mail is text (RFC 5322 section 2.1)";
+            ("NUL byte", text)
+        } else if (faults.bare_cr || faults.bare_lf) && !self.settings.normalise {
             let text =
                 "The mail holds a bare CR or LF; lines end with CRLF (RFC 5321 section 2.3.8)";
-            return Err(Reply::new(550, "5.5.2", text));
+            ("bare CR or LF", text)
+        } else {
+            return Received::Mail(bytes);
+        };
+        match self.protocol {
+            Protocol::Smtp => Received::Refused(Reply::new(550, "5.5.2", text)),
+            Protocol::Lmtp => Received::Unwanted(bytes, what),
         }
-        Ok(bytes)
     }
 
     /// Ends a transaction with the answers per recipient; returns the replies to send, in order.

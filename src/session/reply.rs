@@ -26,6 +26,15 @@ impl Reply {
         }
     }
 
+    /// The answer to a mail that is noted and goes no further, as a refusal would bother an innocent third party.
+    pub fn dropped(why: &str) -> Reply {
+        Reply::new(
+            250,
+            "2.0.0",
+            format!("Noted and dropped, not archived: {why}"),
+        )
+    }
+
     /// Whether the client may succeed later.
     pub fn is_temporary(&self) -> bool {
         (400..500).contains(&self.code)
@@ -53,6 +62,18 @@ impl Reply {
             let _infallible = write!(out, "{}{mark}{enhanced}{line}\r\n", self.code);
         }
         out.into_bytes()
+    }
+}
+
+impl std::fmt::Display for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} {} {}",
+            self.code,
+            self.enhanced,
+            self.lines.join(" ")
+        )
     }
 }
 

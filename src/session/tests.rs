@@ -110,14 +110,15 @@ impl Server {
         let receiver = self.receiver.take().expect("data was received");
         let recipients = self.session.envelope().1.to_vec();
         let received = self.session.received(receiver);
-        if let Ok(bytes) = &received {
+        if let Received::Mail(bytes) = &received {
             self.mails.push(String::from_utf8_lossy(bytes).into_owned());
         }
         let answer = |to: &Address| match (&received, to.local()) {
-            (Err(reply), _) => Err(reply.clone()),
-            (Ok(_), "full") => Err(Reply::new(452, "4.2.2", "The list is full")),
-            (Ok(_), "closed") => Err(Reply::new(550, "5.7.1", "The list is closed")),
-            (Ok(_), _) => Ok(()),
+            (Received::Refused(reply), _) => Err(reply.clone()),
+            (Received::Unwanted(_, why), _) => Err(Reply::dropped(why)),
+            (Received::Mail(_), "full") => Err(Reply::new(452, "4.2.2", "The list is full")),
+            (Received::Mail(_), "closed") => Err(Reply::new(550, "5.7.1", "The list is closed")),
+            (Received::Mail(_), _) => Ok(()),
         };
         let answers = recipients.iter().map(answer).collect();
         for reply in self.session.submitted(answers) {

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::net::{Gate, Listener, Stream, Tls};
 use crate::pipeline::{Ctx, NewMail};
-use crate::session::{Action, Line, Lines, Protocol, Reply, Session, Settings};
+use crate::session::{Action, Line, Lines, Protocol, Received, Reply, Session, Settings};
 use wire::{Times, Waited, Wire};
 
 /// What all connections of a listener share.
@@ -257,8 +257,9 @@ impl Connection {
             return Ok(None);
         }
         let answers = match session.received(receiver) {
-            Ok(bytes) => self.submit(session, bytes).await,
-            Err(reply) => {
+            Received::Mail(bytes) => self.submit(session, bytes, None).await,
+            Received::Unwanted(bytes, why) => self.submit(session, bytes, Some(why)).await,
+            Received::Refused(reply) => {
                 tracing::info!(
                     client.ip = ?self.ip,
                     mail.bytes = total,
@@ -272,8 +273,13 @@ impl Connection {
         Ok(Some(session.submitted(answers)))
     }
 
-    /// Hands a mail to the pipeline; one answer for each recipient, in order.
-    async fn submit(&self, session: &Session, bytes: Vec<u8>) -> Vec<Result<(), Reply>> {
+    /// Hands a mail to the pipeline, to be taken or, for a reason, to be noted only; one answer for each recipient, in order.
+    async fn submit(
+        &self,
+        session: &Session,
+        bytes: Vec<u8>,
+        unwanted: Option<&'static str>,
+    ) -> Vec<Result<(), Reply>> {
         let (sender, recipients) = session.envelope();
         let mail = NewMail {
             bytes,
@@ -282,11 +288,15 @@ impl Connection {
             protocol: self.server.protocol,
             ip: self.ip,
             helo: session.helo().to_owned(),
-            tls: session.is_secure(),
         };
         let ctx = self.server.ctx.clone();
         // A task of its own: it ends even if this connection does not.
-        let stored = self.tracker.spawn(async move { ctx.screen(mail).await });
+        let stored = self.tracker.spawn(async move {
+            match unwanted {
+                None => ctx.screen(mail).await,
+                Some(why) => ctx.drop_mail(mail, why).await,
+            }
+        });
         stored.await.unwrap_or_else(|error| {
             tracing::error!(%error, "storing a mail failed");
             // No answers: the session says 451 for each recipient.

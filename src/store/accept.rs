@@ -176,70 +176,112 @@ pub(super) async fn run(tx: &mut Tx, mails: &mut [Pending], alone: Option<&'stat
     true
 }
 
-/// Files the receipt again, with the better copy, if the new one's sender is authenticated better than all before.
-const BETTER: &str = "on conflict (list, identity) do update set hash = excluded.hash, verdict = excluded.verdict, \
-     level = excluded.level, state = 0 where excluded.level > receipt.level returning id, list, identity, source";
+/// Files the receipt again if the new copy's sender is authenticated better than all before, with that copy, or if it
+/// arrived earlier.
+const AGAIN: &str = "on conflict (list, identity) do update set \
+     hash = case when excluded.level > receipt.level then excluded.hash else receipt.hash end, \
+     verdict = case when excluded.level > receipt.level then excluded.verdict else receipt.verdict end, \
+     level = case when excluded.level > receipt.level then excluded.level else receipt.level end, \
+     arrived = case when excluded.arrived < receipt.arrived then excluded.arrived else receipt.arrived end, \
+     state = 0, again = 1 where excluded.level > receipt.level or excluded.arrived < receipt.arrived \
+     returning id, list, identity, source, again";
 
-async fn record(tx: &mut Tx, mails: Vec<Share>) -> Result<Vec<Vec<Accepted>>, StoreError> {
+/// Where the arrival stands in a receipt's row.
+const ARRIVED: usize = 5;
+
+/// The rows that a batch makes, each once.
+struct Rows {
+    blobs: Vec<Vec<Bind>>,
+    copies: Vec<Vec<Bind>>,
+    receipts: Vec<Vec<Bind>>,
+}
+
+fn rows_of(mails: &[Share]) -> Rows {
     let mut blobs = Vec::new();
-    let mut copies = Vec::new();
-    // Two copies of one mail in one commit are one row: the better one's, else the first's.
+    let mut copies: BTreeMap<(i64, Identity, BlobHash), (Timestamp, Vec<Bind>)> = BTreeMap::new();
+    // Two copies of one mail in one commit are one row: the better one's, else the first's, with the earlier arrival.
     let mut receipts: BTreeMap<(i64, Identity), (usize, Vec<Bind>)> = BTreeMap::new();
+    let mut earliest: BTreeMap<(i64, Identity), Timestamp> = BTreeMap::new();
     for (at, (mail, wanted)) in mails.iter().map(|share| &**share).enumerate() {
         for (realm, dictionary, frame) in &mail.frames {
-            let (hash, crlf) = (mail.hash.0, Bind::from(mail.crlf));
             blobs.push(vec![
                 realm.0.into(),
-                hash.into(),
+                mail.hash.0.into(),
                 mail.size.into(),
-                crlf,
+                mail.crlf.into(),
                 (*dictionary).into(),
                 frame.clone().into(),
             ]);
         }
         let verdict = mail.verdict.to_stored();
         for r in wanted {
-            let (realm, arrived) = (Bind::from(r.realm.0), Bind::from(r.arrived.0));
-            copies.push(vec![
-                realm.clone(),
+            let copy = vec![
+                r.realm.0.into(),
                 mail.identity.0.into(),
                 mail.hash.0.into(),
-                arrived.clone(),
+                r.arrived.0.into(),
                 verdict.as_str().into(),
-                mail.verdict.level.number().into(),
-            ]);
-            let sender = Bind::from(r.sender.as_str());
-            let (identity, hash) = (mail.identity.0.into(), mail.hash.0.into());
-            let (verdict, level) = (verdict.as_str().into(), mail.verdict.level.number().into());
-            let row = vec![
-                realm,
-                r.list.0.into(),
-                identity,
-                hash,
-                sender,
-                arrived,
-                r.source.into(),
-                0.into(),
-                verdict,
-                level,
+                mail.verdict.level.rank().into(),
             ];
-            let before = receipts.get(&(r.list.0, mail.identity));
-            if before.is_none_or(|(b, _)| mails[*b].0.verdict.level < mail.verdict.level) {
-                receipts.insert((r.list.0, mail.identity), (at, row));
+            let key = (r.realm.0, mail.identity, mail.hash);
+            let known = copies.get(&key);
+            if known.is_none_or(|(arrived, _)| r.arrived < *arrived) {
+                copies.insert(key, (r.arrived, copy));
+            }
+            let key = (r.list.0, mail.identity);
+            let first = earliest.entry(key).or_insert(r.arrived);
+            *first = r.arrived.min(*first);
+            let rank = mail.verdict.level.rank();
+            let before = receipts.get(&key);
+            if before.is_none_or(|(b, _)| mails[*b].0.verdict.level.rank() < rank) {
+                receipts.insert(key, (at, receipt_row(mail, r, &verdict)));
             }
         }
     }
+    for (key, (_, row)) in &mut receipts {
+        if let Some(first) = earliest.get(key) {
+            row[ARRIVED] = first.0.into();
+        }
+    }
+    let mut receipts: Vec<(usize, Vec<Bind>)> = receipts.into_values().collect();
+    receipts.sort_by_key(|(at, _)| *at);
+    Rows {
+        blobs,
+        copies: copies.into_values().map(|(_, row)| row).collect(),
+        receipts: receipts.into_iter().map(|(_, row)| row).collect(),
+    }
+}
+
+fn receipt_row(mail: &Prepared, r: &NewReceipt, verdict: &str) -> Vec<Bind> {
+    vec![
+        r.realm.0.into(),
+        r.list.0.into(),
+        mail.identity.0.into(),
+        mail.hash.0.into(),
+        r.sender.as_str().into(),
+        r.arrived.0.into(),
+        r.source.into(),
+        0.into(),
+        verdict.into(),
+        mail.verdict.level.rank().into(),
+        0.into(),
+    ]
+}
+
+async fn record(tx: &mut Tx, mails: Vec<Share>) -> Result<Vec<Vec<Accepted>>, StoreError> {
+    let Rows {
+        blobs,
+        copies,
+        receipts,
+    } = rows_of(&mails);
     let nothing = "on conflict do nothing";
     let head = "blob (realm, hash, size, crlf, dictionary, data)";
     tx.insert(head, blobs, nothing).await?;
     let head = "copy (realm, identity, hash, arrived, verdict, level)";
-    tx.insert(head, copies, nothing).await?;
-    let head =
-        "receipt (realm, list, identity, hash, sender, arrived, source, state, verdict, level)";
-    let mut rows: Vec<(usize, Vec<Bind>)> = receipts.into_values().collect();
-    rows.sort_by_key(|(at, _)| *at);
-    let rows = rows.into_iter().map(|(_, row)| row).collect();
-    let rows = tx.insert(head, rows, BETTER).await?;
+    let tail = "on conflict (realm, identity, hash) do update set arrived = excluded.arrived where excluded.arrived < copy.arrived";
+    tx.insert(head, copies, tail).await?;
+    let head = "receipt (realm, list, identity, hash, sender, arrived, source, state, verdict, level, again)";
+    let rows = tx.insert(head, receipts, AGAIN).await?;
     let mut new = std::collections::HashMap::new();
     let mut jobs = Vec::new();
     for row in &rows {
@@ -248,7 +290,9 @@ async fn record(tx: &mut Tx, mails: Vec<Share>) -> Result<Vec<Vec<Accepted>>, St
         let (list, identity): (i64, Vec<u8>) = (row.try_get(1)?, row.try_get(2)?);
         let import = row.try_get::<String, _>(3)? == "import";
         jobs.push((Job::File(id), i64::from(import)));
-        new.insert((list, identity), id);
+        if row.try_get::<i64, _>(4)? == 0 {
+            new.insert((list, identity), id);
+        }
     }
     super::job::insert(tx, &jobs, Timestamp(0)).await?;
     // Two copies of one mail in one commit: the first gets the receipt, the second is known.

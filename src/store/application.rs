@@ -1,11 +1,27 @@
 //! Applying series: what is to be applied, and what came of it.
 
 use super::sql::Bind;
-use super::{RepoRow, Store, StoreError, Tx, file, job, marks};
-use crate::types::{ListId, MailId, PatchsetId, RealmId, RepoId, SeriesId, Timestamp};
+use super::{NewTip, RepoRow, Store, StoreError, Tx, dependency, file, job, marks, tip};
+use crate::types::{Job, ListId, MailId, PatchsetId, RealmId, RepoId, SeriesId, Timestamp};
 
 /// Series archived in one transaction.
 const AT_ONCE: u64 = 256;
+
+/// Priority of series that are tried again because one that they name was applied: behind what came in just now.
+const AGAIN: i64 = 2;
+
+/// Where a series that is published was applied: it stays there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The repository.
+    pub repo: i64,
+    /// The commit.
+    pub base: String,
+    /// Why that one.
+    pub why: String,
+    /// The series that the commit is of, if it is not the project's.
+    pub on_series: Option<SeriesId>,
+}
 
 /// A complete series with all that applying needs.
 #[derive(Debug, Clone)]
@@ -30,6 +46,14 @@ pub struct SeriesToApply {
     pub mails: Vec<MailId>,
     /// JSON of what was recognised of each.
     pub recognised: Vec<String>,
+    /// The same of its cover letter.
+    pub cover: Option<String>,
+    /// Names of its mails: cover letter and patches.
+    pub message_ids: Vec<String>,
+    /// It is neither superseded, archived nor in a state that ends it.
+    pub open: bool,
+    /// Where it was applied, if it is published already.
+    pub published: Option<Published>,
     /// The list that the commits are signed with: the first it was posted to.
     pub list_name: String,
     /// Its address.
@@ -41,9 +65,10 @@ pub struct SeriesToApply {
 /// What came of applying a series.
 #[derive(Debug, Clone, Default)]
 pub struct NewApplication {
-    /// `applied`, `conflict`, `elsewhere` or `bad`.
+    /// `applied`, `conflict`, `elsewhere`, `waits` or `bad`.
     pub outcome: &'static str,
     repo: Option<i64>,
+    on_series: Option<i64>,
     base: Option<String>,
     why: String,
     tip_applies: Option<i64>,
@@ -74,6 +99,42 @@ impl NewApplication {
             why: why.to_owned(),
             ..NewApplication::default()
         }
+    }
+
+    /// It waits for what it names; in words for what.
+    pub fn waits(repo: Option<i64>, why: &str) -> NewApplication {
+        NewApplication {
+            outcome: "waits",
+            repo,
+            detail: why.to_owned(),
+            ..NewApplication::default()
+        }
+    }
+
+    /// The commit it was tried on is of that series.
+    pub fn built_on(self, series: Option<SeriesId>) -> NewApplication {
+        let on_series = series.map(|s| s.0);
+        NewApplication { on_series, ..self }
+    }
+
+    /// The tip of its repository's branch, as it says of it by itself: where it was tried there.
+    pub fn at_tip(&self, tip: &str) -> Option<NewTip> {
+        let here = self.base.as_deref() == Some(tip);
+        let outcome = match self.outcome {
+            "applied" => "applies",
+            "conflict" => "conflict",
+            "bad" => "bad",
+            _ => return None,
+        };
+        Some(NewTip {
+            repo: self.repo.filter(|_| here)?,
+            tip: tip.to_owned(),
+            outcome,
+            patch: self.patch,
+            file: self.file.clone(),
+            hunk: self.hunk,
+            detail: self.detail.clone(),
+        })
     }
 
     /// It applies.
@@ -119,21 +180,50 @@ impl NewApplication {
     }
 }
 
+/// What came of trying a series, with what it is known by.
+#[derive(Debug, Clone)]
+pub struct Tried {
+    /// The outcome.
+    pub application: NewApplication,
+    /// Ids of its own patches: others may name them.
+    pub patch_ids: Vec<String>,
+    /// Whether it applies at the tip, if that was looked at.
+    pub tip: Option<NewTip>,
+}
+
 impl Store {
     /// What applying a series needs; `None` if it is gone or no longer complete.
     pub async fn load_series_to_apply(
         &self,
         id: SeriesId,
     ) -> Result<Option<SeriesToApply>, StoreError> {
-        type Row = (i64, i64, String, Option<String>, String, i64, Option<i64>);
-        let text = "select s.patchset, s.realm, s.label, s.base_commit, p.prefixes, s.arrived, p.newest from series s \
-             join patchset p on p.id = s.patchset where s.id = $1 and s.complete = 1";
+        type Row = (
+            i64,
+            i64,
+            String,
+            Option<String>,
+            String,
+            i64,
+            Option<i64>,
+            Option<String>,
+            Option<String>,
+            i64,
+        );
+        let text = format!(
+            "select s.patchset, s.realm, s.label, s.base_commit, p.prefixes, s.arrived, p.newest, c.message_id, c.recognised, \
+             case when {} then 1 else 0 end from series s join patchset p on p.id = s.patchset left join mail c on c.id = s.cover \
+             where s.id = ? and s.complete = 1",
+            tip::open()
+        );
         let row: Option<Row> = self.fetch_one(text, vec![id.0.into()]).await?;
-        let Some((patchset, realm, label, base_commit, prefixes, arrived, newest)) = row else {
+        let Some(row) = row else {
             return Ok(None);
         };
-        let text = "select m.id, m.recognised from patch p join mail m on m.id = p.mail where p.series = $1 order by p.number";
-        let patches: Vec<(i64, String)> = self.fetch(text, vec![id.0.into()]).await?;
+        let (patchset, realm, label, base_commit, prefixes, arrived, newest, cover_id, cover, open) =
+            row;
+        let text = "select m.id, m.message_id, m.recognised from patch p join mail m on m.id = p.mail where p.series = $1 order by p.number";
+        let patches: Vec<(i64, String, String)> = self.fetch(text, vec![id.0.into()]).await?;
+        let published = self.find_published(id).await?;
         let text = "select l.id, l.name, l.address from list l join patchset_list pl on pl.list = l.id \
              where pl.patchset = $1 order by l.id";
         let lists: Vec<(i64, String, String)> = self.fetch(text, vec![patchset.into()]).await?;
@@ -158,31 +248,80 @@ impl Store {
             prefixes,
             arrived: Timestamp(arrived),
             mails: patches.iter().map(|p| MailId(p.0)).collect(),
-            recognised: patches.into_iter().map(|p| p.1).collect(),
+            message_ids: cover_id
+                .into_iter()
+                .chain(patches.iter().map(|p| p.1.clone()))
+                .collect(),
+            recognised: patches.into_iter().map(|p| p.2).collect(),
+            cover,
+            open: open == 1,
+            published,
             list_name,
             list_address,
             repos,
         }))
     }
 
-    /// Records what came of a series and strikes the job off.
+    async fn find_published(&self, id: SeriesId) -> Result<Option<Published>, StoreError> {
+        type Row = (Option<i64>, Option<String>, String, Option<i64>);
+        let text = "select repo, base, why, on_series from application where series = $1 and outcome = 'applied'";
+        let row: Option<Row> = self.fetch_one(text, vec![id.0.into()]).await?;
+        Ok(row.and_then(|(repo, base, why, on_series)| {
+            Some(Published {
+                repo: repo?,
+                base: base?,
+                why,
+                on_series: on_series.map(SeriesId),
+            })
+        }))
+    }
+
+    /// Records what came of a series and strikes the job off. If that is something new, those that name it and are not
+    /// applied are tried again.
     pub async fn record_application(
         &self,
         work: &SeriesToApply,
-        new: NewApplication,
+        tried: Tried,
         job: job::Held,
     ) -> Result<(), StoreError> {
         let (series, realm, anchors) = (work.id, work.realm, work.mails.clone());
+        let (newest, patchset) = (work.newest, work.patchset);
+        let known_as: Vec<String> = work
+            .message_ids
+            .iter()
+            .cloned()
+            .chain(tried.patch_ids)
+            .collect();
         let now = super::now();
         self.write(move |tx| {
             Box::pin(async move {
-                record(tx, series, new, now).await?;
-                let threads = threads(tx, &anchors).await?;
+                file::lock_realm(tx, realm).await?;
+                let text = "select outcome from application where series = $1";
+                let before: Option<(String,)> = tx.fetch_one(text, vec![series.0.into()]).await?;
+                let outcome = tried.application.outcome;
+                record(tx, series, tried.application, now).await?;
+                if let Some(check) = tried.tip {
+                    tip::record(tx, vec![(series, check)], now).await?;
+                }
+                if before.is_none_or(|(old,)| old != outcome) {
+                    dependency::wake(tx, realm, series, &known_as, AGAIN).await?;
+                }
+                // Its cover may stand in a thread of its own.
+                let text = "select cover from series where id = $1 and cover is not null";
+                let cover: Option<(i64,)> = tx.fetch_one(text, vec![series.0.into()]).await?;
+                let mut shown_beside = anchors;
+                shown_beside.extend(cover.map(|c| MailId(c.0)));
+                let threads = threads(tx, &shown_beside).await?;
                 file::raise(tx, realm, &threads).await?;
+                if newest {
+                    restore_head(tx, patchset, series).await?;
+                }
                 job::finish(tx, &[job]).await
             })
         })
-        .await
+        .await?;
+        self.jobs.ring("apply");
+        Ok(())
     }
 
     /// Archives series of a repository's lists: closed ones that arrived before `closed`, others before `open`; takes back
@@ -231,6 +370,36 @@ impl Store {
         let rows: Vec<(i64,)> = self.fetch(text, vec![repo.into(), limit.into()]).await?;
         Ok(rows.into_iter().map(|r| SeriesId(r.0)).collect())
     }
+
+    /// Series of a repository's lists that wait and arrived before that, at most `limit`: what they name will hardly come.
+    pub async fn load_waiting(
+        &self,
+        repo: RepoId,
+        before: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<SeriesId>, StoreError> {
+        let text = "select distinct s.id from application a join series s on s.id = a.series join patchset_list pl on pl.patchset = s.patchset \
+             join list_repo lr on lr.list = pl.list where lr.repo = $1 and a.outcome = 'waits' and s.arrived < $2 order by s.id limit $3";
+        let binds = vec![repo.0.into(), before.0.into(), limit.into()];
+        let rows: Vec<(i64,)> = self.fetch(text, binds).await?;
+        Ok(rows.into_iter().map(|r| SeriesId(r.0)).collect())
+    }
+}
+
+/// While a version was applied as the newest, a newer one may have been: its `head` is set once more.
+async fn restore_head(
+    tx: &mut Tx,
+    patchset: PatchsetId,
+    applied: SeriesId,
+) -> Result<(), StoreError> {
+    let text = "select s.id from patchset p join series s on s.id = p.newest where p.id = $1 and s.complete = 1 and s.id <> $2";
+    let binds = vec![patchset.0.into(), applied.0.into()];
+    let newer: Option<(i64,)> = tx.fetch_one(text, binds).await?;
+    let jobs: Vec<_> = newer
+        .into_iter()
+        .map(|(id,)| (Job::Apply(SeriesId(id)), 1))
+        .collect();
+    job::insert(tx, &jobs, Timestamp(0)).await
 }
 
 async fn record(
@@ -267,8 +436,9 @@ async fn record(
         new.hunk.into(),
         new.detail.into(),
         now.0.into(),
+        new.on_series.into(),
     ];
-    let head = "application (series, repo, outcome, base, why, tip_applies, ref_name, head, patch, file, hunk, detail, made)";
+    let head = "application (series, repo, outcome, base, why, tip_applies, ref_name, head, patch, file, hunk, detail, made, on_series)";
     tx.insert(head, vec![row], "").await?;
     tx.insert("application_commit (series, number, commit_id)", rows, "")
         .await?;

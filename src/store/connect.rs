@@ -3,11 +3,13 @@
 use std::fs::{File, OpenOptions};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::{AnyPool, Executor, SqlSafeStr};
+use sqlx::{AnyPool, AssertSqlSafe, Executor, SqlSafeStr};
 
+use super::limited::Limited;
 use super::writer::Writer;
 use super::{Dialect, Store, StoreError};
 
@@ -19,6 +21,11 @@ pub enum Location {
     /// A PostgreSQL URL: `postgres://user@host/database`.
     Url(String),
 }
+
+/// So long one waits for a connection.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// So long PostgreSQL may take for a statement of a page; SQLite's are bounded by what they read.
+const PAGE_TIME: Duration = Duration::from_secs(15);
 
 /// Settings of every SQLite connection; each is a measured choice (DESIGN 5): FULL, as NORMAL and the
 /// rollback journal lose acknowledged mail at power cut.
@@ -55,11 +62,20 @@ impl Store {
             dialect,
             &url,
             readers,
-            "pragma cache_size = -16384; pragma query_only = 1;",
+            "pragma cache_size = -8192; pragma query_only = 1;",
         )
         .await?;
+        let pages = options(
+            dialect,
+            readers,
+            "pragma cache_size = -16384; pragma query_only = 1;",
+            Some(PAGE_TIME),
+        );
+        let pages = pages.connect_lazy(&url).map_err(cannot_open)?;
         Ok(Store {
             reader,
+            pages,
+            limited: Arc::new(Limited::open(dialect, &url)?),
             writer: Writer::start(writer, dialect, lock.clone()),
             dialect,
             lock,
@@ -92,6 +108,11 @@ impl Store {
         }
         pool.close().await;
         done
+    }
+
+    /// Whether a folder holds a SQLite database of ours.
+    pub fn is_file_in(data: &Path) -> bool {
+        data.join("patchpost.db").is_file()
     }
 
     /// Takes the folder for one `serve`; the lock is freed when the file is dropped or the process ends.
@@ -136,13 +157,27 @@ async fn pool(
     size: u32,
     own: &'static str,
 ) -> Result<AnyPool, StoreError> {
-    let options = AnyPoolOptions::new()
-        .max_connections(size)
-        .min_connections(1)
-        .acquire_timeout(std::time::Duration::from_secs(10));
-    let options = match dialect {
+    let options = options(dialect, size, own, None).min_connections(1);
+    options.connect(url).await.map_err(cannot_open)
+}
+
+fn cannot_open(error: sqlx::Error) -> StoreError {
+    StoreError::Unusable(format!("cannot open the database: {error}"))
+}
+
+/// Connections with our settings, and on SQLite with their `own`; on PostgreSQL a statement may take `time`.
+fn options(
+    dialect: Dialect,
+    size: u32,
+    own: &'static str,
+    time: Option<Duration>,
+) -> AnyPoolOptions {
+    match dialect {
         // A file does not go away: asking before each use would double what a small read costs.
         Dialect::Sqlite => {
+            let options = AnyPoolOptions::new()
+                .max_connections(size)
+                .acquire_timeout(PATIENCE);
             options
                 .test_before_acquire(false)
                 .after_connect(move |connection, _| {
@@ -153,28 +188,63 @@ async fn pool(
                     })
                 })
         }
+        Dialect::Postgres => postgres_options(size, time),
+    }
+}
+
+/// Connections to a server, whose statements may take `time`.
+pub(super) fn postgres_options(size: u32, time: Option<Duration>) -> AnyPoolOptions {
+    let options = AnyPoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(PATIENCE)
         // sqlx 0.9.0 may give back a connection with an open transaction after a dropped `begin`, and
         // later writes on it would be acknowledged and lost: roll back whatever is open on release.
-        Dialect::Postgres => options.after_release(|connection, _| {
+        .after_release(|connection, _| {
             Box::pin(async move {
                 connection.execute(sqlx::raw_sql("rollback")).await?;
                 Ok(true)
             })
-        }),
-    };
-    let pool = options.connect(url).await;
-    pool.map_err(|e| StoreError::Unusable(format!("cannot open the database: {e}")))
+        });
+    let Some(time) = time else { return options };
+    options.after_connect(move |connection, _| {
+        Box::pin(async move {
+            let text = format!("set statement_timeout = {}", time.as_millis());
+            connection
+                .execute(sqlx::raw_sql(AssertSqlSafe(text)))
+                .await?;
+            Ok(())
+        })
+    })
 }
 
-fn migrations(dialect: Dialect) -> Migrator {
-    let texts = match dialect {
-        Dialect::Sqlite => [include_str!("../../migrations/sqlite/0001_base.sql")],
-        Dialect::Postgres => [include_str!("../../migrations/postgres/0001_base.sql")],
+/// A migration's text for SQLite and for PostgreSQL.
+macro_rules! texts {
+    ($file:literal) => {
+        (
+            include_str!(concat!("../../migrations/sqlite/", $file)),
+            include_str!(concat!("../../migrations/postgres/", $file)),
+        )
     };
-    let all = texts.into_iter().zip(1..).map(|(text, version)| {
+}
+
+/// Version, name, texts. What was published once is never edited.
+const MIGRATIONS: [(i64, &str, (&str, &str)); 5] = [
+    (1, "base", texts!("0001_base.sql")),
+    (2, "bases", texts!("0002_bases.sql")),
+    (3, "landing", texts!("0003_landing.sql")),
+    (4, "ranks", texts!("0004_ranks.sql")),
+    (5, "ops", texts!("0005_ops.sql")),
+];
+
+fn migrations(dialect: Dialect) -> Migrator {
+    let all = MIGRATIONS.into_iter().map(|(version, name, texts)| {
+        let text = match dialect {
+            Dialect::Sqlite => texts.0,
+            Dialect::Postgres => texts.1,
+        };
         Migration::new(
             version,
-            "base".into(),
+            name.into(),
             MigrationType::Simple,
             text.into_sql_str(),
             false,

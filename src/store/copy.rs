@@ -1,10 +1,10 @@
 //! The copies of a mail: sets of bytes that are the same mail, of which one is served.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::sql::Bind;
 use super::{StoreError, Tx, marks};
-use crate::types::{BlobHash, Identity, RealmId, Timestamp};
+use crate::types::{BlobHash, Identity, MailId, RealmId, Timestamp};
 
 /// One of the ways by which a mail came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,12 +25,46 @@ pub fn choose_copy(copies: impl IntoIterator<Item = Copy>) -> Option<Copy> {
         .min_by_key(|c| (std::cmp::Reverse(c.rank), c.arrived, c.hash))
 }
 
-/// The copies to serve of these mails.
+/// One of several mails that carry the same Message-ID.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Named {
+    pub mail: MailId,
+    pub name: String,
+    /// The author's address in lower case.
+    pub address: String,
+    /// As [`Copy::rank`].
+    pub rank: i64,
+}
+
+/// Of each name the mail that is served under it, out of mails in the order of their arrival: the best authenticated of
+/// those whose author is the first one's. Whoever comes later with a name that is taken displaces nobody else's mail.
+pub(super) fn choose_named(mails: impl IntoIterator<Item = Named>) -> HashSet<MailId> {
+    let mut best: HashMap<String, Named> = HashMap::new();
+    for mail in mails {
+        let known = best
+            .entry(mail.name.clone())
+            .or_insert_with(|| mail.clone());
+        if mail.address == known.address && mail.rank > known.rank {
+            *known = mail;
+        }
+    }
+    best.into_values().map(|named| named.mail).collect()
+}
+
+/// What is known of the copies of a mail.
+pub(super) struct Copies {
+    /// The one that is served.
+    pub best: Copy,
+    /// When the first arrived.
+    pub first: Timestamp,
+}
+
+/// The copies of these mails.
 pub(super) async fn load_best(
     tx: &mut Tx,
     realm: RealmId,
     identities: &[Identity],
-) -> Result<HashMap<Identity, Copy>, StoreError> {
+) -> Result<HashMap<Identity, Copies>, StoreError> {
     let mut all: HashMap<Identity, Vec<Copy>> = HashMap::new();
     for chunk in identities.chunks(400) {
         let text = format!(
@@ -51,7 +85,11 @@ pub(super) async fn load_best(
             });
         }
     }
-    let best = |(identity, copies)| choose_copy(copies).map(|best| (identity, best));
+    let best = |(identity, copies): (Identity, Vec<Copy>)| {
+        let first = copies.iter().map(|c| c.arrived).min()?;
+        let best = choose_copy(copies)?;
+        Some((identity, Copies { best, first }))
+    };
     Ok(all.into_iter().filter_map(best).collect())
 }
 
@@ -61,8 +99,9 @@ pub(super) async fn serve_best(
     realm: RealmId,
     identities: &[Identity],
 ) -> Result<(), StoreError> {
+    super::file::lock_realm(tx, realm).await?;
     // Further copies are rare: one statement each.
-    for (identity, best) in load_best(tx, realm, identities).await? {
+    for (identity, Copies { best, .. }) in load_best(tx, realm, identities).await? {
         let text = "update mail set hash = $1, size = (select size from blob where realm = $2 and hash = $1) \
              where realm = $2 and identity = $3 and hash <> $1";
         let binds = vec![best.hash.0.into(), realm.0.into(), identity.0.into()];
@@ -97,6 +136,27 @@ mod tests {
             let found = choose_copy(copies).expect("there are copies");
             assert_eq!(found.hash, BlobHash([best; 32]));
         }
+    }
+
+    #[test]
+    fn a_taken_name_stays_with_its_author() {
+        let named = |mail, address: &str, rank| Named {
+            mail: MailId(mail),
+            name: "a@x".to_owned(),
+            address: address.to_owned(),
+            rank,
+        };
+        let check = |mails: &[Named], served: i64| {
+            assert_eq!(
+                choose_named(mails.to_vec()),
+                HashSet::from([MailId(served)])
+            );
+        };
+        let ana = |mail, rank| named(mail, "ana@x", rank);
+        check(&[ana(1, 0), ana(2, 0)], 1);
+        check(&[ana(1, 0), ana(2, 1), ana(3, 1)], 2);
+        check(&[ana(1, 0), named(2, "eve@evil", 1), ana(3, 1)], 3);
+        check(&[ana(1, 0), named(2, "eve@evil", 1)], 1);
     }
 
     #[test]

@@ -1,15 +1,14 @@
 //! Filing, first half: a mail gets its place: message, node, thread, posting number, index entries.
 //!
-//! One transaction a batch; doing it twice changes nothing. Threads are the connected components of
-//! References and In-Reply-To within a realm: a name that was only referred to is a node without a mail (a ghost), and a
-//! mail that names two threads joins them. The smaller thread is relabelled and leaves an alias.
+//! One transaction a batch; doing it twice changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use super::place::{Nodes, place};
 use super::sql::{self, Bind};
 use super::{Dialect, Store, StoreError, Tx, index, marks};
 use crate::types::{BlobHash, Identity, Job, ListId, MailId, MessageId, RealmId, Timestamp};
-use crate::verdict::{Level, Verdict};
+use crate::verdict::Verdict;
 
 /// A mail as the pipeline understood it, ready to be filed for one list.
 #[derive(Debug, Clone)]
@@ -74,183 +73,14 @@ impl Store {
 async fn file(tx: &mut Tx, realm: RealmId, mails: Vec<NewMail>) -> Result<Vec<MailId>, StoreError> {
     lock_realm(tx, realm).await?;
     let nodes = place(tx, realm, &mails).await?;
-    let (rows, new) = insert_mails(tx, realm, &mails, &nodes).await?;
-    describe(tx, realm, &mails, &rows, &new, &nodes).await?;
-    insert_postings(tx, &mails, &rows, &nodes).await?;
+    let filed = insert_mails(tx, realm, &mails, &nodes).await?;
+    describe(tx, realm, &mails, &filed, &nodes).await?;
+    insert_postings(tx, &mails, &filed, &nodes).await?;
     let threads: BTreeSet<i64> = mails.iter().map(|m| nodes[&m.message_id].1).collect();
     let threads: Vec<i64> = threads.into_iter().collect();
     refresh_list_threads(tx, &threads).await?;
     raise(tx, realm, &threads).await?;
-    Ok(rows)
-}
-
-/// Nodes by name: (row, thread).
-type Nodes = HashMap<MessageId, (i64, i64)>;
-
-/// Makes the nodes that the mails name and decides their threads.
-async fn place(tx: &mut Tx, realm: RealmId, mails: &[NewMail]) -> Result<Nodes, StoreError> {
-    let names: BTreeSet<&MessageId> = mails.iter().flat_map(names_of).collect();
-    let rows = names
-        .iter()
-        .map(|n| vec![realm.0.into(), n.as_str().into(), 0.into()])
-        .collect();
-    tx.insert(
-        "node (realm, message_id, thread)",
-        rows,
-        "on conflict (realm, message_id) do nothing",
-    )
-    .await?;
-    let mut nodes = Nodes::new();
-    let names: Vec<&MessageId> = names.into_iter().collect();
-    for chunk in names.chunks(400) {
-        let text = format!(
-            "select id, message_id, thread from node where realm = ? and message_id in ({})",
-            marks(chunk.len())
-        );
-        let mut binds = vec![Bind::from(realm.0)];
-        binds.extend(chunk.iter().map(|n| Bind::from(n.as_str())));
-        for (id, name, thread) in tx.fetch::<(i64, String, i64)>(text, binds).await? {
-            if let Some(name) = MessageId::parse(&name) {
-                nodes.insert(name, (id, thread));
-            }
-        }
-    }
-    let groups = group(mails, &nodes);
-    settle(tx, realm, groups, &mut nodes).await?;
-    Ok(nodes)
-}
-
-fn names_of(mail: &NewMail) -> impl Iterator<Item = &MessageId> {
-    std::iter::once(&mail.message_id)
-        .chain(&mail.aliases)
-        .chain(&mail.parents)
-}
-
-/// Names that the mails tie together, as groups.
-fn group(mails: &[NewMail], nodes: &Nodes) -> Vec<Vec<MessageId>> {
-    let mut leader: HashMap<&MessageId, &MessageId> = HashMap::new();
-    // Names of one existing thread belong together already.
-    let mut by_thread: HashMap<i64, &MessageId> = HashMap::new();
-    fn find<'a>(
-        leader: &HashMap<&'a MessageId, &'a MessageId>,
-        mut name: &'a MessageId,
-    ) -> &'a MessageId {
-        while let Some(next) = leader.get(name) {
-            name = next;
-        }
-        name
-    }
-    let mut join = |a, b| {
-        let (a, b) = (find(&leader, a), find(&leader, b));
-        if a != b {
-            leader.insert(a, b);
-        }
-    };
-    for (name, (_, thread)) in nodes {
-        if *thread != 0 {
-            join(name, by_thread.entry(*thread).or_insert(name));
-        }
-    }
-    for mail in mails {
-        for name in names_of(mail).skip(1) {
-            join(name, &mail.message_id);
-        }
-    }
-    let mut groups: HashMap<&MessageId, Vec<MessageId>> = HashMap::new();
-    for name in nodes.keys() {
-        groups
-            .entry(find(&leader, name))
-            .or_default()
-            .push(name.clone());
-    }
-    groups.into_values().collect()
-}
-
-/// Gives every group one thread: a new one, the one it has, or the largest of those that it joins.
-async fn settle(
-    tx: &mut Tx,
-    realm: RealmId,
-    groups: Vec<Vec<MessageId>>,
-    nodes: &mut Nodes,
-) -> Result<(), StoreError> {
-    let mut fresh = Vec::new();
-    let mut moved = Vec::new();
-    for names in groups {
-        let known: BTreeSet<i64> = names
-            .iter()
-            .map(|n| nodes[n].1)
-            .filter(|t| *t != 0)
-            .collect();
-        match known.len() {
-            0 => fresh.push(names),
-            1 => moved.push((names, known.into_iter().next().unwrap_or_default())),
-            _ => moved.push((names, join_threads(tx, known).await?)),
-        }
-    }
-    let rows = vec![vec![realm.0.into(), 0.into()]; fresh.len()];
-    let made = tx
-        .insert("thread (realm, version)", rows, "returning id")
-        .await?;
-    for (names, row) in fresh.into_iter().zip(&made) {
-        moved.push((names, sql::id(row)?));
-    }
-    let mut rows = Vec::new();
-    for (names, thread) in moved {
-        for name in names {
-            if let Some(node) = nodes.get_mut(&name)
-                && node.1 != thread
-            {
-                node.1 = thread;
-                rows.push(vec![
-                    node.0.into(),
-                    realm.0.into(),
-                    name.as_str().into(),
-                    thread.into(),
-                ]);
-            }
-        }
-    }
-    let tail = "on conflict (id) do update set thread = excluded.thread";
-    tx.insert("node (id, realm, message_id, thread)", rows, tail)
-        .await?;
-    Ok(())
-}
-
-/// Relabels all but the largest of these threads and leaves aliases, so that old addresses live.
-async fn join_threads(tx: &mut Tx, threads: BTreeSet<i64>) -> Result<i64, StoreError> {
-    let text = format!(
-        "select thread, count(*) from node where thread in ({}) group by thread",
-        marks(threads.len())
-    );
-    let sizes: Vec<(i64, i64)> = tx
-        .fetch(text, threads.iter().map(|t| Bind::from(*t)).collect())
-        .await?;
-    let largest = sizes
-        .iter()
-        .max_by_key(|(thread, size)| (*size, -thread))
-        .map(|(thread, _)| *thread);
-    let keep = largest
-        .or_else(|| threads.first().copied())
-        .unwrap_or_default();
-    for thread in threads.into_iter().filter(|t| *t != keep) {
-        let both = || vec![keep.into(), thread.into()];
-        tx.execute("update node set thread = $1 where thread = $2", both())
-            .await?;
-        tx.execute(
-            "update thread_alias set thread = $1 where thread = $2",
-            both(),
-        )
-        .await?;
-        let tail = "on conflict (old) do update set thread = excluded.thread";
-        tx.insert("thread_alias (thread, old)", vec![both()], tail)
-            .await?;
-        tx.execute(
-            "delete from list_thread where thread = $1",
-            vec![thread.into()],
-        )
-        .await?;
-    }
-    Ok(keep)
+    Ok(filed.rows)
 }
 
 /// Of each mail the copy whose sender is authenticated best, else the first.
@@ -258,30 +88,62 @@ fn best_copies(mails: &[NewMail]) -> HashMap<Identity, &NewMail> {
     let mut best: HashMap<Identity, &NewMail> = HashMap::new();
     for mail in mails {
         let known = best.entry(mail.identity).or_insert(mail);
-        if known.verdict.level < mail.verdict.level {
+        if known.verdict.level.rank() < mail.verdict.level.rank() {
             *known = mail;
         }
     }
     best
 }
 
-/// Inserts the messages that are not there yet or that came better authenticated; returns all rows and which are of these.
+/// What became of a batch of mails.
+struct Filed {
+    /// The row of each.
+    rows: Vec<MailId>,
+    /// Those that were not there, or that came better authenticated, or that had arrived earlier than was known.
+    new: HashSet<MailId>,
+    /// Arrivals of those that were there before: by these their index entries are found.
+    before: HashMap<MailId, Timestamp>,
+    /// Arrivals as they are now, of each mail that is new.
+    arrived: HashMap<MailId, Timestamp>,
+}
+
+/// What a better authenticated copy changes of a mail.
+const SHOWN: [&str; 11] = [
+    "hash",
+    "size",
+    "subject",
+    "author",
+    "address",
+    "date",
+    "flaws",
+    "kind",
+    "recognised",
+    "verdict",
+    "level",
+];
+
+/// Inserts the messages that are not there yet; a better authenticated copy takes the place of the one before in all that is
+/// shown of the mail, and a mail has arrived when its first copy did, in whichever order they are filed.
 async fn insert_mails(
     tx: &mut Tx,
     realm: RealmId,
     mails: &[NewMail],
     nodes: &Nodes,
-) -> Result<(Vec<MailId>, HashSet<MailId>), StoreError> {
+) -> Result<Filed, StoreError> {
     let first = best_copies(mails);
     let identities: Vec<Identity> = first.keys().copied().collect();
     let best = super::copy::load_best(tx, realm, &identities).await?;
+    let before = load_rows(tx, realm, &identities).await?;
+    let before: HashMap<MailId, Timestamp> = before.into_values().collect();
     let mut rows = Vec::new();
     for mail in mails
         .iter()
         .filter(|m| std::ptr::eq(first[&m.identity], *m))
     {
         let node = nodes[&mail.message_id].0;
-        let hash = best.get(&mail.identity).map_or(mail.hash, |b| b.hash);
+        let known = best.get(&mail.identity);
+        let hash = known.map_or(mail.hash, |b| b.best.hash);
+        let arrived = known.map_or(mail.arrived, |b| b.first.min(mail.arrived));
         rows.push(vec![
             realm.0.into(),
             mail.identity.0.into(),
@@ -292,83 +154,89 @@ async fn insert_mails(
             mail.author.as_str().into(),
             mail.address.as_str().into(),
             mail.date.map(|d| d.0).into(),
-            mail.arrived.0.into(),
+            arrived.0.into(),
             mail.size.into(),
             mail.flaws.as_str().into(),
             mail.kind.as_str().into(),
             mail.recognised.as_str().into(),
             mail.verdict.to_stored().into(),
-            mail.verdict.level.number().into(),
+            mail.verdict.level.rank().into(),
             0.into(),
         ]);
     }
     let head = "mail (realm, identity, hash, node, message_id, subject, author, address, date, arrived, size, flaws, kind, \
                 recognised, verdict, level, state)";
-    // A better authenticated copy takes the place of the one before, in all that is shown of the mail.
-    let tail = "on conflict (realm, identity) do update set hash = excluded.hash, size = excluded.size, \
-                subject = excluded.subject, author = excluded.author, address = excluded.address, date = excluded.date, \
-                flaws = excluded.flaws, kind = excluded.kind, recognised = excluded.recognised, \
-                verdict = excluded.verdict, level = excluded.level where excluded.level > mail.level returning id";
-    let made = tx.insert(head, rows, tail).await?;
+    let (better, earlier) = (
+        "excluded.level > mail.level",
+        "excluded.arrived < mail.arrived",
+    );
+    let set = |c: &&str| format!("{c} = case when {better} then excluded.{c} else mail.{c} end");
+    let sets: Vec<String> = SHOWN.iter().map(set).collect();
+    let tail = format!(
+        "on conflict (realm, identity) do update set {}, arrived = case when {earlier} then excluded.arrived else mail.arrived end \
+         where {better} or {earlier} returning id",
+        sets.join(", ")
+    );
+    let made = tx.insert(head, rows, &tail).await?;
     let new: HashSet<MailId> = made
         .iter()
         .map(|r| sql::id(r).map(MailId))
         .collect::<Result<_, _>>()?;
-    let mut by_identity = HashMap::new();
-    for chunk in mails.chunks(400) {
-        let text = format!(
-            "select id, identity from mail where realm = ? and identity in ({})",
-            marks(chunk.len())
-        );
-        let mut binds = vec![Bind::from(realm.0)];
-        binds.extend(chunk.iter().map(|m| Bind::from(m.identity.0)));
-        by_identity.extend(
-            tx.fetch::<(i64, Vec<u8>)>(text, binds)
-                .await?
-                .into_iter()
-                .map(|(id, i)| (i, MailId(id))),
-        );
-    }
-    let rows = mails
+    let now = load_rows(tx, realm, &identities).await?;
+    let rows: Vec<MailId> = mails
         .iter()
-        .filter_map(|m| by_identity.get(m.identity.0.as_slice()).copied())
-        .collect::<Vec<_>>();
+        .filter_map(|m| now.get(&m.identity).map(|(id, _)| *id))
+        .collect();
     if rows.len() != mails.len() {
         return Err(StoreError::Unusable(
             "a message vanished while it was filed".to_owned(),
         ));
     }
-    Ok((rows, new))
+    let arrived = now.into_values().collect();
+    Ok(Filed {
+        rows,
+        new,
+        before,
+        arrived,
+    })
 }
 
-/// Removes what was said of messages of which a better copy came: it is written anew. Returns when these arrived first, by
-/// which their entries are found.
-async fn forget(tx: &mut Tx, mails: Vec<i64>) -> Result<HashMap<MailId, Timestamp>, StoreError> {
-    let mut arrived = HashMap::new();
+/// The rows and arrivals of mails that are there.
+async fn load_rows(
+    tx: &mut Tx,
+    realm: RealmId,
+    identities: &[Identity],
+) -> Result<HashMap<Identity, (MailId, Timestamp)>, StoreError> {
+    let mut found = HashMap::new();
+    for chunk in identities.chunks(400) {
+        let text = format!(
+            "select id, identity, arrived from mail where realm = ? and identity in ({})",
+            marks(chunk.len())
+        );
+        let mut binds = vec![Bind::from(realm.0)];
+        binds.extend(chunk.iter().map(|i| Bind::from(i.0)));
+        for (id, identity, arrived) in tx.fetch::<(i64, Vec<u8>, i64)>(text, binds).await? {
+            let identity = Identity(super::mail::hash_of(identity)?.0);
+            found.insert(identity, (MailId(id), Timestamp(arrived)));
+        }
+    }
+    Ok(found)
+}
+
+/// Removes what was said of messages that are described anew, given with the arrival by which their entries are found.
+async fn forget(tx: &mut Tx, mails: &[(MailId, Timestamp)]) -> Result<(), StoreError> {
     for chunk in mails.chunks(400) {
         let list = marks(chunk.len());
-        let binds = || chunk.iter().map(|m| Bind::from(*m)).collect::<Vec<_>>();
-        let text = format!(
-            "select m.id, m.arrived from mail m join body b on b.mail = m.id where m.id in ({list})"
-        );
-        let known: Vec<(i64, i64)> = tx.fetch(text, binds()).await?;
-        if known.is_empty() {
-            continue;
-        }
-        let known: Vec<(MailId, Timestamp)> = known
-            .into_iter()
-            .map(|(mail, time)| (MailId(mail), Timestamp(time)))
-            .collect();
         for table in ["body", "alias", "link_key", "edge"] {
             let text = format!("delete from {table} where mail in ({list})");
-            tx.execute(text, binds()).await?;
+            let binds = chunk.iter().map(|(m, _)| Bind::from(m.0)).collect();
+            tx.execute(text, binds).await?;
         }
         let place = |(mail, time): &(MailId, Timestamp)| index::position(*time, *mail);
-        let places: Vec<i64> = known.iter().map(place).collect();
+        let places: Vec<i64> = chunk.iter().map(place).collect();
         index::remove(tx, &places).await?;
-        arrived.extend(known);
     }
-    Ok(arrived)
+    Ok(())
 }
 
 /// Edges, texts, further names, keys and index entries of the new messages.
@@ -376,17 +244,18 @@ async fn describe(
     tx: &mut Tx,
     realm: RealmId,
     mails: &[NewMail],
-    rows: &[MailId],
-    new: &HashSet<MailId>,
+    filed: &Filed,
     nodes: &Nodes,
 ) -> Result<(), StoreError> {
     let best = best_copies(mails);
-    let better = |(mail, row): (&NewMail, &MailId)| {
-        // An import is never better than what is there.
-        (mail.verdict.level > Level::Unchecked && new.contains(row)).then_some(row.0)
-    };
-    let better: BTreeSet<i64> = mails.iter().zip(rows).filter_map(better).collect();
-    let arrived = forget(tx, better.into_iter().collect()).await?;
+    let (rows, new) = (&filed.rows, &filed.new);
+    let again: Vec<(MailId, Timestamp)> = filed
+        .before
+        .iter()
+        .filter(|(mail, _)| new.contains(mail))
+        .map(|(mail, arrived)| (*mail, *arrived))
+        .collect();
+    forget(tx, &again).await?;
     let (mut edges, mut bodies, mut aliases, mut keys, mut entries) =
         (vec![], vec![], vec![], vec![], vec![]);
     for (mail, row) in mails.iter().zip(rows).filter(|(_, row)| new.contains(row)) {
@@ -416,7 +285,7 @@ async fn describe(
                 .iter()
                 .map(|k| vec![realm.0.into(), k.as_str().into(), row.0.into()]),
         );
-        let time = arrived.get(row).copied().unwrap_or(mail.arrived);
+        let time = filed.arrived.get(row).copied().unwrap_or(mail.arrived);
         entries.push((index::position(time, *row), mail.entry.clone()));
     }
     tx.insert(
@@ -446,11 +315,11 @@ async fn describe(
 async fn insert_postings(
     tx: &mut Tx,
     mails: &[NewMail],
-    rows: &[MailId],
+    filed: &Filed,
     nodes: &Nodes,
 ) -> Result<(), StoreError> {
     let mut wanted: BTreeMap<ListId, Vec<(usize, MailId)>> = BTreeMap::new();
-    for (at, (mail, row)) in mails.iter().zip(rows).enumerate() {
+    for (at, (mail, row)) in mails.iter().zip(&filed.rows).enumerate() {
         wanted.entry(mail.list).or_default().push((at, *row));
     }
     for (list, mut share) in wanted {
@@ -468,6 +337,14 @@ async fn insert_postings(
                     .into_iter()
                     .map(|r| MailId(r.0)),
             );
+        }
+        for (at, mail) in share.iter().filter(|(_, m)| there.contains(m)) {
+            // A copy that came earlier than what is there is rare: one statement each.
+            if filed.new.contains(mail) {
+                let text = "update posting set arrived = $1 where list = $2 and mail = $3 and arrived > $1";
+                let binds = vec![mails[*at].arrived.0.into(), list.0.into(), mail.0.into()];
+                tx.execute(text, binds).await?;
+            }
         }
         share.retain(|(_, mail)| there.insert(*mail));
         if share.is_empty() {

@@ -15,7 +15,9 @@ pub(super) async fn record(
     patchsets: &[NewPatchset],
     quiet: bool,
 ) -> Result<Vec<i64>, StoreError> {
-    let rows = patchsets.iter().map(|p| patchset_row(realm, p)).collect();
+    let first = take_numbers(tx, realm, patchsets.len()).await?;
+    let rows = (first..).zip(patchsets);
+    let rows = rows.map(|(id, p)| patchset_row(id, realm, p)).collect();
     let made = tx.insert(PATCHSET, rows, "returning id, anchor").await?;
     let by_anchor = ids_by_anchor(&made)?;
     let id_of = |p: &NewPatchset| by_anchor.get(&p.anchor.0).copied().unwrap_or_default();
@@ -35,13 +37,39 @@ pub(super) async fn record(
     Ok(ids)
 }
 
+/// Numbers of the patchsets of a realm that is not public begin at its own number times this: commands and refs name one
+/// patchset by them, and the public ones count on without a gap that tells of the others.
+const PRIVATE: i64 = 1_000_000_000;
+
+/// The first of `count` numbers that nothing in the realm ever had.
+pub(super) async fn take_numbers(
+    tx: &mut Tx,
+    realm: RealmId,
+    count: usize,
+) -> Result<i64, StoreError> {
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    let text = "update realm set patchsets = patchsets + $1 where id = $2 returning patchsets";
+    let row: Option<(i64,)> = tx
+        .fetch_one(text, vec![count.into(), realm.0.into()])
+        .await?;
+    let Some((last,)) = row else {
+        return Err(StoreError::Refused(format!("realm {} is gone", realm.0)));
+    };
+    let begin = match realm {
+        RealmId::PUBLIC => 0,
+        other => other.0.saturating_mul(PRIVATE),
+    };
+    Ok(begin + last - count + 1)
+}
+
 /// The columns of [`patchset_row`].
 pub(super) const PATCHSET: &str =
-    "patchset (realm, anchor, title, prefixes, state, updated, versions)";
+    "patchset (id, realm, anchor, title, prefixes, state, updated, versions)";
 
 /// A patchset without series: what they make of it is filled in when they are there.
-pub(super) fn patchset_row(realm: RealmId, patchset: &NewPatchset) -> Vec<Bind> {
+pub(super) fn patchset_row(id: i64, realm: RealmId, patchset: &NewPatchset) -> Vec<Bind> {
     vec![
+        id.into(),
         realm.0.into(),
         patchset.anchor.0.into(),
         patchset.title.as_str().into(),

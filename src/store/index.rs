@@ -30,6 +30,11 @@ pub fn position(arrived: Timestamp, mail: MailId) -> i64 {
         .saturating_add(mail.0)
 }
 
+/// The place after all mails that arrived in a second (since 1970) or earlier.
+pub fn place_after(second: i64) -> i64 {
+    second.saturating_add(1).saturating_mul(SPAN)
+}
+
 /// What is indexed of one mail: tokens, joined by blanks.
 #[derive(Debug, Clone)]
 pub struct Entry {

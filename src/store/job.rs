@@ -70,7 +70,7 @@ pub struct Held {
 pub struct JobRow {
     /// Its row.
     pub id: i64,
-    /// `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`.
+    /// `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`, `recheck`.
     pub kind: String,
     /// What it is about: ids.
     pub key: String,
@@ -282,7 +282,9 @@ impl Store {
         run_at: Timestamp,
     ) -> Result<(), StoreError> {
         let parked = i64::from(claim.attempts >= MAX_ATTEMPTS);
-        let text = "update job set leased_until = 0, run_at = $1, problem = $2, state = $3 where id = $4 and lease = $5";
+        // One that was wanted again meanwhile has other work to do than what failed.
+        let text = "update job set leased_until = 0, run_at = $1, problem = $2, state = case when again = 1 then 0 else $3 end, \
+             attempts = case when again = 1 then 0 else attempts end where id = $4 and lease = $5";
         let binds = vec![
             run_at.0.into(),
             problem.into(),
@@ -290,6 +292,21 @@ impl Store {
             claim.id.0.into(),
             claim.lease.into(),
         ];
+        self.write(move |tx| Box::pin(async move { tx.execute(text, binds).await.map(|_| ()) }))
+            .await
+    }
+
+    /// Puts a job off until `run_at` for a reason that is not its own and passes; the try does not count.
+    pub async fn defer_job(
+        &self,
+        claim: Claim,
+        problem: String,
+        run_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let text = "update job set leased_until = 0, run_at = $1, problem = $2, \
+             attempts = case when attempts > 0 then attempts - 1 else 0 end where id = $3 and lease = $4";
+        let (id, lease) = (claim.id.0.into(), claim.lease.into());
+        let binds = vec![run_at.0.into(), problem.into(), id, lease];
         self.write(move |tx| Box::pin(async move { tx.execute(text, binds).await.map(|_| ()) }))
             .await
     }

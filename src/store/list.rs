@@ -66,7 +66,7 @@ pub struct NewList {
 }
 
 /// Settings to change; `None` leaves one as it is.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListChange {
     /// New posting address.
     pub address: Option<String>,
@@ -91,6 +91,8 @@ pub struct RepoRow {
     pub source: String,
     /// The branch that series are applied to.
     pub branch: String,
+    /// Patterns of the branches that are followed beside it.
+    pub follow: Vec<String>,
     /// The branch's commit when last looked at.
     pub tip: Option<String>,
     /// When it was last fetched, in microseconds since 1970.
@@ -105,14 +107,18 @@ type RepoTuple = (
     String,
     String,
     String,
+    String,
     Option<String>,
     Option<i64>,
     Option<String>,
 );
-const REPO: &str = "select r.id, r.name, r.source_kind, r.source, r.branch, r.tip, r.fetched, r.problem from repo r";
+const REPO: &str = "select r.id, r.name, r.source_kind, r.source, r.branch, r.follow, r.tip, r.fetched, r.problem from repo r";
 
-fn repo_row((id, name, source_kind, source, branch, tip, fetched, problem): RepoTuple) -> RepoRow {
+fn repo_row(
+    (id, name, source_kind, source, branch, follow, tip, fetched, problem): RepoTuple,
+) -> RepoRow {
     RepoRow {
+        follow: follow.split_whitespace().map(str::to_owned).collect(),
         id,
         name,
         source_kind,
@@ -177,6 +183,34 @@ impl Store {
         Ok(row.map(list_row))
     }
 
+    /// Forgets a repository that no list uses and on which no series was tried; refused else.
+    pub async fn delete_repo(&self, repo: RepoId, name: String) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let id = || vec![repo.0.into()];
+                let text = "select l.name from list_repo r join list l on l.id = r.list where r.repo = $1 order by 1";
+                let lists: Vec<(String,)> = tx.fetch(text, id()).await?;
+                if let Some((list,)) = lists.first() {
+                    return Err(StoreError::Refused(format!(
+                        "list {list} uses repository {name}; say `patchpost list set {list} --repo OTHER` first"
+                    )));
+                }
+                let text = "select count(*) from application where repo = $1";
+                let tried: Option<(i64,)> = tx.fetch_one(text, id()).await?;
+                if tried.is_some_and(|t| t.0 > 0) {
+                    return Err(StoreError::Refused(format!(
+                        "series were applied in repository {name}: it is part of the archive"
+                    )));
+                }
+                let jobs = "delete from job where kind in ('fetch', 'upkeep') and key = $1";
+                tx.execute(jobs, vec![repo.0.to_string().into()]).await?;
+                tx.execute("delete from repo where id = $1", id()).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// Makes a list; a list that is not public gets a realm of its own.
     pub async fn insert_list(&self, list: NewList, now: Timestamp) -> Result<ListId, StoreError> {
         self.write(move |tx| Box::pin(insert_list(tx, list, now)))
@@ -215,6 +249,23 @@ impl Store {
             })
         })
         .await
+    }
+
+    /// How many mails for a list were taken and have no place yet, those among them that could not be filed.
+    pub async fn count_unfiled(&self, list: ListId) -> Result<i64, StoreError> {
+        let text = "select count(*) from receipt where list = $1 and mail is null";
+        let row: Option<(i64,)> = self.fetch_one(text, vec![list.0.into()]).await?;
+        Ok(row.map_or(0, |r| r.0))
+    }
+
+    /// The address of a member of any list, if it is one still.
+    pub async fn find_member_address(
+        &self,
+        member: MemberId,
+    ) -> Result<Option<String>, StoreError> {
+        let text = "select address from member where id = $1";
+        let row: Option<(String,)> = self.fetch_one(text, vec![member.0.into()]).await?;
+        Ok(row.map(|r| r.0))
     }
 
     /// How many (postings, threads, patchsets, members) a list has.
@@ -332,23 +383,24 @@ impl Store {
         .await
     }
 
-    /// Unsubscribes addresses; returns how many were members.
+    /// Unsubscribes addresses; returns those that were members.
     pub async fn delete_members(
         &self,
         list: ListId,
         addresses: Vec<String>,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Vec<String>, StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                let mut gone = 0;
+                let mut gone = Vec::new();
                 for chunk in addresses.chunks(200) {
                     let text = format!(
-                        "delete from member where list = ? and address in ({})",
+                        "delete from member where list = ? and address in ({}) returning address",
                         super::marks(chunk.len())
                     );
                     let mut binds = vec![Bind::from(list.0)];
                     binds.extend(chunk.iter().map(|a| Bind::from(a.as_str())));
-                    gone += tx.execute(text, binds).await?;
+                    let rows: Vec<(String,)> = tx.fetch(text, binds).await?;
+                    gone.extend(rows.into_iter().map(|r| r.0));
                 }
                 Ok(gone)
             })
@@ -433,7 +485,7 @@ async fn connect_repos(tx: &mut Tx, list: ListId, repos: &[String]) -> Result<()
             .await?;
         let Some((repo,)) = row else {
             return Err(StoreError::Refused(format!(
-                "there is no repository {name}; add it with `patchpost repo add {name}`"
+                "there is no repository {name}; add it with `patchpost repo add {name} --clone URL`"
             )));
         };
         let row = vec![list.0.into(), repo.into(), position.into()];

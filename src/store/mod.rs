@@ -8,19 +8,25 @@ mod accept;
 mod acks;
 mod application;
 mod backup;
+mod branch;
 mod connect;
 mod copy;
 mod correction;
 mod delivery;
+mod dependency;
+mod event;
 mod file;
 mod fresh;
 pub mod index;
 pub mod job;
 mod landed;
+mod landing;
+mod limited;
 mod list;
 mod mail;
 pub mod pages;
 pub mod patch_pages;
+mod place;
 mod purge;
 mod regroup;
 pub mod remark;
@@ -28,6 +34,7 @@ pub mod search;
 mod series;
 mod sql;
 pub mod summary;
+mod tip;
 mod writer;
 
 use std::path::PathBuf;
@@ -37,7 +44,7 @@ use sqlx::AnyPool;
 
 pub use accept::{Accepted, NewReceipt, Prepared};
 pub use acks::{AckedPatch, AckedSeries};
-pub use application::{NewApplication, SeriesToApply};
+pub use application::{NewApplication, Published, SeriesToApply, Tried};
 pub use connect::Location;
 pub use copy::{Copy, choose_copy};
 pub use correction::{NewCorrection, StoredCorrection};
@@ -45,14 +52,18 @@ pub(crate) use delivery::CLAIM_SECS;
 #[cfg(test)]
 pub(crate) use delivery::tests as delivery_tests;
 pub use delivery::{Delivery, Outcome, PostingToSend};
+pub use dependency::AppliedCommit;
+pub use event::EventRow;
 pub use file::NewMail;
-pub use landed::Pending;
+pub use landed::{ACCEPTED, BranchOf, LandedAs, Pending};
+pub use landing::SeriesToLand;
 pub use list::{ListChange, ListRow, MemberRow, NewList, NewRepo, RepoRow};
 pub(crate) use mail::Packer;
 pub use mail::Receipt;
 pub use series::{Closure, Done, KnownMail, NewPatchset, NewSeries, Recorded, Reread, ToReread};
 pub use sql::Dialect;
 pub(crate) use sql::{Bind, marks};
+pub use tip::{NewTip, TipRow};
 pub use writer::Tx;
 
 use crate::types::Timestamp;
@@ -66,6 +77,12 @@ pub enum StoreError {
     /// What was computed rests on data that has changed since: compute again.
     #[error("the archive changed while this was computed")]
     Stale,
+    /// Too many reads of a costly kind run just now: the same call may succeed in some seconds.
+    #[error("too many searches run just now")]
+    Crowded,
+    /// A read of a costly kind was broken off: ask for less.
+    #[error("the search takes too long")]
+    TooLong,
     /// A wish that cannot be met as put; the text is for the person who wished it.
     #[error("{0}")]
     Refused(String),
@@ -74,16 +91,46 @@ pub enum StoreError {
     Unusable(String),
 }
 
+impl StoreError {
+    /// Whether the reason is outside of what was asked for, and passes: a full disk, a restart, a lock, others' writes. What the
+    /// database says of the values themselves does not pass.
+    pub fn passes(&self) -> bool {
+        match self {
+            StoreError::Stale | StoreError::Crowded | StoreError::TooLong => true,
+            StoreError::Refused(_) | StoreError::Unusable(_) => false,
+            StoreError::Temporary(sqlx::Error::Database(error)) => {
+                let code = error.code().unwrap_or_default();
+                match code.parse::<u32>() {
+                    // PostgreSQL has five characters: connection, rollback, resources, locks, operator, system.
+                    _ if code.len() == 5 => {
+                        ["08", "40", "53", "55", "57", "58"].contains(&&code[..2])
+                    }
+                    // SQLite has numbers, the kind in the low byte: busy, locked, no memory, read-only, input or output,
+                    // full, cannot be opened.
+                    Ok(number) => [5, 6, 7, 8, 10, 13, 14].contains(&(number & 0xff)),
+                    Err(_) => false,
+                }
+            }
+            StoreError::Temporary(_) => true,
+        }
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         StoreError::Temporary(error)
     }
 }
 
-/// The one store: a pool of readers and one writer task on a SQLite file or a PostgreSQL database.
+/// The one store: readers and one writer task on a SQLite file or a PostgreSQL database.
+///
+/// Mail and jobs read on connections of their own, pages on others ([`Store::for_pages`]), and what a stranger can make
+/// costly on a few more, so that no number of readers keeps mail out.
 #[derive(Clone)]
 pub struct Store {
     pub(crate) reader: AnyPool,
+    pages: AnyPool,
+    limited: Arc<limited::Limited>,
     writer: writer::Writer,
     pub(crate) dialect: Dialect,
     /// The file that processes on one SQLite folder take turns by.
@@ -102,9 +149,24 @@ impl Store {
         &self.data
     }
 
+    /// The same store, read on the connections for pages: all that readers ask for waits for other readers only.
+    pub fn for_pages(&self) -> Store {
+        Store {
+            reader: self.pages.clone(),
+            ..self.clone()
+        }
+    }
+
     /// Which database this is.
     pub fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// A write that panics: for tests of what is left of the writer then.
+    #[doc(hidden)]
+    pub async fn break_off(&self) -> Result<(), StoreError> {
+        self.write(|_| Box::pin(async { panic!("a step broke off, as a test wished") }))
+            .await
     }
 
     /// Runs `work` in a transaction of the writer task and returns when its commit is flushed.
@@ -169,34 +231,12 @@ impl Store {
             .ok_or_else(|| StoreError::Unusable(format!("the value {key} vanished")))
     }
 
-    /// Notes what somebody did, when and why.
-    pub async fn insert_event(
-        &self,
-        realm: crate::types::RealmId,
-        kind: &'static str,
-        actor: String,
-        detail: String,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let text =
-            "insert into event (realm, kind, actor, happened, detail) values ($1, $2, $3, $4, $5)";
-        let binds = vec![
-            realm.0.into(),
-            kind.into(),
-            actor.into(),
-            now.0.into(),
-            detail.into(),
-        ];
-        self.write(move |tx| Box::pin(async move { tx.execute(text, binds).await.map(|_| ()) }))
-            .await
-    }
-
     /// Whether the database answers a read now.
     pub async fn check(&self) -> Result<(), StoreError> {
         let _row: Option<(i64,)> = self
             .fetch_one("select version from realm where id = $1", vec![1.into()])
             .await?;
-        Ok(())
+        self.writer.check()
     }
 }
 

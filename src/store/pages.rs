@@ -1,8 +1,8 @@
 //! What pages read: threads of a list, mails, patchsets. Values only; nothing is rendered here.
 
-use std::collections::{HashMap, HashSet};
-
-use super::{Bind, ListRow, Store, StoreError, marks};
+use super::copy::{Named, choose_named};
+use super::{Bind, ListRow, Store, StoreError, index, marks};
+use crate::query::Query;
 use crate::types::{ListId, MailId, MessageId, RealmId, Timestamp};
 use crate::verdict::Verdict;
 
@@ -151,27 +151,19 @@ fn mail_row(t: MailTuple) -> MailRow {
 }
 
 impl Store {
-    /// Newest threads of a list before (arrival, thread).
+    /// Newest threads of a list that had a mail last at `before` or earlier (microseconds since 1970).
     pub async fn load_threads(
         &self,
         list: ListId,
-        before: (i64, i64),
+        before: i64,
         limit: i64,
     ) -> Result<Vec<ThreadRow>, StoreError> {
         type Row = (i64, i64, i64, i64, String, String, String, String);
         let text = "select t.thread, t.last_arrived, t.postings, m.id, m.message_id, m.subject, m.author, m.address \
              from list_thread t join mail m on m.id = t.root_mail where t.list = $1 \
-             and (t.last_arrived < $2 or (t.last_arrived = $2 and t.thread < $3)) order by t.last_arrived desc, t.thread desc limit $4";
+             and t.last_arrived <= $2 order by t.last_arrived desc, t.thread desc limit $3";
         let rows: Vec<Row> = self
-            .fetch(
-                text,
-                vec![
-                    list.0.into(),
-                    before.0.into(),
-                    before.1.into(),
-                    limit.into(),
-                ],
-            )
+            .fetch(text, vec![list.0.into(), before.into(), limit.into()])
             .await?;
         let row = |(thread, last, postings, root, message_id, subject, author, address)| {
             let (last, root) = (Timestamp(last), MailId(root));
@@ -196,7 +188,10 @@ impl Store {
         id: &MessageId,
     ) -> Result<Vec<MailRow>, StoreError> {
         let text = format!(
-            "{MAIL} where p.list = $1 and p.mail in ({NAMED}) order by m.level desc, p.number limit 20"
+            "{MAIL} where p.list = $1 and p.mail in ({NAMED}) order by case when m.message_id = $3 then 0 else 1 end, \
+             case when lower(m.address) = (select lower(m3.address) from node n3 join mail m3 on m3.node = n3.id \
+             join posting p3 on p3.mail = m3.id where n3.realm = $2 and n3.message_id = $3 and p3.list = $1 \
+             order by m3.arrived, m3.id limit 1) then 0 else 1 end, m.level desc, m.arrived, p.number limit 20"
         );
         let binds = vec![list.id.0.into(), list.realm.0.into(), id.as_str().into()];
         Ok(self
@@ -245,29 +240,25 @@ impl Store {
         threads: &[i64],
     ) -> Result<Vec<(MailId, String)>, StoreError> {
         let (condition, bind) = scope.condition();
-        let mut all: Vec<(i64, String, i64)> = Vec::new();
+        let mut all: Vec<(i64, String, i64, String)> = Vec::new();
         for chunk in threads.chunks(400) {
             let text = format!(
-                "select m.id, m.message_id, m.level from node n join mail m on m.node = n.id where n.thread in ({}) and m.state = 0 \
+                "select m.id, m.message_id, m.level, m.address from node n join mail m on m.node = n.id where n.thread in ({}) and m.state = 0 \
                  and exists (select 1 from posting p where p.mail = m.id and {condition}) order by m.arrived, m.id",
                 marks(chunk.len())
             );
             let binds = chunk.iter().map(|t| Bind::from(*t)).chain(bind.clone());
             all.extend(self.fetch(text, binds.collect()).await?);
         }
-        let mut best: HashMap<&str, (i64, i64)> = HashMap::new();
-        for (id, name, level) in &all {
-            let known = best.entry(name).or_insert((*id, *level));
-            if known.1 < *level {
-                *known = (*id, *level);
-            }
-        }
-        let kept: HashSet<i64> = best.into_values().map(|(id, _)| id).collect();
-        all.retain(|(id, _, _)| kept.contains(id));
-        Ok(all
-            .into_iter()
-            .map(|(id, name, _)| (MailId(id), name))
-            .collect())
+        let named = |(id, name, rank, address): &(i64, String, i64, String)| Named {
+            mail: MailId(*id),
+            name: name.clone(),
+            address: address.to_lowercase(),
+            rank: *rank,
+        };
+        let served = choose_named(all.iter().map(named));
+        let all = all.into_iter().map(|(id, name, ..)| (MailId(id), name));
+        Ok(all.filter(|(id, _)| served.contains(id)).collect())
     }
 
     /// The threads of these mails, each once.
@@ -372,6 +363,15 @@ impl Store {
 
     /// The newest mails with their texts.
     pub async fn load_newest(&self, scope: Scope, limit: i64) -> Result<Vec<MailRow>, StoreError> {
+        if scope == Scope::Public {
+            // Of many lists the postings would have to be sorted: all mails have an order already.
+            let found = self
+                .search(scope, &Query::default(), None, i64::MAX, limit)
+                .await?;
+            let mut mails = self.load_mails(scope, &found).await?;
+            mails.sort_by_key(|m| std::cmp::Reverse(index::position(m.arrived, m.mail)));
+            return Ok(mails);
+        }
         let (condition, bind) = scope.condition();
         let text = format!(
             "{MAIL} where m.state = 0 and {condition} order by p.arrived desc, p.number desc limit ?"

@@ -1,7 +1,9 @@
 //! What pages about patchsets read: listings, versions, what came of applying them.
 
+use std::collections::HashSet;
+
 use super::{Bind, Store, StoreError, marks};
-use crate::types::{ListId, MailId, Timestamp};
+use crate::types::{ListId, MailId, SeriesId, Timestamp};
 
 /// Facts of a series beside a mail or in a listing.
 #[derive(Debug, Clone)]
@@ -60,6 +62,8 @@ pub struct ApplicationRow {
     pub base: Option<String>,
     /// Why that one.
     pub why: String,
+    /// The series that it is a commit of, with its patchset and label, if it is not the project's.
+    pub on_series: Option<(SeriesId, i64, String)>,
     /// The ref.
     pub ref_name: Option<String>,
     /// The first patch that does not fit, from 1.
@@ -230,7 +234,7 @@ impl Store {
         text.push_str(" order by pl.updated desc, pl.patchset desc limit ?");
         binds.push(limit.into());
         Ok(self
-            .fetch::<FactTuple>(text, binds)
+            .fetch_limited::<FactTuple>(text, binds)
             .await?
             .into_iter()
             .map(fact)
@@ -326,6 +330,25 @@ impl Store {
         self.fetch(text, vec![list.0.into(), patchset.into()]).await
     }
 
+    /// Which of these patchsets stand in a list.
+    pub async fn find_in_list(
+        &self,
+        list: ListId,
+        patchsets: &[i64],
+    ) -> Result<HashSet<i64>, StoreError> {
+        if patchsets.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let text = format!(
+            "select patchset from patchset_list where list = ? and patchset in ({})",
+            marks(patchsets.len())
+        );
+        let ids = patchsets.iter().map(|p| Bind::from(*p));
+        let binds = std::iter::once(Bind::from(list.0)).chain(ids).collect();
+        let rows: Vec<(i64,)> = self.fetch(text, binds).await?;
+        Ok(rows.into_iter().map(|r| r.0).collect())
+    }
+
     /// What came of applying a series.
     pub async fn find_application(
         &self,
@@ -342,14 +365,20 @@ impl Store {
             Option<String>,
             Option<i64>,
             String,
+            Option<i64>,
+            Option<i64>,
+            Option<String>,
         );
-        let text = "select a.outcome, r.name, r.branch, a.base, a.why, a.ref_name, a.patch, a.file, a.hunk, a.detail \
-             from application a left join repo r on r.id = a.repo where a.series = $1";
+        let text = "select a.outcome, r.name, r.branch, a.base, a.why, a.ref_name, a.patch, a.file, a.hunk, a.detail, \
+             o.id, o.patchset, o.label from application a left join repo r on r.id = a.repo left join series o on o.id = a.on_series where a.series = $1";
         let row: Option<Row> = self.fetch_one(text, vec![series.into()]).await?;
-        let Some((outcome, name, branch, base, why, ref_name, patch, file, hunk, detail)) = row
-        else {
+        let Some(row) = row else {
             return Ok(None);
         };
+        let (outcome, name, branch, base, why, ref_name, patch, file, hunk, detail, on, set, label) =
+            row;
+        let on_series = on.zip(set).zip(label);
+        let on_series = on_series.map(|((on, set), label)| (SeriesId(on), set, label));
         let text = "select commit_id from application_commit where series = $1 order by number";
         let commits: Vec<(String,)> = self.fetch(text, vec![series.into()]).await?;
         let commits = commits.into_iter().map(|c| c.0).collect();
@@ -358,6 +387,7 @@ impl Store {
             repo: name.zip(branch),
             base,
             why,
+            on_series,
             ref_name,
             patch,
             file,

@@ -41,6 +41,20 @@ impl Store {
         self.fetch(text, vec![id.0.into()]).await
     }
 
+    /// Series that stay when a list goes, but were applied on commits of series that go with it: their refs hold what must
+    /// not stay. (Series, patchset, version label).
+    pub async fn load_built_on(&self, list: ListId) -> Result<Vec<(i64, i64, String)>, StoreError> {
+        let own = "(select o.mail from posting o where o.list = $1 \
+             and not exists (select 1 from posting q where q.mail = o.mail and q.list <> $1))";
+        let text = format!(
+            "with recursive built(series) as (select a.series from application a join series s on s.id = a.on_series \
+             where s.anchor in {own} or s.cover in {own} or s.id in (select p.series from patch p where p.mail in {own}) \
+             union select a.series from application a join built b on a.on_series = b.series) \
+             select s.id, s.patchset, s.label from built b join series s on s.id = b.series"
+        );
+        self.fetch(text, vec![list.0.into()]).await
+    }
+
     /// Deletes a list with its postings and members; mails that stand in no other list go too, bytes and all.
     ///
     /// Returns mails of other lists that were grouped with what is gone: they want to be grouped anew. Safe to repeat until
@@ -55,9 +69,7 @@ impl Store {
             near.extend(found.into_iter().map(MailId));
             tokio::time::sleep(PAUSE).await;
         }
-        let name = list.name.clone();
-        self.write(move |tx| Box::pin(empty(tx, id, name, realm)))
-            .await?;
+        self.write(move |tx| Box::pin(empty(tx, id, realm))).await?;
         self.replace_dictionaries(realm).await?;
         self.scrub().await?;
         Ok(near)
@@ -297,7 +309,21 @@ async fn forget_groups(tx: &mut Tx, gone: &[i64]) -> Result<Vec<i64>, StoreError
     let dead = ids_of(tx, "select id from series where anchor in (..)", gone).await?;
     let text = "select distinct patchset from series where id in (..)";
     let sets = ids_of(tx, text, &hit).await?;
-    for table in ["comment", "patch", "application_commit", "application"] {
+    let text = "with recursive built(series) as (select a.series from application a where a.on_series in (..) \
+         union select a.series from application a join built b on a.on_series = b.series) select series from built";
+    let built = ids_of(tx, text, &dead).await?;
+    for table in ["application_commit", "application"] {
+        let text = format!("delete from {table} where series in (..)");
+        on(tx, &text, &built).await?;
+    }
+    for table in [
+        "comment",
+        "patch",
+        "application_commit",
+        "application",
+        "dependency",
+        "tip_check",
+    ] {
         let text = format!("delete from {table} where series in (..)");
         on(tx, &text, &dead).await?;
     }
@@ -356,6 +382,7 @@ async fn forget_mails(
         "delete from body where mail in (..)",
         "delete from alias where mail in (..)",
         "delete from link_key where mail in (..)",
+        "delete from landed where mail in (..)",
     ] {
         on(tx, text, &ids).await?;
     }
@@ -442,7 +469,7 @@ const OF_LIST: [&str; 8] = [
 ];
 
 /// Deletes what batches leave: mails that were never filed, members, settings, notes.
-async fn empty(tx: &mut Tx, list: ListId, name: String, realm: RealmId) -> Result<(), StoreError> {
+async fn empty(tx: &mut Tx, list: ListId, realm: RealmId) -> Result<(), StoreError> {
     // What came in since the last batch; seldom more than a few.
     while purge_batch(tx, list, realm).await?.is_some() {}
     let jobs = "delete from job where (kind = 'file' and key in (select cast(id as text) from receipt where list = $1)) \
@@ -458,17 +485,9 @@ async fn empty(tx: &mut Tx, list: ListId, name: String, realm: RealmId) -> Resul
     for text in [blobs, format!("delete {unfiled}")] {
         tx.execute(text, vec![realm.0.into()]).await?;
     }
-    // Notes on mail that was not archived name the list in their text.
-    let quoted = name.replace('_', "!_");
-    let notes = "delete from event where realm = $1 and mail is null and (detail like $2 escape '!' or detail like $3 escape '!' \
-         or detail like $4)";
-    let binds = vec![
-        realm.0.into(),
-        format!("list {quoted}: %").into(),
-        format!("% for list {quoted}: %").into(),
-        format!("list {list} posting %").into(),
-    ];
-    tx.execute(notes, binds).await?;
+    // Notes on mail that was not archived.
+    tx.execute("delete from event where list = $1", vec![list.0.into()])
+        .await?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::series::{Done, NewPatchset, NewSeries, Recorded};
 use super::sql::{self, Bind};
-use super::{StoreError, Tx, file, fresh, job, marks};
+use super::{StoreError, Tx, file, fresh, job, landed, marks};
 use crate::types::{Job, MailId, RealmId, SeriesId, Timestamp};
 
 /// What a series' stored rows were made from: if it is the same, nothing is written.
@@ -66,6 +66,7 @@ pub(super) async fn record(
         tx.execute(text, binds).await?;
         changed.push(id);
     }
+    landed::settle_patchsets(tx, &changed).await?;
     fresh::finish(tx, &changed).await?;
     let ids = fresh::record(tx, realm, &fresh, done.quiet).await?;
     for (id, patchset) in ids.iter().zip(&fresh) {
@@ -155,7 +156,8 @@ async fn settle_patchset(
     let id = match held.first() {
         Some(id) => *id,
         None => {
-            let row = fresh::patchset_row(realm, patchset);
+            let number = fresh::take_numbers(tx, realm, 1).await?;
+            let row = fresh::patchset_row(number, realm, patchset);
             sql::id(
                 &tx.insert(fresh::PATCHSET, vec![row], "returning id")
                     .await?[0],
@@ -235,6 +237,7 @@ async fn record_series(
     if unchanged {
         return Ok(());
     }
+    let other_cover = has_other_cover(tx, id, series).await?;
     update_series(tx, patchset, id, series).await?;
     let other_patches = replace_patches(tx, id, series).await?;
     tx.execute("delete from comment where series = $1", vec![id.into()])
@@ -252,11 +255,13 @@ async fn record_series(
     .await?;
     if other_patches {
         // What came of other patches says nothing of these; the ref that was published stays.
-        tx.execute("delete from application where series = $1", vec![id.into()])
-            .await?;
+        for table in ["application", "tip_check"] {
+            let text = format!("delete from {table} where series = $1");
+            tx.execute(text, vec![id.into()]).await?;
+        }
     }
-    // A new answer or title changes nothing in what git would make of it.
-    if series.complete && other_patches {
+    // A new answer or title changes nothing in what git would make of it; a cover letter may name another base.
+    if series.complete && (other_patches || other_cover) {
         job::insert(
             tx,
             &[(Job::Apply(SeriesId(id)), if quiet { 5 } else { 1 })],
@@ -265,6 +270,12 @@ async fn record_series(
         .await?;
     }
     Ok(())
+}
+
+async fn has_other_cover(tx: &mut Tx, id: i64, series: &NewSeries) -> Result<bool, StoreError> {
+    let text = "select cover from series where id = $1";
+    let row: Option<(Option<i64>,)> = tx.fetch_one(text, vec![id.into()]).await?;
+    Ok(row.is_some_and(|(cover,)| cover != series.cover.map(|c| c.0)))
 }
 
 async fn merge_series(tx: &mut Tx, old: i64, id: i64) -> Result<(), StoreError> {
@@ -289,6 +300,8 @@ async fn delete_series(tx: &mut Tx, id: i64) -> Result<(), StoreError> {
         "delete from patch where series = $1",
         "delete from application_commit where series = $1",
         "delete from application where series = $1",
+        "delete from dependency where series = $1",
+        "delete from tip_check where series = $1",
         "delete from series where id = $1",
     ] {
         tx.execute(text, vec![id.into()]).await?;

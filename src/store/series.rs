@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::correction::StoredCorrection;
 use super::sql::Bind;
-use super::{Store, StoreError, Tx, job, marks, regroup};
+use super::{Store, StoreError, Tx, dependency, job, marks, regroup};
 use crate::types::{Identity, MailId, MessageId, PatchsetId, RealmId, ReceiptId, Timestamp};
 use crate::verdict::Verdict;
 
@@ -145,7 +145,8 @@ pub struct Recorded {
 impl Recorded {
     pub(super) fn add(&mut self, id: i64, patchset: &NewPatchset) {
         let (count, title) = (patchset.series.len(), &patchset.title);
-        let line = format!("patchset {id}: {count} version(s), {title:?}");
+        let versions = if count == 1 { "version" } else { "versions" };
+        let line = format!("patchset {id}: {count} {versions}, {title:?}");
         self.differences.push(line);
         self.changed.push(PatchsetId(id));
     }
@@ -437,5 +438,7 @@ async fn finish(tx: &mut Tx, done: Done) -> Result<(), StoreError> {
         binds.extend(chunk.iter().map(|(r, _)| Bind::from(r.0)));
         tx.execute(text, binds).await?;
     }
+    let filed: Vec<MailId> = done.receipts.iter().map(|(_, mail)| *mail).collect();
+    dependency::wake_for(tx, &filed, if done.quiet { 5 } else { 2 }).await?;
     job::finish(tx, &done.jobs).await
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::copy::{Named, choose_named};
 use super::{AckedPatch, Bind, Store, StoreError, marks};
 use crate::patchset::{Ack, Trailer};
 use crate::types::{ListId, MailId, PatchsetId};
@@ -15,9 +16,22 @@ pub struct PatchSummary {
     pub message_id: String,
     /// The commit that it landed as.
     pub landed: Option<String>,
+    /// The commits that it landed as, by branch, that of the main branch first.
+    pub landed_in: Vec<LandedSummary>,
     /// What it carries and what replies gave to it; left out of long listings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trailers: Option<Vec<TrailerSummary>>,
+}
+
+/// A commit that a patch landed as.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct LandedSummary {
+    /// The repository.
+    pub repo: String,
+    /// The branch.
+    pub branch: String,
+    /// The commit.
+    pub commit: String,
 }
 
 /// A trailer of a patch.
@@ -58,6 +72,21 @@ impl PatchSummary {
     }
 }
 
+/// What a series would come to at the tip of its branch.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct TipSummary {
+    /// The commit that was tried.
+    pub commit: String,
+    /// Whether it applies there.
+    pub applies: bool,
+    /// The first patch that does not fit, from 1.
+    pub patch: Option<i64>,
+    /// The file.
+    pub file: Option<String>,
+    /// The hunk, from 1.
+    pub hunk: Option<i64>,
+}
+
 /// One version of a patchset.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct SeriesSummary {
@@ -79,6 +108,8 @@ pub struct SeriesSummary {
     pub base: Option<String>,
     /// Whether it applies there; unknown while it was not tried or is for another project.
     pub applies: Option<bool>,
+    /// Whether it applies at the tip of its branch, where that was looked at.
+    pub tip: Option<TipSummary>,
     /// The ref in the companion.
     #[serde(rename = "ref")]
     pub ref_name: Option<String>,
@@ -196,9 +227,33 @@ impl Store {
                         message_id,
                         trailers: None,
                         landed,
+                        landed_in: Vec::new(),
                     });
                 }
             }
+            let ids: Vec<i64> = chunk.iter().map(|s| s.id).collect();
+            for one in self.load_landed(&ids).await? {
+                let patches = chunk.iter_mut().filter(|s| s.id == one.series);
+                let mut patches = patches.flat_map(|s| &mut s.patches);
+                if let Some(patch) = patches.find(|p| p.number == one.number) {
+                    patch.landed_in.push(LandedSummary {
+                        repo: one.repo,
+                        branch: one.branch,
+                        commit: one.commit,
+                    });
+                }
+            }
+        }
+        let ids: Vec<i64> = all.iter().map(|s| s.id).collect();
+        let mut tips = self.load_tips(&ids).await?;
+        for one in &mut all {
+            one.tip = tips.remove(&one.id).map(|t| TipSummary {
+                commit: t.tip,
+                applies: t.outcome == "applies",
+                patch: t.patch,
+                file: t.file,
+                hunk: t.hunk,
+            });
         }
         Ok(all)
     }
@@ -225,22 +280,30 @@ impl Store {
         Ok(rows.into_iter().map(|r| MailId(r.0)).collect())
     }
 
-    /// Of these mails those of whose name the list has a better authenticated one, or one that came before: the mbox of a
-    /// thread carries one mail a name.
+    /// Of these mails, and others of their names, those that are not served under that name (see `copy::choose_named`): the
+    /// mbox of a thread carries one mail a name.
     pub async fn find_shadowed(
         &self,
         list: ListId,
         mails: &[MailId],
     ) -> Result<HashSet<MailId>, StoreError> {
         let text = format!(
-            "select m.id from mail m join posting p on p.mail = m.id and p.list = ? join mail o on o.node = m.node and o.id <> m.id \
-             join posting q on q.mail = o.id and q.list = p.list \
-             where (o.level > m.level or (o.level = m.level and q.number < p.number)) and o.state = 0 and m.id in ({})",
+            "select o.id, o.message_id, o.level, o.address from mail o join posting q on q.mail = o.id and q.list = ? \
+             where o.state = 0 and o.node in (select node from mail where id in ({})) order by o.arrived, o.id",
             super::marks(mails.len())
         );
         let binds = std::iter::once(Bind::from(list.0)).chain(mails.iter().map(|m| m.0.into()));
-        let rows: Vec<(i64,)> = self.fetch(text, binds.collect()).await?;
-        Ok(rows.into_iter().map(|r| MailId(r.0)).collect())
+        let rows: Vec<(i64, String, i64, String)> = self.fetch(text, binds.collect()).await?;
+        let named = rows.into_iter().map(|(id, name, rank, address)| Named {
+            mail: MailId(id),
+            name,
+            address: address.to_lowercase(),
+            rank,
+        });
+        let named: Vec<Named> = named.collect();
+        let served = choose_named(named.iter().cloned());
+        let shadowed = named.iter().map(|n| n.mail).filter(|m| !served.contains(m));
+        Ok(shadowed.collect())
     }
 
     /// Mails of a list by number above `after`, at most `limit`: (number, mail, arrival in microseconds).
@@ -326,6 +389,7 @@ fn summary(row: Row) -> SeriesSummary {
         submitter,
         base,
         applies,
+        tip: None,
         ref_name,
         cover,
         patches: Vec::new(),

@@ -4,12 +4,14 @@
 //! company: whoever comes while a commit is being flushed shares the next one.
 
 use std::fs::File;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyPool, Executor};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::accept::{self, Pending};
 use super::futures_box::BoxFuture;
@@ -75,6 +77,8 @@ impl Tx {
 /// Work of any result type, in two steps: run inside the transaction, answer after the commit.
 trait Step: Send {
     fn run<'t>(&'t mut self, tx: &'t mut Tx) -> BoxFuture<'t, Result<(), StoreError>>;
+    /// Notes why it could not be done.
+    fn fail(&mut self, error: StoreError);
     fn answer(self: Box<Self>, commit: Result<(), StoreError>);
 }
 
@@ -103,6 +107,10 @@ where
                 }
             }
         })
+    }
+
+    fn fail(&mut self, error: StoreError) {
+        self.value = Some(Err(error));
     }
 
     fn answer(self: Box<Self>, commit: Result<(), StoreError>) {
@@ -140,7 +148,7 @@ impl Writer {
     pub(super) fn start(pool: AnyPool, dialect: Dialect, lock: Option<Arc<File>>) -> Writer {
         // Bounded, so that a stalled disk is felt as waiting at the edge and not as memory.
         let (queue, requests) = mpsc::channel(1024);
-        tokio::spawn(serve(pool, dialect, lock, requests));
+        tokio::spawn(keep_serving(pool, dialect, lock, requests));
         Writer { queue }
     }
 
@@ -176,6 +184,14 @@ impl Writer {
         Ok(answer)
     }
 
+    /// An error if nothing can be written any more, whoever asks.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        match self.queue.is_closed() {
+            true => Err(gone()),
+            false => Ok(()),
+        }
+    }
+
     async fn send(&self, request: Request) -> Result<(), StoreError> {
         self.queue.send(request).await.map_err(|_| gone())
     }
@@ -185,12 +201,30 @@ fn gone() -> StoreError {
     StoreError::Temporary(sqlx::Error::WorkerCrashed)
 }
 
+/// Runs the writer, and again if it should panic: who waits is told, and nothing of that transaction is committed.
+async fn keep_serving(
+    pool: AnyPool,
+    dialect: Dialect,
+    lock: Option<Arc<File>>,
+    requests: mpsc::Receiver<Request>,
+) {
+    let requests = Arc::new(Mutex::new(requests));
+    loop {
+        let served = serve(pool.clone(), dialect, lock.clone(), Arc::clone(&requests));
+        match tokio::spawn(served).await {
+            Ok(()) => return,
+            Err(error) => tracing::error!(%error, "the writer broke off and begins anew"),
+        }
+    }
+}
+
 async fn serve(
     pool: AnyPool,
     dialect: Dialect,
     lock: Option<Arc<File>>,
-    mut requests: mpsc::Receiver<Request>,
+    requests: Arc<Mutex<mpsc::Receiver<Request>>>,
 ) {
+    let mut requests = requests.lock().await;
     let mut tx: Option<Tx> = None;
     while let Some(first) = requests.recv().await {
         let connected = match tx.take() {
@@ -299,12 +333,46 @@ async fn commit_one(tx: &mut Tx, first: Request, requests: &mut mpsc::Receiver<R
     sound && committed.is_ok()
 }
 
+enum Ran {
+    Well,
+    Failed,
+    /// The connection may be in the middle of a statement.
+    Panicked,
+}
+
+/// Runs a step; a mail on which our code breaks off must not end the writer for all others.
+async fn run_calmly(tx: &mut Tx, step: &mut dyn Step) -> Ran {
+    let outcome = {
+        let mut running = step.run(tx);
+        let poll = |context: &mut Context<'_>| {
+            let poll = || running.as_mut().poll(context);
+            match std::panic::catch_unwind(AssertUnwindSafe(poll)) {
+                Ok(Poll::Pending) => Poll::Pending,
+                Ok(Poll::Ready(done)) => Poll::Ready(Some(done)),
+                Err(_) => Poll::Ready(None),
+            }
+        };
+        std::future::poll_fn(poll).await
+    };
+    match outcome {
+        Some(Ok(())) => Ran::Well,
+        Some(Err(_)) => Ran::Failed,
+        None => {
+            step.fail(StoreError::Unusable(
+                "the program broke off while it wrote this; the log says where".to_owned(),
+            ));
+            Ran::Panicked
+        }
+    }
+}
+
 /// Runs the first step of a transaction, which needs no savepoint: with nothing before it, a failure takes back all there is.
 /// Returns whether the connection is still sound.
 async fn at_the_start(tx: &mut Tx, begin: &'static str, step: &mut dyn Step) -> bool {
-    match step.run(tx).await {
-        Ok(()) => true,
-        Err(_) => tx.plain("rollback").await.is_ok() && tx.plain(begin).await.is_ok(),
+    match run_calmly(tx, step).await {
+        Ran::Well => true,
+        Ran::Panicked => false,
+        Ran::Failed => tx.plain("rollback").await.is_ok() && tx.plain(begin).await.is_ok(),
     }
 }
 
@@ -313,9 +381,10 @@ async fn in_savepoint(tx: &mut Tx, step: &mut dyn Step) -> bool {
     if tx.plain("savepoint step").await.is_err() {
         return false;
     }
-    match step.run(tx).await {
-        Ok(()) => tx.plain("release savepoint step").await.is_ok(),
-        Err(_) => {
+    match run_calmly(tx, step).await {
+        Ran::Well => tx.plain("release savepoint step").await.is_ok(),
+        Ran::Panicked => false,
+        Ran::Failed => {
             tx.plain("rollback to savepoint step").await.is_ok()
                 && tx.plain("release savepoint step").await.is_ok()
         }

@@ -3,10 +3,12 @@
 //! Pure, one pass, no recursion. The path shown is the one that `git apply` would take: of `+++`, else `---`, else the
 //! rename, else the `diff --git` line. Header lines that say no more than that path are not repeated.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::remark::Remark;
 use super::text::visible;
+use crate::diff::plain_name;
 
 /// A change to one file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -157,8 +159,8 @@ struct Header<'a> {
     git: &'a str,
     old: &'a str,
     new: &'a str,
-    rename_from: &'a str,
-    rename_to: &'a str,
+    rename_from: Cow<'a, str>,
+    rename_to: Cow<'a, str>,
     notes: Vec<String>,
     blobs: &'a str,
     old_mode: &'a str,
@@ -197,11 +199,15 @@ impl<'a> Header<'a> {
             "--- " => self.old = value,
             "+++ " => self.new = value,
             "rename from " => {
-                self.rename_from = value;
-                self.notes.push(format!("renamed from {}", visible(value)));
+                self.rename_from = plain_name(value);
+                let from = visible(&self.rename_from);
+                self.notes.push(format!("renamed from {from}"));
             }
-            "copy from " => self.notes.push(format!("copied from {}", visible(value))),
-            "rename to " | "copy to " => self.rename_to = value,
+            "copy from " => {
+                let from = visible(&plain_name(value));
+                self.notes.push(format!("copied from {from}"));
+            }
+            "rename to " | "copy to " => self.rename_to = plain_name(value),
             "old mode " => self.old_mode = value,
             "new mode " => self.notes.push(format!(
                 "mode {} → {}",
@@ -220,9 +226,10 @@ impl<'a> Header<'a> {
     }
 
     fn finish(mut self, file: &mut FileDiff) {
+        let git = plain_name(self.git);
         let candidates = [stripped(self.new), stripped(self.old), self.rename_to];
         let path = candidates.into_iter().find(|p| !p.is_empty());
-        let path = path.unwrap_or_else(|| of_git_line(self.git));
+        let path = path.unwrap_or_else(|| of_git_line(&git).into());
         // Lines that name anything else are shown: a header must not say one path and mean another.
         for (sign, side) in [("--- ", self.old), ("+++ ", self.new)] {
             let other = stripped(side);
@@ -235,7 +242,7 @@ impl<'a> Header<'a> {
                 ));
             }
         }
-        if !self.git.is_empty() && !self.git.ends_with(path) {
+        if !git.is_empty() && !git.ends_with(&*path) {
             let line = format!("diff --git {}", self.git);
             file.rows
                 .push(DiffRow::new(RowKind::Meta, None, None, &line));
@@ -245,17 +252,23 @@ impl<'a> Header<'a> {
         }
         // The mode behind the ids is the old one: what is new about it is said in words.
         file.blobs = visible(self.blobs.split(' ').next().unwrap_or_default());
-        file.path = visible(path);
+        file.path = visible(&path);
         file.notes = self.notes;
     }
 }
 
-/// A path of a `---` or `+++` line without `a/` or `b/` and without a time stamp; empty for `/dev/null`.
-fn stripped(side: &str) -> &str {
-    let side = side.split('\t').next().unwrap_or_default();
-    if side == "/dev/null" {
-        return "";
+/// A path of a `---` or `+++` line without quotes, `a/` or `b/`, and time stamp; empty for `/dev/null`.
+fn stripped(side: &str) -> Cow<'_, str> {
+    if side.starts_with('"') {
+        return without_prefix(&plain_name(side)).to_owned().into();
     }
+    match side.split('\t').next().unwrap_or_default() {
+        "/dev/null" => "".into(),
+        side => without_prefix(side).into(),
+    }
+}
+
+fn without_prefix(side: &str) -> &str {
     let prefixed = ["a/", "b/", "i/", "w/", "c/", "o/"]
         .iter()
         .find_map(|p| side.strip_prefix(p));
@@ -266,7 +279,7 @@ fn stripped(side: &str) -> &str {
 fn of_git_line(git: &str) -> &str {
     let half = git.len() / 2;
     match git.get(half..half + 1) {
-        Some(" ") => stripped(&git[half + 1..]),
+        Some(" ") => without_prefix(&git[half + 1..]),
         _ => git.rsplit_once(" b/").map_or(git, |(_, path)| path),
     }
 }
@@ -435,6 +448,18 @@ mod tests {
         check(
             "diff --git a/n b/n\nnew file mode 100644\n--- /dev/null\n+++ b/n\n@@ -0,0 +1 @@\n+x\n\\ No newline at end of file",
             "n [\"new file\"] +1 -0 \n-/- @@ -0,0 +1 @@\n-/1 +x\n-/- \\ No newline at end of file\nleft: []",
+        );
+    }
+
+    #[test]
+    fn quoted_names_are_read() {
+        check(
+            "diff --git \"a/\\303\\274 x.c\" \"b/\\303\\274 x.c\"\n--- \"a/\\303\\274 x.c\"\n+++ \"b/\\303\\274 x.c\"\n@@ -1 +1 @@\n-a\n+b",
+            "ü x.c [] +1 -1 \n-/- @@ -1 +1 @@\n1/- -a\n-/1 +b\nleft: []",
+        );
+        check(
+            "diff --git a/old \"b/n\\303\\251w\"\nrename from old\nrename to \"n\\303\\251w\"",
+            "néw [\"renamed from old\"] +0 -0 \nleft: []",
         );
     }
 

@@ -2,17 +2,23 @@
 
 use std::io::Read;
 
+use askama::Template;
 use axum::body::Body;
-use axum::http::header;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use tokio_util::io::ReaderStream;
 
-use super::page::{Answer, Problem, file};
+use super::limits::{Dear, Turn};
+use super::page::{Answer, Frame, Problem, file, html};
 use super::routes::{App, Wish};
 use crate::pipeline::{Service, UploadPack};
 use crate::types::RepoName;
 
 /// An inflated negotiation is never larger than this.
 const MAX_REQUEST: u64 = 32 << 20;
+
+/// What git says to who pushes.
+const READ_ONLY: &str = "This repository is read only; patches are sent by mail.\n";
 
 /// Answers for one repository.
 pub async fn serve(app: &App, first: &str, rest: &str, wish: Wish) -> Answer {
@@ -39,17 +45,19 @@ pub async fn serve(app: &App, first: &str, rest: &str, wish: Wish) -> Answer {
     let service = match (rest, wish.post) {
         ("info/refs", false) if wish.get("service") == "git-upload-pack" => Service::Advertise,
         ("git-upload-pack", true) => Service::Rpc,
+        ("info/refs", false) if wish.get("service") == "git-receive-pack" => {
+            return Ok((StatusCode::FORBIDDEN, READ_ONLY).into_response());
+        }
+        ("", false) => return Ok(page(app, first, companion, &wish)),
         ("info/refs", false) => {
             return Err(Problem::Bad(
-                "Fetch with smart HTTP; pushing is not possible here.".to_owned(),
+                "Fetch with smart HTTP: any git since 1.6.6 does.".to_owned(),
             ));
         }
         _ => {
-            let text = format!(
-                "This is a git repository: git clone {}/{first}",
-                app.base_url
-            );
-            return Err(Problem::Missing(text, vec![]));
+            let way = (format!("/{first}"), format!("How to fetch from {first}"));
+            let text = "There is no such page of this repository.".to_owned();
+            return Err(Problem::Missing(text, vec![way]));
         }
     };
     let body = if wish.gzip {
@@ -57,6 +65,7 @@ pub async fn serve(app: &App, first: &str, rest: &str, wish: Wish) -> Answer {
     } else {
         wish.body.clone()
     };
+    let turn = app.limits.turn(Dear::Fetch).await?;
     let started = UploadPack::start(dir, service, wish.protocol.as_deref());
     let mut process = started.map_err(|error| {
         tracing::error!(%error, repo.name = %name, "could not serve a fetch");
@@ -79,7 +88,7 @@ pub async fn serve(app: &App, first: &str, rest: &str, wish: Wish) -> Answer {
     };
     let stream = Stream {
         preamble: Some(preamble),
-        inner: ReaderStream::with_capacity(ProcessOutput(process), 64 << 10),
+        inner: ReaderStream::with_capacity(ProcessOutput(process, turn), 64 << 10),
     };
     let mut response = file("application/octet-stream", None, Body::from_stream(stream));
     let value = header::HeaderValue::from_str(&format!("application/x-git-upload-pack-{kind}"));
@@ -91,6 +100,25 @@ pub async fn serve(app: &App, first: &str, rest: &str, wish: Wish) -> Answer {
     Ok(response)
 }
 
+#[derive(Template)]
+#[template(path = "repo.html")]
+struct RepoPage {
+    frame: Frame,
+    name: String,
+    url: String,
+    companion: bool,
+}
+
+/// What a browser gets at the address that git clones from.
+fn page(app: &App, name: &str, companion: bool, wish: &Wish) -> Response {
+    html(&RepoPage {
+        frame: wish.frame(app, None, ""),
+        name: name.to_owned(),
+        url: format!("{}/{name}", app.base_url),
+        companion,
+    })
+}
+
 fn inflate(body: &[u8]) -> Result<bytes::Bytes, Problem> {
     let mut out = Vec::new();
     let read = flate2::read::GzDecoder::new(body)
@@ -100,8 +128,11 @@ fn inflate(body: &[u8]) -> Result<bytes::Bytes, Problem> {
     Ok(out.into())
 }
 
-/// Output of a process that lives as long as it is read.
-struct ProcessOutput(UploadPack);
+/// Output of a process that lives, and keeps its turn, as long as it is read.
+struct ProcessOutput(
+    UploadPack,
+    #[expect(dead_code, reason = "given back when dropped")] Turn,
+);
 
 impl tokio::io::AsyncRead for ProcessOutput {
     fn poll_read(

@@ -17,16 +17,20 @@ use crate::types::{MailId, Timestamp};
 /// Rows on a page.
 pub const PAGE: i64 = 50;
 
-/// What refusals of HTML mail link to.
-pub const PLAIN_TEXT: &str = "This list takes plain text.\n\n\
-Mail that has only HTML cannot be quoted, searched or applied as a patch. Most mail programs send a plain text part when\n\
-asked to:\n\n\
-  Gmail         three dots in the compose window, then Plain text mode\n\
-  Outlook       Format text, then Plain text\n\
-  Thunderbird   Account settings, Composition: untick Compose messages in HTML format\n\
-  Apple Mail    Format, then Make plain text\n\
-  patches       git send-email does it right by itself\n\n\
-HTML beside a text part is fine: the text part counts.\n";
+/// How mail programs are told to send plain text.
+const PLAIN_TEXT: [(&str, &str); 5] = [
+    (
+        "Gmail",
+        "three dots in the compose window, then Plain text mode",
+    ),
+    ("Outlook", "Format text, then Plain text"),
+    (
+        "Thunderbird",
+        "Account settings, Composition: untick Compose messages in HTML format",
+    ),
+    ("Apple Mail", "Format, then Make plain text"),
+    ("patches", "git send-email does it right by itself"),
+];
 
 /// What pages that are not about one mail are of: a list, or all public lists.
 #[derive(Clone)]
@@ -91,6 +95,8 @@ pub struct ListPage {
     pub description: String,
     /// Posting address.
     pub address: String,
+    /// The line that sends a patch.
+    pub send: String,
     /// `12 members · `, or empty.
     pub members: String,
     /// `2,300 mails`
@@ -103,6 +109,8 @@ pub struct ListPage {
     pub canonical: Option<String>,
     /// How many were found, in words.
     pub found: String,
+    /// What was not understood as it may be meant; may be empty.
+    pub odd: String,
     /// The rows.
     pub rows: Vec<Row>,
     /// Where older ones are.
@@ -117,6 +125,21 @@ struct HelpPage {
     address: String,
     base: String,
     prefixes: &'static [(&'static str, &'static str)],
+}
+
+#[derive(Template)]
+#[template(path = "plain_text.html")]
+struct PlainTextPage {
+    frame: Frame,
+    programs: &'static [(&'static str, &'static str)],
+}
+
+/// `GET /help/plain-text`: what refusals of HTML mail link to.
+pub fn plain_text(app: &App, wish: &Wish) -> Answer {
+    Ok(html(&PlainTextPage {
+        frame: wish.frame(app, None, ""),
+        programs: &PLAIN_TEXT,
+    }))
 }
 
 /// `GET /`
@@ -145,10 +168,44 @@ pub fn help(app: &App, place: Place, wish: &Wish) -> Answer {
     }))
 }
 
-/// `GET /L/`: newest threads; `before=ARRIVAL.THREAD` pages on.
+/// Where an older page begins: what arrived at `at` or earlier, without the first `skip`. It names no row, whose number
+/// would count what is private, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Older {
+    /// An arrival, in the unit of the page's order.
+    pub at: i64,
+    /// How many of these were shown already.
+    pub skip: i64,
+}
+
+impl Older {
+    /// Reads `before=AT.SKIP`; the newest page without it.
+    pub fn read(wish: &Wish) -> Older {
+        let (at, skip) = wish.pair("before").unwrap_or((i64::MAX, 0));
+        // More in one moment than any mail system takes.
+        let skip = skip.clamp(0, 10_000);
+        Older { at, skip }
+    }
+
+    /// What was not shown already, of what arrived at `at` or earlier.
+    pub fn rest<T>(self, mut all: Vec<T>) -> Vec<T> {
+        let skip = usize::try_from(self.skip).unwrap_or(0).min(all.len());
+        all.drain(..skip);
+        all
+    }
+
+    /// The `before` of the page after one that shows `arrivals`, the last of which is `last`.
+    pub fn next(self, last: i64, arrivals: impl Iterator<Item = i64>) -> String {
+        let shown = arrivals.filter(|a| *a == last).count() as i64;
+        let skip = if last == self.at { self.skip } else { 0 };
+        format!("{last}.{}", shown + skip)
+    }
+}
+
+/// `GET /L/`: newest threads; `before=ARRIVAL.SKIP` pages on (see [`Older`]).
 pub async fn home(app: &App, list: ListRow, wish: &Wish) -> Answer {
     let (realm, members) = app.store.find_list_version(&list).await?;
-    let before = wish.pair("before").unwrap_or((i64::MAX, 0));
+    let before = Older::read(wish);
     let key = format!(
         "list {} {} {realm} {members} {before:?}",
         list.id, list.version
@@ -165,10 +222,12 @@ async fn home_page(
     app: &App,
     list: &ListRow,
     wish: &Wish,
-    before: (i64, i64),
+    before: Older,
     members: i64,
 ) -> Result<ListPage, Problem> {
-    let threads = app.store.load_threads(list.id, before, PAGE).await?;
+    let limit = PAGE + before.skip;
+    let threads = app.store.load_threads(list.id, before.at, limit).await?;
+    let threads = before.rest(threads);
     let roots: Vec<MailId> = threads.iter().map(|t| t.root).collect();
     let facts = newest_facts(app.store.load_newest_facts(&roots).await?);
     let ids: Vec<i64> = threads.iter().map(|t| t.thread).collect();
@@ -178,7 +237,10 @@ async fn home_page(
     }
     let (postings, ..) = app.store.count_list(list.id).await?;
     let older = threads.last().filter(|_| threads.len() as i64 == PAGE);
-    let older = older.map(|t| format!("/{}/?before={}.{}", list.name, t.last.0, t.thread));
+    let older = older.map(|t| {
+        let next = before.next(t.last.0, threads.iter().map(|t| t.last.0));
+        format!("/{}/?before={next}", list.name)
+    });
     let row = |t: &ThreadRow| {
         let fact = facts.get(&t.root);
         let mail = mail_href(&list.name, &t.message_id);
@@ -199,6 +261,7 @@ async fn home_page(
         list: list.name.clone(),
         description: list.description.clone(),
         address: list.address.clone(),
+        send: send_line(&list.address, &app.smtp),
         members: match members {
             0 => String::new(),
             n => format!("{} · ", count(n, "member")),
@@ -206,11 +269,24 @@ async fn home_page(
         postings: count(postings, "mail"),
         search: false,
         query: String::new(),
-        canonical: (before.0 == i64::MAX).then(|| format!("{}/{}/", app.base_url, list.name)),
+        canonical: (before.at == i64::MAX).then(|| format!("{}/{}/", app.base_url, list.name)),
         found: String::new(),
+        odd: String::new(),
         rows: threads.iter().map(row).collect(),
         older,
     })
+}
+
+/// How git sends a patch to a list. One in a domain of this machine alone is found by no other mail server: git is told
+/// where mail is taken.
+fn send_line(address: &str, smtp: &str) -> String {
+    let local = address.ends_with("@localhost") || address.ends_with(".localhost");
+    match smtp.rsplit_once(':').filter(|_| local) {
+        Some((host, port)) => format!(
+            "git send-email --smtp-server={host} --smtp-server-port={port} --smtp-encryption=none --smtp-auth=none --annotate -1"
+        ),
+        None => "git send-email --annotate -1".to_owned(),
+    }
 }
 
 /// Among threads the state is said once somebody has set one.

@@ -8,6 +8,7 @@ use axum::response::Response;
 use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 
+use super::limits::Turn;
 use super::page::{file, file_name};
 use super::routes::App;
 use crate::mail::mbox;
@@ -28,35 +29,53 @@ pub enum Packing {
 }
 
 /// These mails as one mboxrd: each Message-ID once, the first given, as b4 takes the first of a name.
-pub fn download(app: &App, mails: Vec<(MailId, String)>, name: &str, packing: Packing) -> Response {
+pub fn download(
+    app: &App,
+    mails: Vec<(MailId, String)>,
+    name: &str,
+    packing: Packing,
+    turn: Option<Turn>,
+) -> Response {
     let mut seen = HashSet::new();
     let mails: Vec<MailId> = mails
         .into_iter()
         .filter(|(_, id)| seen.insert(id.clone()))
         .map(|(mail, _)| mail)
         .collect();
-    stream(app, mails, name, packing)
+    stream(app, mails, name, packing, turn)
 }
 
 /// The patches of a version for `git am`, trailers folded in.
-pub fn patches(app: &App, series: AckedSeries, name: &str, packing: Packing) -> Response {
+pub fn patches(
+    app: &App,
+    series: AckedSeries,
+    name: &str,
+    packing: Packing,
+    turn: Option<Turn>,
+) -> Response {
     let mails = series.patches.iter().map(|p| p.mail).collect();
     let options = FoldOptions::default();
     let render = move |mail: MailId, bytes: &[u8]| {
         let patch = series.patches.iter().find(|p| p.mail == mail);
         patch.map_or(Vec::new(), |p| series.render(p, bytes, &options))
     };
-    pack(app, mails, render, name, packing)
+    pack(app, mails, render, name, packing, turn)
 }
 
 /// These mails as one mboxrd, all of them.
-pub fn stream(app: &App, mails: Vec<MailId>, name: &str, packing: Packing) -> Response {
+fn stream(
+    app: &App,
+    mails: Vec<MailId>,
+    name: &str,
+    packing: Packing,
+    turn: Option<Turn>,
+) -> Response {
     let render = |_, bytes: &[u8]| {
         let mut out = Vec::new();
         mbox::write(&mut out, bytes).expect("a vector takes all");
         out
     };
-    pack(app, mails, render, name, packing)
+    pack(app, mails, render, name, packing, turn)
 }
 
 fn pack(
@@ -65,6 +84,7 @@ fn pack(
     render: impl Fn(MailId, &[u8]) -> Vec<u8> + Send + Sync + 'static,
     name: &str,
     packing: Packing,
+    turn: Option<Turn>,
 ) -> Response {
     let (reader, writer) = tokio::io::duplex(128 << 10);
     let store = app.store.clone();
@@ -73,6 +93,7 @@ fn pack(
         if let Err(error) = pour(&store, &mails, render, writer, packing).await {
             tracing::warn!(%error, "an mbox was not sent to its end");
         }
+        drop(turn);
     });
     let (kind, extension) = match packing {
         Packing::Plain => ("text/plain; charset=utf-8", "mbox"),

@@ -12,10 +12,11 @@ use super::page::{
 };
 use super::routes::{App, Wish};
 use crate::mail;
-use crate::patchset::patch_text;
+use crate::patchset::{Version, parse_tag, patch_text};
 use crate::query;
 use crate::store::ListRow;
 use crate::store::pages::MailRow;
+use crate::store::patch_pages::SeriesFact;
 use crate::thread::{self, Row};
 use crate::types::{MailId, MessageId};
 use crate::view::text::{Block, blocks, visible};
@@ -124,7 +125,8 @@ pub async fn show(app: &App, list: ListRow, id: MessageId, what: What, wish: &Wi
                 .load_thread_ids(Place::of(&list).scope, &[thread])
                 .await?;
             let from = format!("mbox {} {} {thread} {version}", list.id, list.created.0);
-            let make = || download(app, mails, name, Packing::Gzip);
+            let turn = app.limits.download(mails.len()).await?;
+            let make = || download(app, mails, name, Packing::Gzip, turn);
             Ok(tagged(&wish.headers, &from, make))
         }
         What::Feed => {
@@ -239,15 +241,7 @@ async fn page(
         depth: p.depth,
         anchor: p.anchor.clone(),
         who: p.author.clone(),
-        what: match p
-            .tag
-            .rsplit(' ')
-            .next()
-            .filter(|t| t.contains('/') && p.tag.starts_with('['))
-        {
-            Some(number) => number.trim_matches(['[', ']']).to_owned(),
-            None => p.date.human().chars().take(10).collect(),
-        },
+        what: place_in_series(&p.tag).unwrap_or_else(|| p.date.human().chars().take(10).collect()),
     };
     let last = mails.iter().map(|m| m.number).max().unwrap_or(0);
     let more = whole && mails.len() as i64 == MAX_THREAD;
@@ -264,7 +258,7 @@ async fn page(
         mbox: format!("{page}t.mbox.gz"),
         list: list.name.clone(),
         patchset: fact.map(|f| (format!("/{}/patches/{}/v{}/", list.name, f.patchset, f.label), f.label.clone())),
-        pills: fact.map(|f| pills(f, true)).unwrap_or_default(),
+        pills: fact.map(state_pills).unwrap_or_default(),
         warning: (!whole && posts.len() > 1).then(|| {
             "Different mails carry this Message-ID; all of them are shown, the best authenticated first.".to_owned()
         }),
@@ -272,6 +266,25 @@ async fn page(
         next: more.then(|| format!("{page}T/?after={last}")),
         mails: posts,
     })
+}
+
+/// `2/3` or `v2 2/3` of a patch's tag.
+fn place_in_series(tag: &str) -> Option<String> {
+    let tag = parse_tag(tag);
+    let place = format!("{}/{}", tag.number?, tag.total?);
+    let version = tag.version.filter(|v| *v != Version::FIRST);
+    let words = match version {
+        Some(version) => format!("v{version} {place}"),
+        None => place,
+    };
+    (!tag.reply).then_some(words)
+}
+
+/// The pills beside a link that says the version.
+fn state_pills(fact: &SeriesFact) -> Vec<Pill> {
+    let mut out = pills(fact, true);
+    out.retain(|p| p.text != format!("v{}", fact.label));
+    out
 }
 
 /// Mails of a thread in reading order, with their depths.

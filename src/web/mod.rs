@@ -5,15 +5,19 @@
 
 mod assets;
 mod authority;
+mod base;
 mod cache;
 mod feed;
 mod git;
+mod landed;
+mod limits;
 mod list;
 mod mbox;
 mod message;
 mod page;
 mod patches;
 mod patchset;
+mod problem;
 mod range_diff;
 mod remarks;
 mod routes;
@@ -21,5 +25,6 @@ mod search;
 mod server;
 mod style;
 
+pub use limits::Limits;
 pub use routes::{App, router};
 pub use server::{ops_router, serve};

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use sha2::Digest;
 
 use super::cache::Page;
-use crate::store::StoreError;
+pub use super::problem::{Answer, Problem};
 use crate::store::pages::MailRow;
 use crate::store::patch_pages::SeriesFact;
 use crate::store::summary::state_name;
@@ -345,6 +345,7 @@ pub fn pills(fact: &SeriesFact, with_state: bool) -> Vec<Pill> {
         Some("conflict") => out.push(Pill::fact("bad", "conflicts")),
         Some("bad") => out.push(Pill::fact("bad", "not usable")),
         Some("elsewhere") => out.push(Pill::fact("", "other project")),
+        Some("waits") => out.push(Pill::fact("caution", "waits")),
         _ => {}
     }
     out
@@ -378,91 +379,6 @@ pub fn short_pills(fact: &SeriesFact, with_state: bool) -> Vec<Pill> {
     let mut out = pills(fact, with_state);
     out.retain(|p| p.text != "v1" && p.text != "1/1");
     out
-}
-
-/// What a handler can end in other than a page.
-pub enum Problem {
-    /// Nothing there; the text says what was looked for, the ways lead on.
-    Missing(String, Vec<(String, String)>),
-    /// Somewhere else now.
-    Moved(StatusCode, String),
-    /// Our trouble.
-    Store(StoreError),
-    /// Their mistake.
-    Bad(String),
-    /// One of these on pages of that list: its navigation stays.
-    In(String, Box<Problem>),
-}
-
-impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        Problem::Store(error)
-    }
-}
-
-/// What handlers return.
-pub type Answer = Result<Response, Problem>;
-
-#[derive(Template)]
-#[template(path = "message.html")]
-struct MessagePage {
-    frame: Frame,
-    heading: String,
-    text: String,
-    ways: Vec<(String, String)>,
-}
-
-impl Problem {
-    /// The page, the redirect or the error.
-    pub fn answer(self, mut frame: Frame) -> Response {
-        let (status, heading, text, ways) = match self {
-            Problem::In(list, problem) => {
-                frame.list = Some(list);
-                return problem.answer(frame);
-            }
-            Problem::Moved(status, to) => {
-                return (status, [(header::LOCATION, to)]).into_response();
-            }
-            Problem::Missing(text, mut ways) => {
-                ways.push(("/".to_owned(), "All lists".to_owned()));
-                (StatusCode::NOT_FOUND, "Not found", text, ways)
-            }
-            Problem::Bad(text) => (
-                StatusCode::BAD_REQUEST,
-                "That does not work",
-                text,
-                match (&frame.list, frame.q.is_empty()) {
-                    (Some(list), false) => vec![(
-                        format!("/{list}/_/text/help/"),
-                        "What can be searched".to_owned(),
-                    )],
-                    _ => Vec::new(),
-                },
-            ),
-            Problem::Store(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "a page could not be made: {error}"
-                );
-                let text =
-                    "The archive does not answer just now. Nothing is lost; try again in a moment."
-                        .to_owned();
-                (
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "In a moment",
-                    text,
-                    Vec::new(),
-                )
-            }
-        };
-        let page = MessagePage {
-            frame,
-            heading: heading.to_owned(),
-            text,
-            ways,
-        };
-        (status, html(&page)).into_response()
-    }
 }
 
 /// Renders a template. The templates are checked at build time; what is left to fail is memory.

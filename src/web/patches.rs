@@ -11,12 +11,13 @@ use super::patchset::{find_version, page};
 use super::routes::{App, Wish};
 use crate::store::ListRow;
 use crate::store::patch_pages::{PatchFilter, SeriesFact};
+use crate::view::text::visible;
 use crate::view::url;
 
 /// A choice of a form: value, words, chosen.
 type Choice = (&'static str, &'static str, bool);
 
-const STATES: [(&str, &str, &[i64]); 8] = [
+const STATES: [(&str, &str, &[i64]); 12] = [
     ("open", "open", &[1, 2, 5, 7]),
     ("any", "any", &[]),
     ("new", "new", &[1]),
@@ -24,12 +25,17 @@ const STATES: [(&str, &str, &[i64]); 8] = [
     ("changes-requested", "changes requested", &[7]),
     ("accepted", "accepted", &[3]),
     ("rejected", "rejected", &[4]),
+    ("rfc", "RFC", &[5]),
+    ("not-applicable", "not applicable", &[6]),
+    ("awaiting-upstream", "awaiting upstream", &[8]),
+    ("deferred", "deferred", &[10]),
     ("superseded", "superseded", &[9]),
 ];
-const OUTCOMES: [(&str, &str); 4] = [
+const OUTCOMES: [(&str, &str); 5] = [
     ("", "any"),
     ("applied", "yes"),
     ("conflict", "conflicts"),
+    ("waits", "waits for another"),
     ("elsewhere", "other project"),
 ];
 
@@ -54,11 +60,15 @@ pub async fn index(app: &App, list: ListRow, wish: &Wish) -> Answer {
     } else {
         wish.get("state")
     };
-    let states = STATES
-        .iter()
-        .find(|s| s.0 == chosen)
-        .map(|s| s.2.to_vec())
-        .unwrap_or_default();
+    let Some((_, _, states)) = STATES.iter().find(|s| s.0 == chosen) else {
+        let known: Vec<&str> = STATES.iter().map(|s| s.0).collect();
+        return Err(Problem::Bad(format!(
+            "There is no state {}; there are: {}.",
+            visible(chosen),
+            known.join(", ")
+        )));
+    };
+    let states = states.to_vec();
     let outcome = OUTCOMES
         .iter()
         .find(|o| o.0 == wish.get("applies"))
@@ -156,6 +166,17 @@ pub async fn one(app: &App, list: ListRow, rest: &str, wish: &Wish) -> Answer {
         [label, "mbox.gz"] => (label.strip_prefix('v'), Some(Packing::Gzip)),
         _ => return Err(missing()),
     };
+    let no_version = || {
+        let way = (
+            format!("/{}/patches/{id}/", list.name),
+            "Its newest version".to_owned(),
+        );
+        let text = format!(
+            "Patchset {id} has no version v{}.",
+            visible(wanted.unwrap_or_default())
+        );
+        Problem::Missing(text, vec![way])
+    };
     if mbox.is_none() {
         let (realm, _) = app.store.find_list_version(&list).await?;
         let key = format!(
@@ -163,13 +184,17 @@ pub async fn one(app: &App, list: ListRow, rest: &str, wish: &Wish) -> Answer {
             list.id, list.version
         );
         let make = async {
-            let found = find_version(app, id, wanted).await?.ok_or_else(missing)?;
+            let found = find_version(app, id, wanted)
+                .await?
+                .ok_or_else(no_version)?;
             let newest = found.1.arrived;
             Ok((page(app, &list, id, found, wish).await?, Some(newest)))
         };
         return cached(wish, key, make).await;
     }
-    let (_, fact, _) = find_version(app, id, wanted).await?.ok_or_else(missing)?;
+    let (_, fact, _) = find_version(app, id, wanted)
+        .await?
+        .ok_or_else(no_version)?;
     let acked = app.store.load_acked_series(id, Some(&fact.label)).await?;
     let name = format!("v{} {}", fact.label, fact.title);
     let (realm, _) = app.store.find_list_version(&list).await?;
@@ -179,6 +204,7 @@ pub async fn one(app: &App, list: ListRow, rest: &str, wish: &Wish) -> Answer {
         list.id, list.created.0, fact.label
     );
     let acked = acked.ok_or_else(missing)?;
-    let make = || patches(app, acked, &name, packing);
+    let turn = app.limits.download(acked.patches.len()).await?;
+    let make = || patches(app, acked, &name, packing, turn);
     Ok(tagged(&wish.headers, &from, make))
 }

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use askama::Template;
 
 use super::authority::{AckLink, acks_of, claim_line, claims_of, verdict_of};
+use super::base::{Line, depends_lines, tip_line};
+use super::landed::{HistoryLine, history_of, landed_note};
 use super::message::add_attachments;
 use super::page::{Frame, Pill, Post, Problem, count, person, pills, shell};
 use super::remarks::{Mails, Remarks, add_remarks};
@@ -13,7 +15,7 @@ use crate::patchset::parse_tag;
 use crate::store::ListRow;
 use crate::store::pages::Scope;
 use crate::store::patch_pages::{ApplicationRow, SeriesFact, Version};
-use crate::types::{MailId, MessageId, Timestamp};
+use crate::types::{MailId, MessageId, SeriesId, Timestamp};
 use crate::view::text::visible;
 
 /// All versions, the wanted one, and its mails.
@@ -79,6 +81,8 @@ pub(super) struct PatchsetPage {
     when: Timestamp,
     base: Option<String>,
     base_why: String,
+    /// What it is built on, and whether it applies at the tip.
+    bases: Vec<Line>,
     thread: String,
     reply: String,
     discussion: String,
@@ -95,6 +99,7 @@ pub(super) struct PatchsetPage {
     claimed_acks: Vec<AckLink>,
     mails: Vec<Post>,
     comments: Vec<Post>,
+    history: Vec<HistoryLine>,
     remarks: Remarks,
 }
 
@@ -108,6 +113,7 @@ pub(super) async fn page(
 ) -> Result<PatchsetPage, Problem> {
     let (versions, fact, version) = found;
     let application = app.store.find_application(version.series).await?;
+    let bases = bases(app, list, &version, &fact, application.as_ref()).await?;
     let scope = Scope::List(list.id);
     let wanted: Vec<MailId> = version
         .cover
@@ -155,6 +161,7 @@ pub(super) async fn page(
         when: fact.arrived,
         base: application.as_ref().and_then(base_words),
         base_why: application.as_ref().map_or_else(String::new, why_words),
+        bases,
         thread: format!("{}T/", first.0),
         reply: first.1,
         discussion: match comments.len() {
@@ -186,6 +193,7 @@ pub(super) async fn page(
         mails: mails.into_iter().map(|m| m.1).collect(),
         comments: comments.into_iter().map(|c| c.1).collect(),
         remarks,
+        history: history_of(app, id).await?,
         list: list.name.clone(),
     })
 }
@@ -268,6 +276,7 @@ fn version_link(list: &ListRow, id: i64, v: &SeriesFact, shown: &SeriesFact) -> 
         Some("applied") => "applies",
         Some("conflict") => "conflicts",
         Some("bad") => "not usable",
+        Some("waits") => "waits",
         _ => "",
     };
     let facts = match (v.comments, outcome) {
@@ -284,8 +293,28 @@ fn version_link(list: &ListRow, id: i64, v: &SeriesFact, shown: &SeriesFact) -> 
     }
 }
 
+/// What a version is built on, then what it would come to at the tip.
+async fn bases(
+    app: &App,
+    list: &ListRow,
+    version: &Version,
+    fact: &SeriesFact,
+    application: Option<&ApplicationRow>,
+) -> Result<Vec<Line>, Problem> {
+    let series = SeriesId(version.series);
+    let mut lines = depends_lines(app, list, series, application).await?;
+    let tips = app.store.load_tips(&[version.series]).await?;
+    let tip = tips.get(&version.series);
+    lines.extend(tip.and_then(|tip| tip_line(fact, tip, application)));
+    Ok(lines)
+}
+
 fn base_words(a: &ApplicationRow) -> Option<String> {
     let (repo, branch) = a.repo.as_ref()?;
+    if let Some((_, patchset, label)) = &a.on_series {
+        let commit = short(a.base.as_ref()?);
+        return Some(format!("{repo} patchset {patchset} v{label}@{commit}"));
+    }
     Some(format!("{repo} {branch}@{}", short(a.base.as_ref()?)))
 }
 
@@ -300,23 +329,6 @@ fn why_words(a: &ApplicationRow) -> String {
         }
         _ => String::new(),
     }
-}
-
-/// What came into the project, as which commits: (series, number, commit).
-fn landed_note(landed: &[(i64, i64, String)], total: i64) -> Option<(&'static str, String)> {
-    if landed.is_empty() {
-        return None;
-    }
-    let list = landed
-        .iter()
-        .map(|(_, number, commit)| format!("{number} as {}", short(commit)));
-    let list = list.collect::<Vec<_>>().join(", ");
-    let here = landed.len() as i64;
-    let tone = if here == total { "good" } else { "" };
-    Some((
-        tone,
-        format!("Landed: {here} of {}: {list}.", count(total, "patch")),
-    ))
 }
 
 /// What stands in the way, in words, and what to do next.
@@ -343,6 +355,10 @@ fn note(fact: &SeriesFact, application: Option<&ApplicationRow>) -> Option<(&'st
             ),
         )),
         "elsewhere" => Some(("", format!("Not for a repository here: {}.", a.detail))),
+        "waits" => Some((
+            "caution",
+            "It is not applied yet: what it is built on comes first.".to_owned(),
+        )),
         _ => None,
     }
 }
@@ -395,9 +411,12 @@ fn commands(
         );
         out.push(("with b4", line));
     }
-    out.push((
-        "with git am",
-        format!("curl -sf {page}v{}/mbox | git am -3", fact.label),
-    ));
+    // With a patch missing, git am would take the others without a word.
+    if fact.received >= fact.total {
+        out.push((
+            "with git am",
+            format!("curl -sf {page}v{}/mbox | git am -3", fact.label),
+        ));
+    }
     out
 }

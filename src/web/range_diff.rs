@@ -2,10 +2,11 @@
 
 use askama::Template;
 
+use super::limits::Dear;
 use super::page::{Answer, Frame, Problem, cached, count};
 use super::routes::{App, Wish};
 use crate::patchset::range_diff::{Fate, Pair, Sign};
-use crate::pipeline::{PipelineError, compare};
+use crate::pipeline::{PipelineError, compare, missing_versions};
 use crate::store::patch_pages::SeriesFact;
 use crate::store::{ListRow, StoreError};
 use crate::view::text::visible;
@@ -99,12 +100,22 @@ async fn page(
     let home = format!("/{}/patches/{id}/", list.name);
     let missing = || {
         let way = (home.clone(), "Show the patchset".to_owned());
-        Problem::Missing(
-            format!("Patchset {id} has no versions v{old} and v{new}."),
-            vec![way],
-        )
+        let known: Vec<&str> = versions.iter().map(|v| v.label.as_str()).collect();
+        let text = missing_versions(&known, [old, new]);
+        Problem::Missing(format!("Patchset {id} has {}.", visible(&text)), vec![way])
     };
-    let (pairs, problem) = match compare(&app.store, id, [old, new]).await {
+    let turn = app.limits.turn(Dear::Comparison).await?;
+    let (store, labels) = (app.store.clone(), [old.to_owned(), new.to_owned()]);
+    // A task of its own: the turn lasts as long as the work, also if the reader goes away.
+    let compared = tokio::spawn(async move {
+        let compared = compare(&store, id, [&labels[0], &labels[1]]).await;
+        drop(turn);
+        compared
+    });
+    let compared = compared
+        .await
+        .unwrap_or_else(|e| Err(PipelineError::Broken(e.to_string())));
+    let (pairs, problem) = match compared {
         Ok(pairs) => (pairs.ok_or_else(missing)?, String::new()),
         Err(PipelineError::Refused(why)) => (Vec::new(), why),
         Err(PipelineError::Store(error)) => return Err(error.into()),

@@ -2,6 +2,7 @@
 //! ending is tried.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -16,6 +17,7 @@ use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Pr
 use tower_http::limit::RequestBodyLimitLayer;
 
 use super::cache::Cache;
+use super::limits::Limits;
 use super::list::Place;
 use super::page::{Answer, Frame, Problem, Theme, etag, file, has};
 use super::{assets, feed, git, list, message, patches, search, style};
@@ -26,7 +28,7 @@ use crate::types::MessageId;
 /// What handlers share.
 #[derive(Clone)]
 pub struct App {
-    /// Read only.
+    /// Read only, on the connections for pages.
     pub store: Store,
     /// The repositories, for cloning.
     pub repos: Repos,
@@ -34,6 +36,10 @@ pub struct App {
     pub site: Arc<str>,
     /// How readers reach the pages, without a slash at the end.
     pub base_url: Arc<str>,
+    /// How much of what is dear is done at once.
+    pub limits: Limits,
+    /// Where mail is taken by SMTP on this machine, `host:port`; empty: nowhere.
+    pub smtp: Arc<str>,
 }
 
 /// A request in pieces.
@@ -84,6 +90,8 @@ impl Wish {
 
 /// Larger requests than this are none of ours: git's negotiation stays far below.
 const MAX_BODY: usize = 8 << 20;
+/// A request that is not here whole by then is given up.
+const BODY_TIME: Duration = Duration::from_secs(60);
 /// Answers up to this size get a tag.
 const MAX_TAGGED: u64 = 4 << 20;
 
@@ -127,8 +135,14 @@ async fn dispatch(State((app, cache)): State<(App, Arc<Cache>)>, request: Reques
         .filter_map(|c| c.trim().strip_prefix("theme="))
         .next()
         .unwrap_or_default();
-    let Ok(body) = to_bytes(request.into_body(), MAX_BODY).await else {
-        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    let body = tokio::time::timeout(BODY_TIME, to_bytes(request.into_body(), MAX_BODY)).await;
+    let body = match body {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),
+        // The rest may still come: the connection ends, so that it is not read as a request.
+        Err(_) => {
+            return (StatusCode::REQUEST_TIMEOUT, [(header::CONNECTION, "close")]).into_response();
+        }
     };
     let mut wish = Wish {
         theme: Theme::parse(theme),
@@ -205,7 +219,7 @@ async fn route(app: &App, path: &str, wish: Wish) -> Answer {
         "/-/style" => return style::show(app, &wish),
         "/-/theme" if wish.post => return Ok(choose_theme(&wish)),
         "/robots.txt" => return Ok(file("text/plain", None, ROBOTS)),
-        "/help/plain-text" => return Ok(file("text/plain; charset=utf-8", None, list::PLAIN_TEXT)),
+        "/help/plain-text" => return list::plain_text(app, &wish),
         _ => {}
     }
     let rest = path.strip_prefix('/').unwrap_or(path);

@@ -3,12 +3,12 @@
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 
-use super::list::{ListPage, PAGE, Place};
+use super::list::{ListPage, Older, PAGE, Place};
 use super::mbox::{Packing, download};
 use super::page::{Answer, Problem, Row, count, html, mail_href, person};
 use super::routes::{App, Wish};
 use crate::query::{self, Query};
-use crate::store::index::position;
+use crate::store::index::{place_after, position};
 use crate::store::pages::MailRow;
 use crate::types::MailId;
 use crate::view::text::{snippet, visible};
@@ -16,6 +16,8 @@ use crate::view::url;
 
 /// Hits that an mbox is made of: b4 and lei ask for few, and narrow by date.
 const MAX_MBOX: i64 = 2_000;
+/// Mails of an mbox of whole threads.
+const MAX_THREADED: usize = 10_000;
 
 /// `GET /L/?q=`, with `x=A` as Atom; `POST` with `x=m` as an mbox.
 pub async fn show(app: &App, place: Place, wish: &Wish) -> Answer {
@@ -34,11 +36,18 @@ pub async fn show(app: &App, place: Place, wish: &Wish) -> Answer {
     if wish.wants_mbox() {
         return results_mbox(app, &place, &query, None, wish).await;
     }
-    let before = wish.get("before").parse().unwrap_or(i64::MAX);
+    let before = Older::read(wish);
     let found = app
         .store
-        .search(place.scope, &query, None, before, PAGE)
+        .search(
+            place.scope,
+            &query,
+            None,
+            place_after(before.at),
+            PAGE + before.skip,
+        )
         .await?;
+    let found = before.rest(found);
     let mut mails = app.store.load_mails(place.scope, &found).await?;
     mails.sort_by_key(|m| std::cmp::Reverse(position(m.arrived, m.mail)));
     if wish.get("x") == "A" {
@@ -48,8 +57,9 @@ pub async fn show(app: &App, place: Place, wish: &Wish) -> Answer {
     let more = found.len() as i64 == PAGE;
     let older = mails.last().filter(|_| more);
     let older = older.map(|m| {
-        let before = position(m.arrived, m.mail);
-        format!("/{}/?q={}&before={before}", place.name, url::query(q))
+        let second = |m: &MailRow| m.arrived.0 / 1_000_000;
+        let next = before.next(second(m), mails.iter().map(second));
+        format!("/{}/?q={}&before={next}", place.name, url::query(q))
     });
     let words = query.shown_words();
     let row = |m: &MailRow| {
@@ -65,15 +75,23 @@ pub async fn show(app: &App, place: Place, wish: &Wish) -> Answer {
         heading: format!("Found: {}", visible(q)),
         description: String::new(),
         address: place.address.clone(),
+        send: String::new(),
         members: String::new(),
         postings: String::new(),
         search: true,
         query: url::query(q),
         canonical: None,
-        found: match (more, before == i64::MAX) {
+        found: match (more, before.at == i64::MAX) {
             (true, true) => format!("{PAGE}+ mails."),
             (false, true) => format!("{}.", count(found.len() as i64, "mail")),
             _ => String::new(),
+        },
+        odd: match query.unknown.as_slice() {
+            [] => String::new(),
+            names => format!(
+                "There is no prefix {}: it was looked for as a word.",
+                names.join(": and no ")
+            ),
         },
         rows: mails.iter().map(row).collect(),
         older,
@@ -108,12 +126,15 @@ pub async fn results_mbox(
     let threads = wish.get("t") == "1" || body.is_some_and(|b| *b != b'0');
     let mails: Vec<(MailId, String)> = if threads && thread.is_none() {
         let threads = app.store.load_threads_of(&found).await?;
-        app.store.load_thread_ids(place.scope, &threads).await?
+        let mut mails = app.store.load_thread_ids(place.scope, &threads).await?;
+        mails.truncate(MAX_THREADED);
+        mails
     } else {
         let mut mails = app.store.load_mails(place.scope, &found).await?;
         mails.sort_by_key(|m| std::cmp::Reverse(position(m.arrived, m.mail)));
         mails.into_iter().map(|m| (m.mail, m.message_id)).collect()
     };
     let name = format!("results-{}", wish.get("q"));
-    Ok(download(app, mails, &name, Packing::Gzip))
+    let turn = app.limits.download(mails.len()).await?;
+    Ok(download(app, mails, &name, Packing::Gzip, turn))
 }

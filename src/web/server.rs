@@ -13,11 +13,13 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::net::{Gate, Listener};
+use crate::net::{Gate, Listener, Patient};
 use crate::store::Store;
 
 /// A client that takes longer to say what it wants is cut off.
 const HEADER_TIME: Duration = Duration::from_secs(20);
+/// A client that takes nothing of its answer for so long is cut off: behind it a process or a download waits.
+const READ_TIME: Duration = Duration::from_secs(60);
 
 /// Serves a router on a listener until told to stop; open requests are answered.
 pub async fn serve(
@@ -44,7 +46,8 @@ pub async fn serve(
             http.title_case_headers(true)
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIME);
-            let connection = http.serve_connection(TokioIo::new(stream), service);
+            let connection =
+                http.serve_connection(TokioIo::new(Patient::new(stream, READ_TIME)), service);
             tokio::pin!(connection);
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,

@@ -3,7 +3,7 @@
 mod cases;
 mod command;
 mod hostile;
-mod random;
+pub mod random;
 mod real_series;
 
 use std::path::{Path, PathBuf};

@@ -174,9 +174,23 @@ fn smtplib_hears_over_lmtp_what_became_of_each_recipient() {
         answers,
         [
             format!("{LIST} 250 2.0.0, {nobody} 550 5.1.1, {users} 250 2.0.0, {LIST} 250 2.0.0"),
-            format!("{users} 550 5.5.2, {LIST} 550 5.5.2"),
+            format!("{users} 250 2.0.0, {LIST} 250 2.0.0"),
             format!("{users} 250 2.0.0"),
         ]
+    );
+    // What is no mail was noted for each list and bothered nobody.
+    let events = server.json(&["events"]);
+    let kinds: Vec<_> = events
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| &e["kind"])
+        .collect();
+    assert_eq!(kinds, ["dropped", "dropped"], "{events}");
+    let said = server.cli(&["events", "users"]);
+    assert!(
+        said.contains("NUL byte: ") && !said.contains("dev"),
+        "{said}"
     );
     assert_eq!(to_text(&eml(&server, "each@smtplib")), to_text(&sent));
     server.drain();

@@ -23,6 +23,7 @@ fn expected(name: &str, wire: &[u8]) -> &'static str {
     let bare = wire.windows(2).any(|w| w[0] == b'\r' && w[1] != b'\n');
     match () {
         () if bare || wire.contains(&0) => "550 5.5.2",
+        () if parse(wire).headers.is_empty() => "550 5.6.0",
         () if HTML_ONLY.lines().any(|l| l == name) => "550 5.6.1",
         () => "250 2.0.0",
     }

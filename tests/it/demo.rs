@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use super::harness::{TestServer, git};
+use super::harness::{Database, TestServer, git, on_both};
 use super::tools;
 
 /// The printed lines of one block, those that are indented, around the one that holds `word`.
@@ -35,9 +35,12 @@ fn paste(server: &TestServer, folder: &Path, lines: &str) -> String {
     tools::run(&mut shell)
 }
 
-#[test]
-fn the_printed_lines_send_a_series_and_fetch_it_as_commits() {
-    let server = TestServer::start_as(&["--demo"], &[]);
+on_both! {
+    the_printed_lines_send_a_series_and_fetch_it_as_commits,
+}
+
+fn the_printed_lines_send_a_series_and_fetch_it_as_commits(database: Database) {
+    let server = TestServer::start_on_as(database, &["--demo"], &[]);
     let printed = server.wait_for("the words for newcomers", || {
         Some(server.printed()).filter(|text| text.contains("Ctrl-C"))
     });
@@ -73,6 +76,12 @@ fn the_printed_lines_send_a_series_and_fetch_it_as_commits() {
     assert!(log.contains("diff --git"), "{log}");
     // All of it once more, as the text promises.
     paste(&server, server.dir.path(), &lines);
+    // The name without a dot is the same list.
+    assert!(printed.contains("demo@localhost"));
+    let mail = b"From: a@b.c\nMessage-ID: <plain@x>\nSubject: by a plain name\n\nx\n";
+    assert!(server.send(&["demo@localhost"], mail).starts_with("250"));
+    server.drain();
+    assert!(server.page("/demo/plain@x/").contains("by a plain name"));
 }
 
 fn pages_show_it(server: &TestServer, series: &serde_json::Value) {

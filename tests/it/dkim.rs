@@ -7,8 +7,15 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::harness::{Copy, Sink, TestServer, change, crlf, git, project};
+use super::harness::{Copy, Database, Sink, TestServer, change, crlf, git, on_both, project};
 use super::tools::{self, from_text, to_text};
+
+on_both! {
+    a_signed_series_of_git_send_email_reaches_every_member_unchanged,
+    signatures_over_every_shape_of_mail_verify_on_every_copy,
+    signed_fields_of_a_list_stay_and_unsigned_ones_are_replaced,
+    fields_that_the_author_signed_as_absent_are_not_added,
+}
 
 const LIST: &str = "dev@lists.example.org";
 const MEMBERS: [&str; 4] = [
@@ -59,7 +66,7 @@ impl Key {
     }
 
     /// For each mail "pass" or why not.
-    fn verify(&self, mails: &[Vec<u8>]) -> Vec<String> {
+    pub fn verify(&self, mails: &[Vec<u8>]) -> Vec<String> {
         let mails: Vec<String> = mails.iter().map(|m| to_text(m)).collect();
         let verdicts = tools::python("dkim.py", &["verify", &self.record], &json!(mails));
         let verdicts = verdicts.as_array().unwrap().iter();
@@ -73,11 +80,14 @@ pub fn wish(mail: &[u8], canonicalization: &str, extra: &[&str]) -> Value {
     json!({ "mail": to_text(mail), "canonicalization": canonicalization, "fields": fields })
 }
 
-fn start(sink: &Sink) -> TestServer {
-    let server = TestServer::start_with(&[
-        ("PATCHPOST_DELIVERY_TRANSPORT", "smtp"),
-        ("PATCHPOST_DELIVERY_RELAY", &sink.address),
-    ]);
+fn start(database: Database, sink: &Sink) -> TestServer {
+    let server = TestServer::start_on_with(
+        database,
+        &[
+            ("PATCHPOST_DELIVERY_TRANSPORT", "smtp"),
+            ("PATCHPOST_DELIVERY_RELAY", &sink.address),
+        ],
+    );
     let description = "--description=Development, \"really\"";
     server.cli(&["list", "create", "dev", "--address", LIST, description]);
     let mut add = vec!["member", "add", "dev"];
@@ -126,10 +136,9 @@ fn copies(server: &TestServer, sink: &Sink, sent: &[Vec<u8>]) -> BTreeMap<String
 }
 
 /// The real `git send-email` hands a series to the author's mail server, which signs it and passes it on.
-#[test]
-fn a_signed_series_of_git_send_email_reaches_every_member_unchanged() {
+fn a_signed_series_of_git_send_email_reaches_every_member_unchanged(database: Database) {
     let sink = Sink::start();
-    let server = start(&sink);
+    let server = start(database, &sink);
     let key = Key::make(server.dir.path());
     let work = project(server.dir.path());
     git(&work, &["checkout", "-q", "-b", "topic"]);
@@ -429,10 +438,9 @@ fn send_in_both_ways(
     sent
 }
 
-#[test]
-fn signatures_over_every_shape_of_mail_verify_on_every_copy() {
+fn signatures_over_every_shape_of_mail_verify_on_every_copy(database: Database) {
     let sink = Sink::start();
-    let server = start(&sink);
+    let server = start(database, &sink);
     let key = Key::make(server.dir.path());
     let shapes = shapes();
     let sent = send_in_both_ways(&server, &key, &shapes, &[]);
@@ -446,10 +454,9 @@ fn signatures_over_every_shape_of_mail_verify_on_every_copy() {
     }
 }
 
-#[test]
-fn signed_fields_of_a_list_stay_and_unsigned_ones_are_replaced() {
+fn signed_fields_of_a_list_stay_and_unsigned_ones_are_replaced(database: Database) {
     let sink = Sink::start();
-    let server = start(&sink);
+    let server = start(database, &sink);
     let key = Key::make(server.dir.path());
     let fields = "List-Id: Other <other.lists.example.net>\nList-Unsubscribe: <mailto:leave@lists.example.net>\nList-Post: NO\n\
         Precedence: bulk\nX-Mailing-List: other@lists.example.net\n";
@@ -487,10 +494,9 @@ fn signed_fields_of_a_list_stay_and_unsigned_ones_are_replaced() {
 
 /// Some mail servers sign fields that are not there, so that nobody adds them (Exim does so by default). What a list
 /// can leave out of its own fields then, it leaves out.
-#[test]
-fn fields_that_the_author_signed_as_absent_are_not_added() {
+fn fields_that_the_author_signed_as_absent_are_not_added(database: Database) {
     let sink = Sink::start();
-    let server = start(&sink);
+    let server = start(database, &sink);
     let key = Key::make(server.dir.path());
     let shapes = [
         ("absent", mail("absent", "", PATCH)),

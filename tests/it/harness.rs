@@ -1,15 +1,16 @@
 //! Starts the real binary on port 0 in a folder of its own and speaks to it as clients do.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+pub use super::wire::{Copy, Sink, Smtp, crlf};
+
 /// How long a fact is waited for. Generous: it says "never", not "slow".
-const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Which database a story runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,13 +51,21 @@ impl TestServer {
     }
 
     pub fn start_on_with(database: Database, environment: &[(&str, &str)]) -> TestServer {
+        TestServer::start_on_as(database, &[], environment)
+    }
+
+    pub fn start_on_as(
+        database: Database,
+        options: &'static [&'static str],
+        environment: &[(&str, &str)],
+    ) -> TestServer {
         let url = match database {
             Database::Sqlite => String::new(),
             Database::Postgres => super::postgres::new_database(),
         };
         let mut all = environment.to_vec();
         all.push(("PATCHPOST_DATABASE_URL", &url));
-        TestServer::start_with(&all)
+        TestServer::start_as(options, &all)
     }
 
     pub fn start_with(environment: &[(&str, &str)]) -> TestServer {
@@ -77,6 +86,12 @@ impl TestServer {
         };
         server.launch();
         server
+    }
+
+    /// What a variable is set to for the server, or empty.
+    pub fn variable(&self, name: &str) -> String {
+        let found = self.environment.iter().find(|(n, _)| n == name);
+        found.map_or_else(String::new, |(_, value)| value.clone())
     }
 
     pub fn data(&self) -> PathBuf {
@@ -323,187 +338,6 @@ fn unchunk(mut rest: &[u8]) -> Vec<u8> {
         rest = &rest[at + 4 + size..];
     }
     out
-}
-
-/// A plain client that says exactly what it is told.
-pub struct Smtp {
-    stream: BufReader<TcpStream>,
-}
-
-impl Smtp {
-    pub fn connect(address: &str) -> Smtp {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        let mut smtp = Smtp {
-            stream: BufReader::new(stream),
-        };
-        smtp.reply().unwrap();
-        smtp.say("EHLO client.example");
-        smtp
-    }
-
-    pub fn reply(&mut self) -> std::io::Result<String> {
-        loop {
-            let mut line = String::new();
-            if self.stream.read_line(&mut line)? == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-            if line.as_bytes().get(3) != Some(&b'-') {
-                return Ok(line.trim_end().to_owned());
-            }
-        }
-    }
-
-    /// Sends bytes as they are.
-    pub fn write(&mut self, bytes: &[u8]) {
-        self.stream.get_mut().write_all(bytes).unwrap();
-    }
-
-    pub fn say(&mut self, line: &str) -> String {
-        self.try_say(line).unwrap()
-    }
-
-    pub fn try_say(&mut self, line: &str) -> std::io::Result<String> {
-        self.stream
-            .get_mut()
-            .write_all(format!("{line}\r\n").as_bytes())?;
-        self.reply()
-    }
-
-    /// One transaction with LF turned into CRLF and dots stuffed; the last reply and what went over the wire.
-    pub fn send(&mut self, sender: &str, recipients: &[&str], mail: &[u8]) -> (String, Vec<u8>) {
-        self.try_send(sender, recipients, mail).unwrap()
-    }
-
-    pub fn try_send(
-        &mut self,
-        sender: &str,
-        recipients: &[&str],
-        mail: &[u8],
-    ) -> std::io::Result<(String, Vec<u8>)> {
-        let reply = self.try_say(&format!("MAIL FROM:<{sender}>"))?;
-        if !reply.starts_with('2') {
-            return Ok((reply, Vec::new()));
-        }
-        let mut taken = false;
-        let mut last = String::new();
-        for recipient in recipients {
-            last = self.try_say(&format!("RCPT TO:<{recipient}>"))?;
-            taken |= last.starts_with('2');
-        }
-        if !taken {
-            self.try_say("RSET")?;
-            return Ok((last, Vec::new()));
-        }
-        self.try_say("DATA")?;
-        let wire = crlf(mail);
-        let mut out = Vec::new();
-        for line in wire.split_inclusive(|b| *b == b'\n') {
-            if line.starts_with(b".") {
-                out.push(b'.');
-            }
-            out.extend_from_slice(line);
-        }
-        out.extend_from_slice(b".\r\n");
-        self.stream.get_mut().write_all(&out)?;
-        Ok((self.reply()?, wire))
-    }
-}
-
-/// Bare LF becomes CRLF, and the end gets one.
-pub fn crlf(mail: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(mail.len() + 100);
-    for (at, byte) in mail.iter().enumerate() {
-        if *byte == b'\n' && (at == 0 || mail[at - 1] != b'\r') {
-            out.push(b'\r');
-        }
-        out.push(*byte);
-    }
-    if !out.ends_with(b"\r\n") && !out.is_empty() {
-        out.extend_from_slice(b"\r\n");
-    }
-    out
-}
-
-/// A server that takes every mail and keeps it.
-pub struct Sink {
-    pub address: String,
-    pub mails: Arc<Mutex<Vec<Copy>>>,
-}
-
-#[derive(Clone)]
-pub struct Copy {
-    pub sender: String,
-    pub recipients: Vec<String>,
-    pub bytes: Vec<u8>,
-}
-
-impl Sink {
-    pub fn start() -> Sink {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let mails = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&mails);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let kept = Arc::clone(&kept);
-                // A client that breaks off ends its own thread only.
-                std::thread::spawn(move || drop(Sink::talk(stream, &kept)));
-            }
-        });
-        Sink { address, mails }
-    }
-
-    fn talk(stream: TcpStream, kept: &Mutex<Vec<Copy>>) -> std::io::Result<()> {
-        let mut out = stream.try_clone()?;
-        let mut input = BufReader::new(stream);
-        out.write_all(b"220 sink\r\n")?;
-        let (mut sender, mut recipients) = (String::new(), Vec::new());
-        loop {
-            let mut line = String::new();
-            if input.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            let path = || line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
-            match line.split([' ', '\r']).next().unwrap_or_default() {
-                "EHLO" => out.write_all(b"250-sink\r\n250-PIPELINING\r\n250 8BITMIME\r\n")?,
-                "MAIL" => {
-                    sender = path();
-                    recipients.clear();
-                    out.write_all(b"250 ok\r\n")?;
-                }
-                "RCPT" => {
-                    recipients.push(path());
-                    out.write_all(b"250 ok\r\n")?;
-                }
-                "DATA" => {
-                    out.write_all(b"354 go\r\n")?;
-                    let mut bytes = Vec::new();
-                    loop {
-                        let mut line = Vec::new();
-                        input.read_until(b'\n', &mut line)?;
-                        if line == b".\r\n" {
-                            break;
-                        }
-                        bytes.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
-                    }
-                    kept.lock().unwrap().push(Copy {
-                        sender: sender.clone(),
-                        recipients: recipients.clone(),
-                        bytes,
-                    });
-                    out.write_all(b"250 taken\r\n")?;
-                }
-                "QUIT" => return out.write_all(b"221 bye\r\n"),
-                _ => out.write_all(b"250 ok\r\n")?,
-            }
-        }
-    }
-
-    pub fn all(&self) -> Vec<Copy> {
-        self.mails.lock().unwrap().clone()
-    }
 }
 
 /// Runs git in a folder as a contributor would; what it printed.

@@ -1,49 +1,53 @@
 //! What came into the project: found by content or by name, patch by patch, also after the branch was rewritten.
 
-use super::harness::{TestServer, change, git, project, send_email};
-
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-/// A server with a list and a project, and a contributor's clone of it with two commits, sent as a series.
-fn sent() -> (TestServer, PathBuf) {
-    let server = TestServer::start();
-    let work = project(server.dir.path());
+use super::harness::{Database, TestServer, change, git, on_both, project, send_email};
+
+on_both! {
+    a_series_that_was_applied_is_accepted_with_its_commits,
+    a_patch_that_was_changed_is_known_by_its_link_and_title,
+    after_the_branch_was_rewritten_the_new_commits_are_named,
+    every_branch_that_is_followed_is_looked_at,
+    what_a_rewritten_branch_dropped_is_open_again,
+    a_state_that_a_person_set_stays_whatever_lands,
+    a_series_that_comes_after_its_commits_is_known_too,
+}
+
+const BOTH: [&str; 2] = [
+    "../mine/out/0001-Change-five.patch",
+    "../mine/out/0002-Change-thirty.patch",
+];
+
+/// A server with a list and a project, and a contributor's clone of it with a series of two patches.
+fn written(database: Database) -> (TestServer, PathBuf) {
+    let server = TestServer::start_on(database);
+    let dir = server.dir.path();
+    let work = project(dir);
     server.cli(&["repo", "add", "tool", "--path", &work.display().to_string()]);
-    server.cli(&[
-        "list",
-        "create",
-        "dev",
-        "--address",
-        "dev@x.org",
-        "--repo",
-        "tool",
-    ]);
-    let mine = server.dir.path().join("mine");
-    git(
-        server.dir.path(),
-        &[
-            "clone",
-            "-q",
-            &work.display().to_string(),
-            &mine.display().to_string(),
-        ],
-    );
-    change(&mine, "src/a.c", "line 5\n", "line five\n", "Change five");
-    change(
-        &mine,
-        "src/a.c",
-        "line 30\n",
-        "line thirty\n",
-        "Change thirty",
-    );
+    let create = ["list", "create", "dev", "--address", "dev@x.org"];
+    server.cli(&[&create[..], &["--repo", "tool"]].concat());
+    let mine = dir.join("mine");
+    git(dir, &["clone", "-q", "project", "mine"]);
+    let to = "line five\n";
+    change(&mine, "src/a.c", "line 5\n", to, "Change five");
+    let to = "line thirty\n";
+    change(&mine, "src/a.c", "line 30\n", to, "Change thirty");
     git(&mine, &["format-patch", "-q", "-2", "-o", "out"]);
-    send_email(
-        &server,
-        &mine,
-        "dev@x.org",
-        &["out/0001-Change-five.patch", "out/0002-Change-thirty.patch"],
-    );
+    (server, work)
+}
+
+fn send(server: &TestServer) {
+    let mine = server.dir.path().join("mine");
+    send_email(server, &mine, "dev@x.org", &BOTH);
     server.drain();
+}
+
+/// The same, sent.
+fn sent(database: Database) -> (TestServer, PathBuf) {
+    let (server, work) = written(database);
+    send(&server);
     (server, work)
 }
 
@@ -62,9 +66,8 @@ fn log(work: &Path, count: usize) -> Vec<String> {
     out.lines().map(str::to_owned).collect()
 }
 
-#[test]
-fn a_series_that_was_applied_is_accepted_with_its_commits() {
-    let (server, work) = sent();
+fn a_series_that_was_applied_is_accepted_with_its_commits(database: Database) {
+    let (server, work) = sent(database);
     // The project went on: the commits have other parents and places than the mails said.
     change(
         &work,
@@ -73,7 +76,7 @@ fn a_series_that_was_applied_is_accepted_with_its_commits() {
         "line 0\nline 1\n",
         "Something else",
     );
-    git(&work, &["am", "-q", "../mine/out/0001-Change-five.patch"]);
+    git(&work, &["am", "-q", BOTH[0]]);
     fetch(&server);
     let one = series(&server);
     assert_eq!(one["state"], "new", "{one}");
@@ -81,7 +84,7 @@ fn a_series_that_was_applied_is_accepted_with_its_commits() {
     assert!(one["patches"][1]["landed"].is_null());
     let path = format!("/dev/patches/{}/", one["patchset"]);
     assert!(server.page(&path).contains("Landed: 1 of 2 patches: 1 as "));
-    git(&work, &["am", "-q", "../mine/out/0002-Change-thirty.patch"]);
+    git(&work, &["am", "-q", BOTH[1]]);
     fetch(&server);
     let one = series(&server);
     let commits = log(&work, 2);
@@ -102,9 +105,8 @@ fn a_series_that_was_applied_is_accepted_with_its_commits() {
     );
 }
 
-#[test]
-fn a_patch_that_was_changed_is_known_by_its_link_and_title() {
-    let (server, work) = sent();
+fn a_patch_that_was_changed_is_known_by_its_link_and_title(database: Database) {
+    let (server, work) = sent(database);
     let ids: Vec<String> = (0..2)
         .map(|n| {
             series(&server)["patches"][n]["message_id"]
@@ -128,14 +130,9 @@ fn a_patch_that_was_changed_is_known_by_its_link_and_title() {
     assert_eq!(one["state"], "new");
 }
 
-#[test]
-fn after_the_branch_was_rewritten_the_new_commits_are_named() {
-    let (server, work) = sent();
-    let both = [
-        "../mine/out/0001-Change-five.patch",
-        "../mine/out/0002-Change-thirty.patch",
-    ];
-    git(&work, &["am", "-q", both[0], both[1]]);
+fn after_the_branch_was_rewritten_the_new_commits_are_named(database: Database) {
+    let (server, work) = sent(database);
+    git(&work, &["am", "-q", BOTH[0], BOTH[1]]);
     fetch(&server);
     let before = log(&work, 2);
     assert_eq!(series(&server)["patches"][1]["landed"], before[0].as_str());
@@ -147,7 +144,7 @@ fn after_the_branch_was_rewritten_the_new_commits_are_named() {
         "The project",
         "First something else",
     );
-    git(&work, &["am", "-q", both[0], both[1]]);
+    git(&work, &["am", "-q", BOTH[0], BOTH[1]]);
     fetch(&server);
     let after = log(&work, 2);
     let one = series(&server);
@@ -160,4 +157,176 @@ fn after_the_branch_was_rewritten_the_new_commits_are_named() {
     // A second look at the same branch changes nothing.
     fetch(&server);
     assert_eq!(series(&server), one);
+}
+
+/// The commits that a patch landed as: `branch commit`, the main branch's first.
+fn landed_in(server: &TestServer, patch: usize) -> Vec<String> {
+    let all = series(server)["patches"][patch]["landed_in"].clone();
+    let line = |l: &serde_json::Value| {
+        let (branch, commit) = (l["branch"].as_str().unwrap(), l["commit"].as_str().unwrap());
+        assert_eq!(l["repo"], "tool");
+        format!("{branch} {commit}")
+    };
+    all.as_array().unwrap().iter().map(line).collect()
+}
+
+fn every_branch_that_is_followed_is_looked_at(database: Database) {
+    let (server, work) = sent(database);
+    git(&work, &["branch", "stable/1"]);
+    git(&work, &["branch", "wip"]);
+    for branch in ["wip", "stable/1"] {
+        git(&work, &["checkout", "-q", branch]);
+        change(&work, "README", "A project", branch, "Its own");
+        git(&work, &["am", "-q", BOTH[0], BOTH[1]]);
+    }
+    fetch(&server);
+    assert!(landed_in(&server, 0).is_empty(), "only main is followed");
+    server.cli_fails(&["repo", "set", "tool", "--follow", "a b"]);
+    server.cli(&["repo", "set", "tool", "--follow", "stable/*"]);
+    let shown = server.json(&["repo", "ls"])[0].clone();
+    assert_eq!(
+        (&shown["branch"], &shown["follow"][0]),
+        (&"main".into(), &"stable/*".into())
+    );
+    server.drain();
+    let on_stable = log(&work, 2);
+    assert_eq!(
+        landed_in(&server, 1),
+        [format!("stable/1 {}", on_stable[0])]
+    );
+    assert_eq!(series(&server)["state"], "accepted");
+    // A branch that is new has nothing that others had before.
+    git(&work, &["branch", "stable/2"]);
+    git(&work, &["checkout", "-q", "main"]);
+    git(&work, &["am", "-q", BOTH[1]]);
+    fetch(&server);
+    let on_main = log(&work, 1);
+    assert_eq!(
+        landed_in(&server, 0),
+        [format!("stable/1 {}", on_stable[1])]
+    );
+    let both = [
+        format!("main {}", on_main[0]),
+        format!("stable/1 {}", on_stable[0]),
+    ];
+    assert_eq!(landed_in(&server, 1), both);
+    assert_eq!(series(&server)["patches"][1]["landed"], on_main[0].as_str());
+    let page = server.page("/dev/patches/1/");
+    let words = format!(
+        "2 as {} in main of tool; 1 as {}, 2 as {} in stable/1 of tool.",
+        &on_main[0][..12],
+        &on_stable[1][..12],
+        &on_stable[0][..12]
+    );
+    assert!(page.contains(&words), "{words} in {page}");
+    server.cli(&["repo", "set", "tool", "--no-follow"]);
+    server.drain();
+    assert_eq!(landed_in(&server, 1), both, "what is known stays known");
+}
+
+fn what_a_rewritten_branch_dropped_is_open_again(database: Database) {
+    let (server, work) = sent(database);
+    git(&work, &["am", "-q", BOTH[0], BOTH[1]]);
+    fetch(&server);
+    assert_eq!(series(&server)["state"], "accepted");
+    // The first stays under another id, with a message of the maintainer's; the second goes.
+    git(&work, &["reset", "-q", "--hard", "HEAD~2"]);
+    change(
+        &work,
+        "README",
+        "A project",
+        "The project",
+        "First something else",
+    );
+    git(&work, &["am", "-q", BOTH[0]]);
+    git(&work, &["commit", "-q", "--amend", "-m", "five: change it"]);
+    fetch(&server);
+    let one = series(&server);
+    assert_eq!(one["state"], "new", "{one}");
+    assert_eq!(
+        landed_in(&server, 0),
+        [format!("main {}", log(&work, 1)[0])]
+    );
+    assert!(one["patches"][1]["landed"].is_null(), "{one}");
+    let page = server.page("/dev/patches/1/");
+    assert!(page.contains("Landed: 1 of 2 patches: 1 as "), "{page}");
+    assert!(
+        page.contains("Dropped: v1: patch 2 left main of tool"),
+        "{page}"
+    );
+    let open = server.page("/dev/patches/");
+    assert!(open.contains("Change five"), "it is open again");
+    // It comes back.
+    git(&work, &["am", "-q", BOTH[1]]);
+    fetch(&server);
+    assert_eq!(series(&server)["state"], "accepted");
+    // And a branch that is reset to long ago drops all.
+    git(&work, &["reset", "-q", "--hard", "HEAD~3"]);
+    fetch(&server);
+    assert_eq!(series(&server)["state"], "new");
+    assert!(landed_in(&server, 0).is_empty() && landed_in(&server, 1).is_empty());
+}
+
+fn a_state_that_a_person_set_stays_whatever_lands(database: Database) {
+    let (server, work) = sent(database);
+    server.cli(&["series", "state", "1", "under-review"]);
+    git(&work, &["am", "-q", BOTH[0], BOTH[1]]);
+    fetch(&server);
+    assert_eq!(landed_in(&server, 1).len(), 1);
+    assert_eq!(series(&server)["state"], "under review");
+    server.cli(&["series", "state", "1", "auto"]);
+    assert_eq!(series(&server)["state"], "accepted", "as the rules say");
+    server.cli(&["series", "state", "1", "accepted"]);
+    git(&work, &["reset", "-q", "--hard", "HEAD~2"]);
+    fetch(&server);
+    assert!(landed_in(&server, 1).is_empty());
+    assert_eq!(series(&server)["state"], "accepted");
+    server.cli(&["series", "state", "1", "auto"]);
+    assert_eq!(series(&server)["state"], "new");
+}
+
+fn a_series_that_comes_after_its_commits_is_known_too(database: Database) {
+    let (server, work) = written(database);
+    git(&work, &["am", "-q", BOTH[0], BOTH[1]]);
+    fetch(&server);
+    send(&server);
+    let one = series(&server);
+    assert_eq!(one["state"], "accepted", "{one}");
+    assert_eq!(
+        landed_in(&server, 0),
+        [format!("main {}", log(&work, 2)[1])]
+    );
+    assert_eq!(
+        landed_in(&server, 1),
+        [format!("main {}", log(&work, 2)[0])]
+    );
+    let page = server.page("/dev/patches/1/");
+    assert!(page.contains("Landed: v1: patch 1 as "), "{page}");
+}
+
+#[test]
+fn what_was_reverted_long_ago_and_is_sent_again_has_not_landed() {
+    let (server, work) = written(Database::Sqlite);
+    let mut am = Command::new("git");
+    am.current_dir(&work).args([
+        "-c",
+        "user.name=Kim",
+        "-c",
+        "user.email=kim@example.net",
+        "am",
+        "-q",
+    ]);
+    am.args(BOTH)
+        .env("GIT_COMMITTER_DATE", "2020-01-01T00:00:00Z");
+    assert!(am.status().unwrap().success());
+    git(&work, &["revert", "--no-edit", "HEAD", "HEAD~1"]);
+    fetch(&server);
+    send(&server);
+    let one = series(&server);
+    assert_eq!(
+        (&one["state"], &one["applies"]),
+        (&"new".into(), &true.into()),
+        "{one}"
+    );
+    assert!(landed_in(&server, 0).is_empty() && landed_in(&server, 1).is_empty());
 }

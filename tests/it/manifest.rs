@@ -206,7 +206,7 @@ fn rows_that_need_the_whole_program_come_out_as_they_should() {
     for (n, file) in files.iter().enumerate() {
         let name = format!("fuzz/{}", file.file_name().display());
         let said = import(&format!("f{n}"), &name);
-        kept += usize::from(said.contains("1 mails read: 1 new"));
+        kept += usize::from(said.contains("1 mail read: 1 new"));
         let bytes = std::fs::read(file.path()).unwrap();
         let reply = server.send(&["wire@x.org"], &bytes);
         // NUL and bare CR are never taken from the wire (DESIGN 6); all else of strangers is.

@@ -217,3 +217,152 @@ fn what_is_no_backup_is_refused_in_words() {
     ]);
     assert!(said.contains("is no backup of patchpost"), "{said}");
 }
+
+/// What a command says, and whether it succeeded.
+fn say(server: &TestServer, arguments: &[&str], environment: &[(&str, &str)]) -> (bool, String) {
+    let mut command = server.command();
+    let command = command.args(arguments).envs(environment.iter().copied());
+    let out = command.output().unwrap();
+    let text = [out.stdout, out.stderr].concat();
+    (
+        out.status.success(),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
+}
+
+const ANY_PORTS: [(&str, &str); 4] = [
+    ("PATCHPOST_SMTP_LISTEN", "127.0.0.1:0"),
+    ("PATCHPOST_LMTP_LISTEN", "127.0.0.1:0"),
+    ("PATCHPOST_HTTP_LISTEN", "127.0.0.1:0"),
+    ("PATCHPOST_OPS_LISTEN", "127.0.0.1:0"),
+];
+
+#[test]
+fn doctor_finds_a_running_server_well_whatever_ports_it_chose() {
+    let server = TestServer::start();
+    let (_, text) = say(&server, &["doctor"], &ANY_PORTS);
+    assert_eq!(text.matches("the server runs and chose a port").count(), 4);
+    assert!(!text.contains("BAD  smtp"), "{text}");
+    let mut relay = ANY_PORTS.to_vec();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = silent.local_addr().unwrap().to_string();
+    drop(silent);
+    relay.extend([
+        ("PATCHPOST_DELIVERY_TRANSPORT", "smtp"),
+        ("PATCHPOST_DELIVERY_RELAY", &nobody),
+    ]);
+    let (fine, text) = say(&server, &["doctor"], &relay);
+    assert!(!fine && text.contains("BAD  relay"), "{text}");
+    relay[5].1 = &server.addresses["smtp"];
+    let (_, text) = say(&server, &["doctor"], &relay);
+    assert!(text.contains("ok   relay"), "{text}");
+}
+
+#[test]
+fn doctor_tells_of_settings_it_cannot_read_and_looks_at_the_rest() {
+    let server = TestServer::start();
+    let (fine, text) = say(&server, &["doctor"], &[("PATCHPOST_SMTP_MAX_SIZE", "big")]);
+    assert!(!fine, "{text}");
+    let wanted = [
+        "BAD  configuration: environment PATCHPOST_SMTP_MAX_SIZE",
+        "ok   git",
+    ];
+    assert!(wanted.iter().all(|w| text.contains(w)), "{text}");
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_its_setting() {
+    let server = TestServer::start();
+    let taken = [("PATCHPOST_SMTP_LISTEN", server.addresses["smtp"].as_str())];
+    let other = server.dir.path().join("other");
+    let (fine, text) = say(
+        &server,
+        &["serve", "--data", other.to_str().unwrap()],
+        &taken,
+    );
+    assert!(!fine, "{text}");
+    assert!(
+        text.contains("smtp.listen or PATCHPOST_SMTP_LISTEN"),
+        "{text}"
+    );
+}
+
+/// A slip in the name of the folder is told, and leaves nothing behind.
+#[test]
+fn commands_that_read_make_no_folder() {
+    let server = TestServer::start();
+    let other = server.dir.path().join("slip");
+    let other = other.to_str().unwrap();
+    for command in [&["list", "ls"][..], &["jobs"], &["series", "show", "1"]] {
+        let said = server.cli_fails(&[command, &["--data", other]].concat());
+        assert!(said.contains("there is no data of patchpost in"), "{said}");
+    }
+    assert!(!std::path::Path::new(other).exists());
+}
+
+#[test]
+fn commands_say_what_did_not_fit() {
+    let server = TestServer::start();
+    server.cli(&["list", "create", "dev", "--address", "dev@x.org"]);
+    let fails = |line: &str, words: &str| {
+        let said = server.cli_fails(&line.split(' ').collect::<Vec<_>>());
+        assert!(said.contains(words), "{line}: {said}");
+    };
+    fails("list set dev", "say what to change");
+    fails(
+        "list set dev --repo tool",
+        "patchpost repo add tool --clone URL",
+    );
+    for own in ["DEV@x.org", "dev+owner@x.org", "dev@localhost"] {
+        fails(&format!("member add dev {own}"), "is the list itself");
+    }
+    let said = server.cli(&["member", "add", "dev", "ana@x.org"]);
+    assert_eq!(said, "1 new member\n");
+    let said = server.cli(&["member", "add", "dev", "ana@x.org", "ben@x.org"]);
+    assert_eq!(said, "1 new member, 1 there already\n");
+    fails(
+        "member rm dev ana@x.org chen@x.org",
+        "not among the members of dev: chen@x.org",
+    );
+    assert_eq!(
+        server
+            .json(&["member", "ls", "dev"])
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    let work = project(server.dir.path());
+    let path = work.display().to_string();
+    fails(
+        &format!("repo add bad --path {path} --branch nosuch"),
+        "has no branch nosuch; it has main",
+    );
+    server.cli(&["repo", "add", "bad", "--path", &path, "--branch", "main"]);
+    let empty = server.dir.path().join("empty");
+    std::fs::write(&empty, "").unwrap();
+    fails(&format!("import dev {}", empty.display()), "is empty");
+    fails(
+        "export dev x --format maildir",
+        "possible values: mbox, public-inbox",
+    );
+}
+
+/// `patchpost … | head`
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let server = TestServer::start();
+    let run = |arguments: &[&str]| {
+        let mut command = server.command();
+        command.args(arguments).stderr(std::process::Stdio::piped());
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let out = command.stdout(writer).output().unwrap();
+        assert!(
+            out.status.success() && out.stderr.is_empty(),
+            "{arguments:?} {out:?}"
+        );
+    };
+    run(&["config"]);
+    run(&["list", "ls", "--json"]);
+}

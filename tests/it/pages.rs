@@ -472,3 +472,77 @@ fn pages_without_anything_say_what_to_do() {
     );
     assert_eq!(server.get("/empty/new.atom").status, 200);
 }
+
+#[test]
+fn what_is_not_there_is_named_and_what_is_odd_is_said() {
+    let server = archive();
+    let patchset = server.json(&["series", "ls", "dev"])[0]["patchset"].to_string();
+    let gone = |path: &str| {
+        let answer = server.get(path);
+        assert_eq!(answer.status, 404, "{path}");
+        answer.text()
+    };
+    let text = gone(&format!("/dev/patches/{patchset}/v9/"));
+    assert!(text.contains("has no version v9"), "{text}");
+    let text = gone(&format!("/dev/patches/{patchset}/v1..v9"));
+    assert!(text.contains("has no v9, only v1, v2"), "{text}");
+    let page = server.page("/dev/?q=foo:bar");
+    assert!(page.contains("There is no prefix foo:"), "{page}");
+    assert!(page.contains("0 mails. <a"), "no order of nothing: {page}");
+    let page = server.page("/dev/?q=zebra");
+    assert!(!page.contains("There is no prefix"), "{page}");
+    let page = server.page("/help/plain-text");
+    assert!(page.contains("width=device-width") && page.contains("Thunderbird"));
+    let page = server.page("/dev/v2@x/");
+    let facts = page.split("class=\"facts\"").nth(1).unwrap();
+    let facts = facts.split("</p>").next().unwrap();
+    assert_eq!(facts.matches("v2").count(), 2, "in link and words: {facts}");
+}
+
+/// The hole is told; git am is not offered what it would take in part.
+#[test]
+fn a_series_with_a_hole_is_not_offered_to_git_am() {
+    let server = TestServer::start();
+    server.cli(&["list", "create", "dev", "--address", "dev@x.org"]);
+    for (n, parent) in [(1, ""), (3, "p1@x")] {
+        let mail = mail(
+            &format!("p{n}@x"),
+            &format!("[PATCH v2 {n}/3] count: step {n}"),
+            parent,
+            &patch(n),
+        );
+        assert!(
+            server
+                .send(&["dev@x.org"], mail.as_bytes())
+                .starts_with("250")
+        );
+    }
+    server.drain();
+    let patchset = server.json(&["series", "ls", "dev"])[0]["patchset"].to_string();
+    let page = server.page(&format!("/dev/patches/{patchset}/"));
+    assert!(!page.contains("| git am"), "{page}");
+    let said = server.cli_fails(&["series", "mbox", &patchset]);
+    assert!(said.contains("2 of 3 patches of v2 are here"), "{said}");
+    let mbox = server.cli(&["series", "mbox", &patchset, "--incomplete"]);
+    assert_eq!(mbox.matches("\ndiff --git a/README").count(), 2);
+    let outline = server.page("/dev/p1@x/T/");
+    assert!(outline.contains("v2 3/3"), "{outline}");
+}
+
+#[test]
+fn a_repository_says_how_to_clone_it_and_takes_no_push() {
+    let server = TestServer::start();
+    server.cli(&["repo", "add", "tool", "--init"]);
+    server.cli(&["list", "create", "dev", "--repo", "tool"]);
+    let url = format!("{}/tool.git", server.base());
+    let page = server.page("/tool.git");
+    assert!(page.contains(&format!("git clone {url}")), "{page}");
+    let page = server.page("/tool.patches.git/");
+    assert!(page.contains("refs/patches/NUMBER/vVERSION"), "{page}");
+    let push = server.get("/tool.git/info/refs?service=git-receive-pack");
+    assert_eq!(push.status, 403);
+    // Lists in a domain of this machine alone are found by no other mail server.
+    let (host, port) = server.addresses["smtp"].rsplit_once(':').unwrap();
+    let page = server.page("/dev/");
+    assert!(page.contains(&format!("--smtp-server={host} --smtp-server-port={port}")));
+}

@@ -4,6 +4,7 @@ use super::harness::{Database, Sink, Smtp, TestServer, on_both};
 
 on_both! {
     mail_for_the_postmaster_reaches_the_operator,
+    what_people_ask_of_a_list_reaches_the_operator_whole,
 }
 
 /// RFC 5321 section 4.5.1: with and without a domain, bounces too.
@@ -53,6 +54,33 @@ fn mail_for_the_postmaster_reaches_the_operator(database: Database) {
         404,
         "nothing of it is public"
     );
+}
+
+fn what_people_ask_of_a_list_reaches_the_operator_whole(database: Database) {
+    let server = TestServer::start_on(database);
+    server.cli(&["list", "create", "dev", "--address", "dev@x.org"]);
+    let recipients = [
+        "dev+owner@x.org",
+        "dev-owner@x.org",
+        "dev-bounces@x.org",
+        "dev+subscribe@x.org",
+        "dev-request@x.org",
+    ];
+    for (n, recipient) in recipients.iter().enumerate() {
+        let mail = format!("From: a@b.c\nMessage-ID: <{n}@x>\n\nplease {n}\n");
+        let reply = server.send(&[recipient], mail.as_bytes());
+        assert!(reply.starts_with("250"), "{recipient}: {reply}");
+    }
+    let reply = server.send(&["dev+b-aaaaaaaaaaaaaaaa@x.org"], b"From: a@b.c\n\nx\n");
+    assert!(reply.starts_with("550 5.1.1"), "no token of ours: {reply}");
+    server.drain();
+    let path = server.dir.path().join("asked.mbox").display().to_string();
+    server.cli(&["export", "postmaster", &path, "--format", "mbox"]);
+    let text = std::fs::read_to_string(path).unwrap();
+    for n in 0..recipients.len() {
+        assert!(text.contains(&format!("please {n}\n")), "{n}: {text}");
+    }
+    assert_eq!(server.json(&["list", "show", "dev"])["postings"], 0);
 }
 
 /// VERP and SRS return paths carry a whole address in their local part.

@@ -6,6 +6,7 @@ use std::path::Path;
 use patchpost::diff::mailinfo::mailinfo;
 use patchpost::patchset::range_diff::{Commit, Fate, range_diff, render};
 
+use super::am::random::Dice;
 use super::harness::{TestServer, change, corpus, git, project, send_email, size};
 use super::real_mail::{Entry, RealMail, entries, feed, list_mails, plain_git, unbundle};
 
@@ -21,6 +22,8 @@ struct Version {
 fn run(work: &Path, arguments: &[&str], input: &[u8]) -> Result<String, String> {
     let mut command = plain_git(work);
     command
+        .env("GIT_AUTHOR_NAME", "C")
+        .env("GIT_AUTHOR_EMAIL", "c@x.org")
         .env("GIT_COMMITTER_NAME", "C")
         .env("GIT_COMMITTER_EMAIL", "c@x.org");
     match feed(command.args(arguments), input) {
@@ -190,6 +193,72 @@ fn as_git_diffs(work: &Path, version: &Version) -> Vec<Commit> {
         .collect()
 }
 
+/// Series of tiny patches: many pairings cost the same, and git's is wanted.
+#[test]
+fn ties_are_decided_as_git_decides_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let work = dir.path();
+    run(work, &["init", "-q"], b"").unwrap();
+    let wanted = [15, 60, 200][size() - 1];
+    let mut wrong = Vec::new();
+    for seed in 1..=wanted {
+        let mut dice = Dice::new(seed);
+        let (old, new) = (tiny(work, &mut dice, 1), tiny(work, &mut dice, 2));
+        let git = git_range_diff(work, &old, &new);
+        let ours = range_diff(&as_git_diffs(work, &old), &as_git_diffs(work, &new)).unwrap();
+        if render(&ours) != git {
+            wrong.push(format!("seed {seed}: {}\ngit:\n{git}", render(&ours)));
+        }
+    }
+    println!("range-diff: {wanted} pairs of tiny series");
+    assert!(
+        wrong.is_empty(),
+        "{} differ\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+/// Up to five commits, each of which puts one of few words at the end of one of few files.
+fn tiny(work: &Path, dice: &mut Dice, number: u32) -> Version {
+    let mut files = ["a\n", "a\nb\n", "a\nb\nc\nd\n"].map(str::to_owned);
+    let write = |at: usize, text: &str| std::fs::write(work.join(format!("f{at}")), text).unwrap();
+    run(work, &["checkout", "-q", "--orphan", "next"], b"").unwrap();
+    for (at, text) in files.iter().enumerate() {
+        write(at, text);
+    }
+    let commit = |message: &str| -> String {
+        run(work, &["add", "."], b"").unwrap();
+        run(work, &["commit", "-q", "-m", message], b"").unwrap();
+        let id = run(work, &["rev-parse", "HEAD"], b"").unwrap();
+        id.trim().to_owned()
+    };
+    let base = commit("base");
+    let mut version = Version {
+        number,
+        base,
+        commits: Vec::new(),
+        patches: Vec::new(),
+    };
+    for _ in 0..1 + dice.roll(5) {
+        let at = dice.roll(files.len());
+        let word = ["noon", "noon!", "night", "night!", "evening"][dice.roll(5)];
+        files[at].push_str(&format!("{word}\n"));
+        write(at, &files[at]);
+        let id = commit(word);
+        version.patches.push(Commit {
+            id: Some(id[..7].to_owned()),
+            author: "C <c@x.org>".to_owned(),
+            message: format!("{word}\n"),
+            patch: Vec::new(),
+        });
+        version.commits.push(id);
+    }
+    run(work, &["checkout", "-q", "--detach"], b"").unwrap();
+    run(work, &["branch", "-q", "-D", "next"], b"").unwrap();
+    version
+}
+
 #[test]
 fn what_changed_is_told_for_versions_that_are_no_commits() {
     let commit = |message: &str| Commit {
@@ -299,5 +368,7 @@ fn two_versions_are_compared_by_command_and_on_a_page() {
         404
     );
     let said = server.cli_fails(&["series", "range-diff", &number, "1", "7"]);
-    assert!(said.contains("has no versions v1 and v7"), "{said}");
+    assert!(said.contains("has no v7, only v1, v2"), "{said}");
+    let said = server.cli_fails(&["series", "range-diff", "99", "1", "7"]);
+    assert!(said.contains("there is no patchset 99"), "{said}");
 }

@@ -247,6 +247,10 @@ fn a_conflict_names_patch_file_and_hunk_and_leaves_no_ref(database: Database) {
         &["for-each-ref", &format!("refs/patches/{number}")],
     );
     assert_eq!(refs, "");
+    for repo in ["tool.git", "tool.patches.git"] {
+        let repo = server.data().join("repos").join(repo);
+        git(&repo, &["fsck", "--strict"]);
+    }
 }
 
 fn a_series_for_another_project_is_no_conflict(database: Database) {

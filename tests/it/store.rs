@@ -44,12 +44,16 @@ use jobs::{
     a_claim_lasts_as_long_as_it_gives_signs_of_life,
     a_job_is_owed_once_and_once_more_if_wanted_while_it_runs,
     a_job_that_fails_five_times_is_parked_until_it_is_wanted_again,
+    a_job_that_waits_for_trouble_to_pass_is_never_parked, a_late_finish_strikes_off_nothing,
     what_was_acknowledged_is_there_whoever_was_dropped,
 };
 use order::{
     all_orders_of_a_series_give_the_same, any_order_of_any_mails_gives_what_reclassify_gives,
 };
-use schema::{a_newer_schema_is_refused, migrations_run_once_under_a_lock};
+use schema::{
+    a_database_of_the_first_version_is_upgraded, a_newer_schema_is_refused,
+    migrations_run_once_under_a_lock,
+};
 
 stories! {
     one_bad_mail_in_a_commit_fails_alone,
@@ -57,11 +61,16 @@ stories! {
     a_copy_by_another_way_is_an_alternate_and_the_earliest_is_served,
     another_mail_of_the_same_name_is_a_second_message,
     realms_know_nothing_of_each_other,
+    numbers_of_public_patchsets_tell_of_no_others,
+    odd_names_are_filed_as_any,
+    a_step_that_breaks_off_leaves_the_others_their_writer,
     a_late_ancestor_and_a_join_make_one_thread,
     numbers_grow_and_are_never_used_again,
     a_job_is_owed_once_and_once_more_if_wanted_while_it_runs,
     a_claim_lasts_as_long_as_it_gives_signs_of_life,
     a_job_that_fails_five_times_is_parked_until_it_is_wanted_again,
+    a_job_that_waits_for_trouble_to_pass_is_never_parked,
+    a_late_finish_strikes_off_nothing,
     what_rests_on_an_older_archive_is_not_written,
     two_processes_file_every_mail_once,
     search_finds_the_same_on_both,
@@ -78,6 +87,7 @@ stories! {
     any_order_of_any_mails_gives_what_reclassify_gives,
     migrations_run_once_under_a_lock,
     a_newer_schema_is_refused,
+    a_database_of_the_first_version_is_upgraded,
 }
 
 fn receipt(list: ListId, arrived: Timestamp) -> NewReceipt {
@@ -173,6 +183,74 @@ pub async fn another_mail_of_the_same_name_is_a_second_message(site: Site) {
     assert!(rows[0].text.contains("the first"), "the first comes first");
 }
 
+pub async fn numbers_of_public_patchsets_tell_of_no_others(site: Site) {
+    site.list("open", "public").await;
+    site.list("closed", "private").await;
+    for (n, list) in [(1, "open"), (2, "closed"), (3, "closed"), (4, "open")] {
+        let text = patch(&format!("{n}@x"), &format!("[PATCH] of {n}"), "");
+        site.post(&[list], &text).await;
+    }
+    let open = site
+        .rows("select id from patchset where realm = 1 order by id")
+        .await;
+    assert_eq!(open, [["1"], ["2"]]);
+    let closed = site
+        .rows("select id from patchset where realm <> 1 order by id")
+        .await;
+    assert_eq!(closed.len(), 2);
+    assert!(closed.iter().all(|row| row[0].len() > 9), "{closed:?}");
+}
+
+/// Angle brackets, blanks and control characters in names, of a mail's own and of its parents.
+pub async fn odd_names_are_filed_as_any(site: Site) {
+    let list = site.list("dev", "public").await;
+    let long = "<".repeat(300) + &"a".repeat(300) + "@x>>>";
+    let odd = [
+        "<<<evil@e.org>",
+        "a@b>>",
+        "<\u{1}<c@d>",
+        "<>",
+        "<<>>",
+        "<a<b>c@x>",
+        "<e f@\tx>",
+        &long,
+        "<\u{fffd}@x>",
+        ">",
+    ];
+    for (n, name) in odd.iter().enumerate() {
+        let own = format!("From: Ana <ana@x>\nMessage-ID: {name}\nSubject: own {n}\n\nx\n");
+        let parent = format!(
+            "From: Ana <ana@x>\nMessage-ID: <p{n}@x>\nIn-Reply-To: {name}\nReferences: {name} {name}\nSubject: answer {n}\n\nx\n"
+        );
+        let alias = format!(
+            "From: Ana <ana@x>\nX-Microsoft-Original-Message-ID: {name}\nSubject: alias {n}\n\nx\n"
+        );
+        for text in [own, parent, alias] {
+            site.post(&["dev"], &text).await;
+        }
+    }
+    let (postings, ..) = site.ctx.store.count_list(list.id).await.unwrap();
+    assert_eq!(postings, 3 * odd.len() as i64);
+    assert_eq!(site.ctx.store.count_jobs().await.unwrap(), (0, 0));
+    let names = site.rows("select message_id from node").await;
+    for name in names {
+        let again = MessageId::parse(&name[0]).unwrap();
+        assert_eq!(again.as_str(), name[0], "a row is read as it was written");
+    }
+}
+
+pub async fn a_step_that_breaks_off_leaves_the_others_their_writer(site: Site) {
+    let store = &site.ctx.store;
+    let list = site.list("dev", "public").await;
+    // The panic hook's words are part of this test's output.
+    let broken = store.break_off().await;
+    let said = broken.unwrap_err().to_string();
+    assert!(said.contains("broke off"), "{said}");
+    site.post(&["dev"], &mail("a@x", "after", "", "b")).await;
+    assert_eq!(site.mails(&list, "a@x").await.len(), 1);
+    store.check().await.unwrap();
+}
+
 pub async fn realms_know_nothing_of_each_other(site: Site) {
     let open = site.list("open", "public").await;
     let other = site.list("other", "public").await;
@@ -244,7 +322,7 @@ pub async fn a_late_ancestor_and_a_join_make_one_thread(site: Site) {
         let rows = site
             .ctx
             .store
-            .load_threads(list.id, (i64::MAX, i64::MAX), 9)
+            .load_threads(list.id, i64::MAX, 9)
             .await
             .unwrap();
         rows.into_iter()

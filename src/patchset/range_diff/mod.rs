@@ -1,7 +1,7 @@
 //! What changed between two versions of a series: which patch became which, and how.
 //!
 //! The rules are those of git-range-diff(1): patches with the same diff belong together; the others are paired so that the
-//! pairs' differences, and the patches left single, cost least (Hungarian algorithm, a single patch costs 60 % of its
+//! pairs' differences, and the patches left single, cost least (a linear assignment, a single patch costs 60 % of its
 //! lines). Works on mails, so that versions that do not apply can be compared too; time and memory are bounded.
 
 mod assign;
@@ -17,7 +17,7 @@ pub use render::render;
 
 /// Per cent of a patch's lines that it costs to leave it single (`--creation-factor` of git-range-diff(1)).
 const CREATION_FACTOR: i64 = 60;
-/// More than any pair that is left single: such pairs are never made.
+/// What it costs to pair a patch whose equal was found with another one (`COST_MAX` of git-range-diff(1)).
 const NEVER: i64 = 1 << 16;
 /// Patches a side; the assignment takes cubic time.
 const MAX_PATCHES: usize = 300;
@@ -168,15 +168,16 @@ fn pair_up(a: &[Reduced], b: &[Reduced]) -> Result<Vec<Option<usize>>, TooLarge>
         same.entry(patch.diff()).or_default().push(i);
     }
     let mut became = vec![None; a.len()];
-    let mut rest_b = Vec::new();
+    let mut taken = vec![false; b.len()];
     for (j, patch) in b.iter().enumerate() {
         // Of several equal ones git takes the last.
-        match same.get_mut(patch.diff()).and_then(Vec::pop) {
-            Some(i) => became[i] = Some(j),
-            None => rest_b.push(j),
+        if let Some(i) = same.get_mut(patch.diff()).and_then(Vec::pop) {
+            became[i] = Some(j);
+            taken[j] = true;
         }
     }
     let rest_a: Vec<usize> = (0..a.len()).filter(|i| became[*i].is_none()).collect();
+    let rest_b: Vec<usize> = (0..b.len()).filter(|j| !taken[*j]).collect();
     let bytes = |all: &[Reduced], rest: &[usize]| -> usize {
         rest.iter().map(|i| all[*i].diff().len()).sum()
     };
@@ -186,24 +187,41 @@ fn pair_up(a: &[Reduced], b: &[Reduced]) -> Result<Vec<Option<usize>>, TooLarge>
     if work > MAX_WORK {
         return Err(TooLarge::Text);
     }
-    let size = rest_a.len() + rest_b.len();
-    // Old patches, then places for new ones without an old one; across, new ones, then places for the dropped.
+    if rest_a.is_empty() || rest_b.is_empty() {
+        return Ok(became);
+    }
+    let rows = assign::assign(&costs(a, b, &became, &taken), a.len() + b.len());
+    for (old, row) in became.iter_mut().zip(rows) {
+        *old = old.or(row.filter(|j| taken.get(*j) == Some(&false)));
+    }
+    Ok(became)
+}
+
+/// What each assignment costs, row by row: new patches, then places for the dropped; across, old patches, then places for
+/// the added. Pairs that are made already stand in it as well, as git has it: they decide ties among the others.
+fn costs(a: &[Reduced], b: &[Reduced], became: &[Option<usize>], taken: &[bool]) -> Vec<i64> {
+    let alone = |patch: &Reduced, paired: bool| match paired {
+        true => NEVER,
+        false => patch.size * CREATION_FACTOR / 100,
+    };
+    let size = a.len() + b.len();
     let mut costs = vec![0; size * size];
     for row in 0..size {
         for column in 0..size {
-            costs[row * size + column] = match (rest_a.get(row), rest_b.get(column)) {
-                (Some(i), Some(j)) => lines::price(a[*i].diff(), b[*j].diff()).min(NEVER),
-                (Some(i), None) => a[*i].size * CREATION_FACTOR / 100,
-                (None, Some(j)) => b[*j].size * CREATION_FACTOR / 100,
+            let (i, j) = (column, row);
+            costs[row * size + column] = match (a.get(i), b.get(j)) {
+                (Some(_), Some(_)) if became[i] == Some(j) => 0,
+                (Some(old), Some(new)) if became[i].is_none() && !taken[j] => {
+                    lines::price(old.diff(), new.diff())
+                }
+                (Some(_), Some(_)) => NEVER,
+                (Some(old), None) => alone(old, became[i].is_some()),
+                (None, Some(new)) => alone(new, taken[j]),
                 (None, None) => 0,
             };
         }
     }
-    let columns = assign::assign(&costs, size);
-    for (row, i) in rest_a.iter().enumerate() {
-        became[*i] = rest_b.get(columns[row]).copied();
-    }
-    Ok(became)
+    costs
 }
 
 /// The order of `git range-diff`: by the new version; a dropped patch once all before it in the old version were shown.

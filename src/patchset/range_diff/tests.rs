@@ -50,6 +50,31 @@ fn patches_are_paired_by_content() {
     assert_eq!(fates(&[], &[]), "");
 }
 
+/// Each patch puts a line at the end of a file, in the second version with another sign: as a pair the first ones cost
+/// just as much as alone, and git pairs them.
+#[test]
+fn short_patches_are_paired_as_git_pairs_them() {
+    let version = |sign: &str| -> Vec<Commit> {
+        let mut lines = vec!["one".to_owned(), "two".to_owned(), "three".to_owned()];
+        let mut patches = Vec::new();
+        for word in ["noon", "evening", "night"] {
+            let context: String = lines[lines.len() - 3..]
+                .iter()
+                .map(|l| format!(" {l}\n"))
+                .collect();
+            let mut patch = commit(word, "x", &[]);
+            patch.patch = format!(
+                "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,3 +1,4 @@\n{context}+{word}{sign}\n"
+            )
+            .into_bytes();
+            patches.push(patch);
+            lines.push(format!("{word}{sign}"));
+        }
+        patches
+    };
+    assert_eq!(fates(&version(""), &version("!")), "1!1 2<- 3<- ->2 ->3");
+}
+
 #[test]
 fn a_change_is_shown_as_git_shows_it() {
     let old = commit("one", "src/x.c", &LONG);

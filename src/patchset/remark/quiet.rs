@@ -63,9 +63,8 @@ pub(super) fn is_cut_mark(line: &str) -> bool {
     let words = [
         "snip", "snipped", "cut", "trimmed", "deleted", "skip", "skipped",
     ];
-    let marked = bare.len() < trimmed.len();
-    (bare.trim().is_empty() && marked)
-        || (marked && words.contains(&bare.trim().to_lowercase().as_str()))
+    let word = bare.trim().to_lowercase();
+    bare.len() < trimmed.len() && (word.is_empty() || words.contains(&word.as_str()))
 }
 
 /// Nothing but `Reviewed-by: …` and the like.

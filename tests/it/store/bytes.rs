@@ -117,7 +117,7 @@ pub async fn a_purged_list_leaves_no_bytes(site: Site) {
     let note = format!("list closed: too loud: {CANARY}");
     site.ctx
         .store
-        .insert_event(list.realm, "dropped", String::new(), note, START)
+        .insert_event(&list, "dropped", String::new(), note, START)
         .await
         .unwrap();
     assert!(

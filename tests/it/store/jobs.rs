@@ -68,6 +68,37 @@ pub async fn a_claim_lasts_as_long_as_it_gives_signs_of_life(site: Site) {
     assert_eq!(store.claim_jobs("apply", 9, again).await.unwrap().len(), 1);
 }
 
+pub async fn a_job_that_waits_for_trouble_to_pass_is_never_parked(site: Site) {
+    let store = &site.ctx.store;
+    store.insert_jobs(vec![(JOB, 1)], START).await.unwrap();
+    for n in 0..20 {
+        let claims = store.claim_jobs("apply", 9, START).await.unwrap();
+        assert_eq!(claims[0].attempts, 1, "the tries before do not count");
+        let why = format!("disk full {n}");
+        store.defer_job(claims[0], why, START).await.unwrap();
+    }
+    let shown = store.load_jobs(9, START).await.unwrap();
+    assert_eq!(
+        (shown[0].state, shown[0].problem.as_str()),
+        ("waiting", "disk full 19")
+    );
+}
+
+/// Whoever comes back after the lease ran out strikes off nothing of the work that was wanted meanwhile.
+pub async fn a_late_finish_strikes_off_nothing(site: Site) {
+    let store = &site.ctx.store;
+    store.insert_jobs(vec![(JOB, 1)], START).await.unwrap();
+    let mine = store.claim_jobs("apply", 9, START).await.unwrap();
+    store.insert_jobs(vec![(JOB, 1)], START).await.unwrap();
+    let late = START.plus_secs(300);
+    let theirs = store.claim_jobs("apply", 9, late).await.unwrap();
+    assert_eq!(theirs.len(), 1);
+    store.finish_jobs(vec![mine[0].held()]).await.unwrap();
+    assert_eq!(store.count_jobs().await.unwrap(), (1, 0));
+    store.finish_jobs(vec![theirs[0].held()]).await.unwrap();
+    assert_eq!(store.count_jobs().await.unwrap(), (0, 0));
+}
+
 pub async fn a_job_that_fails_five_times_is_parked_until_it_is_wanted_again(site: Site) {
     let store = &site.ctx.store;
     store.insert_jobs(vec![(JOB, 1)], START).await.unwrap();

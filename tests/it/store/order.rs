@@ -61,6 +61,15 @@ async fn outcomes(site: &Site) -> BTreeMap<usize, BTreeSet<String>> {
         let line = format!("{anchor} {series:?}").replace(&format!("@{place}."), "@");
         all.entry(place).or_default().insert(line);
     }
+    for row in site
+        .rows("select message_id, arrived, subject from mail")
+        .await
+    {
+        let place = place(&row[0]);
+        let line = format!("{} arrived {}", row[0], row[1]);
+        let line = line.replace(&format!("@{place}."), "@");
+        all.entry(place).or_default().insert(line);
+    }
     let lists = "select n.message_id, p.list, count(*) from posting p join node n on n.id = p.node group by n.message_id, p.list";
     for row in site.rows(lists).await {
         let place = place(&row[0]);
@@ -165,7 +174,14 @@ fn story() -> impl Strategy<Value = Vec<Step>> {
             if *extra == 1 {
                 // Another relay: other bytes, the same mail.
                 let by = format!("X-Relay: b\n{text}");
-                steps.push((lists.clone(), by, arrived));
+                // Slower or faster by hours, and to another list perhaps.
+                let late = arrived.plus_secs((time % 3 - 1) * 7_000 + 100);
+                let lists = if time % 2 == 0 {
+                    lists.clone()
+                } else {
+                    vec![1]
+                };
+                steps.push((lists, by, late));
             }
             if *extra == 2 {
                 steps.push((lists.clone(), text.clone(), arrived));

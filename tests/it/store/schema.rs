@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use patchpost::store::{Store, StoreError};
+use patchpost::worker;
 
-use super::site::{Database, Site, play};
+use super::site::{Database, Site, patch, play};
 
 pub async fn migrations_run_once_under_a_lock(site: Site) {
     site.list("dev", "public").await;
@@ -46,6 +47,40 @@ pub async fn a_newer_schema_is_refused(site: Site) {
     };
     let words = "written by a newer patchpost (its tables have version 99); install that version";
     assert!(text.contains(words), "{text}");
+}
+
+/// A database as the first version left it gets what it lacks; what stands in it stays.
+pub async fn a_database_of_the_first_version_is_upgraded(site: Site) {
+    site.list("dev", "public").await;
+    site.post(&["dev"], &patch("a@x", "[PATCH] one", "")).await;
+    let series = "select id, title from series";
+    let before = site.rows(series).await;
+    assert_eq!(before.len(), 1);
+    let applied = "insert into application (series, outcome, why, detail, made) select id, 'conflict', 'w', 'd', 7 from series";
+    site.change(applied).await;
+    for text in [
+        "drop table dependency",
+        "drop table tip_check",
+        "drop index application_on_series",
+        "drop index application_repo",
+        "drop index application_commit_id",
+        "alter table application drop column on_series",
+        "delete from _sqlx_migrations where version = 2",
+    ] {
+        site.change(text).await;
+    }
+    let store = Store::open(site.dir.path(), &site.location).await.unwrap();
+    assert_eq!(site.rows(series).await, before);
+    let row = "select outcome, why, made, on_series from application";
+    assert_eq!(site.rows(row).await, [["conflict", "w", "7", ""]]);
+    assert!(store.load_tips(&[1]).await.unwrap().is_empty());
+    let versions = "select version from _sqlx_migrations order by version";
+    assert_eq!(site.rows(versions).await[..2], [["1"], ["2"]]);
+    // It is worked on as any other.
+    let ctx = site.another().await;
+    worker::drain(&ctx, &["apply"]).await.unwrap();
+    let outcome = "select outcome from application";
+    assert_eq!(site.rows(outcome).await, [["elsewhere"]]);
 }
 
 /// Tables, columns and whether these may be null, as the databases themselves tell; full text is each one's own.

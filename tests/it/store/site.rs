@@ -74,7 +74,6 @@ impl Site {
             protocol: Protocol::Smtp,
             ip: None,
             helo: "client.example".to_owned(),
-            tls: false,
         };
         for answer in self.ctx.screen(new).await {
             answer.unwrap_or_else(|reply| panic!("{}: {mail}", reply.code));

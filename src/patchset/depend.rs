@@ -1,0 +1,356 @@
+//! What a series is built on, as its mails name it: which of the named series gives the base, and what is said of the others.
+//!
+//! `Depends-on:` and `Based-on:` name mails, `prerequisite-patch-id:` names changes. Nothing depends on the order in which the
+//! series came: one that is named and not here is waited for, and series that name each other in a circle are applied as if
+//! they named nothing.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::recognise::Recognised;
+use crate::types::{MessageId, PatchsetId, RepoId, SeriesId, Timestamp};
+
+/// Names of one series that count.
+const MAX_NAMES: usize = 100;
+/// Series in a chain of dependencies; a longer one counts as circular.
+pub const MAX_CHAIN: usize = 32;
+/// Why a base was chosen that the series names as a commit.
+pub const NAMED_COMMIT: &str = "the base-commit that the series names";
+
+/// A series that is named, or names others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Its patchset.
+    pub patchset: PatchsetId,
+    /// Its version's label.
+    pub label: String,
+    /// Label of the patchset's newest version, if that is another.
+    pub newer: Option<String>,
+    /// Arrival of its newest patch.
+    pub arrived: Timestamp,
+    /// All of its patches are here.
+    pub complete: bool,
+    /// What came of applying it; `None` while it was not tried.
+    pub outcome: Option<String>,
+    /// The repository that it was tried in.
+    pub repo: Option<RepoId>,
+    /// All of its patches came into the project.
+    pub landed: bool,
+}
+
+/// What some series name, and what of that is here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dependencies {
+    /// What each series names, in order: Message-IDs hold an `@`, ids of patches hold none.
+    pub names: BTreeMap<SeriesId, Vec<String>>,
+    /// The series that a name leads to, the best authenticated mail first, with the number of the patch there (0: its cover
+    /// letter). A name that leads to a mail of no series is there with nothing.
+    pub hits: BTreeMap<String, Vec<(SeriesId, u32)>>,
+    /// All series that are named or name.
+    pub targets: BTreeMap<SeriesId, Target>,
+    /// More than [`MAX_CHAIN`] follow each other: the rest was not read.
+    pub cut: bool,
+}
+
+/// One thing that a series names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link<'a> {
+    /// How it is named.
+    pub names: Vec<&'a str>,
+    /// A mail of that name is here.
+    pub here: bool,
+    /// The series, if it is one.
+    pub series: Option<(SeriesId, &'a Target)>,
+    /// The last of its patches that counts; 0: all of them.
+    pub number: u32,
+}
+
+/// Whether what is not here may still come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// It is waited for.
+    Waits,
+    /// It was waited for long enough.
+    Over,
+}
+
+/// Where a series begins, as far as what it names decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    /// The branch decides; in words why nothing that is named does, empty if nothing is named.
+    Branch(String),
+    /// On the commit of that patch of a series, 0 for its last.
+    On {
+        /// The series.
+        series: SeriesId,
+        /// The patch.
+        number: u32,
+        /// In words.
+        why: String,
+    },
+    /// It waits; in words for what.
+    Wait(String),
+}
+
+/// What the mails of a series, its cover first, name as that on which it is built; never its own mails.
+pub fn named<'a>(own: &[MessageId], mails: impl Iterator<Item = &'a Recognised>) -> Vec<String> {
+    let (mut ids, mut patches) = (Vec::new(), Vec::new());
+    for mail in mails {
+        let others = mail.depends_on.iter().filter(|id| !own.contains(id));
+        ids.extend(others.map(|id| id.as_str().to_owned()));
+        patches.extend(mail.prerequisites.iter().map(|p| p.to_ascii_lowercase()));
+    }
+    let mut seen = BTreeSet::new();
+    for names in [&mut ids, &mut patches] {
+        names.retain(|name| seen.insert(name.clone()));
+        names.truncate(MAX_NAMES);
+    }
+    ids.into_iter().chain(patches).collect()
+}
+
+fn is_mail(name: &str) -> bool {
+    name.contains('@')
+}
+
+impl Dependencies {
+    /// What a series names: each series once, and what leads to none.
+    pub fn links(&self, series: SeriesId) -> Vec<Link<'_>> {
+        let (Some(names), Some(own)) = (self.names.get(&series), self.targets.get(&series)) else {
+            return Vec::new();
+        };
+        let mut links: Vec<Link<'_>> = Vec::new();
+        for name in names.iter().filter(|n| is_mail(n)) {
+            let all = self.hits.get(name).map_or(&[][..], Vec::as_slice);
+            match all.iter().find(|hit| self.is_other(own, hit.0)) {
+                Some((found, _)) => self.link(&mut links, name, *found, 0),
+                // A version of the same change is no base for it.
+                None if !all.is_empty() => {}
+                None => links.push(Link {
+                    names: vec![name],
+                    here: self.hits.contains_key(name),
+                    series: None,
+                    number: 0,
+                }),
+            }
+        }
+        let patches: Vec<&str> = names
+            .iter()
+            .map(String::as_str)
+            .filter(|n| !is_mail(n))
+            .collect();
+        self.link_patches(own, &patches, &mut links);
+        links
+    }
+
+    fn is_other(&self, own: &Target, series: SeriesId) -> bool {
+        let target = self.targets.get(&series);
+        target.is_some_and(|t| t.patchset != own.patchset)
+    }
+
+    fn link<'a>(&'a self, links: &mut Vec<Link<'a>>, name: &'a str, series: SeriesId, number: u32) {
+        let same = |l: &&mut Link<'_>| l.series.is_some_and(|(s, _)| s == series);
+        if let Some(link) = links.iter_mut().find(same) {
+            link.names.push(name);
+            link.number = number;
+        } else if let Some(target) = self.targets.get(&series) {
+            links.push(Link {
+                names: vec![name],
+                here: true,
+                series: Some((series, target)),
+                number,
+            });
+        }
+    }
+
+    /// git names all patches between the base-commit and the series, the oldest first: the last is the one it stands on.
+    fn link_patches<'a>(&'a self, own: &Target, patches: &[&'a str], links: &mut Vec<Link<'a>>) {
+        let mut found: BTreeMap<SeriesId, BTreeMap<u32, usize>> = BTreeMap::new();
+        let mut missing: Vec<&str> = Vec::new();
+        let mut last_is_here = false;
+        for (place, name) in patches.iter().enumerate() {
+            let hits = self.hits.get(*name).into_iter().flatten();
+            let mut others = hits.filter(|hit| self.is_other(own, hit.0)).peekable();
+            last_is_here = others.peek().is_some();
+            if !last_is_here {
+                missing.push(name);
+            }
+            for (series, number) in others {
+                found.entry(*series).or_default().insert(*number, place);
+            }
+        }
+        // Of several with these patches the one that holds least besides them, then the one that was newest at the time.
+        let rank = |(series, numbers): &(&SeriesId, &BTreeMap<u32, usize>)| {
+            let last = numbers.values().max().copied();
+            let highest = numbers.keys().max().copied().unwrap_or(0) as usize;
+            let extra = highest.saturating_sub(numbers.len());
+            let arrived = self.targets.get(*series).map_or(0, |t| t.arrived.0);
+            let before = arrived <= own.arrived.0;
+            let age = if before {
+                arrived
+            } else {
+                arrived.saturating_neg()
+            };
+            (
+                last,
+                Reverse(extra),
+                numbers.len(),
+                before,
+                age,
+                Reverse(**series),
+            )
+        };
+        if let Some((series, numbers)) = found.iter().max_by_key(rank) {
+            let number = numbers.keys().max().copied().unwrap_or(0);
+            let place = numbers.values().max().copied().unwrap_or(0);
+            self.link(links, patches[place], *series, number);
+        }
+        if !last_is_here && !missing.is_empty() {
+            links.push(Link {
+                names: missing,
+                here: false,
+                series: None,
+                number: 0,
+            });
+        }
+    }
+
+    /// All series that follow from `from` by what each names, itself included.
+    pub fn reach(&self, from: SeriesId) -> BTreeSet<SeriesId> {
+        let mut seen = BTreeSet::from([from]);
+        let mut todo = vec![from];
+        while let Some(one) = todo.pop() {
+            let next = self.links(one).into_iter().filter_map(|l| l.series);
+            todo.extend(next.map(|(s, _)| s).filter(|s| seen.insert(*s)));
+        }
+        seen
+    }
+
+    /// The series that this one names and that is built on it in turn.
+    pub fn circle(&self, series: SeriesId) -> Option<&Target> {
+        let named = self.links(series).into_iter().filter_map(|l| l.series);
+        let mut back = named.filter(|(named, _)| self.reach(*named).contains(&series));
+        back.next().map(|(_, target)| target)
+    }
+
+    /// Where a series begins. `repo` is the one that it is for, if that is certain without what it names.
+    pub fn choose(&self, series: SeriesId, repo: Option<RepoId>, patience: Patience) -> Choice {
+        let links = self.links(series);
+        if self.cut && !links.is_empty() {
+            return Choice::Branch(format!(
+                "what it depends on is a chain of more than {MAX_CHAIN} series"
+            ));
+        }
+        if let Some(target) = self.circle(series) {
+            return Choice::Branch(format!(
+                "circular: {} depends on it in turn",
+                target.title()
+            ));
+        }
+        let open: Vec<String> = links
+            .iter()
+            .filter(|l| l.is_open())
+            .map(Link::words)
+            .collect();
+        if !open.is_empty() && patience == Patience::Waits {
+            return Choice::Wait(format!("waits for {}", open.join(", and for ")));
+        }
+        let fits = |link: &&Link<'_>| {
+            let target = link.series.map(|(_, target)| target);
+            target.is_some_and(|t| t.is_applied() && (repo.is_none() || repo == t.repo))
+        };
+        let usable: Vec<&Link<'_>> = links.iter().filter(fits).collect();
+        let mut top = usable.last().copied();
+        for link in usable.iter().rev() {
+            let Some((at, _)) = link.series else { continue };
+            let below = self.reach(at);
+            let mut all = usable.iter().filter_map(|l| l.series);
+            if all.all(|(s, _)| below.contains(&s)) {
+                top = Some(*link);
+                break;
+            }
+        }
+        match top.and_then(|link| Some((link, link.series?))) {
+            Some((link, (series, target))) => Choice::On {
+                series,
+                number: link.number,
+                why: on_words(link, target, usable.len()),
+            },
+            None => {
+                let words: Vec<String> = links.iter().map(Link::words).collect();
+                let what = words.join(", and on ");
+                let depends = if what.is_empty() {
+                    ""
+                } else {
+                    "it depends on "
+                };
+                Choice::Branch(format!("{depends}{what}"))
+            }
+        }
+    }
+}
+
+fn on_words(link: &Link<'_>, target: &Target, of: usize) -> String {
+    let what = match link.number {
+        0 => target.title(),
+        number => format!("patch {number} of {}", target.title()),
+    };
+    let how = match link.names.iter().any(|n| is_mail(n)) {
+        true => "which the series names",
+        false => "which the series names by its patch id",
+    };
+    let rest = if of > 1 {
+        ", the last of those that it names"
+    } else {
+        ""
+    };
+    format!("{what}, {how}{rest}")
+}
+
+impl Target {
+    /// `patchset 7 v1`
+    pub fn title(&self) -> String {
+        format!("patchset {} v{}", self.patchset, self.label)
+    }
+
+    /// Its commits are there to build on.
+    pub fn is_applied(&self) -> bool {
+        self.complete && self.outcome.as_deref() == Some("applied")
+    }
+}
+
+impl Link<'_> {
+    /// Whether a base may still come of it: it is not here, or not applied yet.
+    pub fn is_open(&self) -> bool {
+        let Some((_, target)) = self.series else {
+            return true;
+        };
+        let hopeless = target.outcome.as_deref() == Some("elsewhere");
+        !target.is_applied() && !target.landed && !hopeless
+    }
+
+    /// What it is and what is the matter with it: `a@b, which is not here`.
+    pub fn words(&self) -> String {
+        let Some((_, target)) = self.series else {
+            return match (self.names.as_slice(), self.here) {
+                ([name], true) => format!("<{name}>, which is here but no part of a patchset"),
+                ([name], false) if is_mail(name) => format!("<{name}>, which is not here"),
+                ([name], false) => format!("the patch with id {name}, which is not here"),
+                (names, _) => format!(
+                    "{} patches, which are not here (the last with id {})",
+                    names.len(),
+                    names.last().copied().unwrap_or_default()
+                ),
+            };
+        };
+        let matter = match target.outcome.as_deref() {
+            _ if !target.complete => ", of which not all patches are here",
+            Some("applied") => "",
+            _ if target.landed => ", which came into the project",
+            None => ", which is not applied yet",
+            Some("waits") => ", which waits itself",
+            Some("elsewhere") => ", which is not for a repository here",
+            Some(_) => ", which does not apply itself",
+        };
+        format!("{}{matter}", target.title())
+    }
+}

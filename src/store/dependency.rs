@@ -1,0 +1,360 @@
+//! What series are built on: names as their mails give them, and what of that is here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::sql::Bind;
+use super::{Dialect, Store, StoreError, Tx, index, job, marks};
+use crate::patchset::depend::{Dependencies, MAX_CHAIN, Target};
+use crate::query::Mark;
+use crate::types::{Job, MailId, PatchsetId, RealmId, RepoId, SeriesId, Timestamp};
+
+/// Series that are read at most for one: what strangers can tie together is bounded.
+const MAX_SERIES: usize = 500;
+/// Ids of patches that are looked for in one statement.
+const AT_ONCE: usize = 50;
+/// Series that are tried again when one that they name came or was applied.
+const MAX_WOKEN: i64 = 2_000;
+
+/// A commit that a series was applied as, as that on which others are built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppliedCommit {
+    /// The series.
+    pub series: SeriesId,
+    /// `patchset 7 v1`
+    pub title: String,
+    /// Its repository.
+    pub repo: RepoId,
+    /// The commit's full id.
+    pub commit: String,
+}
+
+impl Store {
+    /// What a series names, what that names in turn, and what of all is here. `names` are those of the series itself.
+    pub async fn load_dependencies(
+        &self,
+        realm: RealmId,
+        series: SeriesId,
+        names: Vec<String>,
+    ) -> Result<Dependencies, StoreError> {
+        let mut all = Dependencies::default();
+        let mut wave = BTreeSet::from([series]);
+        let mut fresh = BTreeMap::from([(series, names)]);
+        for _ in 0..=MAX_CHAIN {
+            fresh.retain(|_, names| !names.is_empty());
+            if fresh.is_empty() {
+                break;
+            }
+            let names: BTreeSet<String> = fresh.values().flatten().cloned().collect();
+            all.names.append(&mut fresh);
+            let new: Vec<String> = names
+                .into_iter()
+                .filter(|n| !all.hits.contains_key(n))
+                .collect();
+            let hits = self.find_named(realm, &new).await?;
+            wave.extend(hits.values().flatten().map(|hit| hit.0));
+            wave.retain(|s| !all.targets.contains_key(s));
+            all.hits.extend(hits);
+            all.targets.extend(self.load_targets(&wave).await?);
+            fresh = self.load_names(&wave).await?;
+            fresh.retain(|s, _| !all.names.contains_key(s));
+            wave.clear();
+            if all.targets.len() > MAX_SERIES {
+                break;
+            }
+        }
+        fresh.retain(|_, names| !names.is_empty());
+        all.cut = !fresh.is_empty();
+        Ok(all)
+    }
+
+    /// What a series names, as it was recorded when it was tried.
+    pub async fn load_named(&self, series: SeriesId) -> Result<Vec<String>, StoreError> {
+        let mut names = self.load_names(&BTreeSet::from([series])).await?;
+        Ok(names.remove(&series).unwrap_or_default())
+    }
+
+    /// Writes what a series names, if that is not what is there.
+    ///
+    /// Done before anything is looked up: whoever is recorded afterwards finds it and wakes the series.
+    pub async fn record_names(
+        &self,
+        realm: RealmId,
+        series: SeriesId,
+        names: Vec<String>,
+    ) -> Result<(), StoreError> {
+        if self.load_named(series).await? == names {
+            return Ok(());
+        }
+        let row = move |(position, name): (i64, String)| {
+            let (series, realm) = (series.0.into(), realm.0.into());
+            vec![series, position.into(), realm, name.into()]
+        };
+        let rows = (0..).zip(names).map(row).collect();
+        self.write(move |tx| {
+            Box::pin(async move {
+                let text = "delete from dependency where series = $1";
+                tx.execute(text, vec![series.0.into()]).await?;
+                let head = "dependency (series, position, realm, name)";
+                // A series that is gone by now names nothing.
+                let there: Option<(i64,)> = tx
+                    .fetch_one("select id from series where id = $1", vec![series.0.into()])
+                    .await?;
+                if there.is_some() {
+                    tx.insert(head, rows, "").await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    async fn load_names(
+        &self,
+        series: &BTreeSet<SeriesId>,
+    ) -> Result<BTreeMap<SeriesId, Vec<String>>, StoreError> {
+        let mut found: BTreeMap<SeriesId, Vec<String>> = BTreeMap::new();
+        let ids: Vec<i64> = series.iter().map(|s| s.0).collect();
+        for chunk in ids.chunks(400) {
+            let text = format!(
+                "select series, name from dependency where series in ({}) order by series, position",
+                marks(chunk.len())
+            );
+            let binds = chunk.iter().map(|s| Bind::from(*s)).collect();
+            for (series, name) in self.fetch::<(i64, String)>(text, binds).await? {
+                found.entry(SeriesId(series)).or_default().push(name);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The series that names lead to: (series, number of the patch). A name that leads to no mail is left out.
+    async fn find_named(
+        &self,
+        realm: RealmId,
+        names: &[String],
+    ) -> Result<BTreeMap<String, Vec<(SeriesId, u32)>>, StoreError> {
+        let (ids, patches): (Vec<&String>, Vec<&String>) =
+            names.iter().partition(|n| n.contains('@'));
+        let mut mails = self.find_by_names(realm, &ids).await?;
+        mails.extend(self.find_by_patches(realm, &patches).await?);
+        let wanted: Vec<i64> = mails.iter().map(|m| m.1).collect();
+        let series = self.find_series_of(&wanted).await?;
+        let mut found: BTreeMap<String, Vec<(SeriesId, u32)>> = BTreeMap::new();
+        for (name, mail) in mails {
+            let hits = found.entry(name).or_default();
+            hits.extend(series.get(&mail).into_iter().flatten());
+        }
+        Ok(found)
+    }
+
+    /// Mails by their names, the best authenticated first, then the earliest.
+    async fn find_by_names(
+        &self,
+        realm: RealmId,
+        names: &[&String],
+    ) -> Result<Vec<(String, i64)>, StoreError> {
+        let mut found = Vec::new();
+        for chunk in names.chunks(200) {
+            let list = marks(chunk.len());
+            let text = format!(
+                "select x.name, m.id from (select n.message_id as name, m.id as mail from node n join mail m on m.node = n.id \
+                 where n.realm = ? and n.message_id in ({list}) union select a.message_id, a.mail from alias a \
+                 where a.realm = ? and a.message_id in ({list})) x join mail m on m.id = x.mail where m.state = 0 \
+                 order by m.level desc, m.arrived, m.id"
+            );
+            let one = || {
+                let names = chunk.iter().map(|n| Bind::from(n.as_str()));
+                std::iter::once(Bind::from(realm.0)).chain(names)
+            };
+            let rows = self.fetch::<(String, i64)>(text, one().chain(one()).collect());
+            found.extend(rows.await?);
+        }
+        Ok(found)
+    }
+
+    /// Mails by the ids of their patches, as the full-text index has them.
+    async fn find_by_patches(
+        &self,
+        realm: RealmId,
+        ids: &[&String],
+    ) -> Result<Vec<(String, i64)>, StoreError> {
+        let position = index::POSITION;
+        let one = match self.dialect {
+            Dialect::Sqlite => format!(
+                "select ? as name, m.id from search s join mail m on s.rowid = {position} where search match ?"
+            ),
+            Dialect::Postgres => format!(
+                "select cast(? as text) as name, m.id from search s join mail m on s.position = {position} \
+                 where s.tokens @@ (?)::tsquery"
+            ),
+        };
+        let one = format!("{one} and m.realm = ? and m.state = 0");
+        let mut found = Vec::new();
+        for chunk in ids.chunks(AT_ONCE) {
+            let text = vec![one.as_str(); chunk.len()].join(" union all ");
+            let binds = chunk.iter().flat_map(|id| {
+                let word = index::marked(Mark::Patch, &index::tokens(id)).concat();
+                let word = match self.dialect {
+                    Dialect::Sqlite => format!("\"{word}\""),
+                    Dialect::Postgres => format!("'{word}'"),
+                };
+                [Bind::from(id.as_str()), word.into(), realm.0.into()]
+            });
+            found.extend(self.fetch::<(String, i64)>(text, binds.collect()).await?);
+        }
+        Ok(found)
+    }
+
+    /// The series that mails are patches of, or stand for, with the patch's number or 0.
+    async fn find_series_of(
+        &self,
+        mails: &[i64],
+    ) -> Result<BTreeMap<i64, Vec<(SeriesId, u32)>>, StoreError> {
+        let mut found: BTreeMap<i64, Vec<(SeriesId, u32)>> = BTreeMap::new();
+        for chunk in mails.chunks(200) {
+            let list = marks(chunk.len());
+            let text = format!(
+                "select p.mail, p.series, p.number from patch p where p.taken_over = 0 and p.mail in ({list}) \
+                 union select s.anchor, s.id, 0 from series s where s.anchor in ({list}) and s.anchor = s.cover"
+            );
+            let ids = || chunk.iter().map(|m| Bind::from(*m));
+            let rows: Vec<(i64, i64, i64)> = self.fetch(text, ids().chain(ids()).collect()).await?;
+            for (mail, series, number) in rows {
+                let number = u32::try_from(number).unwrap_or(0);
+                found
+                    .entry(mail)
+                    .or_default()
+                    .push((SeriesId(series), number));
+            }
+        }
+        Ok(found)
+    }
+
+    async fn load_targets(
+        &self,
+        series: &BTreeSet<SeriesId>,
+    ) -> Result<BTreeMap<SeriesId, Target>, StoreError> {
+        type Row = (
+            i64,
+            i64,
+            String,
+            Option<String>,
+            i64,
+            i64,
+            Option<String>,
+            Option<i64>,
+            i64,
+        );
+        let mut found = BTreeMap::new();
+        let ids: Vec<i64> = series.iter().map(|s| s.0).collect();
+        for chunk in ids.chunks(400) {
+            let text = format!(
+                "select s.id, s.patchset, s.label, (select n.label from series n where n.id = ps.newest and n.id <> s.id), s.arrived, \
+                 s.complete, a.outcome, a.repo, (select count(*) from patch p where p.series = s.id and p.commit_ref is null) \
+                 from series s join patchset ps on ps.id = s.patchset left join application a on a.series = s.id where s.id in ({})",
+                marks(chunk.len())
+            );
+            let binds = chunk.iter().map(|s| Bind::from(*s)).collect();
+            for (id, patchset, label, newer, arrived, complete, outcome, repo, left) in
+                self.fetch::<Row>(text, binds).await?
+            {
+                let target = Target {
+                    patchset: PatchsetId(patchset),
+                    label,
+                    newer,
+                    arrived: Timestamp(arrived),
+                    complete: complete == 1,
+                    outcome,
+                    repo: repo.map(RepoId),
+                    landed: complete == 1 && left == 0,
+                };
+                found.insert(SeriesId(id), target);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The commit of a patch of an applied series, 0 for its last.
+    pub async fn find_applied(
+        &self,
+        series: SeriesId,
+        number: u32,
+    ) -> Result<Option<AppliedCommit>, StoreError> {
+        let text = "select a.series, s.patchset, s.label, a.repo, case when $2 = 0 then a.head else c.commit_id end from application a \
+             join series s on s.id = a.series left join application_commit c on c.series = a.series and c.number = $2 \
+             where a.series = $1 and a.outcome = 'applied'";
+        let binds = vec![series.0.into(), i64::from(number).into()];
+        Ok(self.fetch_one(text, binds).await?.and_then(applied))
+    }
+
+    /// The series of a realm that was applied as this commit, by its full id.
+    pub async fn find_applied_as(
+        &self,
+        realm: RealmId,
+        commit: &str,
+    ) -> Result<Option<AppliedCommit>, StoreError> {
+        let text = "select a.series, s.patchset, s.label, a.repo, c.commit_id from application_commit c join application a on a.series = c.series \
+             join series s on s.id = a.series where c.commit_id = $1 and s.realm = $2 and a.outcome = 'applied' order by a.series limit 1";
+        let binds = vec![commit.to_ascii_lowercase().into(), realm.0.into()];
+        Ok(self.fetch_one(text, binds).await?.and_then(applied))
+    }
+}
+
+fn applied(row: (i64, i64, String, Option<i64>, Option<String>)) -> Option<AppliedCommit> {
+    let (series, patchset, label, repo, commit) = row;
+    Some(AppliedCommit {
+        series: SeriesId(series),
+        title: format!("patchset {patchset} v{label}"),
+        repo: RepoId(repo?),
+        commit: commit?,
+    })
+}
+
+/// Owes another try of the series that name this one by one of `names` and are not applied.
+pub(super) async fn wake(
+    tx: &mut Tx,
+    realm: RealmId,
+    named: SeriesId,
+    names: &[String],
+    priority: i64,
+) -> Result<(), StoreError> {
+    for chunk in names.chunks(400) {
+        let text = format!(
+            "select distinct d.series from dependency d left join application a on a.series = d.series \
+             where d.realm = ? and d.series <> ? and d.name in ({}) and (a.outcome is null or a.outcome <> 'applied') order by d.series desc limit ?",
+            marks(chunk.len())
+        );
+        let mut binds = vec![Bind::from(realm.0), named.0.into()];
+        binds.extend(chunk.iter().map(Bind::from));
+        binds.push(MAX_WOKEN.into());
+        let rows = tx.fetch(text, binds).await?;
+        job::insert(tx, &applies(rows, priority), Timestamp(0)).await?;
+    }
+    Ok(())
+}
+
+/// The same for what names mails that were filed just now.
+pub(super) async fn wake_for(
+    tx: &mut Tx,
+    mails: &[MailId],
+    priority: i64,
+) -> Result<(), StoreError> {
+    for chunk in mails.chunks(400) {
+        let text = format!(
+            "select distinct d.series from mail m join dependency d on d.realm = m.realm and d.name = m.message_id \
+             left join application a on a.series = d.series where m.id in ({}) and (a.outcome is null or a.outcome <> 'applied') \
+             order by d.series desc limit ?",
+            marks(chunk.len())
+        );
+        let ids = chunk.iter().map(|m| Bind::from(m.0));
+        let binds = ids.chain([MAX_WOKEN.into()]).collect();
+        let rows = tx.fetch(text, binds).await?;
+        job::insert(tx, &applies(rows, priority), Timestamp(0)).await?;
+    }
+    Ok(())
+}
+
+fn applies(rows: Vec<(i64,)>, priority: i64) -> Vec<(Job, i64)> {
+    let job = |(series,): (i64,)| (Job::Apply(SeriesId(series)), priority);
+    rows.into_iter().map(job).collect()
+}

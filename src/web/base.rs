@@ -1,0 +1,166 @@
+//! On what a version is built and whether it applies at the tip, in words for its page.
+
+use std::collections::HashSet;
+
+use super::page::Problem;
+use super::routes::App;
+use crate::patchset::depend::{Dependencies, Link, NAMED_COMMIT};
+use crate::store::patch_pages::{ApplicationRow, SeriesFact};
+use crate::store::{ListRow, TipRow};
+use crate::types::SeriesId;
+
+/// Letters of a commit id that are shown.
+const ID: usize = 12;
+
+/// A sentence with its tone, and the page that it leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// `caution` or nothing.
+    pub tone: &'static str,
+    /// In words.
+    pub text: String,
+    /// Link and its text.
+    pub link: Option<(String, String)>,
+}
+
+/// What a version names as that on which it is built, a line each.
+pub async fn depends_lines(
+    app: &App,
+    list: &ListRow,
+    series: SeriesId,
+    application: Option<&ApplicationRow>,
+) -> Result<Vec<Line>, Problem> {
+    let names = app.store.load_named(series).await?;
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let named = app
+        .store
+        .load_dependencies(list.realm, series, names)
+        .await?;
+    let links = named.links(series);
+    let patchsets: Vec<i64> = links
+        .iter()
+        .filter_map(|l| l.series.map(|(_, t)| t.patchset.0))
+        .collect();
+    let here = app.store.find_in_list(list.id, &patchsets).await?;
+    let mut lines: Vec<Line> = circle_line(&named, series).into_iter().collect();
+    let built = Built::new(application, &named, !lines.is_empty());
+    lines.extend(links.iter().map(|link| built.line(link, list, &here)));
+    Ok(lines)
+}
+
+fn circle_line(named: &Dependencies, series: SeriesId) -> Option<Line> {
+    let target = named.circle(series)?;
+    let text = format!(
+        "Circular: it depends on {}, which depends on it in turn. Both are applied as if they named nothing.",
+        target.title()
+    );
+    Some(Line {
+        tone: "caution",
+        text,
+        link: None,
+    })
+}
+
+/// What is known of a version's base.
+struct Built {
+    applied: bool,
+    waits: bool,
+    circular: bool,
+    on: Option<SeriesId>,
+    /// Series below that one.
+    below: HashSet<SeriesId>,
+    by_commit: bool,
+}
+
+impl Built {
+    fn new(application: Option<&ApplicationRow>, named: &Dependencies, circular: bool) -> Built {
+        let outcome = application.map(|a| a.outcome.as_str());
+        let on = application.and_then(|a| a.on_series.as_ref()).map(|o| o.0);
+        Built {
+            applied: outcome == Some("applied"),
+            waits: outcome == Some("waits"),
+            circular,
+            on,
+            below: on
+                .map(|on| named.reach(on).into_iter().collect())
+                .unwrap_or_default(),
+            by_commit: application.is_some_and(|a| a.why.starts_with(NAMED_COMMIT)),
+        }
+    }
+
+    fn line(&self, link: &Link<'_>, list: &ListRow, here: &HashSet<i64>) -> Line {
+        let waits = self.waits && link.is_open();
+        let verb = if waits { "waits for" } else { "depends on" };
+        let newer = link.series.and_then(|(_, t)| t.newer.as_ref());
+        let newer = newer.map_or_else(String::new, |label| format!("; v{label} is there"));
+        let text = format!("It {verb} {}{newer}.{}", link.words(), self.outcome(link));
+        let there = link
+            .series
+            .filter(|(_, t)| here.contains(&t.patchset.0))
+            .map(|(_, t)| {
+                let href = format!("/{}/patches/{}/v{}/", list.name, t.patchset, t.label);
+                (href, format!("Show v{}", t.label))
+            });
+        Line {
+            tone: if waits { "caution" } else { "" },
+            text,
+            link: there,
+        }
+    }
+
+    fn outcome(&self, link: &Link<'_>) -> &'static str {
+        let Some((series, target)) = link.series.filter(|_| !self.circular) else {
+            return "";
+        };
+        if self.on == Some(series) {
+            return " It is applied on top of that.";
+        }
+        match self.applied && target.is_applied() && !self.below.contains(&series) {
+            false => "",
+            true if self.by_commit => " It is applied on the base-commit that it names.",
+            true => " It was applied on another base before; what is published does not move.",
+        }
+    }
+}
+
+/// What a version would come to at the tip; nothing for one that is closed.
+pub fn tip_line(
+    fact: &SeriesFact,
+    tip: &TipRow,
+    application: Option<&ApplicationRow>,
+) -> Option<Line> {
+    if !matches!(fact.state, 1 | 2 | 5 | 7) {
+        return None;
+    }
+    let commit: String = tip.tip.chars().take(ID).collect();
+    let base =
+        application.is_some_and(|a| a.outcome == "applied" && a.base.as_ref() == Some(&tip.tip));
+    let place = || {
+        let file = tip.file.as_deref().unwrap_or_default();
+        let patch = tip.patch.unwrap_or(1);
+        match tip.hunk.filter(|h| *h > 0) {
+            Some(hunk) => format!("{file} (patch {patch}, hunk {hunk})"),
+            None => format!("{file} (patch {patch})"),
+        }
+    };
+    let (tone, words) = match tip.outcome.as_str() {
+        "applies" if base => ("", "that is the base itself".to_owned()),
+        "applies" if tip.detail.is_empty() => ("", "applies".to_owned()),
+        "applies" => ("", tip.detail.clone()),
+        "conflict" => ("caution", format!("conflicts in {}", place())),
+        _ => ("caution", format!("cannot be used: {}", tip.detail)),
+    };
+    let moved = if tip.moved {
+        " The branch has moved since."
+    } else {
+        ""
+    };
+    let (repo, branch) = &tip.repo;
+    Some(Line {
+        tone,
+        text: format!("At the tip, {repo} {branch}@{commit}: {words}.{moved}"),
+        link: None,
+    })
+}

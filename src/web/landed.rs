@@ -1,0 +1,58 @@
+//! What came of a patchset in the project, for its page: commits by branch, and who did what when.
+
+use std::collections::BTreeSet;
+
+use super::page::{Problem, count};
+use super::routes::App;
+use crate::store::LandedAs;
+use crate::types::Timestamp;
+use crate::view::text::visible;
+
+/// Lines of history on a page; older ones are in the database.
+const HISTORY: i64 = 50;
+
+/// One thing that happened.
+pub struct HistoryLine {
+    pub when: Timestamp,
+    pub what: String,
+    pub who: String,
+}
+
+/// What came into the project: `Landed: 1 of 2 patches: 1 as 0123456789ab in main of tool.`
+pub fn landed_note(landed: &[LandedAs], total: i64) -> Option<(&'static str, String)> {
+    if landed.is_empty() {
+        return None;
+    }
+    let place = |l: &LandedAs| format!("{} of {}", l.branch, l.repo);
+    let in_one_branch = landed.chunk_by(|a, b| place(a) == place(b));
+    let list = in_one_branch.map(|all| {
+        let short = |l: &LandedAs| l.commit.chars().take(12).collect::<String>();
+        let patches = all.iter().map(|l| format!("{} as {}", l.number, short(l)));
+        let patches = patches.collect::<Vec<_>>().join(", ");
+        format!("{patches} in {}", place(&all[0]))
+    });
+    let list = list.collect::<Vec<_>>().join("; ");
+    let here: BTreeSet<i64> = landed.iter().map(|l| l.number).collect();
+    let here = here.len() as i64;
+    let tone = if here == total { "good" } else { "" };
+    let text = format!("Landed: {here} of {}: {list}.", count(total, "patch"));
+    Some((tone, text))
+}
+
+/// What happened to a patchset in branches, newest first.
+pub async fn history_of(app: &App, patchset: i64) -> Result<Vec<HistoryLine>, Problem> {
+    let history = app.store.load_history(patchset, HISTORY).await?;
+    let line = |(when, kind, who, detail): (Timestamp, String, String, String)| {
+        let kind = if kind == "landed" {
+            "Landed"
+        } else {
+            "Dropped"
+        };
+        HistoryLine {
+            when,
+            what: visible(&format!("{kind}: {detail}")),
+            who: visible(&who),
+        }
+    };
+    Ok(history.into_iter().map(line).collect())
+}

@@ -1,0 +1,551 @@
+//! On what a series is applied that names others, in whatever order they come; and whether it applies at the tip.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::harness::{Database, TestServer, change, git, on_both, project, send_email};
+
+on_both! {
+    a_series_is_applied_on_the_one_that_it_depends_on,
+    a_late_dependency_is_waited_for,
+    a_dependency_that_was_rerolled_is_the_version_that_was_named,
+    series_that_depend_on_each_other_are_applied_on_the_branch,
+    prerequisites_of_format_patch_are_found_by_what_they_change,
+    a_commit_that_was_fetched_from_here_is_a_base,
+    a_chain_that_comes_in_reverse_is_applied_in_order,
+    a_cover_letter_that_comes_last_may_name_the_base,
+    what_was_published_stays_where_it_is,
+    a_private_dependency_is_not_known_in_public,
+    a_series_that_conflicts_at_the_new_tip_says_so,
+    a_base_that_comes_by_a_fetch_is_found,
+    what_stood_on_a_purged_series_stands_without_it,
+}
+
+const LIST: &str = "dev@x.org";
+
+/// A server with a list and a project, and a contributor's clone of it.
+struct Site {
+    server: TestServer,
+    /// The project itself.
+    work: PathBuf,
+    /// The contributor's clone.
+    mine: PathBuf,
+}
+
+impl Site {
+    fn new(database: Database) -> Site {
+        let server = TestServer::start_on(database);
+        let work = project(server.dir.path());
+        server.cli(&["repo", "add", "tool", "--path", &path(&work)]);
+        server.cli(&["list", "create", "dev", "--address", LIST, "--repo", "tool"]);
+        let mine = server.dir.path().join("mine");
+        git(
+            server.dir.path(),
+            &["clone", "-q", &path(&work), &path(&mine)],
+        );
+        Site { server, work, mine }
+    }
+
+    /// Commits a change of one line on top of what the contributor has; its mail.
+    fn patch(&self, from: &str, to: &str, title: &str) -> String {
+        let (from, to) = (format!("{from}\n"), format!("{to}\n"));
+        change(&self.mine, "src/a.c", &from, &to, title);
+        let text = git(&self.mine, &["format-patch", "-1", "--stdout"]);
+        text.split_once('\n').unwrap().1.to_owned() + "\n"
+    }
+
+    /// Goes back to what the project has.
+    fn back(&self) {
+        git(&self.mine, &["reset", "-q", "--hard", "origin/main"]);
+    }
+
+    #[track_caller]
+    fn send(&self, mail: &str) {
+        let reply = self.server.send(&[LIST], mail.as_bytes());
+        assert!(reply.starts_with("250"), "{reply}");
+        self.server.drain();
+    }
+
+    /// The version of that title and label.
+    #[track_caller]
+    fn series(&self, title: &str, label: &str) -> Value {
+        let all = self.server.json(&["series", "ls"]);
+        let mut found = all.as_array().unwrap().iter();
+        let one = found.find(|s| s["title"] == title && s["version"] == label);
+        one.unwrap_or_else(|| panic!("{title} v{label}: {all:#}"))
+            .clone()
+    }
+
+    /// The page of a series' patchset.
+    fn page(&self, series: &Value) -> String {
+        let path = format!(
+            "/dev/patches/{}/v{}/",
+            series["patchset"],
+            text(&series["version"])
+        );
+        self.server.page(&path)
+    }
+
+    /// The commits of a series' ref in the companion, newest first.
+    fn commits(&self, series: &Value) -> Vec<String> {
+        let name = series["ref"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no ref: {series:#}"));
+        let companion = self.server.data().join("repos/tool.patches.git");
+        let out = git(&companion, &["log", "--format=%H", name]);
+        out.lines().map(str::to_owned).collect()
+    }
+
+    /// Asserts that a series stands on the last commit of another.
+    #[track_caller]
+    fn assert_on(&self, series: &Value, below: &Value) {
+        let (own, below) = (self.commits(series), self.commits(below));
+        assert_eq!(own[1..], below[..], "{series:#}");
+        assert_eq!(series["base"], below[0].as_str());
+    }
+
+    fn tip(&self) -> String {
+        git(&self.work, &["rev-parse", "main"])
+    }
+
+    fn fetch(&self) {
+        self.server.cli(&["repo", "fetch", "tool"]);
+        self.server.drain();
+    }
+}
+
+fn path(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
+
+/// A mail with a Message-ID, further header fields and, before its diff, trailers.
+fn named(id: &str, mail: &str, trailers: &str) -> String {
+    let mail = mail.replacen("\n---\n", &format!("\n{trailers}---\n"), 1);
+    format!("Message-ID: <{id}>\nTo: {LIST}\n{mail}")
+}
+
+#[track_caller]
+fn assert_says(page: &str, words: &str) {
+    let escaped = words.replace('<', "&#60;").replace('>', "&#62;");
+    let lines: Vec<&str> = page
+        .lines()
+        .filter(|l| l.contains("class=\"note") || l.contains("class=\"facts"))
+        .collect();
+    assert!(page.contains(&escaped), "{words}: {lines:#?}");
+}
+
+fn a_series_is_applied_on_the_one_that_it_depends_on(database: Database) {
+    let site = Site::new(database);
+    let first = site.patch("line 5", "line five", "First");
+    let second = site.patch("line five", "line V", "Second");
+    site.send(&named("first@x", &first, ""));
+    site.send(&named("second@x", &second, "Depends-on: <first@x>\n"));
+    let (first, second) = (site.series("First", "1"), site.series("Second", "1"));
+    assert_eq!(site.commits(&first)[1], site.tip());
+    site.assert_on(&second, &first);
+    let page = site.page(&second);
+    assert_says(
+        &page,
+        &format!(
+            "It depends on patchset {} v1. It is applied on top of that.",
+            first["patchset"]
+        ),
+    );
+    // On the tip, which lacks the first one, it does not fit.
+    assert_eq!(second["tip"]["applies"], false, "{second:#}");
+    assert_eq!(second["applies"], true);
+    // The page leads there, and the base is named by what it is.
+    assert!(
+        page.contains(&format!("href=\"/dev/patches/{}/v1/\"", first["patchset"])),
+        "{page}"
+    );
+    assert!(
+        page.contains(&format!("tool patchset {} v1@", first["patchset"])),
+        "{page}"
+    );
+}
+
+fn a_late_dependency_is_waited_for(database: Database) {
+    let site = Site::new(database);
+    let first = site.patch("line 5", "line five", "First");
+    site.back();
+    // It fits on the branch as well: what counts is what it names.
+    let second = site.patch("line 30", "line thirty", "Second");
+    site.send(&named("second@x", &second, "Based-on: <first@x>\n"));
+    let one = site.series("Second", "1");
+    assert!(one["ref"].is_null() && one["applies"].is_null(), "{one:#}");
+    assert_eq!(one["detail"], "waits for <first@x>, which is not here");
+    assert_eq!(one["tip"]["applies"], true);
+    let page = site.page(&one);
+    assert_says(&page, "It waits for <first@x>, which is not here.");
+    assert_says(&page, "At the tip, tool main@");
+    assert!(
+        site.server
+            .page("/dev/patches/?applies=waits")
+            .contains("Second")
+    );
+    site.send(&named("first@x", &first, ""));
+    site.assert_on(&site.series("Second", "1"), &site.series("First", "1"));
+    assert!(!site.page(&one).contains("waits for"));
+}
+
+fn a_dependency_that_was_rerolled_is_the_version_that_was_named(database: Database) {
+    let site = Site::new(database);
+    let first = site.patch("line 5", "line five", "First");
+    let second = site.patch("line 30", "line thirty", "Second");
+    site.back();
+    let again = site
+        .patch("line 5", "line Five", "First")
+        .replace("[PATCH]", "[PATCH v2]");
+    let again = named("first2@x", &again, "").replacen("To:", "In-Reply-To: <first@x>\nTo:", 1);
+    site.send(&named(
+        "second@x",
+        &second,
+        "Depends-on: https://lore.example.org/all/first@x/\n",
+    ));
+    site.send(&again);
+    let one = site.series("Second", "1");
+    assert!(
+        one["ref"].is_null(),
+        "the version that it names is not here: {one:#}"
+    );
+    site.send(&named("first@x", &first, ""));
+    let (one, first) = (site.series("Second", "1"), site.series("First", "1"));
+    assert_eq!(site.series("First", "2")["patchset"], first["patchset"]);
+    site.assert_on(&one, &first);
+    let words = format!(
+        "It depends on patchset {} v1; v2 is there. It is applied on top of that.",
+        first["patchset"]
+    );
+    assert_says(&site.page(&one), &words);
+}
+
+fn series_that_depend_on_each_other_are_applied_on_the_branch(database: Database) {
+    for order in [[0, 1], [1, 0]] {
+        let site = Site::new(database);
+        let first = site.patch("line 5", "line five", "First");
+        site.back();
+        let second = site.patch("line 30", "line thirty", "Second");
+        let mails = [
+            named("first@x", &first, "Depends-on: <second@x>\n"),
+            named("second@x", &second, "Depends-on: <first@x>\n"),
+        ];
+        order.iter().for_each(|at| site.send(&mails[*at]));
+        for (title, other) in [("First", "Second"), ("Second", "First")] {
+            let one = site.series(title, "1");
+            assert_eq!(one["base"], site.tip().as_str(), "{one:#}");
+            let other = &site.series(other, "1")["patchset"];
+            let words = format!(
+                "Circular: it depends on patchset {other} v1, which depends on it in turn."
+            );
+            assert_says(&site.page(&one), &words);
+        }
+    }
+}
+
+fn prerequisites_of_format_patch_are_found_by_what_they_change(database: Database) {
+    let site = Site::new(database);
+    let (server, mine) = (&site.server, &site.mine);
+    change(mine, "src/a.c", "line 5\n", "line five\n", "First");
+    change(mine, "src/a.c", "line five\n", "line V\n", "Second");
+    change(mine, "src/a.c", "line V\n", "line 5.0\n", "Third");
+    git(
+        mine,
+        &[
+            "format-patch",
+            "-q",
+            "-1",
+            "--base=origin/main",
+            "-o",
+            "out",
+        ],
+    );
+    let third = std::fs::read_to_string(mine.join("out/0001-Third.patch")).unwrap();
+    assert_eq!(
+        third.matches("prerequisite-patch-id: ").count(),
+        2,
+        "{third}"
+    );
+    assert!(third.contains(&format!("base-commit: {}", site.tip())));
+    send_email(server, mine, LIST, &["out/0001-Third.patch"]);
+    server.drain();
+    let one = site.series("Third", "1");
+    assert_eq!(one["applies"], Value::Null, "it fits nowhere yet: {one:#}");
+    assert_says(
+        &site.page(&one),
+        "It waits for 2 patches, which are not here",
+    );
+    git(
+        mine,
+        &[
+            "format-patch",
+            "-q",
+            "-2",
+            "HEAD~1",
+            "--cover-letter",
+            "-o",
+            "below",
+        ],
+    );
+    let cover = mine.join("below/0000-cover-letter.patch");
+    let text = std::fs::read_to_string(&cover).unwrap();
+    std::fs::write(&cover, text.replace("*** SUBJECT HERE ***", "Both")).unwrap();
+    send_email(server, mine, LIST, &["below"]);
+    server.drain();
+    site.assert_on(&site.series("Third", "1"), &site.series("Both", "1"));
+}
+
+fn a_commit_that_was_fetched_from_here_is_a_base(database: Database) {
+    let site = Site::new(database);
+    let first = site.patch("line 5", "line five", "First");
+    site.send(&named("first@x", &first, ""));
+    let first = site.series("First", "1");
+    let url = format!("{}/tool.patches.git", site.server.base());
+    git(
+        &site.mine,
+        &["fetch", "-q", "--no-tags", &url, text(&first["ref"])],
+    );
+    git(&site.mine, &["reset", "-q", "--hard", "FETCH_HEAD"]);
+    change(&site.mine, "src/a.c", "line five\n", "line V\n", "Second");
+    let mail = git(
+        &site.mine,
+        &["format-patch", "-1", "--stdout", "--base=HEAD~1"],
+    );
+    site.send(&named("second@x", mail.split_once('\n').unwrap().1, ""));
+    site.assert_on(&site.series("Second", "1"), &first);
+}
+
+fn a_chain_that_comes_in_reverse_is_applied_in_order(database: Database) {
+    let site = Site::new(database);
+    let mut mails = Vec::new();
+    for n in 1..=5 {
+        let (from, to) = (format!("line {n}"), format!("line {n} of the chain"));
+        let mail = site.patch(&from, &to, &format!("Link {n}"));
+        let on = format!("Depends-on: <l{}@x>\n", n - 1);
+        mails.push(named(
+            &format!("l{n}@x"),
+            &mail,
+            if n == 1 { "" } else { &on },
+        ));
+    }
+    mails.iter().rev().for_each(|mail| site.send(mail));
+    for n in 2..=5 {
+        let (one, below) = (format!("Link {n}"), format!("Link {}", n - 1));
+        site.assert_on(&site.series(&one, "1"), &site.series(&below, "1"));
+    }
+}
+
+fn a_cover_letter_that_comes_last_may_name_the_base(database: Database) {
+    let site = Site::new(database);
+    let first = site.patch("line 5", "line five", "First");
+    let second = site
+        .patch("line five", "line V", "Second")
+        .replace("[PATCH]", "[PATCH 1/1]");
+    site.send(&named("first@x", &first, ""));
+    let answer = named("second@x", &second, "").replacen("To:", "In-Reply-To: <cover@x>\nTo:", 1);
+    site.send(&answer);
+    let one = site.series("Second", "1");
+    assert_eq!(one["applies"], false, "{one:#}");
+    let cover = "From: Ana Lima <ana@example.org>\nMessage-ID: <cover@x>\nTo: dev@x.org\nSubject: [PATCH 0/1] Cover\n\
+         Date: Tue, 14 Nov 2023 22:13:20 +0000\n\nWords.\n\nDepends-on: <first@x>\n\n 1 file changed, 1 insertion(+)\n";
+    site.send(cover);
+    site.assert_on(&site.series("Cover", "1"), &site.series("First", "1"));
+}
+
+fn what_was_published_stays_where_it_is(database: Database) {
+    let site = Site::new(database);
+    let first = site.patch("line 5", "line five", "First");
+    site.back();
+    let second = site.patch("line 30", "line thirty", "Second");
+    // It arrived long ago, and what it names did not come in time.
+    let old = named("second@x", &second, "Depends-on: <first@x>\n");
+    let mbox = site.server.dir.path().join("old.mbox");
+    let received = "Received: from a by b; Tue, 14 Nov 2023 22:13:20 +0000\n";
+    std::fs::write(
+        &mbox,
+        format!("From ana@example.org Tue Nov 14 22:13:20 2023\n{received}{old}\n"),
+    )
+    .unwrap();
+    site.server
+        .cli(&["import", "dev", &path(&mbox), "--format", "mbox"]);
+    site.server.drain();
+    let before = site.series("Second", "1");
+    assert_eq!(before["base"], site.tip().as_str(), "{before:#}");
+    let commits = site.commits(&before);
+    assert_says(
+        &site.page(&before),
+        "It depends on <first@x>, which is not here.",
+    );
+    site.send(&named("first@x", &first, ""));
+    let after = site.series("Second", "1");
+    assert_eq!(site.commits(&after), commits);
+    assert_eq!(after["base"], before["base"]);
+    let number = &site.series("First", "1")["patchset"];
+    let words = format!(
+        "It depends on patchset {number} v1. It was applied on another base before; what is published does not move."
+    );
+    assert_says(&site.page(&after), &words);
+}
+
+fn a_private_dependency_is_not_known_in_public(database: Database) {
+    let site = Site::new(database);
+    site.server.cli(&[
+        "list",
+        "create",
+        "inner",
+        "--address",
+        "inner@x.org",
+        "--repo",
+        "tool",
+        "--private",
+    ]);
+    let first = site.patch("line 5", "line five", "First");
+    let second = site.patch("line five", "line V", "Second");
+    let inner = named("first@x", &first, "");
+    assert!(
+        site.server
+            .send(&["inner@x.org"], inner.as_bytes())
+            .starts_with("250")
+    );
+    site.server.drain();
+    site.send(&named("second@x", &second, "Depends-on: <first@x>\n"));
+    let one = site.series("Second", "1");
+    assert_eq!(one["detail"], "waits for <first@x>, which is not here");
+    assert_says(
+        &site.page(&one),
+        "It waits for <first@x>, which is not here.",
+    );
+    // Within the list it is a base, in a companion that is never served.
+    let third = named("third@x", &second, "Depends-on: <first@x>\n").replace("Second", "Third");
+    assert!(
+        site.server
+            .send(&["inner@x.org"], third.as_bytes())
+            .starts_with("250")
+    );
+    site.server.drain();
+    let third = site.series("Third", "1");
+    assert_eq!(third["applies"], true, "{third:#}");
+    let companion = site.server.data().join("repos/tool.patches.git");
+    assert_eq!(git(&companion, &["for-each-ref", "refs/patches"]), "");
+}
+
+fn a_series_that_conflicts_at_the_new_tip_says_so(database: Database) {
+    let site = Site::new(database);
+    let first = site.patch("line 5", "line five", "First");
+    site.back();
+    let second = site.patch("line 30", "line thirty", "Second");
+    site.send(&named("first@x", &first, ""));
+    site.send(&named("second@x", &second, ""));
+    let before = site.series("First", "1");
+    assert_eq!(before["tip"]["applies"], true, "{before:#}");
+    assert_says(&site.page(&before), "that is the base itself.");
+    let commits = site.commits(&before);
+    change(
+        &site.work,
+        "src/a.c",
+        "line 5\n",
+        "line FIVE\n",
+        "Something else",
+    );
+    site.fetch();
+    let after = site.series("First", "1");
+    assert_eq!(after["tip"]["commit"], site.tip().as_str());
+    assert_eq!(after["tip"]["applies"], false, "{after:#}");
+    assert_eq!(
+        (&after["tip"]["file"], &after["tip"]["patch"]),
+        (&"src/a.c".into(), &1.into())
+    );
+    // What is known of its own base is as it was, and nothing was published.
+    assert_eq!(
+        (&after["applies"], &after["base"]),
+        (&true.into(), &before["base"])
+    );
+    assert_eq!(site.commits(&after), commits);
+    let short = &site.tip()[..12];
+    let words = format!("At the tip, tool main@{short}: conflicts in src/a.c (patch 1, hunk 1).");
+    assert_says(&site.page(&after), &words);
+    let second = site.series("Second", "1");
+    assert_eq!(second["tip"]["applies"], true, "{second:#}");
+    assert_says(
+        &site.page(&second),
+        &format!("At the tip, tool main@{short}: applies."),
+    );
+    // A branch that goes back is looked at as it is then.
+    git(&site.work, &["reset", "-q", "--hard", "HEAD~1"]);
+    site.fetch();
+    assert_says(&site.page(&after), "that is the base itself.");
+}
+
+fn a_base_that_comes_by_a_fetch_is_found(database: Database) {
+    let site = Site::new(database);
+    change(
+        &site.mine,
+        "src/a.c",
+        "line 5\n",
+        "line five\n",
+        "Not here yet",
+    );
+    change(&site.mine, "src/a.c", "line five\n", "line V\n", "On it");
+    let mail = git(
+        &site.mine,
+        &["format-patch", "-1", "--stdout", "--base=HEAD~1"],
+    );
+    site.send(&named("on@x", mail.split_once('\n').unwrap().1, ""));
+    let one = site.series("On it", "1");
+    assert_eq!(one["applies"], false, "{one:#}");
+    // It comes on a branch that nobody follows.
+    git(
+        &site.mine,
+        &["push", "-q", "origin", "HEAD~1:refs/heads/side"],
+    );
+    site.fetch();
+    let one = site.series("On it", "1");
+    assert_eq!(one["applies"], true, "{one:#}");
+    assert_eq!(
+        one["base"],
+        git(&site.mine, &["rev-parse", "HEAD~1"]).as_str()
+    );
+}
+
+fn what_stood_on_a_purged_series_stands_without_it(database: Database) {
+    let site = Site::new(database);
+    site.server.cli(&[
+        "list",
+        "create",
+        "ops",
+        "--address",
+        "ops@x.org",
+        "--repo",
+        "tool",
+    ]);
+    let first = named("first@x", &site.patch("line 5", "line five", "First"), "");
+    let second = site.patch("line 30", "line thirty", "Second");
+    assert!(
+        site.server
+            .send(&["ops@x.org"], first.as_bytes())
+            .starts_with("250")
+    );
+    site.server.drain();
+    site.send(&named("second@x", &second, "Depends-on: <first@x>\n"));
+    let third = site.patch("line 20", "line twenty", "Third");
+    site.send(&named("third@x", &third, "Depends-on: <second@x>\n"));
+    site.assert_on(&site.series("Second", "1"), &site.series("First", "1"));
+    site.assert_on(&site.series("Third", "1"), &site.series("Second", "1"));
+    let gone = site.commits(&site.series("First", "1"))[0].clone();
+    site.server.cli(&["list", "rm", "ops", "--purge"]);
+    site.server.drain();
+    let companion = site.server.data().join("repos/tool.patches.git");
+    let objects = git(
+        &companion,
+        &["cat-file", "--batch-all-objects", "--batch-check"],
+    );
+    assert!(!objects.contains(&gone), "a purged commit is left");
+    let second = site.series("Second", "1");
+    assert_eq!(second["detail"], "waits for <first@x>, which is not here");
+    assert!(site.series("Third", "1")["ref"].is_null());
+}
