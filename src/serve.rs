@@ -54,12 +54,7 @@ pub async fn run(
         .context("cannot count")?;
     let store = Store::open(data, &crate::cli::location(&config)).await?;
     store.free_claims().await?;
-    let listeners = Listeners {
-        smtp: listen("smtp", &config.smtp.listen).await?,
-        lmtp: listen("lmtp", &config.lmtp.listen).await?,
-        http: listen("http", &config.http.listen).await?,
-        ops: listen("ops", &config.ops.listen).await?,
-    };
+    let listeners = listen_all(&config).await?;
     let base_url = match config.http.base_url.as_str() {
         "" => format!(
             "http://{}",
@@ -151,6 +146,15 @@ async fn drain(stop: CancellationToken, tracker: TaskTracker) {
         );
     }
     tracing::info!("stopped");
+}
+
+async fn listen_all(config: &Config) -> Result<Listeners> {
+    Ok(Listeners {
+        smtp: listen("smtp", &config.smtp.listen).await?,
+        lmtp: listen("lmtp", &config.lmtp.listen).await?,
+        http: listen("http", &config.http.listen).await?,
+        ops: listen("ops", &config.ops.listen).await?,
+    })
 }
 
 /// Binds the addresses of a section's `listen`; an error names that key.

@@ -129,7 +129,7 @@ fn reach(listeners: &[(&str, String)]) -> String {
     match open.is_empty() {
         true => "patchpost runs on this machine only.".to_owned(),
         false => format!(
-            "patchpost can be reached from other machines ({}): whoever does can write to the list.",
+            "patchpost can be reached from other machines, by {}.",
             open.join(", ")
         ),
     }
@@ -156,7 +156,7 @@ mod tests {
         };
         assert!(reach(&at("[::1]:80")).contains("this machine only"));
         let open = reach(&at("0.0.0.0:80"));
-        assert!(open.contains("other machines (http)"), "{open}");
+        assert!(open.contains("other machines, by http."), "{open}");
         let text = words("http://x", &at("[::1]:80"), Path::new("/w"));
         assert!(text.contains("--smtp-server=127.0.0.1 --smtp-server-port=2525"));
     }

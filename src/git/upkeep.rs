@@ -191,12 +191,12 @@ mod tests {
     use super::*;
 
     fn git(repo: &Path, arguments: &[&str], input: Option<&[u8]>) -> String {
-        run::line(&run::run(repo, arguments, input).unwrap())
+        run::line(&run::run(repo, arguments, input).expect("git does it"))
     }
 
     #[test]
     fn many_packs_become_few_and_every_object_stays() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().expect("a folder");
         let repo = dir.path();
         git(repo, &["init", "--quiet", "--bare", "."], None);
         let mut blobs = Vec::new();
@@ -212,15 +212,15 @@ mod tests {
             git(repo, &["prune-packed", "-q"], None);
             blobs.push(id);
         }
-        let tidied = tidy(repo).unwrap();
-        let (before, after) = tidied.joined.unwrap();
+        let tidied = tidy(repo).expect("it is tidied");
+        let (before, after) = tidied.joined.expect("packs were joined");
         assert!(before >= JOIN_AT && after <= 3, "{before} → {after}");
         for id in &blobs {
             assert_eq!(git(repo, &["cat-file", "-t", id], None), "blob");
         }
         git(repo, &["fsck", "--strict"], None);
         assert_eq!(
-            tidy(repo).unwrap(),
+            tidy(repo).expect("it is tidied"),
             Tidied::default(),
             "nothing is left to do"
         );
@@ -228,31 +228,31 @@ mod tests {
 
     #[test]
     fn many_loose_refs_become_one_file() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().expect("a folder");
         let repo = dir.path();
         git(repo, &["init", "--quiet", "--bare", "."], None);
         let id = git(repo, &["hash-object", "-w", "--stdin"], Some(b"x\n"));
         let order = |i| format!("create refs/patches/{i}/v1 {id}\n");
         let orders: String = (0..LOOSE_REFS).map(order).collect();
         git(repo, &["update-ref", "--stdin"], Some(orders.as_bytes()));
-        assert_eq!(tidy(repo).unwrap().refs, LOOSE_REFS);
-        assert_eq!(count_files(&repo.join("refs")).unwrap(), 0);
+        assert_eq!(tidy(repo).expect("it is tidied").refs, LOOSE_REFS);
+        assert_eq!(count_files(&repo.join("refs")).expect("done"), 0);
         let count = git(repo, &["for-each-ref", "--format=x"], None);
         assert_eq!(count.lines().count(), LOOSE_REFS);
     }
 
     #[test]
     fn only_old_leavings_go() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().expect("a folder");
         let packs = dir.path().join("objects/pack");
-        fs::create_dir_all(&packs).unwrap();
-        fs::write(packs.join("tmp_pack_x"), "half").unwrap();
-        fs::write(packs.join("pack-1.pack"), "whole").unwrap();
-        fs::create_dir_all(dir.path().join("objects/tmp_objdir-in")).unwrap();
+        fs::create_dir_all(&packs).expect("done");
+        fs::write(packs.join("tmp_pack_x"), "half").expect("done");
+        fs::write(packs.join("pack-1.pack"), "whole").expect("done");
+        fs::create_dir_all(dir.path().join("objects/tmp_objdir-in")).expect("done");
         let now = SystemTime::now();
-        assert_eq!(remove_left_behind(dir.path(), now).unwrap(), 0);
+        assert_eq!(remove_left_behind(dir.path(), now).expect("done"), 0);
         let later = now + 2 * LEFT_BEHIND;
-        assert_eq!(remove_left_behind(dir.path(), later).unwrap(), 2);
+        assert_eq!(remove_left_behind(dir.path(), later).expect("done"), 2);
         assert!(packs.join("pack-1.pack").exists());
     }
 }

@@ -195,15 +195,17 @@ impl Store {
                         "list {list} uses repository {name}; say `patchpost list set {list} --repo OTHER` first"
                     )));
                 }
-                let text = "select count(*) from application where repo = $1";
+                let text = "select (select count(*) from application where repo = $1) + (select count(*) from landed where repo = $1)";
                 let tried: Option<(i64,)> = tx.fetch_one(text, id()).await?;
                 if tried.is_some_and(|t| t.0 > 0) {
                     return Err(StoreError::Refused(format!(
                         "series were applied in repository {name}: it is part of the archive"
                     )));
                 }
-                let jobs = "delete from job where kind in ('fetch', 'upkeep') and key = $1";
+                let jobs = "delete from job where kind in ('fetch', 'upkeep', 'recheck') and key = $1";
                 tx.execute(jobs, vec![repo.0.to_string().into()]).await?;
+                tx.execute("delete from repo_branch where repo = $1", id())
+                    .await?;
                 tx.execute("delete from repo where id = $1", id()).await?;
                 Ok(())
             })

@@ -179,7 +179,7 @@ pub(super) async fn page(
             .collect(),
         newer: newest.map(|v| (format!("/{}/patches/{id}/", list.name), v.label.clone())),
         note: landed_note(&app.store.load_landed(&[version.series]).await?, fact.total)
-            .or_else(|| note(&fact, application.as_ref())),
+            .or_else(|| note(&fact, &version, application.as_ref())),
         commands: commands(
             app,
             list,
@@ -332,12 +332,17 @@ fn why_words(a: &ApplicationRow) -> String {
 }
 
 /// What stands in the way, in words, and what to do next.
-fn note(fact: &SeriesFact, application: Option<&ApplicationRow>) -> Option<(&'static str, String)> {
+fn note(
+    fact: &SeriesFact,
+    version: &Version,
+    application: Option<&ApplicationRow>,
+) -> Option<(&'static str, String)> {
     if fact.received < fact.total {
-        let gone = fact.total - fact.received;
         let text = format!(
-            "{} of {} patches are here; {gone} did not arrive yet. It is applied when all are.",
-            fact.received, fact.total
+            "{} of {} patches are here; {} did not arrive yet. It is applied when all are.",
+            fact.received,
+            fact.total,
+            missing(fact, version)
         );
         return Some(("caution", text));
     }
@@ -360,6 +365,18 @@ fn note(fact: &SeriesFact, application: Option<&ApplicationRow>) -> Option<(&'st
             "It is not applied yet: what it is built on comes first.".to_owned(),
         )),
         _ => None,
+    }
+}
+
+/// `patch 2`, or `patches 2, 4` and so on: those that are not here.
+fn missing(fact: &SeriesFact, version: &Version) -> String {
+    let here: Vec<i64> = version.patches.iter().map(|p| p.0).collect();
+    let gone = (1..=fact.total).filter(|number| !here.contains(number));
+    let gone: Vec<String> = gone.map(|number| number.to_string()).collect();
+    match gone.as_slice() {
+        [one] => format!("patch {one}"),
+        few if few.len() <= 12 => format!("patches {}", few.join(", ")),
+        many => count(many.len() as i64, "patch"),
     }
 }
 

@@ -89,8 +89,8 @@ pub async fn show(app: &App, place: Place, wish: &Wish) -> Answer {
         odd: match query.unknown.as_slice() {
             [] => String::new(),
             names => format!(
-                "There is no prefix {}: it was looked for as a word.",
-                names.join(": and no ")
+                "Looked for as a word, as there is no such prefix: {}:",
+                names.join(":, ")
             ),
         },
         rows: mails.iter().map(row).collect(),

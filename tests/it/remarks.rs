@@ -67,7 +67,7 @@ fn page(server: &TestServer, path: &str) -> String {
 }
 
 /// The remarks right below the row that holds `line`, as text.
-fn below<'p>(page: &'p str, line: &str) -> Vec<String> {
+fn below(page: &str, line: &str) -> Vec<String> {
     let row = format!(">{line}\n</span></pre>");
     let Some((_, rest)) = page.split_once(&row) else {
         return Vec::new();

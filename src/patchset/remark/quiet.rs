@@ -63,8 +63,9 @@ pub(super) fn is_cut_mark(line: &str) -> bool {
     let words = [
         "snip", "snipped", "cut", "trimmed", "deleted", "skip", "skipped",
     ];
-    let word = bare.trim().to_lowercase();
-    bare.len() < trimmed.len() && (word.is_empty() || words.contains(&word.as_str()))
+    let marked = bare.len() < trimmed.len();
+    let bare = bare.trim();
+    marked && (bare.is_empty() || words.contains(&bare.to_lowercase().as_str()))
 }
 
 /// Nothing but `Reviewed-by: …` and the like.
