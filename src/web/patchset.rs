@@ -49,6 +49,8 @@ struct VersionLink {
 
 struct PatchLine {
     number: i64,
+    /// Numbers right before it that are not here; may be empty.
+    gap: String,
     title: String,
     anchor: String,
     added: usize,
@@ -94,6 +96,8 @@ pub(super) struct PatchsetPage {
     note: Option<(&'static str, String)>,
     commands: Vec<(&'static str, String)>,
     reason: String,
+    /// Numbers at the end that are not here; may be empty.
+    end_gap: String,
     patches: Vec<PatchLine>,
     acks: Vec<AckLink>,
     claimed_acks: Vec<AckLink>,
@@ -189,6 +193,7 @@ pub(super) async fn page(
             anchor.as_deref(),
         ),
         reason: version.reason.clone(),
+        end_gap: gap(version.patches.last().map_or(0, |p| p.0), fact.total + 1),
         patches,
         mails: mails.into_iter().map(|m| m.1).collect(),
         comments: comments.into_iter().map(|c| c.1).collect(),
@@ -249,8 +254,10 @@ fn patch_lines(
         let (added, removed, _) = post.stat();
         let subject = format!("{} {}", post.tag, post.subject);
         let (remarks, first_remark) = post.remark_stat();
+        let before = at.checked_sub(1).map_or(0, |at| version.patches[at].0);
         Some(PatchLine {
             number: *number,
+            gap: gap(before, *number),
             title: visible(&parse_tag(subject.trim()).title),
             anchor: post.anchor.clone(),
             added,
@@ -268,6 +275,15 @@ fn patch_lines(
         .enumerate()
         .filter_map(line)
         .collect()
+}
+
+/// The numbers between two: `2`, `2–4`, or empty.
+fn gap(before: i64, after: i64) -> String {
+    match (before + 1, after - 1) {
+        (first, last) if first > last => String::new(),
+        (first, last) if first == last => first.to_string(),
+        (first, last) => format!("{first}–{last}"),
+    }
 }
 
 fn version_link(list: &ListRow, id: i64, v: &SeriesFact, shown: &SeriesFact) -> VersionLink {

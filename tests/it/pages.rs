@@ -523,6 +523,7 @@ fn a_series_with_a_hole_is_not_offered_to_git_am() {
     let page = server.page(&format!("/dev/patches/{patchset}/"));
     assert!(!page.contains("| git am"), "{page}");
     assert!(page.contains("patch 2 did not arrive yet"), "{page}");
+    assert_eq!(page.matches("not here yet").count(), 1, "a row for patch 2");
     let said = server.cli_fails(&["series", "mbox", &patchset]);
     assert!(said.contains("2 of 3 patches of v2 are here"), "{said}");
     let mbox = server.cli(&["series", "mbox", &patchset, "--incomplete"]);
