@@ -166,32 +166,43 @@ impl Ctx {
             }
         }
         if !lists.is_empty() {
-            let source = if new.protocol == Protocol::Lmtp {
-                "lmtp"
-            } else {
-                "smtp"
-            };
-            let packers = self.packers(&lists).await?;
-            let identity = message.identity;
-            let prepared =
-                super::think_of(size, move || prepare(&packers, &[(identity, bytes, crlf)]))
-                    .await??;
-            let mut prepared = prepared.into_iter().next().expect("one mail in, one out");
-            prepared.verdict = verdict;
-            let receipt = |l: &ListRow| NewReceipt {
-                list: l.id,
-                realm: l.realm,
-                sender: sender.clone(),
-                arrived: now,
-                source,
-            };
-            self.store
-                .accept(prepared, lists.iter().map(receipt).collect())
+            let wire = (message.identity, bytes, crlf);
+            self.keep(&lists, wire, verdict, (&sender, new.protocol), now)
                 .await?;
             metrics::counter!("patchpost_mails_accepted").increment(1);
             self.note_refusals(&refused, &message, &sender, now).await?;
         }
         Ok(answers)
+    }
+
+    /// Stores a mail, given as (identity, bytes, came with CRLF), for the lists that take it. On return it is safe.
+    async fn keep(
+        &self,
+        lists: &[ListRow],
+        wire: (Identity, Vec<u8>, bool),
+        verdict: Verdict,
+        (sender, protocol): (&str, Protocol),
+        now: Timestamp,
+    ) -> Result<(), PipelineError> {
+        let packers = self.packers(lists).await?;
+        let size = wire.1.len();
+        let prepared = super::think_of(size, move || prepare(&packers, &[wire])).await??;
+        let mut prepared = prepared.into_iter().next().expect("one mail in, one out");
+        prepared.verdict = verdict;
+        let receipt = |l: &ListRow| NewReceipt {
+            list: l.id,
+            realm: l.realm,
+            sender: sender.to_owned(),
+            arrived: now,
+            source: if protocol == Protocol::Lmtp {
+                "lmtp"
+            } else {
+                "smtp"
+            },
+        };
+        let receipts = lists.iter().map(receipt).collect();
+        self.store.accept(prepared, receipts).await?;
+        Ok(())
     }
 
     /// Notes who refused a mail that others took: the sender hears one answer for all, and that is "taken".
