@@ -106,7 +106,7 @@ impl<'a> Import<'a> {
         let claims = self
             .ctx
             .store
-            .claim_these(wanted, crate::store::now())
+            .claim_these(wanted, self.ctx.store.time().await?)
             .await?;
         let jobs: HashMap<ReceiptId, Held> = claims
             .iter()
@@ -135,7 +135,7 @@ impl<'a> Import<'a> {
 
     /// Trains the realm's dictionary if that is owed now: what follows is stored with it.
     async fn learn(&self, realm: RealmId) -> Result<(), PipelineError> {
-        let (owed, now) = (vec![Job::Learn(realm)], crate::store::now());
+        let (owed, now) = (vec![Job::Learn(realm)], self.ctx.store.time().await?);
         for claim in self.ctx.store.claim_these(owed, now).await? {
             self.ctx.learn(realm, claim.held()).await?;
         }

@@ -1,10 +1,12 @@
 //! On what a series is applied that names others, in whatever order they come; and whether it applies at the tip.
 
-use std::path::{Path, PathBuf};
-
 use serde_json::Value;
 
-use super::harness::{Database, TestServer, change, git, on_both, project, send_email};
+use super::harness::{Database, change, git, on_both, send_email};
+
+mod site;
+
+use site::{LIST, Site, assert_says, named, path, text};
 
 on_both! {
     a_series_is_applied_on_the_one_that_it_depends_on,
@@ -21,123 +23,6 @@ on_both! {
     a_series_that_conflicts_at_the_new_tip_says_so,
     a_base_that_comes_by_a_fetch_is_found,
     what_stood_on_a_purged_series_stands_without_it,
-}
-
-const LIST: &str = "dev@x.org";
-
-/// A server with a list and a project, and a contributor's clone of it.
-struct Site {
-    server: TestServer,
-    /// The project itself.
-    work: PathBuf,
-    /// The contributor's clone.
-    mine: PathBuf,
-}
-
-impl Site {
-    fn new(database: Database) -> Site {
-        let server = TestServer::start_on(database);
-        let work = project(server.dir.path());
-        server.cli(&["repo", "add", "tool", "--path", &path(&work)]);
-        server.cli(&["list", "create", "dev", "--address", LIST, "--repo", "tool"]);
-        let mine = server.dir.path().join("mine");
-        git(
-            server.dir.path(),
-            &["clone", "-q", &path(&work), &path(&mine)],
-        );
-        Site { server, work, mine }
-    }
-
-    /// Commits a change of one line on top of what the contributor has; its mail.
-    fn patch(&self, from: &str, to: &str, title: &str) -> String {
-        let (from, to) = (format!("{from}\n"), format!("{to}\n"));
-        change(&self.mine, "src/a.c", &from, &to, title);
-        let text = git(&self.mine, &["format-patch", "-1", "--stdout"]);
-        text.split_once('\n').unwrap().1.to_owned() + "\n"
-    }
-
-    /// Goes back to what the project has.
-    fn back(&self) {
-        git(&self.mine, &["reset", "-q", "--hard", "origin/main"]);
-    }
-
-    #[track_caller]
-    fn send(&self, mail: &str) {
-        let reply = self.server.send(&[LIST], mail.as_bytes());
-        assert!(reply.starts_with("250"), "{reply}");
-        self.server.drain();
-    }
-
-    /// The version of that title and label.
-    #[track_caller]
-    fn series(&self, title: &str, label: &str) -> Value {
-        let all = self.server.json(&["series", "ls"]);
-        let mut found = all.as_array().unwrap().iter();
-        let one = found.find(|s| s["title"] == title && s["version"] == label);
-        one.unwrap_or_else(|| panic!("{title} v{label}: {all:#}"))
-            .clone()
-    }
-
-    /// The page of a series' patchset.
-    fn page(&self, series: &Value) -> String {
-        let path = format!(
-            "/dev/patches/{}/v{}/",
-            series["patchset"],
-            text(&series["version"])
-        );
-        self.server.page(&path)
-    }
-
-    /// The commits of a series' ref in the companion, newest first.
-    fn commits(&self, series: &Value) -> Vec<String> {
-        let name = series["ref"]
-            .as_str()
-            .unwrap_or_else(|| panic!("no ref: {series:#}"));
-        let companion = self.server.data().join("repos/tool.patches.git");
-        let out = git(&companion, &["log", "--format=%H", name]);
-        out.lines().map(str::to_owned).collect()
-    }
-
-    /// Asserts that a series stands on the last commit of another.
-    #[track_caller]
-    fn assert_on(&self, series: &Value, below: &Value) {
-        let (own, below) = (self.commits(series), self.commits(below));
-        assert_eq!(own[1..], below[..], "{series:#}");
-        assert_eq!(series["base"], below[0].as_str());
-    }
-
-    fn tip(&self) -> String {
-        git(&self.work, &["rev-parse", "main"])
-    }
-
-    fn fetch(&self) {
-        self.server.cli(&["repo", "fetch", "tool"]);
-        self.server.drain();
-    }
-}
-
-fn path(path: &Path) -> String {
-    path.display().to_string()
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap()
-}
-
-/// A mail with a Message-ID, further header fields and, before its diff, trailers.
-fn named(id: &str, mail: &str, trailers: &str) -> String {
-    let mail = mail.replacen("\n---\n", &format!("\n{trailers}---\n"), 1);
-    format!("Message-ID: <{id}>\nTo: {LIST}\n{mail}")
-}
-
-#[track_caller]
-fn assert_says(page: &str, words: &str) {
-    let escaped = words.replace('<', "&#60;").replace('>', "&#62;");
-    let lines: Vec<&str> = page
-        .lines()
-        .filter(|l| l.contains("class=\"note") || l.contains("class=\"facts"))
-        .collect();
-    assert!(page.contains(&escaped), "{words}: {lines:#?}");
 }
 
 fn a_series_is_applied_on_the_one_that_it_depends_on(database: Database) {
