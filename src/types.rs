@@ -314,7 +314,11 @@ impl FromStr for RepoName {
     fn from_str(text: &str) -> Result<Self, NameError> {
         check_name(&text.to_lowercase(), 64)
             .map_err(|why| NameError(format!("{text:?} is not a repository name: {why}")))?;
-        if text.ends_with(".git") || text.ends_with(".patches") || text.contains("..") {
+        if text.ends_with(".git")
+            || text.ends_with(".patches")
+            || text.contains("..")
+            || text.contains(".private-")
+        {
             return Err(NameError(format!(
                 "{text:?} is not a repository name: leave .git and .patches away"
             )));

@@ -131,8 +131,9 @@ async fn perform(ctx: &Ctx, claims: Vec<Claim>) {
             }
         }
     }
-    for claim in claims {
-        let done = guarded(ctx, &[claim], one(ctx, claim)).await;
+    for (at, claim) in claims.iter().copied().enumerate() {
+        // Those that wait for their turn are not to be taken by others meanwhile.
+        let done = guarded(ctx, &claims[at..], one(ctx, claim)).await;
         if let Err(error) = &done
             && error.passes()
         {

@@ -1,7 +1,7 @@
 //! Taking series out of companions for ever, objects and all.
 
-use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 use super::{GitError, Repos, run, upkeep};
 
@@ -9,39 +9,28 @@ use super::{GitError, Repos, run, upkeep};
 const AT_ONCE: usize = 1000;
 
 impl Repos {
-    /// Deletes the refs of these series (patchset, version label) from all public companions, `head` too where it points to
-    /// one of them, and the objects that nothing else names.
-    pub fn forget_series(&self, series: &[(i64, String)]) -> Result<(), GitError> {
-        if series.is_empty() {
+    /// Deletes the refs of these patchsets from all public companions but those of the versions in `kept` (patchset, label), `head` too
+    /// where it points to none of these, and the objects that nothing else names.
+    pub fn forget_patchsets(
+        &self,
+        patchsets: &[i64],
+        kept: &[(i64, String)],
+    ) -> Result<(), GitError> {
+        if patchsets.is_empty() {
             return Ok(());
         }
+        let kept = kept.iter();
+        let kept: HashSet<String> = kept
+            .map(|(p, l)| format!("refs/patches/{p}/v{l}"))
+            .collect();
         for repo in self.companions(|name| name.ends_with(".patches.git"))? {
             let _alone = upkeep::alone(&repo)?;
-            let mut orders = String::new();
-            let format = "--format=%(refname) %(objectname)";
-            let refs = run::run(&repo, &["for-each-ref", format, "refs/patches"], None)?;
-            let refs = String::from_utf8_lossy(&refs);
-            let mut gone = HashMap::new();
-            let wanted: HashSet<String> = series
-                .iter()
-                .map(|(patchset, label)| format!("refs/patches/{patchset}/v{label}"))
-                .collect();
-            let all = || refs.lines().filter_map(|line| line.split_once(' '));
-            let bare = |name: &str| name.split_once('+').map_or(name, |n| n.0).to_owned();
-            for (name, commit) in all().filter(|(name, _)| wanted.contains(&bare(name))) {
-                orders.push_str(&format!("delete {name}\n"));
-                let patchset = name.rsplit_once('/').map_or("", |(folder, _)| folder);
-                gone.insert(format!("{patchset}/head"), commit);
-            }
-            for (name, _) in all().filter(|(name, commit)| gone.get(*name) == Some(commit)) {
-                orders.push_str(&format!("delete {name}\n"));
-            }
-            let lines: Vec<&str> = orders.lines().collect();
-            for chunk in lines.chunks(AT_ONCE) {
-                let input = chunk.join("\n") + "\n";
+            let orders = orders(&repo, patchsets, &kept)?;
+            for chunk in orders.chunks(AT_ONCE) {
+                let input = chunk.concat();
                 run::run(&repo, &["update-ref", "--stdin"], Some(input.as_bytes()))?;
             }
-            if !lines.is_empty() {
+            if !orders.is_empty() {
                 // All that is reachable goes into one new pack; the old ones go, and what stood in them alone.
                 run::run(&repo, &["repack", "-a", "-d", "-l", "-q"], None)?;
                 run::run(&repo, &["prune", "--expire=now"], None)?;
@@ -85,4 +74,34 @@ impl Repos {
         found.sort();
         Ok(found)
     }
+}
+
+/// Orders for `git update-ref --stdin` that delete what is not kept.
+fn orders(repo: &Path, patchsets: &[i64], kept: &HashSet<String>) -> Result<Vec<String>, GitError> {
+    let mut orders = Vec::new();
+    for chunk in patchsets.chunks(AT_ONCE) {
+        let mut wish = vec![
+            "for-each-ref".to_owned(),
+            "--format=%(refname) %(objectname)".to_owned(),
+        ];
+        wish.extend(chunk.iter().map(|id| format!("refs/patches/{id}/")));
+        let refs = run::run(repo, &wish, None)?;
+        let refs = String::from_utf8_lossy(&refs);
+        let all: Vec<(&str, &str)> = refs.lines().filter_map(|l| l.split_once(' ')).collect();
+        // A version that was corrected has several: `v1`, `v1+2`.
+        let is_kept = |name: &str| kept.contains(name.split_once('+').map_or(name, |n| n.0));
+        let folder = |name: &str| name.rsplit_once('/').map_or("", |n| n.0).to_owned();
+        let commits: HashSet<(String, &str)> = all
+            .iter()
+            .filter(|(name, _)| is_kept(name))
+            .map(|(name, commit)| (folder(name), *commit))
+            .collect();
+        for (name, commit) in &all {
+            let head = name.ends_with("/head") && commits.contains(&(folder(name), *commit));
+            if !head && !is_kept(name) {
+                orders.push(format!("delete {name}\n"));
+            }
+        }
+    }
+    Ok(orders)
 }

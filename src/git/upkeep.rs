@@ -75,6 +75,8 @@ impl Repos {
         folders.extend(self.companions(|n| n == companion || n.starts_with(&private))?);
         let mut done = Vec::new();
         for folder in folders {
+            // Joining packs and taking objects away must not meet.
+            let _held = share(&folder)?;
             let tidied = tidy(&folder)?;
             if tidied != Tidied::default() {
                 done.push((folder, tidied));

@@ -178,24 +178,18 @@ impl Dependencies {
                 found.entry(*series).or_default().insert(*number, place);
             }
         }
-        // Of several with these patches the one that holds least besides them, then the one that was newest at the time.
+        // Of several with these patches the one that holds least besides them, then the first that came: whoever posts somebody's
+        // patches again makes no base of them.
         let rank = |(series, numbers): &(&SeriesId, &BTreeMap<u32, usize>)| {
             let last = numbers.values().max().copied();
             let highest = numbers.keys().max().copied().unwrap_or(0) as usize;
             let extra = highest.saturating_sub(numbers.len());
             let arrived = self.targets.get(*series).map_or(0, |t| t.arrived.0);
-            let before = arrived <= own.arrived.0;
-            let age = if before {
-                arrived
-            } else {
-                arrived.saturating_neg()
-            };
             (
                 last,
                 Reverse(extra),
                 numbers.len(),
-                before,
-                age,
+                Reverse(arrived),
                 Reverse(**series),
             )
         };

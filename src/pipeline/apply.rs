@@ -112,7 +112,13 @@ impl Ctx {
         let mut told: Option<NewApplication> = None;
         for start in starts {
             let request = request(work, repo, start.base, mails.clone());
-            let (request, outcome) = self.publish(request)?;
+            let (request, outcome) = match self.publish(request.clone()) {
+                // A limit of ours that it goes beyond: trying again changes nothing.
+                Err(PipelineError::Git(GitError::Refused(reason))) => {
+                    (request, Outcome::Bad { patch: 1, reason })
+                }
+                published => published?,
+            };
             let base = &request.base;
             let on_tip = tip.as_deref() == Some(base.commit.as_str());
             let found = NewApplication::on(repo.id, &base.commit, &base.why).built_on(start.series);

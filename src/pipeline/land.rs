@@ -244,7 +244,10 @@ impl Ctx {
                     .map(|(mail, bytes, _)| (mail.0, bytes))
                     .collect();
                 let read = |p: Pending| {
-                    let candidate = candidate(&p, bytes.get(&p.mail.0));
+                    // A mail on which reading breaks off has no patch-id, and keeps no other from being found.
+                    let calm = || candidate(&p, bytes.get(&p.mail.0));
+                    let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(calm));
+                    let candidate = found.unwrap_or_else(|_| candidate(&p, None));
                     (p, candidate)
                 };
                 batch.into_iter().map(read).collect::<Vec<_>>()

@@ -134,18 +134,20 @@ impl Ctx {
                 .iter()
                 .map(|(_, patchset, label)| (*patchset, label.clone())),
         );
-        self.forget_refs(realm, series.clone()).await?;
+        let patchsets = series.iter().map(|(patchset, _)| *patchset).collect();
+        let (patchsets, kept) = self.store.load_kept_versions(patchsets, &series).await?;
+        self.forget_refs(realm, &patchsets, &kept).await?;
         let near = self.store.purge_list(list).await?;
         // Once more: a series that was being applied was published after the first look.
-        self.forget_refs(realm, series.clone()).await?;
+        self.forget_refs(realm, &patchsets, &kept).await?;
         self.store.delete_purged_list(list).await?;
         let near: Vec<MailId> = near.into_iter().collect();
         for seeds in near.chunks(AT_ONCE) {
             self.regroup(realm, seeds, Done::default()).await?;
         }
-        // What stays of a patchset, because it was posted to other lists too, becomes its head.
-        let patchsets: Vec<i64> = series.into_iter().map(|(patchset, _)| patchset).collect();
-        let mut left = self.store.load_newest_series(&patchsets).await?;
+        // What stays of a patchset, because it was posted to other lists too, is published by its number of today, the newest as
+        // its head.
+        let mut left = self.store.load_complete_series(&patchsets).await?;
         // What was built on what is gone is tried without it.
         left.extend(built.into_iter().map(|(series, ..)| SeriesId(series)));
         left.sort_unstable();
@@ -157,11 +159,12 @@ impl Ctx {
     async fn forget_refs(
         &self,
         realm: RealmId,
-        series: Vec<(i64, String)>,
+        patchsets: &[i64],
+        kept: &[(i64, String)],
     ) -> Result<(), PipelineError> {
-        let repos = self.repos.clone();
+        let (repos, patchsets, kept) = (self.repos.clone(), patchsets.to_vec(), kept.to_vec());
         let forget = move || match realm {
-            RealmId::PUBLIC => repos.forget_series(&series),
+            RealmId::PUBLIC => repos.forget_patchsets(&patchsets, &kept),
             other => repos.remove_private(other.0),
         };
         Ok(think(forget).await??)

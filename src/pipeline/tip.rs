@@ -52,8 +52,14 @@ impl Ctx {
             let mails = self.load_patches(&work).await?;
             let found = realms.entry(work.realm).or_default();
             found.mails.extend(&work.mails);
-            let (ctx, repo, tip) = (self.clone(), repo.clone(), tip.clone());
-            let tip = think(move || ctx.at_tip(&work, &repo, &tip, mails)).await??;
+            let (ctx, on, commit) = (self.clone(), repo.clone(), tip.clone());
+            let tried = think(move || ctx.at_tip(&work, &on, &commit, mails)).await;
+            let tip = match tried.and_then(|done| done) {
+                Err(error) if error.passes() => return Err(error),
+                // One series on which the program breaks off keeps no other from its turn.
+                Err(error) => NewTip::bad(repo.id, &tip, format!("it could not be tried: {error}")),
+                Ok(tip) => tip,
+            };
             found.tips.push((series, tip));
         }
         let any = realms.values().any(|found| !found.tips.is_empty());

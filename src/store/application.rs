@@ -282,10 +282,14 @@ impl Reader {
         repo: i64,
         limit: i64,
     ) -> Result<Vec<SeriesId>, StoreError> {
-        let text = "select distinct s.id from series s join patchset_list pl on pl.patchset = s.patchset \
-             join list_repo lr on lr.list = pl.list left join application a on a.series = s.id \
-             where lr.repo = $1 and s.complete = 1 and s.superseded = 0 and s.archived = 0 \
-             and (a.outcome is null or a.outcome <> 'applied') order by s.id desc limit $2";
+        let open = tip::open();
+        // What is for another project comes last: there may be much of it.
+        let text = format!(
+            "select s.id from series s left join application a on a.series = s.id where s.complete = 1 and {open} \
+             and s.patchset in (select pl.patchset from patchset_list pl join list_repo lr on lr.list = pl.list where lr.repo = $1) \
+             and (a.outcome is null or a.outcome <> 'applied') \
+             order by case when a.outcome = 'elsewhere' then 1 else 0 end, s.id desc limit $2"
+        );
         let rows: Vec<(i64,)> = self.fetch(text, vec![repo.into(), limit.into()]).await?;
         Ok(rows.into_iter().map(|r| SeriesId(r.0)).collect())
     }

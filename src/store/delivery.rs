@@ -199,7 +199,14 @@ async fn fan_out(
     number: i64,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let text = "select cursor from fan_out where list = $1 and number = $2 and finished is null";
+    let lock = match tx.dialect {
+        Dialect::Sqlite => "",
+        // Whoever's lease ran out may be at it still.
+        Dialect::Postgres => " for update",
+    };
+    let text = format!(
+        "select cursor from fan_out where list = $1 and number = $2 and finished is null{lock}"
+    );
     let Some((cursor,)) = tx
         .fetch_one::<(i64,)>(text, vec![list.0.into(), number.into()])
         .await?

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::copy::{Named, choose_named};
 use super::sql::Bind;
 use super::{Dialect, Reader, Store, StoreError, Tx, index, job, marks};
 use crate::patchset::depend::{Dependencies, MAX_CHAIN, Target};
@@ -117,7 +118,7 @@ impl Reader {
         Ok(found)
     }
 
-    /// Mails by their names, the best authenticated first, then the earliest.
+    /// Mails by their names, the one that is served under a name first (`copy::choose_named`), then the earliest.
     async fn find_by_names(
         &self,
         realm: RealmId,
@@ -127,17 +128,29 @@ impl Reader {
         for chunk in names.chunks(200) {
             let list = marks(chunk.len());
             let text = format!(
-                "select x.name, m.id from (select n.message_id as name, m.id as mail from node n join mail m on m.node = n.id \
-                 where n.realm = ? and n.message_id in ({list}) union select a.message_id, a.mail from alias a \
-                 where a.realm = ? and a.message_id in ({list})) x join mail m on m.id = x.mail where m.state = 0 \
-                 order by m.level desc, m.arrived, m.id"
+                "select x.name, m.id, x.own, m.level, m.address from (select n.message_id as name, m.id as mail, 1 as own from node n \
+                 join mail m on m.node = n.id where n.realm = ? and n.message_id in ({list}) union all select a.message_id, a.mail, 0 \
+                 from alias a where a.realm = ? and a.message_id in ({list})) x join mail m on m.id = x.mail where m.state = 0 \
+                 order by x.own desc, m.arrived, m.id"
             );
             let one = || {
                 let names = chunk.iter().map(|n| Bind::from(n.as_str()));
                 std::iter::once(Bind::from(realm.0)).chain(names)
             };
-            let rows = self.fetch::<(String, i64)>(text, one().chain(one()).collect());
-            found.extend(rows.await?);
+            type Row = (String, i64, i64, i64, String);
+            let rows: Vec<Row> = self.fetch(text, one().chain(one()).collect()).await?;
+            // Names that a mail gives itself besides its own are hints, and come last.
+            let named = rows.iter().map(|(name, mail, _, rank, address)| Named {
+                mail: MailId(*mail),
+                name: name.clone(),
+                address: address.to_lowercase(),
+                rank: *rank,
+            });
+            let served = choose_named(named);
+            let (first, rest): (Vec<Row>, Vec<Row>) = rows
+                .into_iter()
+                .partition(|row| served.contains(&MailId(row.1)));
+            found.extend(first.into_iter().chain(rest).map(|row| (row.0, row.1)));
         }
         Ok(found)
     }

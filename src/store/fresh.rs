@@ -131,9 +131,46 @@ pub(super) async fn finish(tx: &mut Tx, patchsets: &[i64]) -> Result<(), StoreEr
              where id in ({list})"
         );
         let binds = || chunk.iter().map(|id| Bind::from(*id)).collect::<Vec<_>>();
+        let heads = format!("select id, newest from patchset where id in ({list})");
+        let before: HashMap<i64, Option<i64>> = tx
+            .fetch(heads.clone(), binds())
+            .await?
+            .into_iter()
+            .collect();
         tx.execute(text, binds()).await?;
+        let after: Vec<(i64, Option<i64>)> = tx.fetch(heads, binds()).await?;
+        restore_heads(tx, &before, &after).await?;
         let text = format!("delete from patchset_list where patchset in ({list})");
         tx.execute(text, binds()).await?;
     }
     regroup::stand_in_lists(tx, patchsets).await
+}
+
+/// Where an older version became the newest again, as another was taken away or merged in, its `head` is set once more. A version
+/// that was not applied yet is going to be anyway.
+async fn restore_heads(
+    tx: &mut Tx,
+    before: &HashMap<i64, Option<i64>>,
+    after: &[(i64, Option<i64>)],
+) -> Result<(), StoreError> {
+    let moved = |(id, newest): &(i64, Option<i64>)| {
+        let old = before.get(id).copied().flatten();
+        newest.filter(|newest| old.is_some_and(|old| old != *newest))
+    };
+    let moved: Vec<i64> = after.iter().filter_map(moved).collect();
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let text = format!(
+        "select a.series from application a join series s on s.id = a.series \
+         where a.outcome = 'applied' and s.complete = 1 and a.series in ({})",
+        marks(moved.len())
+    );
+    let binds = moved.into_iter().map(Bind::from).collect();
+    let applied: Vec<(i64,)> = tx.fetch(text, binds).await?;
+    let jobs: Vec<(Job, i64)> = applied
+        .into_iter()
+        .map(|(id,)| (Job::Apply(SeriesId(id)), 1))
+        .collect();
+    job::insert(tx, &jobs, Timestamp(0)).await
 }

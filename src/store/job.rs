@@ -271,7 +271,8 @@ impl Store {
         Ok(claims)
     }
 
-    /// Claims those of these jobs, all of one kind, that nobody has claimed; the claim is committed on return.
+    /// Claims those of these jobs, all of one kind, that nobody has claimed and that were wanted once; the claim is committed
+    /// on return.
     pub async fn claim_these(
         &self,
         jobs: Vec<Job>,
@@ -281,7 +282,7 @@ impl Store {
             return Ok(Vec::new());
         };
         let text = format!(
-            "update job set leased_until = ?, lease = ?, attempts = attempts + 1, again = 0 where kind = ? and state = 0 \
+            "update job set leased_until = ?, lease = ?, attempts = attempts + 1 where kind = ? and state = 0 and again = 0 \
              and leased_until <= ? and key in ({}) returning id, kind, key, attempts",
             marks(jobs.len())
         );

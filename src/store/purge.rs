@@ -38,12 +38,15 @@ impl Reader {
         self.fetch(text, vec![list.0.into()]).await
     }
 
-    /// The newest series of these patchsets, as far as they are there.
-    pub async fn load_newest_series(&self, patchsets: &[i64]) -> Result<Vec<SeriesId>, StoreError> {
+    /// The complete series of these patchsets, as far as they are there.
+    pub async fn load_complete_series(
+        &self,
+        patchsets: &[i64],
+    ) -> Result<Vec<SeriesId>, StoreError> {
         let mut found = Vec::new();
         for chunk in patchsets.chunks(400) {
             let text = format!(
-                "select s.id from patchset ps join series s on s.id = ps.newest where s.complete = 1 and ps.id in ({})",
+                "select s.id from series s where s.complete = 1 and s.patchset in ({}) order by s.position",
                 marks(chunk.len())
             );
             let ids = chunk.iter().map(|p| Bind::from(*p)).collect();
@@ -70,6 +73,27 @@ impl Store {
              or s.id in (select p.series from patch p where p.mail in {own})"
         );
         self.fetch(text, vec![id.0.into()]).await
+    }
+
+    /// These patchsets with all numbers that lead to them, and their versions (patchset, label) that are none of `gone`.
+    pub async fn load_kept_versions(
+        &self,
+        patchsets: BTreeSet<i64>,
+        gone: &[(i64, String)],
+    ) -> Result<(Vec<i64>, Vec<(i64, String)>), StoreError> {
+        let all: Vec<i64> = patchsets.into_iter().collect();
+        let (mut numbers, mut kept) = (all.clone(), Vec::new());
+        for chunk in all.chunks(400) {
+            let list = marks(chunk.len());
+            let binds = || chunk.iter().map(|p| Bind::from(*p)).collect::<Vec<_>>();
+            let text = format!("select old from patchset_alias where patchset in ({list})");
+            let old: Vec<(i64,)> = self.fetch(text, binds()).await?;
+            numbers.extend(old.into_iter().map(|r| r.0));
+            let text = format!("select patchset, label from series where patchset in ({list})");
+            let versions: Vec<(i64, String)> = self.fetch(text, binds()).await?;
+            kept.extend(versions.into_iter().filter(|v| !gone.contains(v)));
+        }
+        Ok((numbers, kept))
     }
 
     /// Deletes a list with its postings and members; mails that stand in no other list go too, bytes and all.

@@ -237,7 +237,7 @@ async fn record_series(
     if unchanged {
         return Ok(());
     }
-    let other_cover = has_other_cover(tx, id, series).await?;
+    let moved = is_moved(tx, patchset, id, series).await?;
     update_series(tx, patchset, id, series).await?;
     let other_patches = replace_patches(tx, id, series).await?;
     tx.execute("delete from comment where series = $1", vec![id.into()])
@@ -260,8 +260,9 @@ async fn record_series(
             tx.execute(text, vec![id.into()]).await?;
         }
     }
-    // A new answer or title changes nothing in what git would make of it; a cover letter may name another base.
-    if series.complete && (other_patches || other_cover) {
+    // A new answer or title changes nothing in what git would make of it; a cover letter may name another base, and another
+    // number or label is another ref.
+    if series.complete && (other_patches || moved) {
         job::insert(
             tx,
             &[(Job::Apply(SeriesId(id)), if quiet { 5 } else { 1 })],
@@ -272,18 +273,26 @@ async fn record_series(
     Ok(())
 }
 
-async fn has_other_cover(tx: &mut Tx, id: i64, series: &NewSeries) -> Result<bool, StoreError> {
-    let text = "select cover from series where id = $1";
-    let row: Option<(Option<i64>,)> = tx.fetch_one(text, vec![id.into()]).await?;
-    Ok(row.is_some_and(|(cover,)| cover != series.cover.map(|c| c.0)))
+/// Whether its cover, its label or its patchset was another.
+async fn is_moved(
+    tx: &mut Tx,
+    patchset: i64,
+    id: i64,
+    series: &NewSeries,
+) -> Result<bool, StoreError> {
+    let text = "select cover, label, patchset from series where id = $1";
+    let row: Option<(Option<i64>, String, i64)> = tx.fetch_one(text, vec![id.into()]).await?;
+    let now = (series.cover.map(|c| c.0), series.label.clone(), patchset);
+    Ok(row.is_some_and(|before| before != now))
 }
 
 async fn merge_series(tx: &mut Tx, old: i64, id: i64) -> Result<(), StoreError> {
-    tx.execute(
+    for text in [
         "update series_alias set series = $1 where series = $2",
-        vec![id.into(), old.into()],
-    )
-    .await?;
+        "update application set on_series = $1 where on_series = $2",
+    ] {
+        tx.execute(text, vec![id.into(), old.into()]).await?;
+    }
     let tail = "on conflict (old) do update set series = excluded.series";
     tx.insert(
         "series_alias (old, series)",

@@ -32,6 +32,21 @@ pub struct NewTip {
     pub detail: String,
 }
 
+impl NewTip {
+    /// It cannot be tried there.
+    pub fn bad(repo: i64, tip: &str, detail: String) -> NewTip {
+        NewTip {
+            repo,
+            tip: tip.to_owned(),
+            outcome: "bad",
+            patch: None,
+            file: None,
+            hunk: None,
+            detail,
+        }
+    }
+}
+
 /// What is known of a series at the tip, for pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TipRow {

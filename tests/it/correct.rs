@@ -6,6 +6,7 @@ on_both! {
     what_a_person_says_by_command_holds,
     a_purged_list_leaves_no_ref,
     a_corrected_series_gets_one_more_ref,
+    the_head_follows_what_a_person_says,
 }
 
 fn patch(id: &str, subject: &str, parent: Option<&str>) -> String {
@@ -30,6 +31,24 @@ fn server_with(database: Database, mails: &[(&str, &str, Option<&str>)]) -> Test
         );
         server.drain();
     }
+    server
+}
+
+/// A server with a list whose project is a repository.
+fn with_project(database: Database) -> TestServer {
+    let server = TestServer::start_on(database);
+    let work = super::harness::project(server.dir.path());
+    let path = work.display().to_string();
+    server.cli(&["repo", "add", "tool", "--path", &path, "--branch", "main"]);
+    server.cli(&[
+        "list",
+        "create",
+        "dev",
+        "--address",
+        "dev@x.org",
+        "--repo",
+        "tool",
+    ]);
     server
 }
 
@@ -128,19 +147,7 @@ fn what_a_person_says_by_command_holds(database: Database) {
 }
 
 fn a_purged_list_leaves_no_ref(database: Database) {
-    let server = TestServer::start_on(database);
-    let work = super::harness::project(server.dir.path());
-    let path = work.display().to_string();
-    server.cli(&["repo", "add", "tool", "--path", &path, "--branch", "main"]);
-    server.cli(&[
-        "list",
-        "create",
-        "dev",
-        "--address",
-        "dev@x.org",
-        "--repo",
-        "tool",
-    ]);
+    let server = with_project(database);
     let mail = patch("a@x", "[PATCH] one", None);
     assert!(
         server
@@ -175,19 +182,7 @@ fn a_purged_list_leaves_no_ref(database: Database) {
 
 /// A person says after the fact which patches a version has: what was published stays, what is right now is published too.
 fn a_corrected_series_gets_one_more_ref(database: Database) {
-    let server = TestServer::start_on(database);
-    let work = super::harness::project(server.dir.path());
-    let path = work.display().to_string();
-    server.cli(&["repo", "add", "tool", "--path", &path, "--branch", "main"]);
-    server.cli(&[
-        "list",
-        "create",
-        "dev",
-        "--address",
-        "dev@x.org",
-        "--repo",
-        "tool",
-    ]);
+    let server = with_project(database);
     let send = |mail: String| {
         let reply = server.send(&["dev@x.org"], mail.as_bytes());
         assert!(reply.starts_with("250"), "{reply}");
@@ -223,4 +218,45 @@ fn a_corrected_series_gets_one_more_ref(database: Database) {
         0,
         "nothing is parked: {jobs}"
     );
+}
+
+fn the_head_follows_what_a_person_says(database: Database) {
+    let server = with_project(database);
+    let mails = [
+        patch("a@x", "[PATCH] one", None).replace("new", "first"),
+        patch("b@x", "[PATCH v2] one", Some("a@x")).replace("new", "second"),
+    ];
+    for mail in &mails {
+        assert!(
+            server
+                .send(&["dev@x.org"], mail.as_bytes())
+                .starts_with("250")
+        );
+        server.drain();
+    }
+    let companion = server.data().join("repos/tool.patches.git");
+    let heads = |wanted: &str| {
+        server.wait_for("the heads", || {
+            let format = "--format=%(refname) %(contents:subject)";
+            let refs = super::harness::git(&companion, &["for-each-ref", format, "refs/patches"]);
+            let heads: Vec<String> = refs
+                .lines()
+                .filter(|l| l.contains("/head "))
+                .map(|l| {
+                    let name = l.split(' ').next().unwrap();
+                    let tree = super::harness::git(&companion, &["ls-tree", "--name-only", name]);
+                    let last = if tree.contains("second") {
+                        "second"
+                    } else {
+                        "first"
+                    };
+                    format!("{name} {last}")
+                })
+                .collect();
+            (heads.join(", ") == wanted).then_some(())
+        });
+    };
+    heads("refs/patches/1/head second");
+    server.cli(&["series", "split", "b@x"]);
+    heads("refs/patches/1/head first, refs/patches/2/head second");
 }
