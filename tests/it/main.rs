@@ -19,6 +19,7 @@ mod deploy;
 mod dkim;
 mod grouping;
 mod harness;
+mod hostile;
 mod identity;
 mod import;
 mod ingress;
