@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::net::{Gate, Listener, Patient};
-use crate::store::Reader;
+use crate::store::Pulse;
 
 /// A client that takes longer to say what it wants is cut off.
 const HEADER_TIME: Duration = Duration::from_secs(20);
@@ -64,32 +64,31 @@ pub async fn serve(
 }
 
 /// `/health` and `/metrics`, for the operator's listener.
-pub fn ops_router(store: Reader, metrics: PrometheusHandle) -> Router {
+pub fn ops_router(pulse: Pulse, metrics: PrometheusHandle) -> Router {
     Router::new()
         .route("/health", get(health))
         .route("/metrics", get(show_metrics))
-        .with_state((store, metrics))
+        .with_state((pulse, metrics))
 }
 
-async fn health(
-    State((store, _)): State<(Reader, PrometheusHandle)>,
-) -> (StatusCode, &'static str) {
-    match store.check().await {
+async fn health(State((pulse, _)): State<(Pulse, PrometheusHandle)>) -> (StatusCode, &'static str) {
+    match pulse.check().await {
         Ok(()) => (StatusCode::OK, "ok\n"),
         Err(error) => {
-            tracing::error!(%error, "the database does not answer");
+            tracing::error!(%error, "the database cannot be read and written");
             (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "the database does not answer\n",
+                "the database cannot be read and written\n",
             )
         }
     }
 }
 
-async fn show_metrics(State((store, handle)): State<(Reader, PrometheusHandle)>) -> String {
-    if let (Ok((jobs, parked)), Ok((owed, failed))) =
-        (store.count_jobs().await, store.count_deliveries().await)
-    {
+async fn show_metrics(State((pulse, handle)): State<(Pulse, PrometheusHandle)>) -> String {
+    if let (Ok((jobs, parked)), Ok((owed, failed))) = (
+        pulse.read.count_jobs().await,
+        pulse.read.count_deliveries().await,
+    ) {
         for (name, value) in [
             ("patchpost_jobs", jobs),
             ("patchpost_jobs_parked", parked),
