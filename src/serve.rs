@@ -284,7 +284,7 @@ fn pages(
             tracker.clone(),
         ));
     }
-    let router = web::ops_router(store.for_pages(), metrics);
+    let router = web::ops_router(store.pulse(), metrics);
     for listener in ops {
         tracker.spawn(web::serve(
             listener,

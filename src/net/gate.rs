@@ -63,8 +63,8 @@ impl Gate {
     }
 }
 
-/// What a client is counted by.
-fn source(ip: IpAddr) -> Option<IpAddr> {
+/// What a client is counted by; `None` for this machine itself: a proxy or mail server before us speaks for many.
+pub fn source(ip: IpAddr) -> Option<IpAddr> {
     match ip.to_canonical() {
         ip if ip.is_loopback() => None,
         IpAddr::V6(v6) => {

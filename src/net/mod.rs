@@ -7,7 +7,7 @@ mod listener;
 mod patient;
 mod tls;
 
-pub use gate::{Gate, Pass};
+pub use gate::{Gate, Pass, source};
 pub use listener::{Listener, SocketFile, Stream, bind, bind_one};
 pub use patient::Patient;
 pub use tls::Tls;

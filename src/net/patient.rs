@@ -69,7 +69,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        ready!(Pin::new(&mut self.inner).poll_flush(cx))?;
+        // Nothing waits: what comes next has its own time, however long it is in coming.
+        (self.taken, self.timer) = (0, None);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -102,6 +105,26 @@ mod tests {
                 assert_eq!(error.kind(), io::ErrorKind::TimedOut);
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_took_all_has_its_time_anew_after_a_silence_of_ours() {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 10);
+        let mut stream = Patient::new(ours, Duration::from_secs(1));
+        let sending = async {
+            for _ in 0..2 {
+                // More than fits at once: its end waits for the peer.
+                let sent = stream.write_all(&[b'x'; 3 << 10]).await;
+                sent.expect("it is taken");
+                stream.flush().await.expect("it is taken");
+                tokio::time::sleep(Duration::from_millis(1_100)).await;
+            }
+        };
+        let reading = async {
+            let mut piece = [0; 6 << 10];
+            theirs.read_exact(&mut piece).await.expect("all of it");
+        };
+        tokio::join!(sending, reading);
     }
 
     #[tokio::test]

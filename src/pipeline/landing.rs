@@ -145,36 +145,58 @@ impl Ctx {
         );
         let commits = patches.into_iter();
         let commits = commits.filter_map(|p| Some((p.number, p.commit?.id)));
+        let unrecorded = unrecorded(&series, &repo, &branch);
+        let broken = |what: &str, error: PipelineError| {
+            PipelineError::Broken(format!("the commits are pushed, {what}: {error}"))
+        };
         let place = BranchOf {
             repo: repo.id,
-            name: repo.name,
+            name: repo.name.clone(),
             branch,
         };
         let actor = format!("{user}, as {committer}");
-        let recorded = self.record_landing(&series, place, commits.collect(), actor);
-        recorded.await.map_err(|error| {
-            PipelineError::Broken(format!(
-                "the commits are pushed, but that is not recorded yet; `patchpost repo fetch` finds them: {error}"
-            ))
+        let recorded = self.record_landing(&series, place, commits.collect(), &actor);
+        recorded.await.map_err(|e| broken(&unrecorded, e))?;
+        self.accept_landed(&series, actor).await.map_err(|e| {
+            let state = format!("`patchpost series state {} accepted`", series.patchset);
+            broken(
+                &format!("and recorded, but the state is not set; {state} sets it"),
+                e,
+            )
+        })?;
+        let fetched = self.fetch_now(RepoId(repo.id)).await;
+        fetched.map(|_tip| ()).map_err(|e| {
+            let fetch = format!("`patchpost repo fetch {}`", repo.name);
+            broken(
+                &format!("and recorded, but not fetched yet; {fetch} does that"),
+                e,
+            )
         })
     }
 
-    /// Notes which commits became of a series by whom, and fetches them.
+    /// Notes which commits became of a series by whom.
     async fn record_landing(
         &self,
         series: &SeriesToLand,
         place: BranchOf,
         commits: HashMap<i64, String>,
-        actor: String,
+        actor: &str,
     ) -> Result<(), PipelineError> {
-        let repo = RepoId(place.repo);
         let pending = self.store.load_pending_of(series.id.0).await?;
         let with_commit = |p: Pending| Some((commits.get(&p.number)?.clone(), p));
         let landed = pending.into_iter().filter_map(with_commit);
         let landed = landed.map(|(commit, p)| (p, commit)).collect();
-        let (by, now) = (Some(actor.clone()), crate::store::now());
+        let (by, now) = (Some(actor.to_owned()), crate::store::now());
         self.store.record_landed(place, landed, by, now).await?;
-        self.fetch_now(repo).await?;
+        Ok(())
+    }
+
+    /// Sets the state of a series that was pushed, where no rule has done so.
+    async fn accept_landed(
+        &self,
+        series: &SeriesToLand,
+        actor: String,
+    ) -> Result<(), PipelineError> {
         let (patchset, label) = (series.patchset, Some(series.label.as_str()));
         let after = self.store.find_series_to_land(patchset, label).await?;
         // A state that a person had set, or a patch that was in the branch before under a commit that nobody knows.
@@ -289,6 +311,18 @@ impl Ctx {
         })
         .await?
     }
+}
+
+/// What is to be done when nothing is known here of what was pushed: only in branches that are followed commits are looked for.
+fn unrecorded(series: &SeriesToLand, repo: &RepoRow, branch: &str) -> String {
+    let name = &repo.name;
+    if repo.branch == branch || git::follows(&repo.follow, branch) {
+        return format!("but that is not recorded yet; `patchpost repo fetch {name}` finds them");
+    }
+    format!(
+        "but that is not recorded, and {branch} of {name} is not followed: `patchpost series state {} accepted` says so",
+        series.patchset
+    )
 }
 
 /// What stands in the way of a series that does not fit, with patch, file and hunk.

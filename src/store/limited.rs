@@ -117,3 +117,41 @@ fn reason(error: sqlx::Error) -> StoreError {
         _ => StoreError::Temporary(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::delivery_tests::{open, seed};
+    use crate::store::pages::Scope;
+    use crate::store::patch_pages::PatchFilter;
+    use crate::types::Timestamp;
+
+    #[tokio::test]
+    async fn pages_without_words_of_readers_do_not_wait_for_searches() {
+        let (_folder, store) = open().await;
+        let list = seed(&store, 0, b"Subject: s\n\nb\n", Timestamp(0)).await;
+        let Limited::Sqlite(pool) = &*store.limited else {
+            unreachable!("it is a file");
+        };
+        let mut searches = Vec::new();
+        for _ in 0..AT_ONCE {
+            searches.push(pool.acquire().await.expect("a connection"));
+        }
+        store.load_newest(Scope::Public, 25).await.expect("read");
+        let filter = |submitter: &str, words: &str| PatchFilter {
+            states: vec![1],
+            submitter: submitter.to_owned(),
+            outcome: "applied".to_owned(),
+            words: words.to_owned(),
+        };
+        let before = (i64::MAX, 0);
+        let load = async |filter| store.load_patchsets(list, &filter, before, 50).await;
+        load(filter("", " ")).await.expect("read");
+        for filter in [filter("ana", ""), filter("", "leak")] {
+            let crowded = load(filter).await;
+            assert!(matches!(crowded, Err(StoreError::Crowded)), "{crowded:?}");
+        }
+        drop(searches);
+        load(filter("ana", "leak")).await.expect("read");
+    }
+}

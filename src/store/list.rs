@@ -360,7 +360,8 @@ impl Store {
         .await
     }
 
-    /// Notes what a fetch found or why it failed.
+    /// Notes what a fetch found or why it failed. Pages say whether a branch moved since a series was tried at its tip: if it
+    /// did, they are made anew.
     pub async fn record_fetch(
         &self,
         repo: RepoId,
@@ -368,11 +369,24 @@ impl Store {
         problem: Option<String>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let text =
-            "update repo set tip = coalesce($1, tip), problem = $2, fetched = $3 where id = $4";
-        let binds = vec![tip.into(), problem.into(), now.0.into(), repo.0.into()];
-        self.write(move |tx| Box::pin(async move { tx.execute(text, binds).await.map(|_| ()) }))
-            .await
+        self.write(move |tx| {
+            Box::pin(async move {
+                let text = "select tip from repo where id = $1";
+                let before: Option<(Option<String>,)> =
+                    tx.fetch_one(text, vec![repo.0.into()]).await?;
+                let moved = tip.is_some() && before.is_some_and(|(before,)| before != tip);
+                let text = "update repo set tip = coalesce($1, tip), problem = $2, fetched = $3 where id = $4";
+                let binds = vec![tip.into(), problem.into(), now.0.into(), repo.0.into()];
+                tx.execute(text, binds).await?;
+                if moved {
+                    let text = "update realm set version = version + 1 where id in \
+                         (select l.realm from list l join list_repo lr on lr.list = l.id where lr.repo = $1)";
+                    tx.execute(text, vec![repo.0.into()]).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
     }
 
     /// Subscribes addresses; returns how many were new.

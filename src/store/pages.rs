@@ -2,7 +2,6 @@
 
 use super::copy::{Named, choose_named};
 use super::{Bind, ListRow, Reader, StoreError, index, marks};
-use crate::query::Query;
 use crate::types::{ListId, MailId, MessageId, RealmId, Timestamp};
 use crate::verdict::Verdict;
 
@@ -365,9 +364,7 @@ impl Reader {
     pub async fn load_newest(&self, scope: Scope, limit: i64) -> Result<Vec<MailRow>, StoreError> {
         if scope == Scope::Public {
             // Of many lists the postings would have to be sorted: all mails have an order already.
-            let found = self
-                .search(scope, &Query::default(), None, i64::MAX, limit)
-                .await?;
+            let found = self.newest_of_all(scope, limit).await?;
             let mut mails = self.load_mails(scope, &found).await?;
             mails.sort_by_key(|m| std::cmp::Reverse(index::position(m.arrived, m.mail)));
             return Ok(mails);

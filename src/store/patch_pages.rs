@@ -233,12 +233,14 @@ impl Reader {
         }
         text.push_str(" order by pl.updated desc, pl.patchset desc limit ?");
         binds.push(limit.into());
-        Ok(self
-            .fetch_limited::<FactTuple>(text, binds)
-            .await?
-            .into_iter()
-            .map(fact)
-            .collect())
+        // Words are looked for in all rows; what is asked for without them is found by an index.
+        let rows: Vec<FactTuple> = if filter.submitter.is_empty() && filter.words.trim().is_empty()
+        {
+            self.fetch(text, binds).await?
+        } else {
+            self.fetch_limited(text, binds).await?
+        };
+        Ok(rows.into_iter().map(fact).collect())
     }
 
     /// The patchset that a number leads to in a list, following aliases.

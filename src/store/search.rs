@@ -25,6 +25,21 @@ impl Reader {
         let rows: Vec<(i64,)> = self.fetch_limited(text, binds).await?;
         Ok(rows.into_iter().map(|r| MailId(r.0)).collect())
     }
+
+    /// The last arrived. No reader's words decide what this costs: it is read as all pages are.
+    pub(super) async fn newest_of_all(
+        &self,
+        scope: Scope,
+        limit: i64,
+    ) -> Result<Vec<MailId>, StoreError> {
+        let all = Query::default();
+        let Some((text, binds)) = statement(self.dialect, scope, &all, None, i64::MAX, limit)
+        else {
+            return Ok(Vec::new());
+        };
+        let rows: Vec<(i64,)> = self.fetch(text, binds).await?;
+        Ok(rows.into_iter().map(|r| MailId(r.0)).collect())
+    }
 }
 
 /// The tables of a search, and its order.

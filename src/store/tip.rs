@@ -177,3 +177,60 @@ pub(super) async fn record(
     let rows = tips.into_iter().map(row).collect();
     tx.insert(head, rows, tail).await.map(|_| ())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::delivery_tests::open;
+    use crate::store::{NewList, NewRepo};
+
+    #[tokio::test]
+    async fn pages_are_made_anew_when_a_branch_moved_and_only_then() {
+        let (_folder, store) = open().await;
+        let repo = NewRepo {
+            name: "tool".to_owned(),
+            source_kind: "path".to_owned(),
+            source: "/tool".to_owned(),
+            branch: "main".to_owned(),
+            tip: None,
+        };
+        let repo = store.insert_repo(repo, Timestamp(0)).await.expect("a repo");
+        let mut lists = Vec::new();
+        for (name, visibility, repos) in [
+            ("dev", "public", vec!["tool".to_owned()]),
+            ("closed", "private", vec!["tool".to_owned()]),
+            ("other", "private", vec![]),
+        ] {
+            let list = NewList {
+                name: name.to_owned(),
+                address: format!("{name}@x.org"),
+                description: String::new(),
+                style: "patch".to_owned(),
+                visibility: visibility.to_owned(),
+                repos,
+            };
+            store.insert_list(list, Timestamp(0)).await.expect("a list");
+            lists.push(store.find_list(name).await.expect("read").expect("there"));
+        }
+        let mut last = [0; 3];
+        for (tip, problem, raised) in [
+            (Some("a"), None, [1, 1, 0]),
+            (Some("a"), None, [0, 0, 0]),
+            (None, Some("away"), [0, 0, 0]),
+            (Some("b"), None, [1, 1, 0]),
+        ] {
+            let text = |t: Option<&str>| t.map(str::to_owned);
+            let fetched = store.record_fetch(repo, text(tip), text(problem), Timestamp(1));
+            fetched.await.expect("recorded");
+            let mut now = [0; 3];
+            for (list, now) in lists.iter().zip(&mut now) {
+                *now = store.find_list_version(list).await.expect("read").0;
+            }
+            if last != [0; 3] {
+                let differences = [0, 1, 2].map(|n| now[n] - last[n]);
+                assert_eq!(differences, raised, "{tip:?} {problem:?}");
+            }
+            last = now;
+        }
+    }
+}

@@ -8,6 +8,7 @@ use crate::patchset::depend::{Dependencies, Link, NAMED_COMMIT};
 use crate::store::patch_pages::{ApplicationRow, SeriesFact};
 use crate::store::{ListRow, TipRow};
 use crate::types::SeriesId;
+use crate::view::text::visible;
 
 /// Letters of a commit id that are shown.
 const ID: usize = 12;
@@ -58,7 +59,7 @@ fn circle_line(named: &Dependencies, series: SeriesId) -> Option<Line> {
     );
     Some(Line {
         tone: "caution",
-        text,
+        text: visible(&text),
         link: None,
     })
 }
@@ -105,7 +106,8 @@ impl Built {
             });
         Line {
             tone: if waits { "caution" } else { "" },
-            text,
+            // Names are what a mail says they are.
+            text: visible(&text),
             link: there,
         }
     }
@@ -160,7 +162,82 @@ pub fn tip_line(
     let (repo, branch) = &tip.repo;
     Some(Line {
         tone,
-        text: format!("At the tip, {repo} {branch}@{commit}: {words}.{moved}"),
+        // Paths and what is the matter with them are out of a mail.
+        text: visible(&format!(
+            "At the tip, {repo} {branch}@{commit}: {words}.{moved}"
+        )),
         link: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{ListId, RealmId, Timestamp};
+
+    #[test]
+    fn a_path_cannot_turn_its_line_round() {
+        let fact = SeriesFact {
+            patchset: 1,
+            label: "1".to_owned(),
+            total: 1,
+            received: 1,
+            state: 1,
+            outcome: None,
+            title: String::new(),
+            submitter: String::new(),
+            submitter_name: String::new(),
+            arrived: Timestamp(0),
+            versions: 1,
+            comments: 0,
+            claims: None,
+            mail: None,
+        };
+        let tip = TipRow {
+            repo: ("tool".to_owned(), "main".to_owned()),
+            tip: "0123456789abcdef".to_owned(),
+            moved: false,
+            outcome: "conflict".to_owned(),
+            patch: Some(2),
+            file: Some("a\u{202e}b".to_owned()),
+            hunk: Some(3),
+            detail: String::new(),
+        };
+        let line = tip_line(&fact, &tip, None).expect("it is open");
+        let words =
+            "At the tip, tool main@0123456789ab: conflicts in a\u{fffd}b (patch 2, hunk 3).";
+        assert_eq!(line.text, words);
+    }
+
+    #[test]
+    fn a_name_cannot_turn_its_line_round() {
+        let link = Link {
+            names: vec!["a\u{202e}b@x"],
+            series: None,
+            here: false,
+            number: 0,
+        };
+        let built = Built {
+            applied: false,
+            waits: false,
+            circular: false,
+            on: None,
+            below: HashSet::new(),
+            by_commit: false,
+        };
+        let list = ListRow {
+            id: ListId(1),
+            name: "dev".to_owned(),
+            address: String::new(),
+            description: String::new(),
+            style: String::new(),
+            visibility: String::new(),
+            realm: RealmId::PUBLIC,
+            version: 0,
+            created: Timestamp(0),
+        };
+        let line = built.line(&link, &list, &HashSet::new());
+        let words = "It depends on <a\u{fffd}b@x>, which is not here.";
+        assert!(line.text.starts_with(words), "{}", line.text);
+    }
 }

@@ -65,7 +65,7 @@ pub async fn serve(app: &App, first: &str, rest: &str, wish: Wish) -> Answer {
     } else {
         wish.body.clone()
     };
-    let turn = app.limits.turn(Dear::Fetch).await?;
+    let turn = app.limits.turn(Dear::Fetch, wish.from).await?;
     let started = UploadPack::start(dir, service, wish.protocol.as_deref());
     let mut process = started.map_err(|error| {
         tracing::error!(%error, repo.name = %name, "could not serve a fetch");

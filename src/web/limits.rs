@@ -1,9 +1,12 @@
 //! How much of what is dear is done at once. Reading is never limited; what is limited says so and when to come again.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 
 use super::page::Problem;
 
@@ -19,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PATIENCE_OF_GIT: Duration = Duration::from_secs(8);
 
 /// A kind of work that is dear.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dear {
     /// Two versions of a patchset beside each other.
     Comparison,
@@ -29,12 +32,16 @@ pub enum Dear {
     Fetch,
 }
 
+type Shares = HashMap<(Dear, IpAddr), Weak<Semaphore>>;
+
 /// What is left of each kind.
 #[derive(Clone)]
 pub struct Limits {
     comparisons: Arc<Semaphore>,
     downloads: Arc<Semaphore>,
     fetches: Arc<Semaphore>,
+    /// What is left of a client's own share, as long as it has or waits for a turn.
+    shares: Arc<Mutex<Shares>>,
 }
 
 impl Default for Limits {
@@ -44,38 +51,117 @@ impl Default for Limits {
             comparisons: turns(COMPARISONS),
             downloads: turns(DOWNLOADS),
             fetches: turns(FETCHES),
+            shares: Arc::default(),
         }
     }
 }
 
 /// A turn; given back when dropped.
-pub type Turn = OwnedSemaphorePermit;
+#[derive(Debug)]
+pub struct Turn {
+    #[expect(dead_code, reason = "given back when dropped")]
+    of_all: OwnedSemaphorePermit,
+    #[expect(dead_code, reason = "given back when dropped")]
+    of_its_share: Option<OwnedSemaphorePermit>,
+}
 
 /// Mails that are sent without a turn: as many as are read at once.
 const FEW: usize = 16;
 
 impl Limits {
     /// A turn for that many mails as one file; a few need none.
-    pub async fn download(&self, mails: usize) -> Result<Option<Turn>, Problem> {
+    pub async fn download(
+        &self,
+        mails: usize,
+        from: Option<IpAddr>,
+    ) -> Result<Option<Turn>, Problem> {
         match mails {
             0..=FEW => Ok(None),
-            _ => self.turn(Dear::Download).await.map(Some),
+            _ => self.turn(Dear::Download, from).await.map(Some),
         }
     }
 
     /// Waits a little for a turn; [`Problem::Busy`] if there is none.
-    pub async fn turn(&self, of: Dear) -> Result<Turn, Problem> {
+    pub async fn turn(&self, of: Dear, from: Option<IpAddr>) -> Result<Turn, Problem> {
         let (turns, what, patience) = match of {
             Dear::Comparison => (&self.comparisons, "comparisons", PATIENCE),
             Dear::Download => (&self.downloads, "large downloads", PATIENCE),
             Dear::Fetch => (&self.fetches, "clones and fetches", PATIENCE_OF_GIT),
         };
-        let turn = tokio::time::timeout(patience, Arc::clone(turns).acquire_owned()).await;
-        match turn {
-            Ok(Ok(turn)) => Ok(turn),
-            _ => Err(Problem::Busy(format!(
-                "Too many {what} run here just now. Try again in some seconds."
-            ))),
+        let share = from.and_then(|ip| self.share(of, ip));
+        let busy = |whose: &str| {
+            Problem::Busy(format!(
+                "Too many {what} run {whose} just now. Try again in some seconds."
+            ))
+        };
+        let until = Instant::now() + patience;
+        let of_its_share = match share {
+            None => None,
+            Some(share) => {
+                let own = timeout_at(until, share.acquire_owned()).await;
+                Some(
+                    own.ok()
+                        .and_then(Result::ok)
+                        .ok_or_else(|| busy("here for your address"))?,
+                )
+            }
+        };
+        let of_all = timeout_at(until, Arc::clone(turns).acquire_owned()).await;
+        let of_all = of_all
+            .ok()
+            .and_then(Result::ok)
+            .ok_or_else(|| busy("here"))?;
+        Ok(Turn {
+            of_all,
+            of_its_share,
+        })
+    }
+
+    /// The share of one client, a quarter of all: who reads slowly keeps its turns for as long, and leaves the rest to others.
+    fn share(&self, of: Dear, ip: IpAddr) -> Option<Arc<Semaphore>> {
+        let count = match of {
+            // It ends by itself, however its answer is read.
+            Dear::Comparison => return None,
+            Dear::Download => DOWNLOADS / 4,
+            Dear::Fetch => FETCHES / 4,
+        };
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(share) = shares.get(&(of, ip)).and_then(Weak::upgrade) {
+            return Some(share);
         }
+        shares.retain(|_, share| share.strong_count() > 0);
+        let share = Arc::new(Semaphore::new(count));
+        shares.insert((of, ip), Arc::downgrade(&share));
+        Some(share)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_client_has_a_quarter_at_most_and_a_proxy_all() {
+        let limits = Limits::default();
+        let ip = |last: u8| Some(IpAddr::from([192, 0, 2, last]));
+        let turn = async |of, from| limits.turn(of, from).await.ok();
+        let mut turns = Vec::new();
+        for _ in 0..4 {
+            turns.push(turn(Dear::Download, ip(1)).await.expect("a turn"));
+        }
+        let told = limits.turn(Dear::Download, ip(1)).await;
+        assert!(matches!(told, Err(Problem::Busy(words)) if words.contains("your address")));
+        assert!(turn(Dear::Fetch, ip(1)).await.is_some());
+        assert!(turn(Dear::Download, ip(2)).await.is_some());
+        turns.pop();
+        turns.push(turn(Dear::Download, ip(1)).await.expect("a turn"));
+        for _ in 4..16 {
+            turns.push(turn(Dear::Download, None).await.expect("a turn"));
+        }
+        assert!(turn(Dear::Download, None).await.is_none());
+        drop(turns);
+        assert!(turn(Dear::Download, ip(3)).await.is_some());
+        // What nobody has any more is forgotten.
+        assert_eq!(limits.shares.lock().expect("no panic").len(), 1);
     }
 }

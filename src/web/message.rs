@@ -115,19 +115,21 @@ pub async fn show(app: &App, list: ListRow, id: MessageId, what: What, wish: &Wi
             eml(app, first).await
         }
         What::Mbox => {
-            let found = app.store.find_mails(&list, &id).await?;
-            let name = found
-                .first()
-                .map(|m| m.subject.as_str())
-                .unwrap_or_default();
-            let mails = app
-                .store
-                .load_thread_ids(Place::of(&list).scope, &[thread])
-                .await?;
             let from = format!("mbox {} {} {thread} {version}", list.id, list.created.0);
-            let turn = app.limits.download(mails.len()).await?;
-            let make = || download(app, mails, name, Packing::Gzip, turn);
-            Ok(tagged(&wish.headers, &from, make))
+            let make = async {
+                let found = app.store.find_mails(&list, &id).await?;
+                let name = found
+                    .first()
+                    .map(|m| m.subject.as_str())
+                    .unwrap_or_default();
+                let mails = app
+                    .store
+                    .load_thread_ids(Place::of(&list).scope, &[thread])
+                    .await?;
+                let turn = app.limits.download(mails.len(), wish.from).await?;
+                Ok(download(app, mails, name, Packing::Gzip, turn))
+            };
+            tagged(&wish.headers, &from, make).await
         }
         What::Feed => {
             let mut mails = app

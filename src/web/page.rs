@@ -442,18 +442,22 @@ pub fn since(mut response: Response, modified: Timestamp) -> Response {
 }
 
 /// An answer that is known by what it is made from: 304 for who has it, else what `make` gives, with the tag.
-pub fn tagged(headers: &HeaderMap, made_from: &str, make: impl FnOnce() -> Response) -> Response {
+pub async fn tagged(
+    headers: &HeaderMap,
+    made_from: &str,
+    make: impl Future<Output = Answer>,
+) -> Answer {
     let tag = etag(made_from.as_bytes());
     let mut response = if has(headers, &tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        make()
+        make.await?
     };
     let value = header::HeaderValue::from_str(&tag).expect("a tag is ASCII");
     response.headers_mut().insert(header::ETAG, value);
     let ask = header::HeaderValue::from_static("no-cache");
     response.headers_mut().insert(header::CACHE_CONTROL, ask);
-    response
+    Ok(response)
 }
 
 /// A file name made of a subject, as public-inbox makes it: letters and digits, the rest hyphens.

@@ -192,19 +192,22 @@ pub async fn one(app: &App, list: ListRow, rest: &str, wish: &Wish) -> Answer {
         };
         return cached(wish, key, make).await;
     }
+    // Before what it is the version of: an answer that is filed meanwhile then makes a tag that is too old, never one too new.
+    let (realm, _) = app.store.find_list_version(&list).await?;
     let (_, fact, _) = find_version(app, id, wanted)
         .await?
         .ok_or_else(no_version)?;
-    let acked = app.store.load_acked_series(id, Some(&fact.label)).await?;
-    let name = format!("v{} {}", fact.label, fact.title);
-    let (realm, _) = app.store.find_list_version(&list).await?;
     let packing = mbox.unwrap_or(Packing::Plain);
     let from = format!(
         "series {} {} {realm} {id} {} {packing:?}",
         list.id, list.created.0, fact.label
     );
-    let acked = acked.ok_or_else(missing)?;
-    let turn = app.limits.download(acked.patches.len()).await?;
-    let make = || patches(app, acked, &name, packing, turn);
-    Ok(tagged(&wish.headers, &from, make))
+    let make = async {
+        let acked = app.store.load_acked_series(id, Some(&fact.label)).await?;
+        let acked = acked.ok_or_else(missing)?;
+        let name = format!("v{} {}", fact.label, fact.title);
+        let turn = app.limits.download(acked.patches.len(), wish.from).await?;
+        Ok(patches(app, acked, &name, packing, turn))
+    };
+    tagged(&wish.headers, &from, make).await
 }

@@ -104,7 +104,7 @@ async fn page(
         let text = missing_versions(&known, [old, new]);
         Problem::Missing(format!("Patchset {id} has {}.", visible(&text)), vec![way])
     };
-    let turn = app.limits.turn(Dear::Comparison).await?;
+    let turn = app.limits.turn(Dear::Comparison, wish.from).await?;
     let (store, labels) = (app.store.clone(), [old.to_owned(), new.to_owned()]);
     // A task of its own: the turn lasts as long as the work, also if the reader goes away.
     let compared = tokio::spawn(async move {

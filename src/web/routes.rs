@@ -1,6 +1,7 @@
 //! All addresses in one place. Fixed words come before Message-IDs; an id may hold slashes, so the longest one before a known
 //! ending is tried.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use super::cache::Cache;
 use super::limits::Limits;
 use super::list::Place;
 use super::page::{Answer, Frame, Problem, Theme, etag, file, has};
+use super::server::Client;
 use super::{assets, feed, git, list, message, patches, search, style};
 use crate::pipeline::Repos;
 use crate::store::{ListRow, Reader};
@@ -56,6 +58,8 @@ pub struct Wish {
     pub body: bytes::Bytes,
     /// The colours the reader chose.
     pub theme: Theme,
+    /// What the client is counted by; `None`: it speaks for many.
+    pub from: Option<IpAddr>,
     /// Its header fields.
     pub headers: HeaderMap,
     /// Rendered pages.
@@ -129,6 +133,7 @@ async fn dispatch(State((app, cache)): State<(App, Arc<Cache>)>, request: Reques
     let path = request.uri().path().to_owned();
     let query = parse_query(request.uri().query().unwrap_or_default());
     let headers = request.headers().clone();
+    let from = request.extensions().get::<Client>().and_then(|c| c.0);
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
     let cookie = text("cookie").unwrap_or_default().split(';');
     let theme = cookie
@@ -151,6 +156,7 @@ async fn dispatch(State((app, cache)): State<(App, Arc<Cache>)>, request: Reques
         gzip: text("content-encoding") == Some("gzip"),
         query,
         body,
+        from,
         headers: headers.clone(),
         cache,
     };

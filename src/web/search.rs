@@ -135,6 +135,6 @@ pub async fn results_mbox(
         mails.into_iter().map(|m| (m.mail, m.message_id)).collect()
     };
     let name = format!("results-{}", wish.get("q"));
-    let turn = app.limits.download(mails.len()).await?;
+    let turn = app.limits.download(mails.len(), wish.from).await?;
     Ok(download(app, mails, &name, Packing::Gzip, turn))
 }

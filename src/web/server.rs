@@ -1,5 +1,6 @@
 //! HTTP/1.1 over our listeners, with header names in title case: pwclient depends on `Link`.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,19 +8,25 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::net::{Gate, Listener, Patient};
-use crate::store::Reader;
+use crate::net::{Gate, Listener, Patient, source};
+use crate::store::Pulse;
 
 /// A client that takes longer to say what it wants is cut off.
 const HEADER_TIME: Duration = Duration::from_secs(20);
 /// A client that takes nothing of its answer for so long is cut off: behind it a process or a download waits.
 const READ_TIME: Duration = Duration::from_secs(60);
+
+/// Who asks, beside the request: what a client is counted by.
+#[derive(Debug, Clone, Copy)]
+pub struct Client(pub Option<IpAddr>);
 
 /// Serves a router on a listener until told to stop; open requests are answered.
 pub async fn serve(
@@ -38,7 +45,12 @@ pub async fn serve(
         let Some(pass) = gate.enter(peer.map(|p| p.ip())) else {
             continue;
         };
-        let service = TowerToHyperService::new(router.clone());
+        let client = Client(peer.and_then(|p| source(p.ip())));
+        let routes = TowerToHyperService::new(router.clone());
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(client);
+            routes.call(request)
+        });
         let stop = stop.clone();
         tracker.spawn(async move {
             let _pass = pass;
@@ -64,32 +76,31 @@ pub async fn serve(
 }
 
 /// `/health` and `/metrics`, for the operator's listener.
-pub fn ops_router(store: Reader, metrics: PrometheusHandle) -> Router {
+pub fn ops_router(pulse: Pulse, metrics: PrometheusHandle) -> Router {
     Router::new()
         .route("/health", get(health))
         .route("/metrics", get(show_metrics))
-        .with_state((store, metrics))
+        .with_state((pulse, metrics))
 }
 
-async fn health(
-    State((store, _)): State<(Reader, PrometheusHandle)>,
-) -> (StatusCode, &'static str) {
-    match store.check().await {
+async fn health(State((pulse, _)): State<(Pulse, PrometheusHandle)>) -> (StatusCode, &'static str) {
+    match pulse.check().await {
         Ok(()) => (StatusCode::OK, "ok\n"),
         Err(error) => {
-            tracing::error!(%error, "the database does not answer");
+            tracing::error!(%error, "the database cannot be read and written");
             (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "the database does not answer\n",
+                "the database cannot be read and written\n",
             )
         }
     }
 }
 
-async fn show_metrics(State((store, handle)): State<(Reader, PrometheusHandle)>) -> String {
-    if let (Ok((jobs, parked)), Ok((owed, failed))) =
-        (store.count_jobs().await, store.count_deliveries().await)
-    {
+async fn show_metrics(State((pulse, handle)): State<(Pulse, PrometheusHandle)>) -> String {
+    if let (Ok((jobs, parked)), Ok((owed, failed))) = (
+        pulse.read.count_jobs().await,
+        pulse.read.count_deliveries().await,
+    ) {
         for (name, value) in [
             ("patchpost_jobs", jobs),
             ("patchpost_jobs_parked", parked),

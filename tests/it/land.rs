@@ -104,8 +104,12 @@ impl Story {
 
     /// A hook of the project's repository.
     fn hook(&self, text: &str) {
+        self.hook_named("pre-receive", text);
+    }
+
+    fn hook_named(&self, name: &str, text: &str) {
         use std::os::unix::fs::PermissionsExt;
-        let path = self.upstream.join("hooks/pre-receive");
+        let path = self.upstream.join("hooks").join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -310,6 +314,28 @@ fn who_has_no_right_to_push_is_told_so() {
         .cli(&["list", "set", "dev", "--repo", "tool", "--repo", "mirror"]);
     let said = story.refused(&["series", "apply", "1", "--repo", "mirror"]);
     assert!(said.contains("does not take the push"), "{said}");
+}
+
+/// The source goes away between the push and the fetch: what was pushed is recorded all the same.
+#[test]
+fn a_fetch_that_fails_after_the_push_takes_nothing_back() {
+    let story = Story::begin(Database::Sqlite);
+    story.send_two();
+    story
+        .server
+        .cli(&["series", "state", "1", "changes-requested"]);
+    let away = story.server.dir.path().join("away.git");
+    let (from, to) = (story.upstream.display(), away.display());
+    story.hook_named("post-receive", &format!("mv {from} {to}"));
+    let said = story.server.cli_fails(&["series", "apply", "1"]);
+    let words = "pushed, and recorded, but not fetched yet; `patchpost repo fetch tool` does that";
+    assert!(said.contains(words), "{said}");
+    let one = story.series();
+    assert_eq!(one["state"], "accepted");
+    assert!(!one["patches"][0]["landed"].is_null(), "{one}");
+    std::fs::rename(away, &story.upstream).unwrap();
+    story.server.cli(&["repo", "fetch", "tool"]);
+    assert_eq!(story.series()["state"], "accepted");
 }
 
 #[test]
