@@ -144,7 +144,7 @@ fn a_forged_ack_takes_no_place_of_a_true_one() {
     let check = |answers: &[Answer], expected: &[(i64, bool)]| {
         assert_eq!(given_to_a_signed_patch(answers), expected);
     };
-    check(&[forged.clone()], &[(2, false)]);
+    check(std::slice::from_ref(&forged), &[(2, false)]);
     check(&[forged.clone(), signed.clone()], &[(3, true)]);
     check(&[signed.clone(), forged.clone()], &[(3, true)]);
     // Nor do claims of other words about her.
