@@ -5,8 +5,11 @@
 //! once, however often it was given, with or without `+detail` in the address. A patch that a later version sends again
 //! unchanged keeps what it was given.
 
+use super::authority::may_add_trailers;
+use super::same::{Said, same_address};
 use super::trailer::Trailer;
 use crate::types::{MailId, MessageId};
+use crate::verdict::Level;
 
 /// A mail that answers a patch or a cover letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub struct Answer {
     pub name: String,
     /// Address of its sender.
     pub address: String,
+    /// How well that sender is authenticated.
+    pub level: Level,
     /// What stands unquoted in it.
     pub trailers: Vec<Trailer>,
 }
@@ -38,7 +43,7 @@ pub struct Ack {
     pub name: String,
     /// Address of that mail's sender.
     pub sender: String,
-    /// Whether it names that sender.
+    /// Whether it names that sender, and he is authenticated as well as the patch is; else it is only a claim.
     pub matches: bool,
     /// Label of the earlier version that it was given on, if the patch is unchanged since.
     pub given_on: Option<String>,
@@ -69,22 +74,38 @@ const NOT_GIVEN: [&str; 12] = [
     "supersedes",
 ];
 
+/// Acks of one patch that are kept, and as many claims.
+pub(super) const MAX_ACKS: usize = 500;
+
 /// What `answers`, oldest first, give to a patch: replies to itself first, then those to `covers`. What the patch carries
 /// already (`own`) and what was given twice is left out.
-pub fn acks_for(patch: MailId, own: &[Trailer], covers: &[MailId], answers: &[Answer]) -> Vec<Ack> {
+///
+/// A stranger's From names whom he likes: who gives must be authenticated as well as all of `patches` are, else it is a
+/// claim. Claims take nobody's place, whichever came first. At most 500 acks, and as many claims.
+pub fn acks_for(
+    patch: MailId,
+    patches: &[Level],
+    own: &[Trailer],
+    covers: &[MailId],
+    answers: &[Answer],
+) -> Vec<Ack> {
     let direct = answers.iter().filter(|a| a.target == patch);
     let general = answers
         .iter()
         .filter(|a| a.target != patch && covers.contains(&a.target));
-    let mut given: Vec<Ack> = Vec::new();
+    let mut given = Gathered::new(own);
     for answer in direct.chain(general) {
+        if given.is_full() {
+            break;
+        }
+        let mut patches = patches.iter();
+        let may_give = patches.all(|level| may_add_trailers(answer.level, *level));
         for trailer in &answer.trailers {
-            let kept = !NOT_GIVEN.iter().any(|name| trailer.is(name));
-            if !kept || own.iter().any(|t| says_same(t, trailer)) {
+            if NOT_GIVEN.iter().any(|name| trailer.is(name)) {
                 continue;
             }
-            let matches = names_sender(trailer, &answer.name, &answer.address);
-            let ack = Ack {
+            let matches = may_give && names_sender(trailer, &answer.name, &answer.address);
+            given.add(trailer, matches, || Ack {
                 trailer: trailer.clone(),
                 mail: answer.mail,
                 message_id: answer.message_id.clone(),
@@ -92,48 +113,81 @@ pub fn acks_for(patch: MailId, own: &[Trailer], covers: &[MailId], answers: &[An
                 sender: answer.address.clone(),
                 matches,
                 given_on: None,
-            };
-            match given.iter_mut().find(|g| says_same(&g.trailer, trailer)) {
-                // Its own words count more than what somebody else said before.
-                Some(known) if matches && !known.matches => *known = ack,
-                Some(_) => {}
-                None => given.push(ack),
-            }
+            });
         }
     }
-    given
+    given.finish()
 }
 
-/// Adds what earlier versions of the patch, oldest first, were given to what this one was: behind it, the newest first. What the patch carries (`own`) or was given again is left out.
+/// Adds what earlier versions of the patch, oldest first, were given to what this one was: behind it, the newest first. What
+/// the patch carries (`own`) or was given again is left out.
 pub fn carry_acks(acks: Vec<Ack>, own: &[Trailer], earlier: Vec<Carried>) -> Vec<Ack> {
-    let mut all = acks;
+    let mut all = Gathered::new(own);
+    for ack in acks {
+        let trailer = ack.trailer.clone();
+        all.add(&trailer, ack.matches, || ack);
+    }
     for version in earlier.into_iter().rev() {
-        for mut ack in version.acks {
-            let same = |a: &Ack| says_same(&a.trailer, &ack.trailer);
-            let known = all.iter().any(|a| same(a) && (a.matches || !ack.matches));
-            if known || own.iter().any(|t| says_same(t, &ack.trailer)) {
-                continue;
-            }
-            // A claim counts less than the person's own word of before.
-            all.retain(|a| !same(a));
-            ack.given_on = Some(version.label.clone());
-            all.push(ack);
+        for ack in version.acks {
+            let trailer = ack.trailer.clone();
+            all.add(&trailer, ack.matches, || Ack {
+                given_on: Some(version.label.clone()),
+                ..ack
+            });
         }
     }
-    all
+    all.finish()
 }
 
-/// Whether two trailers are one: the same text, or of one kind and one person. Who calls himself otherwise says it once
-/// more: so it is in b4.
-fn says_same(one: &Trailer, other: &Trailer) -> bool {
-    let one_kind = one.name.eq_ignore_ascii_case(&other.name);
-    let one_person = || {
-        let ((a_name, a), (b_name, b)) = one.person().zip(other.person())?;
-        let named = a_name.is_empty() || b_name.is_empty();
-        let same_name = named || a_name.to_lowercase() == b_name.to_lowercase();
-        Some(same_name && same_address(a, b))
-    };
-    one.same(other) || (one_kind && one_person().unwrap_or(false))
+/// What a patch was given, each thing once.
+struct Gathered {
+    /// What it carries itself.
+    own: Said,
+    /// What people gave who may, and what is only claimed.
+    given: Said,
+    claimed: Said,
+    /// How many of each.
+    counts: (usize, usize),
+    acks: Vec<Ack>,
+}
+
+impl Gathered {
+    fn new(own: &[Trailer]) -> Gathered {
+        let mut carried = Said::default();
+        own.iter().for_each(|t| carried.insert(t));
+        Gathered {
+            own: carried,
+            given: Said::default(),
+            claimed: Said::default(),
+            counts: (0, 0),
+            acks: Vec::new(),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.counts.0 >= MAX_ACKS && self.counts.1 >= MAX_ACKS
+    }
+
+    fn add(&mut self, trailer: &Trailer, matches: bool, ack: impl FnOnce() -> Ack) {
+        let (said, count) = match matches {
+            true => (&mut self.given, &mut self.counts.0),
+            false => (&mut self.claimed, &mut self.counts.1),
+        };
+        if *count >= MAX_ACKS || self.own.contains(trailer) || said.contains(trailer) {
+            return;
+        }
+        said.insert(trailer);
+        *count += 1;
+        self.acks.push(ack());
+    }
+
+    /// A person's own word stands for what others claim it said.
+    fn finish(mut self) -> Vec<Ack> {
+        let given = &self.given;
+        self.acks
+            .retain(|a| a.matches || !given.contains(&a.trailer));
+        self.acks
+    }
 }
 
 /// Whether a trailer is the sender's own to give: it names no person, or that address, or exactly that name.
@@ -148,27 +202,4 @@ fn names_sender(trailer: &Trailer, name: &str, address: &str) -> bool {
         other.contains(',') && parts.all(|part| one.contains(part))
     };
     same_address(their_address, address) || (!one.is_empty() && (one == other || turned()))
-}
-
-/// Whether two addresses are one person's: in any case, with or without `+detail`, and in a domain or the one above it
-/// (`ana@linux.example.org` and `ana@example.org`).
-pub fn same_address(one: &str, other: &str) -> bool {
-    let (one, other) = (one.to_lowercase(), other.to_lowercase());
-    if one == other {
-        return !one.is_empty();
-    }
-    let split = |address: &str| {
-        let (local, domain) = address.rsplit_once('@')?;
-        let local = local.split('+').next().unwrap_or(local);
-        (!local.is_empty()).then(|| (local.to_owned(), domain.to_owned()))
-    };
-    let (Some((a, a_domain)), Some((b, b_domain))) = (split(&one), split(&other)) else {
-        return false;
-    };
-    let above = |long: &str, short: &str| {
-        let head = long.strip_suffix(short).and_then(|h| h.strip_suffix('.'));
-        // A top-level domain is above everybody.
-        head.is_some_and(|h| !h.is_empty() && !h.contains('.')) && short.contains('.')
-    };
-    a == b && (a_domain == b_domain || above(&a_domain, &b_domain) || above(&b_domain, &a_domain))
 }

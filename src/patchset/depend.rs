@@ -208,22 +208,41 @@ impl Dependencies {
         }
     }
 
-    /// All series that follow from `from` by what each names, itself included.
-    pub fn reach(&self, from: SeriesId) -> BTreeSet<SeriesId> {
-        let mut seen = BTreeSet::from([from]);
+    /// What each series names, for all that follow from `from`; links are found once for each.
+    fn graph(&self, from: SeriesId) -> Graph {
+        let mut graph = Graph::default();
         let mut todo = vec![from];
         while let Some(one) = todo.pop() {
-            let next = self.links(one).into_iter().filter_map(|l| l.series);
-            todo.extend(next.map(|(s, _)| s).filter(|s| seen.insert(*s)));
+            if graph.named.contains_key(&one) {
+                continue;
+            }
+            let links = self.links(one).into_iter().filter_map(|l| l.series);
+            let named: Vec<SeriesId> = links.map(|(series, _)| series).collect();
+            for other in &named {
+                graph.naming.entry(*other).or_default().push(one);
+            }
+            todo.extend(&named);
+            graph.named.insert(one, named);
         }
-        seen
+        graph
+    }
+
+    /// All series that follow from `from` by what each names, itself included.
+    pub fn reach(&self, from: SeriesId) -> BTreeSet<SeriesId> {
+        self.graph(from).named.into_keys().collect()
     }
 
     /// The series that this one names and that is built on it in turn.
     pub fn circle(&self, series: SeriesId) -> Option<&Target> {
-        let named = self.links(series).into_iter().filter_map(|l| l.series);
-        let mut back = named.filter(|(named, _)| self.reach(*named).contains(&series));
-        back.next().map(|(_, target)| target)
+        self.circle_in(&self.graph(series), series)
+    }
+
+    fn circle_in(&self, graph: &Graph, series: SeriesId) -> Option<&Target> {
+        let above = follow(&graph.naming, series, BTreeSet::new());
+        let mut named = graph.named.get(&series).into_iter().flatten();
+        named
+            .find(|named| above.contains(named))
+            .and_then(|named| self.targets.get(named))
     }
 
     /// Where a series begins. `repo` is the one that it is for, if that is certain without what it names.
@@ -234,7 +253,8 @@ impl Dependencies {
                 "what it depends on is a chain of more than {MAX_CHAIN} series"
             ));
         }
-        if let Some(target) = self.circle(series) {
+        let graph = self.graph(series);
+        if let Some(target) = self.circle_in(&graph, series) {
             return Choice::Branch(format!(
                 "circular: {} depends on it in turn",
                 target.title()
@@ -253,16 +273,12 @@ impl Dependencies {
             target.is_some_and(|t| t.is_applied() && (repo.is_none() || repo == t.repo))
         };
         let usable: Vec<&Link<'_>> = links.iter().filter(fits).collect();
-        let mut top = usable.last().copied();
-        for link in usable.iter().rev() {
-            let Some((at, _)) = link.series else { continue };
-            let below = self.reach(at);
-            let mut all = usable.iter().filter_map(|l| l.series);
-            if all.all(|(s, _)| below.contains(&s)) {
-                top = Some(*link);
-                break;
-            }
-        }
+        let ids: Vec<SeriesId> = usable.iter().filter_map(|l| Some(l.series?.0)).collect();
+        let top = graph.top(&ids).or_else(|| ids.last().copied());
+        let top = usable
+            .iter()
+            .find(|l| l.series.map(|(s, _)| s) == top)
+            .copied();
         match top.and_then(|link| Some((link, link.series?))) {
             Some((link, (series, target))) => Choice::On {
                 series,
@@ -281,6 +297,52 @@ impl Dependencies {
             }
         }
     }
+}
+
+/// Which series name which, both ways.
+#[derive(Debug, Default)]
+struct Graph {
+    named: BTreeMap<SeriesId, Vec<SeriesId>>,
+    naming: BTreeMap<SeriesId, Vec<SeriesId>>,
+}
+
+impl Graph {
+    /// The last of some series from which all of them follow.
+    fn top(&self, all: &[SeriesId]) -> Option<SeriesId> {
+        // If there is one, the last that does not follow from those before it is one.
+        let mut seen = BTreeSet::new();
+        let mut top = None;
+        for one in all {
+            if !seen.contains(one) {
+                seen = follow(&self.named, *one, seen);
+                top = Some(*one);
+            }
+        }
+        let top = top?;
+        let below = follow(&self.named, top, BTreeSet::new());
+        if !all.iter().all(|one| below.contains(one)) {
+            return None;
+        }
+        // Those in a circle with it are so, too.
+        let above = follow(&self.naming, top, BTreeSet::new());
+        all.iter().rev().find(|one| above.contains(one)).copied()
+    }
+}
+
+/// All that follows from a series, itself included, and what was seen before.
+fn follow(
+    next: &BTreeMap<SeriesId, Vec<SeriesId>>,
+    from: SeriesId,
+    seen: BTreeSet<SeriesId>,
+) -> BTreeSet<SeriesId> {
+    let mut seen = seen;
+    seen.insert(from);
+    let mut todo = vec![from];
+    while let Some(one) = todo.pop() {
+        let others = next.get(&one).into_iter().flatten();
+        todo.extend(others.filter(|other| seen.insert(**other)));
+    }
+    seen
 }
 
 fn on_words(link: &Link<'_>, target: &Target, of: usize) -> String {

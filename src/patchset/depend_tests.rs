@@ -164,6 +164,46 @@ fn circles_are_applied_on_the_branch_whatever_is_applied_already() {
         ));
 }
 
+/// Many series that name all before them: what each names is found once, not once for each path.
+#[test]
+fn a_thick_web_of_series_is_walked_once() {
+    let name = |id: i64| format!("{id}@");
+    let web = |circular: bool| {
+        let mut world = World::default();
+        for id in 1..=500 {
+            let mut names: Vec<String> = (id + 1..=500).take(100).map(name).collect();
+            names.extend((circular && id == 500).then(|| name(1)));
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            world = world.series(id, "applied", &names);
+        }
+        world
+    };
+    let before = std::time::Instant::now();
+    web(false).check("2/0: patchset 2 v1, which the series names, the last of those that it names");
+    web(true).check("branch: circular: patchset 2 v1 depends on it in turn");
+    assert!(before.elapsed().as_secs() < 10, "{:?}", before.elapsed());
+}
+
+#[test]
+fn of_several_in_a_circle_the_last_that_is_named_is_on_top() {
+    let world = |names: &[&str]| {
+        let world = one(names).series(2, "applied", &["4@"]);
+        world.series(3, "applied", &["2@"])
+    };
+    let on = |n: i64| {
+        format!("{n}/0: patchset {n} v1, which the series names, the last of those that it names")
+    };
+    let circle = |names: &[&str]| world(names).series(4, "applied", &["3@"]);
+    circle(&["2@", "3@", "4@"]).check(&on(4));
+    circle(&["4@", "3@", "2@"]).check(&on(2));
+    // Beside one that none of them is built on: the last.
+    let beside = |names: &[&str]| world(names).series(4, "applied", &[]);
+    let apart = beside(&["3@", "5@", "2@", "4@"]).series(5, "applied", &[]);
+    apart.check(&on(4));
+    beside(&["4@", "2@", "3@"]).check(&on(3));
+    beside(&["3@", "2@", "4@"]).check(&on(3));
+}
+
 #[test]
 fn the_last_prerequisite_leads_to_the_patch_that_it_stands_on() {
     let world = || one(&["aa", "bb"]).series(2, "applied", &[]);

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::acks::{Ack, same_address};
+use super::acks::Ack;
+use super::same::same_address;
 use super::scan;
 use super::tag::{Version, parse_tag};
 use super::trailer::{Trailer, split_message};

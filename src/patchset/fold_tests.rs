@@ -1,7 +1,8 @@
-use super::acks::same_address;
+use super::acks::MAX_ACKS;
 use super::*;
 use crate::mail;
 use crate::types::{MailId, MessageId, Timestamp};
+use crate::verdict::Level;
 
 fn answer(mail: i64, target: i64, from: (&str, &str), lines: &str) -> Answer {
     Answer {
@@ -10,6 +11,7 @@ fn answer(mail: i64, target: i64, from: (&str, &str), lines: &str) -> Answer {
         message_id: MessageId::parse("r@x").expect("an id"),
         name: from.0.to_owned(),
         address: from.1.to_owned(),
+        level: Level::Unknown,
         trailers: parse_trailers(lines),
     }
 }
@@ -20,7 +22,13 @@ const EVE: (&str, &str) = ("Eve", "eve@example.net");
 /// Patch 1 below cover 9; what stands in replies, as `Name: value (claim)`.
 #[track_caller]
 fn check(own: &str, answers: &[Answer], expected: &[&str]) {
-    let given = acks_for(MailId(1), &parse_trailers(own), &[MailId(9)], answers);
+    let given = acks_for(
+        MailId(1),
+        &[Level::Unknown],
+        &parse_trailers(own),
+        &[MailId(9)],
+        answers,
+    );
     let claim = |a: &Ack| if a.matches { "" } else { " (claim)" };
     let found: Vec<String> = given
         .iter()
@@ -118,9 +126,70 @@ fn replies_to_the_patch_come_before_those_to_the_cover() {
     );
 }
 
+/// Patch 1, signed; what is said of it, and by which mail.
+fn given_to_a_signed_patch(answers: &[Answer]) -> Vec<(i64, bool)> {
+    let given = acks_for(MailId(1), &[Level::Aligned], &[], &[], answers);
+    let told = given.iter().map(|a| (a.mail.0, a.matches));
+    told.collect()
+}
+
+#[test]
+fn a_forged_ack_takes_no_place_of_a_true_one() {
+    let ack = "Reviewed-by: Ana Lima <ana@example.org>";
+    let forged = answer(2, 1, ANA, ack);
+    let signed = Answer {
+        level: Level::Aligned,
+        ..answer(3, 1, ANA, ack)
+    };
+    let check = |answers: &[Answer], expected: &[(i64, bool)]| {
+        assert_eq!(given_to_a_signed_patch(answers), expected);
+    };
+    check(std::slice::from_ref(&forged), &[(2, false)]);
+    check(&[forged.clone(), signed.clone()], &[(3, true)]);
+    check(&[signed.clone(), forged.clone()], &[(3, true)]);
+    // Nor do claims of other words about her.
+    let bare = answer(4, 1, ANA, "Reviewed-by: <ana@example.org>");
+    check(
+        &[bare.clone(), forged.clone(), signed.clone()],
+        &[(3, true)],
+    );
+    // Nor any number of them.
+    let mut many: Vec<Answer> = Vec::new();
+    for mail in 10..20 {
+        let line = |n: i64| format!("Reviewed-by: <{mail}-{n}@example.net>\n");
+        let lines: String = (0..200).map(line).collect();
+        many.push(answer(mail, 1, EVE, &lines));
+    }
+    many.push(signed);
+    let found = given_to_a_signed_patch(&many);
+    assert_eq!(found.len(), MAX_ACKS + 1);
+    assert_eq!(found.last(), Some(&(3, true)));
+}
+
+/// Bounded, and each looked up rather than compared with all others.
+#[test]
+fn a_flood_of_trailers_is_cut() {
+    let mut answers: Vec<Answer> = Vec::new();
+    for mail in 10..110 {
+        let line = |n: i64| format!("Link: https://example.net/{mail}/{n}\n");
+        let lines: String = (0..200).map(line).collect();
+        answers.push(answer(mail, 1, EVE, &lines));
+    }
+    let given = |answers: &[Answer]| acks_for(MailId(1), &[Level::Unknown], &[], &[], answers);
+    let found = given(&answers);
+    assert_eq!(found.len(), MAX_ACKS);
+    assert!(found.iter().all(|a| a.matches));
+    let earlier = vec![Carried {
+        label: "1".to_owned(),
+        acks: given(&answers[50..]),
+    }];
+    assert_eq!(carry_acks(found, &[], earlier).len(), MAX_ACKS);
+}
+
 #[test]
 fn an_unchanged_patch_keeps_what_earlier_versions_were_given() {
-    let given = |answers: &[Answer]| acks_for(MailId(1), &[], &[MailId(9)], answers);
+    let given =
+        |answers: &[Answer]| acks_for(MailId(1), &[Level::Unknown], &[], &[MailId(9)], answers);
     let check =
         |own: &str, first: &[Answer], second: &[Answer], third: &[Answer], expected: &[&str]| {
             let carried = |label: &str, answers: &[Answer]| Carried {
@@ -211,6 +280,7 @@ fn a_patch_becomes_a_mail_for_git_am() {
         &format!("Why.\n\nSigned-off-by: Ana Lima <ana@example.org>\n{DIFF}"),
         &acks_for(
             MailId(1),
+            &[Level::Unknown],
             &[],
             &[],
             &[answer(2, 1, EVE, "Acked-by: Eve <eve@example.net>")],

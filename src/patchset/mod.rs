@@ -7,7 +7,8 @@
 //! Many mails ([`authority`] says who may move what), in this order: [`world`] (who answers whom, which version), [`grow`] (series of one thread),
 //! [`loose`] (mails without a thread), [`correct`] (what people decided), [`link`] (versions of one change),
 //! [`finish`] (order, labels, partial rerolls), [`describe`] (words). For the base: [`depend`] (what a series names as that on
-//! which it is built). For readers: [`acks`] (who gave which trailer),
+//! which it is built). For readers: [`acks`] (who gave which trailer), [`same`] (which trailers
+//! and which addresses are one),
 //! [`fold`](mod@fold) (patches for `git am` with these), [`range_diff`] (two versions beside each other), [`remark`] (which line an
 //! answer is about, and what became of it).
 
@@ -27,6 +28,7 @@ mod loose;
 pub mod range_diff;
 mod recognise;
 mod remark;
+mod same;
 mod scan;
 mod sending;
 mod submitter;
@@ -49,7 +51,7 @@ mod recognise_tests;
 #[cfg(test)]
 mod tag_tests;
 
-pub use acks::{Ack, Answer, Carried, acks_for, carry_acks, same_address};
+pub use acks::{Ack, Answer, Carried, acks_for, carry_acks};
 pub use assemble::{Input, Patchset, Series, Slot, assemble, assemble_corrected};
 pub use authority::may_add_trailers;
 pub use correct::Correction;
@@ -58,6 +60,7 @@ pub use keys::link_keys;
 pub use landed::{Arrival, Candidate, Landings};
 pub use recognise::{Kind, Place, PullRequest, Recognised, first_blobs, patch_text, recognise};
 pub use remark::{Mark, Note, Notes, Pairable, Reply, Shown, pair, place_remarks};
+pub use same::{People, same_address};
 pub use sending::Stem;
 pub use tag::{Tag, Version, normalise_title, parse_tag};
 pub use trailer::{Trailer, parse_trailers};

@@ -149,7 +149,7 @@ fn split_remark(value: &str) -> (&str, Option<&str>) {
 }
 
 /// The Message-ID at the end of an archive's URL, lower case.
-fn linked_id(url: &str) -> Option<String> {
+pub(super) fn linked_id(url: &str) -> Option<String> {
     let (_, path) = url.split_once("://")?;
     let (_, last) = path.trim_end_matches('/').rsplit_once('/')?;
     let last = last.replace("%40", "@").to_lowercase();

@@ -1,13 +1,12 @@
 //! Who gave which trailer to the patches of one version.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Bind, Reader, StoreError, marks};
 use crate::diff::patch_id::{PatchId, patch_id};
 use crate::mail::{self, mbox};
 use crate::patchset::{
-    Ack, Answer, Carried, FoldOptions, Recognised, Trailer, acks_for, carry_acks, fold,
-    may_add_trailers, parse_tag,
+    Ack, Answer, Carried, FoldOptions, Recognised, Trailer, acks_for, carry_acks, fold, parse_tag,
 };
 use crate::types::{MailId, MessageId, Timestamp};
 use crate::verdict::{Level, Verdict};
@@ -66,30 +65,6 @@ struct Earlier {
     level: Level,
 }
 
-/// What answers the patches and covers of a patchset, oldest first, and how well its senders are authenticated.
-struct Given {
-    answers: Vec<Answer>,
-    levels: HashMap<MailId, Level>,
-}
-
-impl Given {
-    /// What a patch was given. A stranger's From names whom he likes: who gives must be authenticated as well as all of
-    /// `patches` are, else it is a claim.
-    fn to(&self, patch: MailId, own: &[Trailer], covers: &[MailId], patches: &[Level]) -> Vec<Ack> {
-        let mut acks = acks_for(patch, own, covers, &self.answers);
-        for ack in &mut acks {
-            let giver = self.levels.get(&ack.mail).copied().unwrap_or_default();
-            ack.matches &= patches.iter().all(|level| may_add_trailers(giver, *level));
-        }
-        acks
-    }
-
-    fn has_trailers_for(&self, patch: MailId) -> bool {
-        let mut answers = self.answers.iter();
-        answers.any(|a| a.target == patch && !a.trailers.is_empty())
-    }
-}
-
 impl Reader {
     /// The version with that label, or the newest, of a patchset; an old number leads to the one it became.
     ///
@@ -126,11 +101,11 @@ impl Reader {
                 facts(&json).map_or(Vec::new(), |f| f.trailers),
             );
             let level = Verdict::from_stored(&verdict).level;
-            let acks = given.to(mail, &own, &covers, &[level]);
+            let acks = acks_for(mail, &[level], &own, &covers, &given);
             let before = earlier.get(&mail).into_iter().flatten();
             let before = before.map(|e| Carried {
                 label: e.label.clone(),
-                acks: given.to(e.mail, &own, &[], &[level, e.level]),
+                acks: acks_for(e.mail, &[level, e.level], &own, &[], &given),
             });
             let acks = carry_acks(acks, &own, before.collect());
             AckedPatch {
@@ -151,13 +126,13 @@ impl Reader {
         &self,
         series: i64,
         patches: &[PatchRow],
-        given: &Given,
+        given: &[Answer],
     ) -> Result<HashMap<MailId, Vec<Earlier>>, StoreError> {
         let mut found: HashMap<MailId, Vec<Earlier>> = HashMap::new();
         let text = "select s.label, p.mail, m.verdict from series o join series s on s.patchset = o.patchset and s.position < o.position \
              join patch p on p.series = s.id and p.taken_over = 0 join mail m on m.id = p.mail where o.id = $1 order by s.position, p.number";
         type Row = (String, i64, String);
-        let rows: Vec<Row> = match given.answers.is_empty() {
+        let rows: Vec<Row> = match given.is_empty() {
             true => Vec::new(),
             false => self.fetch(text, vec![series.into()]).await?,
         };
@@ -167,7 +142,10 @@ impl Reader {
             level: Verdict::from_stored(&verdict).level,
         });
         let here: Vec<MailId> = patches.iter().map(|p| MailId(p.1)).collect();
-        let acked = |e: &Earlier| !here.contains(&e.mail) && given.has_trailers_for(e.mail);
+        let own: HashSet<MailId> = here.iter().copied().collect();
+        let told = given.iter().filter(|a| !a.trailers.is_empty());
+        let told: HashSet<MailId> = told.map(|a| a.target).collect();
+        let acked = |e: &Earlier| !own.contains(&e.mail) && told.contains(&e.mail);
         let earlier: Vec<Earlier> = earlier.filter(acked).collect();
         if earlier.is_empty() {
             return Ok(found);
@@ -223,29 +201,26 @@ impl Reader {
         Ok(all.into_iter().map(|r| MailId(r.0)).collect())
     }
 
-    /// All that answers patches and covers of a patchset, oldest first, and how well their senders are authenticated.
-    async fn load_answers(&self, patchset: i64) -> Result<Given, StoreError> {
+    /// All that answers patches and covers of a patchset, oldest first.
+    async fn load_answers(&self, patchset: i64) -> Result<Vec<Answer>, StoreError> {
         let text = "select c.mail, c.target, m.message_id, m.recognised, m.verdict from comment c join series s on s.id = c.series join mail m on m.id = c.mail \
              where s.patchset = $1 order by m.arrived, m.id";
         let rows: Vec<(i64, i64, String, String, String)> =
             self.fetch(text, vec![patchset.into()]).await?;
-        let level = |(mail, _, _, _, verdict): &(i64, i64, String, String, String)| {
-            (MailId(*mail), Verdict::from_stored(verdict).level)
-        };
-        let levels = rows.iter().map(level).collect();
-        let answer = |(mail, target, message_id, json, _): (i64, i64, String, String, String)| {
-            let (facts, message_id) = (facts(&json)?, MessageId::parse(&message_id)?);
-            Some(Answer {
-                mail: MailId(mail),
-                target: MailId(target),
-                message_id,
-                name: facts.submitter_name,
-                address: facts.submitter,
-                trailers: facts.trailers,
-            })
-        };
-        let answers = rows.into_iter().filter_map(answer).collect();
-        Ok(Given { answers, levels })
+        let answer =
+            |(mail, target, message_id, json, verdict): (i64, i64, String, String, String)| {
+                let (facts, message_id) = (facts(&json)?, MessageId::parse(&message_id)?);
+                Some(Answer {
+                    mail: MailId(mail),
+                    target: MailId(target),
+                    message_id,
+                    name: facts.submitter_name,
+                    address: facts.submitter,
+                    level: Verdict::from_stored(&verdict).level,
+                    trailers: facts.trailers,
+                })
+            };
+        Ok(rows.into_iter().filter_map(answer).collect())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::patchset::{Ack, same_address};
+use crate::patchset::{Ack, People};
 use crate::types::MessageId;
 
 /// One trailer of one reply.
@@ -53,13 +53,11 @@ pub fn ack_lines(patches: &[(i64, &[Ack])]) -> Vec<AckLine> {
 /// How many people gave something that is theirs to give: `2 acks`; `None` if nobody did.
 pub fn ack_count(patches: &[(i64, &[Ack])]) -> Option<String> {
     let theirs = patches.iter().flat_map(|p| p.1).filter(|a| a.matches);
-    let mut people: Vec<&str> = Vec::new();
+    let mut people = People::default();
     for (_, address) in theirs.filter_map(|a| a.trailer.person()) {
-        if !people.iter().any(|known| same_address(known, address)) {
-            people.push(address);
-        }
+        people.add(address);
     }
-    match people.len() {
+    match people.count() {
         0 => None,
         1 => Some("1 ack".to_owned()),
         count => Some(format!("{count} acks")),
@@ -126,5 +124,8 @@ mod tests {
             Some("1 ack".to_owned())
         );
         assert_eq!(ack_count(&[]), None);
+        let person = |n: i64| ack(n, "Acked-by", &format!("<{}@x.example.org>", n % 400), true);
+        let many: Vec<Ack> = (0..20_000).map(person).collect();
+        assert_eq!(ack_count(&[(1, &many)]), Some("400 acks".to_owned()));
     }
 }

@@ -7,10 +7,11 @@ use super::routes::App;
 use crate::patchset::{
     Note, Notes, Pairable, Reply, Shown, normalise_title, pair, parse_tag, place_remarks,
 };
-use crate::store::ListRow;
+use crate::pipeline::think;
 use crate::store::pages::{MailRow, Scope};
 use crate::store::patch_pages::Version;
 use crate::store::remark::{AnswerRow, EarlierPatch};
+use crate::store::{ListRow, StoreError};
 use crate::thread::effective_date;
 use crate::types::MailId;
 use crate::view::remark::{Remark, Source};
@@ -57,21 +58,29 @@ pub(super) async fn add_remarks(
     let rows = app.store.load_mails(Scope::List(list.id), &missing).await?;
     sources.extend(rows.into_iter().map(|row| (row.mail, row)));
     let material = Material {
-        list,
-        label,
+        list: list.clone(),
+        label: label.to_owned(),
         parents: app.store.load_parents_of(&ids).await?,
         earlier: earlier_patches(app, version, &answers).await?,
         sources,
         answers,
     };
-    Ok(material.put(version, mails))
+    let (version, mut taken) = (version.clone(), std::mem::take(mails));
+    let laid = think(move || {
+        let remarks = material.put(&version, &mut taken);
+        (remarks, taken)
+    });
+    let laid = laid.await.map_err(|e| StoreError::Unusable(e.to_string()));
+    let (remarks, taken) = laid?;
+    *mails = taken;
+    Ok(remarks)
 }
 
 /// All that the remarks of a page are made from.
-struct Material<'a> {
-    list: &'a ListRow,
+struct Material {
+    list: ListRow,
     /// Of the version that is shown.
-    label: &'a str,
+    label: String,
     answers: Vec<AnswerRow>,
     /// The mails of the answers.
     sources: HashMap<MailId, MailRow>,
@@ -184,7 +193,7 @@ fn dropped_words(patch: &EarlierPatch) -> String {
     format!("patch {} of v{}: {title}", patch.number, patch.label)
 }
 
-impl Material<'_> {
+impl Material {
     /// Puts the remarks into the posts; what has no place in them is handed back.
     fn put(&self, version: &Version, mails: &mut Mails) -> Remarks {
         let patches = mails

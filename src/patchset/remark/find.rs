@@ -1,6 +1,6 @@
 //! The remarks of one reply.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::quiet::{cut_attribution, is_courtesy, is_cut_mark, is_only_trailers, is_salutation};
 use super::{AROUND, MAX_PLACES, before_signature};
@@ -23,6 +23,26 @@ const MAX_WRAPPED: usize = 3;
 
 /// Shorter lines are not wrapped by anybody.
 const MIN_WRAPPED: usize = 60;
+
+/// The remarks of one mail, made ready to find the one that an answer quotes.
+#[derive(Debug, Default)]
+pub struct Said {
+    /// Each line with its blanks made alike: the line of the patch that the first remark which holds it is about.
+    lines: HashMap<String, Option<usize>>,
+}
+
+impl Said {
+    /// Reads the remarks once, for all mails that answer them.
+    pub fn new(remarks: &[Remark]) -> Said {
+        let mut lines = HashMap::new();
+        for remark in remarks {
+            for line in remark.text.lines() {
+                lines.entry(key(line)).or_insert(remark.line);
+            }
+        }
+        Said { lines }
+    }
+}
 
 /// The text of a patch, made ready to find in it what replies quote.
 pub struct PatchLines {
@@ -50,10 +70,10 @@ impl PatchLines {
 
     /// The unquoted runs of `reply` in order, each with the line that it follows. At most 200.
     ///
-    /// `earlier` are the remarks of the mail that it answers: what follows a quoted piece of one of them is about the
+    /// `earlier` is what the mail said that it answers: what follows a quoted piece of one of them is about the
     /// same line. Left out is what says nothing about a patch: salutations, who wrote what when, `[...]`, thanks below
     /// remarks, and bare trailers, which pages list by themselves.
-    pub fn find_remarks(&self, reply: &str, earlier: &[Remark]) -> Vec<Remark> {
+    pub fn find_remarks(&self, reply: &str, earlier: &Said) -> Vec<Remark> {
         let mut lines: Vec<&str> = reply.lines().take(MAX_LINES).collect();
         lines.truncate(before_signature(&lines));
         let original = |l: &&str| l.trim_matches('-').trim() == "Original Message";
@@ -103,7 +123,7 @@ impl PatchLines {
 
 struct Reader<'a> {
     patch: &'a PatchLines,
-    earlier: &'a [Remark],
+    earlier: &'a Said,
     /// What was quoted since the last remark.
     quote: Vec<String>,
     after: usize,
@@ -176,8 +196,7 @@ impl Reader<'_> {
     /// The line that the remark is about which the end of the quote repeats.
     fn answered(&self) -> Option<usize> {
         let last = self.quote.iter().rev().find(|k| !k.is_empty())?;
-        let holds = |r: &&Remark| r.text.lines().any(|l| key(l) == *last);
-        self.earlier.iter().find(holds)?.line
+        self.earlier.lines.get(last).copied().flatten()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::find::{PatchLines, Remark};
+use super::find::{PatchLines, Remark, Said};
 use super::follow::{Fate, Follower};
 use crate::types::MailId;
 
@@ -136,9 +136,13 @@ fn read<'r, 'a>(text: &str, answers: &[&'r Reply<'a>]) -> Vec<(&'r Reply<'a>, Ve
     let lines = PatchLines::new(text);
     let mut found: Vec<(&Reply<'_>, Vec<Remark>)> = Vec::with_capacity(answers.len());
     let mut by_mail: HashMap<MailId, usize> = HashMap::new();
+    let (nothing, mut said) = (Said::default(), HashMap::<usize, Said>::new());
     for reply in answers {
         let parent = reply.parent.and_then(|p| by_mail.get(&p));
-        let earlier = parent.map_or(&[][..], |at| found[*at].1.as_slice());
+        let earlier = match parent {
+            Some(at) => said.entry(*at).or_insert_with(|| Said::new(&found[*at].1)),
+            None => &nothing,
+        };
         let remarks = lines.find_remarks(reply.text, earlier);
         by_mail.insert(reply.mail, found.len());
         found.push((reply, remarks));
