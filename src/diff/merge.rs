@@ -111,10 +111,8 @@ fn align(
                 if !equal {
                     let start = x.base.start.min(y.base.start);
                     let end = x.base.end.max(y.base.end);
-                    let our_range =
-                        x.side.start - (x.base.start - start)..x.side.end + (end - x.base.end);
-                    let their_range =
-                        y.side.start - (y.base.start - start)..y.side.end + (end - y.base.end);
+                    let our_range = widened(x, start, end);
+                    let their_range = widened(y, start, end);
                     append(&mut parts, From::Clash, our_range, their_range);
                 }
                 let (our_end, their_end) = (x.base.end, y.base.end);
@@ -132,6 +130,14 @@ fn align(
             }
         }
     }
+}
+
+/// The lines of a side that stand where `start..end` of the base was, as far as one change tells. A side that dropped lines before its
+/// change has none so far up: these belong to the clash before, which this one then continues (git's `xdl_append_merge` as well takes
+/// nothing but the end of such a part).
+fn widened(change: &Change, start: usize, end: usize) -> Range<usize> {
+    let above = change.base.start - start;
+    change.side.start.saturating_sub(above)..change.side.end + (end - change.base.end)
 }
 
 fn shift_after(change: &Change) -> isize {
@@ -225,5 +231,17 @@ mod tests {
         check("abcdef", "abXdef", "abcYef", Err(3));
         check("abcdef", "abxcdef", "abycdef", Err(3));
         check("abcdef", "abef", "abcXef", Err(3));
+    }
+
+    #[test]
+    fn one_side_changes_all_and_the_other_drops_here_and_there() {
+        let base: Vec<String> = (0..12).map(|n| format!("{n}\n")).collect();
+        let base: Vec<&[u8]> = base.iter().map(|l| l.as_bytes()).collect();
+        let theirs: Vec<&[u8]> = [0, 6, 7, 9, 10, 11].map(|n: usize| base[n]).to_vec();
+        for ours in [vec![], vec![b"x\n".as_slice()], vec![b"x\n", b"y\n"]] {
+            let (a, b) = (changes(&base, &ours), changes(&base, &theirs));
+            assert!(merge(&ours, &theirs, &a, &b).is_err());
+            assert!(merge(&theirs, &ours, &b, &a).is_err());
+        }
     }
 }

@@ -428,6 +428,9 @@ fn damaged_patches_leave_a_repository_as_it_is() {
             .flat_map(|_| seeds[dice.roll(seeds.len())].clone().into_bytes())
             .collect();
         for _ in 0..=dice.roll(4) {
+            if patch.is_empty() {
+                break;
+            }
             let at = dice.roll(patch.len());
             match dice.roll(4) {
                 0 => drop(patch.remove(at)),
