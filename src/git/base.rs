@@ -129,6 +129,47 @@ impl Repos {
         Ok(history)
     }
 
+    /// Whether some commit of the branch has these files as the diffs were made from them, at least one; `blobs` as in
+    /// [`Repos::find_base`].
+    pub fn has_blobs(
+        &self,
+        name: &str,
+        branch: &str,
+        blobs: &[(String, String)],
+    ) -> Result<bool, GitError> {
+        let wanted: BTreeMap<&str, &str> = blobs
+            .iter()
+            .take(MAX_PATHS)
+            .map(|(p, b)| (p.as_str(), b.as_str()))
+            .collect();
+        let Some(tip) = self.tip(name, branch)?.filter(|_| !wanted.is_empty()) else {
+            return Ok(false);
+        };
+        let repo = history::open(&self.clone_dir(name))?;
+        let at_tip = blobs_at(&repo, &tip, wanted.keys().copied())?;
+        if fits(&at_tip, &wanted) {
+            return Ok(true);
+        }
+        let found = self.search(&repo, name, branch, &tip, &at_tip, &wanted)?;
+        Ok(found.is_some())
+    }
+
+    /// How many of these files would stand in a folder, below the uppermost, that the branch has.
+    pub fn count_folders(
+        &self,
+        name: &str,
+        branch: &str,
+        files: &[String],
+    ) -> Result<usize, GitError> {
+        let Some(tip) = self.tip(name, branch)? else {
+            return Ok(0);
+        };
+        let repo = history::open(&self.clone_dir(name))?;
+        let folders = files.iter().take(MAX_PATHS);
+        let folders = folders.filter_map(|f| f.rsplit_once('/').map(|(folder, _)| folder));
+        count_trees(&repo, &tip, folders)
+    }
+
     /// How many of these paths the branch has: what tells for which repository a series is.
     pub fn count_paths(
         &self,
@@ -155,6 +196,26 @@ fn fits(have: &HashMap<String, ObjectId>, wanted: &BTreeMap<&str, &str>) -> bool
         have.get(*path)
             .is_some_and(|h| h.to_string().starts_with(id))
     })
+}
+
+/// How many of these paths are folders in a commit.
+fn count_trees<'a>(
+    repo: &gix::Repository,
+    commit: &str,
+    paths: impl Iterator<Item = &'a str>,
+) -> Result<usize, GitError> {
+    let broken = |error: &dyn std::fmt::Display| {
+        GitError::Refused(format!("commit {commit} cannot be read: {error}"))
+    };
+    let id: ObjectId = commit.parse().map_err(|_| broken(&"it is no commit id"))?;
+    let tree = repo.find_commit(id).map_err(|e| broken(&e))?;
+    let tree = tree.tree().map_err(|e| broken(&e))?;
+    let mut count = 0;
+    for path in paths.filter(|p| !p.is_empty()) {
+        let entry = tree.lookup_entry(path.split('/')).map_err(|e| broken(&e))?;
+        count += usize::from(entry.is_some_and(|e| e.mode().is_tree()));
+    }
+    Ok(count)
 }
 
 /// Blob ids of paths in a commit; those that are not there are left out.

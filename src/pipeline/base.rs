@@ -1,7 +1,7 @@
 //! Where a series is tried: the repository and the commits, by what it names and by its files.
 
 use super::{Ctx, PipelineError, think};
-use crate::git::Base;
+use crate::git::{Base, GitError};
 use crate::patchset::depend::{Choice, NAMED_COMMIT, Patience};
 use crate::patchset::{Recognised, first_blobs};
 use crate::store::{RepoRow, SeriesToApply};
@@ -184,26 +184,33 @@ impl Ctx {
         }
     }
 
-    /// The repository that has the most of its files.
+    /// The repository that has the blobs its diffs were made from, else the most of its files; for new files alone, of their folders.
     async fn route_by_files(
         &self,
         work: &SeriesToApply,
         facts: &[Recognised],
     ) -> Result<Option<RepoRow>, PipelineError> {
         let files: Vec<String> = facts.iter().flat_map(|f| f.files.iter().cloned()).collect();
+        let blobs = first_blobs(facts);
         // Nothing but new files: they may be for the list's one repository.
         let only_new = !files.is_empty() && facts.iter().all(|f| f.blobs.is_empty());
         let (git, repos) = (self.repos.clone(), work.repos.clone());
         think(move || {
-            let mut best: Option<(usize, &RepoRow)> = None;
-            for repo in &repos {
-                let count = git.count_paths(&repo.name, &repo.branch, &files)?;
-                if count > best.map_or(0, |b| b.0) {
-                    best = Some((count, repo));
+            if repos.len() > 1 {
+                for repo in &repos {
+                    if git.has_blobs(&repo.name, &repo.branch, &blobs)? {
+                        return Ok(Some(repo.clone()));
+                    }
                 }
             }
+            let count = |repo: &RepoRow| git.count_paths(&repo.name, &repo.branch, &files);
+            let mut best = the_most(&repos, count)?;
+            if best.is_none() && only_new && repos.len() > 1 {
+                let count = |repo: &RepoRow| git.count_folders(&repo.name, &repo.branch, &files);
+                best = the_most(&repos, count)?;
+            }
             let only = || (only_new && repos.len() == 1).then(|| &repos[0]);
-            Ok(best.map(|b| b.1).or_else(only).cloned())
+            Ok(best.or_else(only).cloned())
         })
         .await?
     }
@@ -238,4 +245,19 @@ fn published(work: &SeriesToApply) -> Option<Place> {
     let base = Base { commit, why };
     let series = old.on_series;
     Some(Place::On(repo.clone(), vec![Start { base, series }]))
+}
+
+/// The first repository of which the most is counted, if it is anything.
+fn the_most(
+    repos: &[RepoRow],
+    count: impl Fn(&RepoRow) -> Result<usize, GitError>,
+) -> Result<Option<&RepoRow>, PipelineError> {
+    let mut best: Option<(usize, &RepoRow)> = None;
+    for repo in repos {
+        let count = count(repo)?;
+        if count > best.map_or(0, |b| b.0) {
+            best = Some((count, repo));
+        }
+    }
+    Ok(best.map(|b| b.1))
 }
