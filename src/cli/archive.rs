@@ -121,9 +121,7 @@ async fn import_mbox(
         if count.is_multiple_of(1_000) {
             import.flush().await?;
             let place = name_place(&marks, start + before)?;
-            ctx.store
-                .record_import(list.id, source.clone(), place)
-                .await?;
+            ctx.note_import(list.id, source.clone(), place).await?;
         }
         bar.set_position(start + reader.position);
     }
@@ -204,15 +202,14 @@ async fn import_epoch(
         last = Some(commit);
         if count.is_multiple_of(1_000) {
             import.flush().await?;
-            ctx.store
-                .record_import(list.id, source.clone(), last.clone().unwrap_or_default())
+            ctx.note_import(list.id, source.clone(), last.clone().unwrap_or_default())
                 .await?;
         }
         bar.inc(1);
     }
     import.flush().await?;
     if let Some(last) = last {
-        ctx.store.record_import(list.id, source, last).await?;
+        ctx.note_import(list.id, source, last).await?;
     }
     bar.finish_and_clear();
     if removed > 0 {

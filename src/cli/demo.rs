@@ -51,7 +51,7 @@ pub async fn demo(ctx: &Ctx, base_url: &str, listeners: &[(&str, String)]) -> Re
             visibility: "public".to_owned(),
             repos: vec!["demo".to_owned()],
         };
-        ctx.store.insert_list(new, crate::store::now()).await?;
+        ctx.create_list(new).await?;
     }
     for mail in SAMPLE {
         let bytes = mail

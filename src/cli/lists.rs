@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::git::Source;
 use crate::list::address::readings;
 use crate::pipeline::Ctx;
-use crate::store::{ListChange, ListRow, NewList, NewRepo};
+use crate::store::{ListChange, ListRow, NewList};
 use crate::types::{Address, ListName, RepoId, RepoName};
 
 /// `patchpost list …`
@@ -37,7 +37,7 @@ pub async fn list(ctx: &Ctx, config: &Config, wish: args::List) -> Result<()> {
                 visibility,
                 repos: repo,
             };
-            ctx.store.insert_list(new, crate::store::now()).await?;
+            ctx.create_list(new).await?;
             println!("list {name} takes mail at {address}");
         }
         args::List::Set {
@@ -64,7 +64,7 @@ pub async fn list(ctx: &Ctx, config: &Config, wish: args::List) -> Result<()> {
             if change == ListChange::default() {
                 bail!("say what to change: --address, --description, --repo or --style");
             }
-            ctx.store.update_list(list.id, change).await?;
+            ctx.change_list(list.id, change).await?;
             println!("list {name} is changed");
         }
         args::List::Show { name, json } => show(ctx, &name, json.json).await?,
@@ -82,43 +82,14 @@ pub async fn list(ctx: &Ctx, config: &Config, wish: args::List) -> Result<()> {
         }
         args::List::Rm { name, purge } => {
             let list = super::find_list(ctx, &name).await?;
-            if !purge {
-                check_empty(ctx, &list).await?;
-                // From here on no mail is taken for it; what was taken in between keeps it.
-                ctx.store.close_list(&list).await?;
-                if let Err(error) = check_empty(ctx, &list).await {
-                    let open = ListChange {
-                        address: Some(list.address.clone()),
-                        ..ListChange::default()
-                    };
-                    ctx.store.update_list(list.id, open).await?;
-                    return Err(error);
-                }
+            match purge {
+                true => ctx.purge_list(&list).await?,
+                false => ctx.remove_empty_list(&list).await?,
             }
-            ctx.purge_list(&list).await?;
             println!("list {name} is gone");
         }
     }
     Ok(())
-}
-
-/// An error if deleting the list would delete mail, be it filed or owed.
-async fn check_empty(ctx: &Ctx, list: &ListRow) -> Result<()> {
-    let (postings, ..) = ctx.store.count_list(list.id).await?;
-    let name = &list.name;
-    if postings > 0 {
-        bail!(
-            "list {name} has an archive of {}; export it, then say --purge to delete it for ever",
-            count(postings.unsigned_abs(), "mail")
-        );
-    }
-    match ctx.store.count_unfiled(list.id).await? {
-        0 => Ok(()),
-        owed => bail!(
-            "list {name} owes a place to {} that it took (`patchpost jobs` says why); say --purge to delete all for ever",
-            count(owed.unsigned_abs(), "mail")
-        ),
-    }
 }
 
 fn one_line(text: &str) -> Result<String> {
@@ -226,11 +197,7 @@ pub async fn repo(ctx: &Ctx, wish: args::Repo) -> Result<()> {
                 .into_iter()
                 .find(|r| r.name == name)
                 .with_context(|| format!("there is no repository {name}"))?;
-            ctx.store
-                .delete_repo(RepoId(repo.id), repo.name.clone())
-                .await?;
-            let repos = ctx.repos.clone();
-            tokio::task::spawn_blocking(move || repos.remove(&repo.name)).await??;
+            ctx.remove_repo(&repo).await?;
             println!("repository {name} is gone");
         }
         args::Repo::Fetch { name } => {
@@ -273,31 +240,7 @@ pub async fn add_repo(
         (None, Some(url)) => (Source::Url(url.clone()), "clone", url),
         (None, None) => (Source::New, "init", String::new()),
     };
-    if ctx.store.load_repos().await?.iter().any(|r| r.name == name) {
-        bail!("repository {name} exists already");
-    }
-    let (repos, owned) = (ctx.repos.clone(), name.to_owned());
-    let made = tokio::task::spawn_blocking(move || {
-        let adding = repos.begin(&owned)?;
-        match repos.create(&owned, &source, branch.as_deref()) {
-            Ok((branch, tip)) => Ok((branch, tip, adding)),
-            Err(error) => {
-                adding.finish();
-                Err(error)
-            }
-        }
-    });
-    let (branch, tip, adding) = made.await??;
-    let new = NewRepo {
-        name: name.to_owned(),
-        source_kind: kind.to_owned(),
-        source: text,
-        branch: branch.clone(),
-        tip,
-    };
-    ctx.store.insert_repo(new, crate::store::now()).await?;
-    adding.finish();
-    Ok(branch)
+    Ok(ctx.add_repo(name, source, (kind, text), branch).await?)
 }
 
 /// `patchpost member …`
@@ -318,10 +261,7 @@ pub async fn member(ctx: &Ctx, wish: args::Member) -> Result<()> {
                 bail!("{own} is the list itself; members are people and other lists");
             }
             let asked = wanted.len() as u64;
-            let new = ctx
-                .store
-                .insert_members(list.id, wanted, crate::store::now())
-                .await?;
+            let new = ctx.add_members(list.id, wanted).await?;
             let already = match asked - new {
                 0 => String::new(),
                 n => format!(", {n} there already"),
@@ -331,7 +271,7 @@ pub async fn member(ctx: &Ctx, wish: args::Member) -> Result<()> {
         args::Member::Rm { list, addresses } => {
             let list = super::find_list(ctx, &list).await?;
             let wanted = keys(addresses.iter().map(String::as_str))?;
-            let gone = ctx.store.delete_members(list.id, wanted.clone()).await?;
+            let gone = ctx.remove_members(list.id, wanted.clone()).await?;
             if !gone.is_empty() {
                 println!("{} removed", count(gone.len() as u64, "member"));
             }

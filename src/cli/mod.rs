@@ -304,7 +304,7 @@ async fn reclassify(ctx: &Ctx, wish: args::Reclassify) -> Result<()> {
 
 async fn jobs(ctx: &Ctx, wish: args::Jobs) -> Result<()> {
     if wish.retry {
-        let retried = ctx.store.retry_jobs(crate::store::now()).await?;
+        let retried = ctx.try_jobs_again().await?;
         eprintln!("tried again: {}", count(retried, "parked job"));
     }
     let jobs = ctx.store.load_jobs(1_000, crate::store::now()).await?;

@@ -12,6 +12,7 @@ mod postmaster;
 mod range_diff;
 mod reclassify;
 mod screen;
+mod site;
 mod tip;
 mod upkeep;
 

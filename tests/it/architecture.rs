@@ -163,6 +163,15 @@ fn reach_problems(module: &str, source: &Source) -> Problems {
             ));
         }
     }
+    if ["cli", "serve", "doctor", "web"].contains(&module) {
+        for word in [
+            ".insert_", ".update_", ".delete_", ".record_", ".retry_", ".close_",
+        ] {
+            let lines = source.lines_with(word).into_iter();
+            let text = format!("{word}…: writes of meaning go through pipeline");
+            found.extend(lines.map(|n| (n, text.clone())));
+        }
+    }
     if is_pure(module) {
         for word in [
             "async ",

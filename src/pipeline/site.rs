@@ -1,0 +1,141 @@
+//! What an operator decides about lists, members and repositories.
+
+use super::{Ctx, PipelineError, think};
+use crate::git::Source;
+use crate::store::{ListChange, ListRow, NewList, NewRepo, RepoRow};
+use crate::types::{ListId, RepoId};
+
+impl Ctx {
+    /// Makes a list. [`crate::store::StoreError::Refused`] if its name or address is taken, or a repository is not there.
+    pub async fn create_list(&self, new: NewList) -> Result<ListId, PipelineError> {
+        Ok(self.store.insert_list(new, crate::store::now()).await?)
+    }
+
+    /// Changes settings of a list; what is cached of it is made anew.
+    pub async fn change_list(&self, list: ListId, change: ListChange) -> Result<(), PipelineError> {
+        Ok(self.store.update_list(list, change).await?)
+    }
+
+    /// Deletes a list that has no mail, neither filed nor owed.
+    pub async fn remove_empty_list(&self, list: &ListRow) -> Result<(), PipelineError> {
+        self.check_empty(list).await?;
+        // From here on no mail is taken for it; what was taken in between keeps it.
+        self.store.close_list(list).await?;
+        if let Err(error) = self.check_empty(list).await {
+            let open = ListChange {
+                address: Some(list.address.clone()),
+                ..ListChange::default()
+            };
+            self.store.update_list(list.id, open).await?;
+            return Err(error);
+        }
+        self.purge_list(list).await
+    }
+
+    /// An error if deleting the list would delete mail.
+    async fn check_empty(&self, list: &ListRow) -> Result<(), PipelineError> {
+        let (postings, ..) = self.store.count_list(list.id).await?;
+        let name = &list.name;
+        let refused = |text: String| Err(PipelineError::Refused(text));
+        if postings > 0 {
+            return refused(format!(
+                "list {name} has an archive of {}; export it, then say --purge to delete it for ever",
+                mails(postings)
+            ));
+        }
+        match self.store.count_unfiled(list.id).await? {
+            0 => Ok(()),
+            owed => refused(format!(
+                "list {name} owes a place to {} that it took (`patchpost jobs` says why); say --purge to delete all for ever",
+                mails(owed)
+            )),
+        }
+    }
+
+    /// Adds members by address; returns how many are new.
+    pub async fn add_members(
+        &self,
+        list: ListId,
+        addresses: Vec<String>,
+    ) -> Result<u64, PipelineError> {
+        let now = crate::store::now();
+        Ok(self.store.insert_members(list, addresses, now).await?)
+    }
+
+    /// Removes members; returns those that were there.
+    pub async fn remove_members(
+        &self,
+        list: ListId,
+        addresses: Vec<String>,
+    ) -> Result<Vec<String>, PipelineError> {
+        Ok(self.store.delete_members(list, addresses).await?)
+    }
+
+    /// Makes a repository's clone, its companion and its row; `kind` and `text` are how the source is shown. Returns the branch that
+    /// is followed. A run that is killed leaves nothing that stands in the way of the next.
+    pub async fn add_repo(
+        &self,
+        name: &str,
+        source: Source,
+        (kind, text): (&str, String),
+        branch: Option<String>,
+    ) -> Result<String, PipelineError> {
+        let known = self.store.load_repos().await?;
+        if known.iter().any(|r| r.name == name) {
+            let text = format!("repository {name} exists already");
+            return Err(PipelineError::Refused(text));
+        }
+        let (repos, owned) = (self.repos.clone(), name.to_owned());
+        let made = think(move || {
+            let adding = repos.begin(&owned)?;
+            match repos.create(&owned, &source, branch.as_deref()) {
+                Ok((branch, tip)) => Ok((branch, tip, adding)),
+                Err(error) => {
+                    adding.finish();
+                    Err(error)
+                }
+            }
+        });
+        let (branch, tip, adding) = made.await??;
+        let new = NewRepo {
+            name: name.to_owned(),
+            source_kind: kind.to_owned(),
+            source: text,
+            branch: branch.clone(),
+            tip,
+        };
+        self.store.insert_repo(new, crate::store::now()).await?;
+        adding.finish();
+        Ok(branch)
+    }
+
+    /// Forgets a repository, its clone and its companion; refused while a list has it.
+    pub async fn remove_repo(&self, repo: &RepoRow) -> Result<(), PipelineError> {
+        let (id, name) = (RepoId(repo.id), repo.name.clone());
+        self.store.delete_repo(id, name.clone()).await?;
+        let repos = self.repos.clone();
+        Ok(think(move || repos.remove(&name)).await??)
+    }
+
+    /// Notes how far a source was imported.
+    pub async fn note_import(
+        &self,
+        list: ListId,
+        source: String,
+        last: String,
+    ) -> Result<(), PipelineError> {
+        Ok(self.store.record_import(list, source, last).await?)
+    }
+
+    /// Parked jobs are tried again; returns how many.
+    pub async fn try_jobs_again(&self) -> Result<u64, PipelineError> {
+        Ok(self.store.retry_jobs(crate::store::now()).await?)
+    }
+}
+
+fn mails(count: i64) -> String {
+    match count {
+        1 => "1 mail".to_owned(),
+        n => format!("{n} mails"),
+    }
+}
