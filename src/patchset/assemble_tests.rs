@@ -126,7 +126,7 @@ fn check(mails: &[Mail], expected: &[&str]) {
 }
 
 #[track_caller]
-fn check_corrected(mails: &[Mail], corrections: &[Correction], expected: &[&str]) {
+pub(super) fn check_corrected(mails: &[Mail], corrections: &[Correction], expected: &[&str]) {
     let inputs = inputs(mails);
     let found = assemble_corrected(&inputs, corrections);
     assert_eq!(render(&found), expected.join("\n"));
@@ -139,7 +139,7 @@ fn check_corrected(mails: &[Mail], corrections: &[Correction], expected: &[&str]
     );
 }
 
-fn series(version: &str, id: &str, parent: &str, minutes: i64) -> Vec<Mail> {
+pub(super) fn series(version: &str, id: &str, parent: &str, minutes: i64) -> Vec<Mail> {
     let tag = |n: u32| {
         format!(
             "[PATCH{version} {n}/2] {}",
@@ -506,101 +506,4 @@ fn answers_in_a_ring_and_to_oneself_do_no_harm() {
         mail_at("s", "Re: x", "r", 3),
     ];
     check(&m, &["v1 1,2 of 2"]);
-}
-
-#[test]
-fn people_can_correct_the_grouping() {
-    let alone = [
-        mail_at("1", "[PATCH 1/2] a", "", 0),
-        mail_at("2", "[PATCH 2/2] b", "", 5_000),
-    ];
-    check_corrected(
-        &alone,
-        &[Correction::Move(MailId(2), MailId(1))],
-        &["v1 1,2 of 2"],
-    );
-    check_corrected(
-        &alone,
-        &[Correction::Merge(MailId(2), MailId(1))],
-        &["v1 1 of 2 incomplete", "v1-2 2 of 2 incomplete"],
-    );
-    let mut versions = series("", "a", "", 0);
-    versions.extend(series(" v2", "b", "a0", 100));
-    check_corrected(
-        &versions,
-        &[Correction::Split(vec![MailId(4), MailId(5), MailId(6)])],
-        &["v1 1,2+0 of 2", "--", "v2 1,2+0 of 2"],
-    );
-    check_corrected(
-        &versions,
-        &[Correction::SetVersion(
-            MailId(5),
-            Version { major: 3, minor: 0 },
-        )],
-        &["v1 1,2+0 of 2 superseded", "v3 1,2+0 of 2"],
-    );
-    let comment = [
-        mail_at("1", "[PATCH] a", "", 0),
-        mail_at("r", "Re: [PATCH] a", "1", 1),
-    ];
-    check_corrected(
-        &comment,
-        &[Correction::CutEdge(MailId(2), MailId(1))],
-        &["v1 1 of 1"],
-    );
-    check_corrected(
-        &comment,
-        &[Correction::Move(MailId(7), MailId(1))],
-        &["v1 1 of 1 c1"],
-    );
-}
-
-#[test]
-fn a_moved_mail_takes_its_number_and_later_corrections_win() {
-    let m = [
-        mail_at("1", "[PATCH 1/2] a", "", 0),
-        mail_at("2", "[PATCH 2/2] b", "1", 1),
-        mail_at("3", "[PATCH 2/2] c", "", 9_000),
-    ];
-    let to = |to| Correction::Move(MailId(3), MailId(to));
-    check_corrected(&m, &[to(1)], &["v1 1,2 of 2", "--", "v1 2 of 2 incomplete"]);
-    let sets = assemble_corrected(&inputs(&m), &[to(1)]);
-    assert_eq!(sets[0].series[0].patches[1].mail, MailId(3));
-}
-
-#[test]
-fn stored_corrections_are_read() {
-    let check = |kind: &str, detail: &str, expected: Option<Correction>| {
-        assert_eq!(
-            Correction::parse(kind, MailId(1), detail),
-            expected,
-            "{kind} {detail}"
-        );
-    };
-    check("move", "7", Some(Correction::Move(MailId(1), MailId(7))));
-    check("merge", "7", Some(Correction::Merge(MailId(1), MailId(7))));
-    check(
-        "cut",
-        " 7 ",
-        Some(Correction::CutEdge(MailId(1), MailId(7))),
-    );
-    check("split", "", Some(Correction::Split(vec![MailId(1)])));
-    check(
-        "split",
-        "2 3",
-        Some(Correction::Split(vec![MailId(1), MailId(2), MailId(3)])),
-    );
-    let version = Version { major: 5, minor: 1 };
-    check(
-        "version",
-        "5.1",
-        Some(Correction::SetVersion(MailId(1), version)),
-    );
-    check("version", "x", None);
-    check("move", "x", None);
-    check("state", "accepted", None);
-    assert_eq!(
-        Correction::Split(vec![MailId(1), MailId(2)]).mails().len(),
-        2
-    );
 }

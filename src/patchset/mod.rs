@@ -41,6 +41,8 @@ mod assemble_tests;
 #[cfg(test)]
 mod authority_tests;
 #[cfg(test)]
+mod correct_tests;
+#[cfg(test)]
 mod depend_tests;
 #[cfg(test)]
 mod fold_tests;
