@@ -199,12 +199,12 @@ async fn import_epoch(
             Change::Other => {}
         }
         count += 1;
-        last = Some(commit);
         if count.is_multiple_of(1_000) {
             import.flush().await?;
-            ctx.note_import(list.id, source.clone(), last.clone().unwrap_or_default())
+            ctx.note_import(list.id, source.clone(), commit.clone())
                 .await?;
         }
+        last = Some(commit);
         bar.inc(1);
     }
     import.flush().await?;

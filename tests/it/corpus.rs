@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::Read;
 
-use patchpost::mail::{Message, parse};
+use patchpost::mail::{Flaw, Message, header, parse};
 use patchpost::view::url;
 use serde_json::{Value, json};
 
-use super::harness::{Database, Smtp, TestServer, corpus, on_both, size};
+use super::harness::{Database, Smtp, TestServer, corpus, git, on_both, size};
+use super::real_mail::{feed, plain_git};
 use super::tools::{self, to_text};
 
 on_both! {
@@ -173,7 +174,50 @@ fn bytes(server: &TestServer, taken: &[Taken]) -> Vec<String> {
             ));
         }
     }
+    wrong.extend(exported(server, taken));
     wrong
+}
+
+/// Each mail stands byte by byte in an exported epoch, also those that share a name with the one that is served.
+fn exported(server: &TestServer, taken: &[Taken]) -> Vec<String> {
+    let epoch = server.dir.path().join("all.git");
+    let path = epoch.display().to_string();
+    server.cli(&["export", "dev", &path, "--format", "public-inbox"]);
+    let all = ["cat-file", "--batch-all-objects", "--batch-check"];
+    let objects = git(&epoch, &all);
+    let ids: HashSet<&str> = objects
+        .lines()
+        .filter_map(|l| l.split(' ').next())
+        .collect();
+    let folder = server.dir.path().join("sent");
+    std::fs::create_dir(&folder).unwrap();
+    let mut paths = String::new();
+    for (n, mail) in taken.iter().enumerate() {
+        let file = folder.join(n.to_string());
+        // An epoch needs a name in the mail: one without gets it on top.
+        let name = match mail.message.flaws.contains(&Flaw::NoMessageId) {
+            true => format!("Message-ID: <{}>\n", mail.message.message_id),
+            false => String::new(),
+        };
+        let bytes = [name.as_bytes(), &header::to_lf(&mail.wire).0].concat();
+        std::fs::write(&file, bytes).unwrap();
+        paths.push_str(&format!("{}\n", file.display()));
+    }
+    let mut hash = plain_git(&epoch);
+    hash.args(["hash-object", "--no-filters", "--stdin-paths"]);
+    let (fine, out, said) = feed(&mut hash, paths.as_bytes());
+    assert!(fine, "{said}");
+    let out = String::from_utf8(out).unwrap();
+    assert_eq!(out.lines().count(), taken.len());
+    let there = out.lines().zip(taken).filter(|(id, _)| !ids.contains(id));
+    // What is the same mail by another way has one of its copies exported.
+    let names = there.filter(|(_, mail)| {
+        let same = |t: &&Taken| t.message.identity == mail.message.identity;
+        taken.iter().filter(same).count() == 1
+    });
+    names
+        .map(|(_, mail)| format!("{}: other bytes in the epoch", mail.name))
+        .collect()
 }
 
 /// Gets all paths and has a script judge the answers by the batch.
