@@ -95,6 +95,8 @@ ids! {
     MemberId,
     /// One recipient's copy of one posting.
     DeliveryId,
+    /// A mail of our own to one address.
+    LetterId,
     /// A row of owed work.
     JobId,
 }

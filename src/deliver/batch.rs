@@ -1,8 +1,10 @@
-//! One claim's way out: every copy of it gets an outcome.
+//! One claim's way out: every mail of it gets an outcome.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -10,20 +12,26 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Answer, Client, Mail, Trouble, Waits};
-use super::outbox::{self, Letter};
+use super::destination::Destinations;
+use super::outbox::{self, File};
 use super::outgoing::Outgoing;
-use super::{Route, Settings, schedule};
-use crate::store::{CLAIM_SECS, Delivery, Outcome, Store, StoreError};
-use crate::types::Timestamp;
+use super::owed::Owed;
+use super::{Route, Settings};
+use crate::store::{CLAIM_SECS, Outcome, Store, StoreError};
+use crate::types::ListId;
 
-/// No copy is begun later than this after the claim.
+/// No mail is begun later than this after the claim.
 const BUDGET: Duration = Duration::from_secs(300);
-/// No copy takes longer, with the connection it needs: then the next hop is taken to be away.
+/// No mail takes longer, with the connection it needs: then the next hop is taken to be away.
 const COPY: Duration = Duration::from_secs(900);
 /// A claim must outlive both, and the recording.
 const _: () = assert!(BUDGET.as_secs() + COPY.as_secs() + 300 <= CLAIM_SECS as u64);
-/// A copy on its way gets this long when the program is to stop.
+/// A mail on its way gets this long when the program is to stop.
 const GRACE: Duration = Duration::from_secs(5);
+/// A mail that takes longer makes its destination a slow one: what else was claimed goes by other connections.
+const SLOW: Duration = Duration::from_secs(3);
+/// Refusals of different mails in a row that are no longer taken for the destinations' but for the next hop's own.
+const REFUSALS: u32 = 3;
 
 /// What came of a claim, in sum.
 #[derive(Debug, Default)]
@@ -44,35 +52,34 @@ pub struct Summary {
 ///
 /// Bounded: when they cannot be recorded, sending waits.
 pub struct Outcomes {
-    queue: mpsc::Sender<(Delivery, Outcome)>,
+    queue: mpsc::Sender<(Owed, Outcome)>,
     summary: Summary,
 }
 
 impl Outcomes {
     /// Sums up from nothing.
-    pub fn new(queue: mpsc::Sender<(Delivery, Outcome)>) -> Outcomes {
+    pub fn new(queue: mpsc::Sender<(Owed, Outcome)>) -> Outcomes {
         Outcomes {
             queue,
             summary: Summary::default(),
         }
     }
 
-    async fn push(&mut self, delivery: Delivery, outcome: Outcome) {
+    async fn push(&mut self, owed: Owed, outcome: Outcome) {
         match &outcome {
             Outcome::Sent => self.summary.sent += 1,
             Outcome::Later(..) => self.summary.delayed += 1,
             Outcome::GaveUp(_) => self.summary.given_up += 1,
             Outcome::Untried(_) | Outcome::Unwanted => {}
         }
-        if self.queue.send((delivery, outcome)).await.is_err() {
+        if self.queue.send((owed, outcome)).await.is_err() {
             tracing::error!("nobody records what becomes of copies");
         }
     }
 
-    async fn push_all(&mut self, group: &[Delivery], outcome: impl Fn(&Delivery) -> Outcome) {
-        for delivery in group {
-            self.push(delivery.clone(), outcome(delivery)).await;
-        }
+    async fn push_blocked(&mut self, owed: Owed, problem: &str) {
+        let outcome = owed.blocked(crate::store::now(), problem);
+        self.push(owed, outcome).await;
     }
 }
 
@@ -86,22 +93,56 @@ enum Halt {
     Later(String),
 }
 
+/// A mail made ready for its recipient.
+struct Ready {
+    /// Envelope sender.
+    sender: String,
+    /// The fields that only this mail has, with CRLF.
+    own: Vec<u8>,
+    /// The rest.
+    outgoing: Arc<Outgoing>,
+}
+
+/// Why a mail cannot be made ready.
+enum NotReady {
+    /// It has its outcome.
+    Done(Outcome),
+    /// Nothing can be had of the store now.
+    Store(String),
+}
+
+/// One of the connections, and what it shares with the others.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Which, from 0.
+    pub number: usize,
+    /// Where trouble is.
+    pub destinations: Arc<Mutex<Destinations>>,
+}
+
+/// The posting that was loaded last, as it goes out, or why it does not.
+type Loaded = ((ListId, i64), Result<Arc<Outgoing>, String>);
+
 /// Sends claims over a connection that it keeps from one to the next.
 pub struct Sender {
     store: Store,
     settings: Settings,
     stop: CancellationToken,
+    place: Place,
     client: Option<Client>,
+    loaded: Option<Loaded>,
 }
 
 impl Sender {
     /// Opens nothing yet.
-    pub fn new(store: Store, settings: Settings, stop: CancellationToken) -> Sender {
+    pub fn new(store: Store, settings: Settings, stop: CancellationToken, place: Place) -> Sender {
         Sender {
             store,
             settings,
             stop,
+            place,
             client: None,
+            loaded: None,
         }
     }
 
@@ -113,50 +154,71 @@ impl Sender {
     }
 
     /// Sends what was claimed just now.
-    pub async fn send(&mut self, claimed: Vec<Delivery>, mut outcomes: Outcomes) -> Summary {
-        let began = Instant::now();
-        let mut halt = None;
-        for group in claimed.chunk_by(|a, b| (a.list, a.number) == (b.list, b.number)) {
-            let outgoing = match &halt {
-                None => self.load(group).await,
-                Some(_) => Ok(None),
-            };
-            match outgoing {
-                Ok(Some(outgoing)) => {
-                    halt = self
-                        .send_group(group, Arc::new(outgoing), began, &mut outcomes)
-                        .await;
-                }
-                Ok(None) if halt.is_none() => {
-                    let gone = |_: &Delivery| Outcome::GaveUp("the posting is gone".to_owned());
-                    outcomes.push_all(group, gone).await;
-                }
-                Ok(None) => outcomes.push_all(group, |d| rest(d, &halt)).await,
-                Err(StoreError::Unusable(why)) => {
-                    let now = crate::store::now();
-                    outcomes
-                        .push_all(group, |d| later(d, now, why.clone()))
-                        .await;
-                }
-                Err(error) => {
-                    halt = Some(Halt::Store(error.to_string()));
-                    outcomes.push_all(group, |d| rest(d, &halt)).await;
-                }
-            }
-        }
-        outcomes.summary.store_is_away = matches!(halt, Some(Halt::Store(_)));
-        if let Some(Halt::Trouble(problem)) = halt {
-            outcomes.summary.trouble = Some(problem);
+    pub async fn send(&mut self, claimed: Vec<Owed>, mut outcomes: Outcomes) -> Summary {
+        // A posting may have been taken back since.
+        self.loaded = None;
+        let queue = VecDeque::from(claimed);
+        let halt = match self.settings.route.clone() {
+            Route::Directory(folder) => self.write(folder, queue, &mut outcomes).await,
+            Route::Relay(relay, _) => self.relay(&relay, queue, &mut outcomes).await,
+        };
+        self.destinations().leave(self.place.number);
+        match halt {
+            Some(Halt::Trouble(problem)) => outcomes.summary.trouble = Some(problem),
+            Some(Halt::Store(_)) => outcomes.summary.store_is_away = true,
+            Some(Halt::Later(_)) | None => {}
         }
         outcomes.summary
     }
 
-    async fn load(&self, group: &[Delivery]) -> Result<Option<Outgoing>, StoreError> {
-        let Some(Delivery { list, number, .. }) = group.first() else {
-            return Ok(None);
+    fn destinations(&self) -> MutexGuard<'_, Destinations> {
+        // Plain numbers are sound whatever the thread that panicked was doing.
+        let destinations = &self.place.destinations;
+        destinations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a mail ready, or says what becomes of it.
+    async fn prepare(&mut self, owed: &Owed) -> Result<Ready, NotReady> {
+        let now = crate::store::now();
+        if let Some(outcome) = owed.find_end(now) {
+            return Err(NotReady::Done(outcome));
+        }
+        let outgoing = match owed {
+            Owed::Letter(letter) => Arc::new(Outgoing::of_letter(&letter.data)),
+            Owed::Copy(copy) => match self.load((copy.list, copy.number)).await? {
+                Ok(outgoing) => outgoing,
+                Err(why) => return Err(NotReady::Done(owed.later(now, why))),
+            },
         };
-        let posting = self.store.load_posting_to_send(*list, *number).await;
-        if let Err(error) = &posting {
+        if let (Route::Relay(..), Some(flaw)) = (&self.settings.route, outgoing.flaw) {
+            return Err(NotReady::Done(Outcome::GaveUp(flaw.to_owned())));
+        }
+        let sender = match owed {
+            Owed::Letter(letter) => Some(letter.return_path.clone()),
+            Owed::Copy(copy) => outgoing.return_path(&self.settings.token_key, copy),
+        };
+        let text = "its numbers are too large for a token";
+        let sender = sender.ok_or_else(|| NotReady::Done(Outcome::GaveUp(text.to_owned())))?;
+        Ok(Ready {
+            sender,
+            own: Vec::new(),
+            outgoing,
+        })
+    }
+
+    /// The posting as its copies share it; the inner error is why its copies wait.
+    async fn load(
+        &mut self,
+        posting: (ListId, i64),
+    ) -> Result<Result<Arc<Outgoing>, String>, NotReady> {
+        if let Some((loaded, outgoing)) = &self.loaded
+            && *loaded == posting
+        {
+            return Ok(outgoing.clone());
+        }
+        let (list, number) = posting;
+        let found = self.store.load_posting_to_send(list, number).await;
+        if let Err(error) = &found {
             tracing::error!(
                 error = error as &dyn std::error::Error,
                 list.id = list.0,
@@ -164,117 +226,160 @@ impl Sender {
                 "could not load a posting to send: {error}"
             );
         }
-        Ok(posting?.map(|p| Outgoing::new(&p, &self.settings.base_url)))
-    }
-
-    /// Sends the copies of one posting.
-    async fn send_group(
-        &mut self,
-        group: &[Delivery],
-        outgoing: Arc<Outgoing>,
-        began: Instant,
-        outcomes: &mut Outcomes,
-    ) -> Option<Halt> {
-        let now = crate::store::now();
-        let mut due = Vec::with_capacity(group.len());
-        for delivery in group {
-            match self.plan(delivery, &outgoing, now) {
-                Ok(sender) => due.push((delivery.clone(), sender)),
-                Err(outcome) => outcomes.push(delivery.clone(), outcome).await,
+        let outgoing = match found {
+            Ok(Some(found)) => Ok(Arc::new(Outgoing::new(&found, &self.settings.base_url))),
+            Ok(None) => {
+                let gone = Outcome::GaveUp("the posting is gone".to_owned());
+                return Err(NotReady::Done(gone));
             }
-        }
-        match self.settings.route.clone() {
-            Route::Directory(folder) => write_group(folder, due, outgoing, outcomes).await,
-            Route::Relay(relay, _) => {
-                self.relay_group(&relay, due, &outgoing, began, outcomes)
-                    .await
-            }
-        }
+            Err(StoreError::Unusable(why)) => Err(why),
+            Err(error) => return Err(NotReady::Store(error.to_string())),
+        };
+        self.loaded = Some((posting, outgoing.clone()));
+        Ok(outgoing)
     }
 
-    /// The envelope sender of a copy, or why it is not to be sent.
-    fn plan(
-        &self,
-        delivery: &Delivery,
-        outgoing: &Outgoing,
-        now: Timestamp,
-    ) -> Result<String, Outcome> {
-        if !delivery.wanted {
-            return Err(Outcome::Unwanted);
-        }
-        if schedule::is_stuck(delivery.attempts, delivery.started, now) {
-            let text = "given up after five days: no try came to an end";
-            return Err(Outcome::GaveUp(text.to_owned()));
-        }
-        let flaw = outgoing.flaw.map(str::to_owned);
-        match (&self.settings.route, flaw) {
-            (Route::Relay(..), Some(flaw)) => Err(Outcome::GaveUp(flaw)),
-            _ => outgoing
-                .return_path(&self.settings.token_key, delivery)
-                .ok_or_else(|| Outcome::GaveUp("its numbers are too large for a token".to_owned())),
-        }
-    }
-
-    async fn relay_group(
+    /// Sends a claim to the next hop.
+    async fn relay(
         &mut self,
         relay: &str,
-        due: Vec<(Delivery, String)>,
-        outgoing: &Outgoing,
-        began: Instant,
+        mut queue: VecDeque<Owed>,
         outcomes: &mut Outcomes,
     ) -> Option<Halt> {
+        let began = Instant::now();
+        let mut refusals = 0;
         let mut halt = None;
-        for (delivery, sender) in due {
-            if halt.is_none() && self.stop.is_cancelled() {
+        while halt.is_none()
+            && let Some(owed) = queue.pop_front()
+        {
+            if self.stop.is_cancelled() {
                 halt = Some(Halt::Later(String::new()));
-            }
-            if halt.is_none() && began.elapsed() > BUDGET {
+            } else if began.elapsed() > BUDGET {
                 halt = Some(Halt::Later("the next hop is slow".to_owned()));
             }
             if halt.is_some() {
-                let outcome = rest(&delivery, &halt);
-                outcomes.push(delivery, outcome).await;
-                continue;
+                queue.push_front(owed);
+                break;
             }
-            let mail = Mail {
-                sender: &sender,
-                recipient: &delivery.address,
-                parts: [&outgoing.head, &outgoing.stuffed],
-                size: outgoing.size(),
-                eight_bit: outgoing.eight_bit,
-            };
-            let now = crate::store::now();
-            let outcome = match self.send_one(relay, &mail).await {
-                Ok(Answer::Taken) => Outcome::Sent,
-                Ok(Answer::Permanent(text)) => Outcome::GaveUp(text),
-                Ok(Answer::Temporary(text)) => later(&delivery, now, text),
-                Err(lost) => {
-                    self.client = None;
-                    let halted = Some(Halt::Trouble(lost.problem.clone()));
-                    let outcome = match lost.begun {
-                        true => later(&delivery, now, lost.problem),
-                        false => rest(&delivery, &halted),
-                    };
-                    halt = halted;
-                    outcome
+            let ready = match self.prepare(&owed).await {
+                Ok(ready) => ready,
+                Err(NotReady::Done(outcome)) => {
+                    outcomes.push(owed, outcome).await;
+                    continue;
+                }
+                Err(NotReady::Store(why)) => {
+                    halt = Some(Halt::Store(why));
+                    queue.push_front(owed);
+                    break;
                 }
             };
-            outcomes.push(delivery, outcome).await;
+            let domain = owed.domain();
+            let place = self.place.number;
+            let now = crate::store::now();
+            let entered = self.destinations().enter(&domain, place, now);
+            if let Err(problem) = entered {
+                outcomes.push_blocked(owed, &problem).await;
+                continue;
+            }
+            let begun = Instant::now();
+            let tried = self
+                .send_watched(relay, &owed, &ready, &mut queue, outcomes)
+                .await;
+            let now = crate::store::now();
+            let (outcome, refused) = match tried {
+                Ok(answer) => {
+                    let quick = begun.elapsed() < SLOW;
+                    self.judge(&domain, &answer, quick);
+                    (outcome_of(&owed, answer), false)
+                }
+                Err(lost) => {
+                    self.client = None;
+                    let outcome = match lost.begun {
+                        true => owed.later(now, lost.problem.clone()),
+                        false => owed.blocked(now, &lost.problem),
+                    };
+                    if lost.by_destination && refusals + 1 < REFUSALS {
+                        let mut destinations = self.destinations();
+                        destinations.record_trouble(&domain, &lost.problem, now);
+                    } else {
+                        halt = Some(Halt::Trouble(lost.problem));
+                    }
+                    (outcome, true)
+                }
+            };
+            refusals = if refused { refusals + 1 } else { 0 };
+            outcomes.push(owed, outcome).await;
         }
+        hand_back(queue, &halt, outcomes).await;
         halt
     }
 
-    /// Sends one copy within its time, or less when the program is to stop.
+    /// Notes what an answer says of its destination.
+    fn judge(&self, domain: &str, answer: &Answer, quick: bool) {
+        let now = crate::store::now();
+        match answer {
+            Answer::Temporary(text) if text.contains("4.7.28") => {
+                self.destinations().record_trouble(domain, text, now);
+            }
+            Answer::Taken if quick => self.destinations().record_success(domain, now),
+            _ => {}
+        }
+    }
+
+    /// Sends one mail. Should it take long, its destination is a slow one: then what was claimed for others is handed back.
+    async fn send_watched(
+        &mut self,
+        relay: &str,
+        owed: &Owed,
+        ready: &Ready,
+        queue: &mut VecDeque<Owed>,
+        outcomes: &mut Outcomes,
+    ) -> Result<Answer, Lost> {
+        let outgoing = &ready.outgoing;
+        let mail = Mail {
+            sender: &ready.sender,
+            recipient: owed.recipient(),
+            parts: [&ready.own, &outgoing.head, &outgoing.stuffed],
+            size: ready.own.len() + outgoing.size(),
+            eight_bit: outgoing.eight_bit,
+        };
+        let place = self.place.clone();
+        let mut sending = pin!(self.send_one(relay, &mail));
+        tokio::select! {
+            done = &mut sending => return done,
+            () = tokio::time::sleep(SLOW) => {}
+        }
+        let domain = owed.domain();
+        place
+            .destinations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .record_slowness(&domain, place.number);
+        for _ in 0..queue.len() {
+            match queue.pop_front() {
+                Some(other) if other.domain() == domain => queue.push_back(other),
+                Some(other) => outcomes.push_blocked(other, "").await,
+                None => break,
+            }
+        }
+        sending.await
+    }
+
+    /// Sends one mail within its time, or less when the program is to stop.
     async fn send_one(&mut self, relay: &str, mail: &Mail<'_>) -> Result<Answer, Lost> {
         let stop = self.stop.clone();
         let stopped = async {
             stop.cancelled().await;
             tokio::time::sleep(GRACE).await;
         };
+        let mut by_destination = false;
         let problem = tokio::select! {
             done = self.try_send(relay, mail) => match done {
                 Ok(answer) => return Ok(answer),
-                Err(trouble) => trouble.to_string(),
+                Err(trouble) => {
+                    by_destination = matches!(trouble, Trouble::Refused(_));
+                    trouble.to_string()
+                }
             },
             () = tokio::time::sleep(COPY) => "it took too long".to_owned(),
             () = stopped => "patchpost was stopped".to_owned(),
@@ -291,7 +396,11 @@ impl Sender {
         }
         let begun = self.client.as_ref().is_some_and(Client::is_used);
         let problem = format!("the next hop {relay} cannot be used: {problem}");
-        Err(Lost { problem, begun })
+        Err(Lost {
+            problem,
+            begun,
+            by_destination,
+        })
     }
 
     async fn try_send(&mut self, relay: &str, mail: &Mail<'_>) -> Result<Answer, Trouble> {
@@ -308,77 +417,99 @@ impl Sender {
         let opened = Client::connect(relay, &self.settings.hostname, Waits::USUAL).await?;
         self.client.insert(opened).send(mail).await
     }
+
+    /// Writes a claim as files.
+    async fn write(
+        &mut self,
+        folder: std::path::PathBuf,
+        mut queue: VecDeque<Owed>,
+        outcomes: &mut Outcomes,
+    ) -> Option<Halt> {
+        let mut halt = None;
+        let mut due = Vec::with_capacity(queue.len());
+        while let Some(owed) = queue.pop_front() {
+            match self.prepare(&owed).await {
+                Ok(ready) => due.push((owed, ready)),
+                Err(NotReady::Done(outcome)) => outcomes.push(owed, outcome).await,
+                Err(NotReady::Store(why)) => {
+                    halt = Some(Halt::Store(why));
+                    queue.push_front(owed);
+                    break;
+                }
+            }
+        }
+        hand_back(queue, &halt, outcomes).await;
+        let shown = folder.display().to_string();
+        let work = move || {
+            let written = write_all(&folder, &due);
+            (due, written)
+        };
+        let (due, problem) = match tokio::task::spawn_blocking(work).await {
+            Ok((due, Ok(()))) => {
+                for (owed, _) in due {
+                    outcomes.push(owed, Outcome::Sent).await;
+                }
+                return halt;
+            }
+            Ok((due, Err(error))) => (due, format!("cannot write to {shown}: {error}")),
+            // Their leases run out.
+            Err(error) => (Vec::new(), format!("writing broke off: {error}")),
+        };
+        // A copy that is written again replaces the first: none of them counts as tried.
+        let due = due.into_iter().map(|(owed, _)| owed).collect();
+        let halt = Some(Halt::Trouble(problem));
+        hand_back(due, &halt, outcomes).await;
+        halt
+    }
 }
 
-/// A copy could not be brought to the next hop.
+fn outcome_of(owed: &Owed, answer: Answer) -> Outcome {
+    match answer {
+        Answer::Taken => Outcome::Sent,
+        Answer::Permanent(text) => Outcome::GaveUp(text),
+        Answer::Temporary(text) => owed.later(crate::store::now(), text),
+    }
+}
+
+/// A mail could not be brought to the next hop.
 struct Lost {
     problem: String,
-    /// Whether this copy was begun, or there was not even a connection.
+    /// Whether this mail was begun, or there was not even a connection.
     begun: bool,
+    /// Whether the next hop speaks of this recipient only.
+    by_destination: bool,
 }
 
-/// Writes the copies of one posting as files.
-async fn write_group(
-    folder: std::path::PathBuf,
-    due: Vec<(Delivery, String)>,
-    outgoing: Arc<Outgoing>,
-    outcomes: &mut Outcomes,
-) -> Option<Halt> {
-    let copies = due.clone();
-    let work = move || write_all(&folder, &copies, &outgoing).map_err(|e| (folder, e));
-    let problem = match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(())) => {
-            for (delivery, _) in due {
-                outcomes.push(delivery, Outcome::Sent).await;
-            }
-            return None;
-        }
-        Ok(Err((folder, error))) => format!("cannot write to {}: {error}", folder.display()),
-        Err(error) => format!("writing broke off: {error}"),
-    };
-    // A copy that is written again replaces the first: none of them counts as tried.
-    let halt = Some(Halt::Trouble(problem));
-    let due: Vec<Delivery> = due.into_iter().map(|(delivery, _)| delivery).collect();
-    outcomes.push_all(&due, |d| rest(d, &halt)).await;
-    halt
-}
-
-fn write_all(folder: &Path, copies: &[(Delivery, String)], outgoing: &Outgoing) -> io::Result<()> {
-    if copies.is_empty() {
+fn write_all(folder: &Path, due: &[(Owed, Ready)]) -> io::Result<()> {
+    if due.is_empty() {
         return Ok(());
     }
-    for (delivery, sender) in copies {
-        let name = format!("{}-{}-{}", outgoing.list, delivery.number, delivery.member);
-        let letter = Letter {
-            name: &name,
-            sender,
-            recipient: &delivery.address,
-            parts: [&outgoing.head, &outgoing.body],
+    for (owed, ready) in due {
+        let outgoing = &ready.outgoing;
+        let name = match owed {
+            Owed::Copy(copy) => format!("{}-{}-{}", outgoing.list, copy.number, copy.member),
+            Owed::Letter(letter) => format!("letter-{}", letter.id),
         };
-        outbox::write(folder, &letter)?;
+        let file = File {
+            name: &name,
+            sender: &ready.sender,
+            recipient: owed.recipient(),
+            parts: [&ready.own, &outgoing.head, &outgoing.body],
+        };
+        outbox::write(folder, &file)?;
     }
     outbox::sync(folder)
 }
 
-/// The outcome of a copy that is not begun: due as before, unless its five days are over.
-fn rest(delivery: &Delivery, halt: &Option<Halt>) -> Outcome {
-    let now = crate::store::now();
-    match halt {
-        Some(Halt::Trouble(problem)) if schedule::is_over(delivery.started, now) => {
-            Outcome::GaveUp(format!("given up after five days: {problem}"))
+/// What is not begun is due as before. Only trouble with the next hop ends what is too old.
+async fn hand_back(queue: VecDeque<Owed>, halt: &Option<Halt>, outcomes: &mut Outcomes) {
+    for owed in queue {
+        match halt {
+            Some(Halt::Trouble(problem)) => outcomes.push_blocked(owed, problem).await,
+            Some(Halt::Store(problem) | Halt::Later(problem)) => {
+                outcomes.push(owed, Outcome::Untried(problem.clone())).await;
+            }
+            None => outcomes.push(owed, Outcome::Untried(String::new())).await,
         }
-        Some(Halt::Trouble(problem) | Halt::Store(problem) | Halt::Later(problem)) => {
-            Outcome::Untried(problem.clone())
-        }
-        None => Outcome::Untried(String::new()),
-    }
-}
-
-fn later(delivery: &Delivery, now: Timestamp, problem: String) -> Outcome {
-    // Ids follow each other, so that their low octet spreads the copies of a posting evenly.
-    let jitter = delivery.id.0.to_le_bytes()[0];
-    match schedule::next_attempt(delivery.attempts, delivery.started, now, jitter) {
-        Some(at) => Outcome::Later(at, problem),
-        None => Outcome::GaveUp(format!("given up after five days: {problem}")),
     }
 }

@@ -51,7 +51,7 @@ pub struct Mail<'a> {
     /// The one recipient.
     pub recipient: &'a str,
     /// Together the mail with CRLF, dots doubled; every part ends a line.
-    pub parts: [&'a [u8]; 2],
+    pub parts: [&'a [u8]; 3],
     /// Its size before dots were doubled.
     pub size: usize,
     /// Whether it holds octets beyond ASCII.
@@ -84,6 +84,9 @@ pub enum Trouble {
     /// The next hop sends us away.
     #[error("it closes with {0}")]
     SentAway(String),
+    /// It does so over this recipient: others may be welcome.
+    #[error("it closes with {0}")]
+    Refused(String),
 }
 
 /// An open connection.
@@ -119,6 +122,14 @@ impl Reply {
 
     fn says(&self) -> String {
         format!("{} {}", self.code, self.text.replace('\n', " "))
+    }
+
+    /// What a 421 after MAIL means: x.3.x is about the system (RFC 3463 section 3.4), anything else may be about the recipient.
+    fn farewell(&self) -> Trouble {
+        match self.code == 421 && !self.text.starts_with("4.3.") {
+            true => Trouble::Refused(self.says()),
+            false => Trouble::SentAway(self.says()),
+        }
     }
 
     fn answer(&self) -> Answer {
@@ -185,10 +196,11 @@ impl Client {
         }
         // From here on the next hop may take the copy without our learning of it.
         self.in_doubt = true;
-        let [first, second] = mail.parts;
+        let [own, head, second] = mail.parts;
         // A small mail goes out in one packet.
-        let ahead = second.len().min(BLOCK_SIZE.saturating_sub(first.len()));
-        let mut start = [first, &second[..ahead]].concat();
+        let ahead = BLOCK_SIZE.saturating_sub(own.len() + head.len());
+        let ahead = second.len().min(ahead);
+        let mut start = [own, head, &second[..ahead]].concat();
         if ahead == second.len() {
             start.extend_from_slice(b".\r\n");
             self.write(&start).await?;
@@ -200,7 +212,7 @@ impl Client {
         let reply = self.reply(self.waits.dot).await?;
         self.in_doubt = false;
         if reply.code == 421 {
-            return Err(Trouble::SentAway(reply.says()));
+            return Err(reply.farewell());
         }
         Ok(reply.answer())
     }
@@ -260,7 +272,10 @@ impl Client {
             let reply = self.reply(wait).await?;
             // 530: the next hop wants a login or TLS first. That is for the operator to mend and not this copy's fault.
             if matches!(reply.code, 421 | 530) {
-                return Err(Trouble::SentAway(reply.says()));
+                return Err(match at {
+                    0 => Trouble::SentAway(reply.says()),
+                    _ => reply.farewell(),
+                });
             }
             let goes_on = is_data && reply.code == 354;
             if goes_on && refusal.is_some() {

@@ -1,12 +1,14 @@
-//! Sends due copies: into a directory, or to the next hop by SMTP.
+//! Sends due copies and letters: into a directory, or to the next hop by SMTP.
 //!
-//! Edge. A copy is a generated header block and below it the stored bytes. A claim is committed before anything is sent, and
+//! Edge. A copy is a generated header block and below it the stored bytes; a letter is a mail of our own. A claim is committed before anything is sent, and
 //! whatever happens on the way, the outcome of each claimed copy is recorded: an outcome that got lost would be a copy sent twice.
 
 mod batch;
 mod client;
+mod destination;
 mod outbox;
 mod outgoing;
+mod owed;
 pub mod schedule;
 
 use std::path::PathBuf;
@@ -16,8 +18,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::store::{Delivery, Outcome, Store};
-use batch::{Outcomes, Sender, Summary};
+use crate::store::{Outcome, Store, StoreError, Turn};
+use crate::types::ListId;
+use batch::{Outcomes, Place, Sender, Summary};
+use destination::Destinations;
+use owed::Owed;
 use schedule::Throttle;
 
 /// Where copies go.
@@ -44,6 +49,8 @@ pub struct Settings {
 
 /// Copies claimed at once for each connection: two commits for all of them.
 const CLAIM: i64 = 200;
+/// Letters claimed at once: somebody waits for each, and they are few.
+const CLAIM_LETTERS: i64 = 20;
 /// A look even if nobody calls: another process may have made copies, or a retry is due.
 const PAUSE: Duration = Duration::from_secs(1);
 /// After trouble with the store.
@@ -79,6 +86,8 @@ pub async fn run(store: Store, settings: Settings, stop: CancellationToken) {
         settings,
         stop,
         throttle: Mutex::new(Throttle::new(connections)),
+        destinations: Arc::new(Mutex::new(Destinations::new(connections))),
+        served: Mutex::new(None),
     });
     let mut workers = tokio::task::JoinSet::new();
     let mut places = std::collections::HashMap::new();
@@ -105,6 +114,14 @@ struct Shared {
     settings: Settings,
     stop: CancellationToken,
     throttle: Mutex<Throttle>,
+    destinations: Arc<Mutex<Destinations>>,
+    /// The list whose copies were claimed last.
+    served: Mutex<Option<ListId>>,
+}
+
+/// Plain values are sound whatever the thread that panicked was doing.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {
@@ -119,8 +136,13 @@ impl Shared {
         }
     }
 
-    async fn send_all(&self, place: usize, queue: mpsc::Sender<(Delivery, Outcome)>) {
-        let mut sender = Sender::new(self.store.clone(), self.settings.clone(), self.stop.clone());
+    async fn send_all(&self, place: usize, queue: mpsc::Sender<(Owed, Outcome)>) {
+        let (store, settings) = (self.store.clone(), self.settings.clone());
+        let at = Place {
+            number: place,
+            destinations: Arc::clone(&self.destinations),
+        };
+        let mut sender = Sender::new(store, settings, self.stop.clone(), at);
         while !self.stop.is_cancelled() {
             let now = crate::store::now();
             if place >= self.throttle().allowed(now) {
@@ -128,12 +150,7 @@ impl Shared {
                 self.rest(PAUSE).await;
                 continue;
             }
-            // Claims count by the clock that all machines share.
-            let claimed = match self.store.time().await {
-                Ok(now) => self.store.claim_deliveries(CLAIM, now).await,
-                Err(error) => Err(error),
-            };
-            match claimed {
+            match self.claim().await {
                 Ok(claimed) if claimed.is_empty() => {
                     sender.close().await;
                     self.wait().await;
@@ -159,9 +176,27 @@ impl Shared {
         sender.close().await;
     }
 
+    /// Letters first, then copies of the list whose turn it is; nothing for destinations in trouble.
+    async fn claim(&self) -> Result<Vec<Owed>, StoreError> {
+        // Claims count by the clock that all machines share.
+        let now = self.store.time().await?;
+        let closed = lock(&self.destinations).closed(crate::store::now());
+        let letters = self.store.claim_letters(CLAIM_LETTERS, &closed, now);
+        let letters = letters.await?;
+        if !letters.is_empty() {
+            return Ok(letters.into_iter().map(Owed::Letter).collect());
+        }
+        let after = *lock(&self.served);
+        let turn = Turn { after, closed };
+        let copies = self.store.claim_deliveries(CLAIM, &turn, now).await?;
+        if let Some(first) = copies.first() {
+            *lock(&self.served) = Some(first.list);
+        }
+        Ok(copies.into_iter().map(Owed::Copy).collect())
+    }
+
     fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {
-        // Plain numbers are sound whatever the thread that panicked was doing.
-        self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.throttle)
     }
 
     /// Learns from a batch how the next hop is, and says what came of it.
@@ -204,17 +239,22 @@ impl Shared {
     /// Records outcomes as they come: all that came during one commit share the next.
     ///
     /// Only what was sent since the last commit is sent again after a kill.
-    async fn record_all(self: Arc<Self>, mut outcomes: mpsc::Receiver<(Delivery, Outcome)>) {
+    async fn record_all(self: Arc<Self>, mut outcomes: mpsc::Receiver<(Owed, Outcome)>) {
         let mut some = Vec::with_capacity(UNRECORDED);
         while outcomes.recv_many(&mut some, UNRECORDED).await > 0 {
             self.record(std::mem::take(&mut some)).await;
         }
     }
 
-    async fn record(&self, outcomes: Vec<(Delivery, Outcome)>) {
+    async fn record(&self, outcomes: Vec<(Owed, Outcome)>) {
+        let handed_back = |(_, outcome): &(Owed, Outcome)| matches!(outcome, Outcome::Untried(_));
+        let again = outcomes.iter().any(handed_back);
         let mut tries_left = LAST_TRIES;
         loop {
-            let Err(error) = self.store.record_deliveries(outcomes.clone()).await else {
+            let Err(error) = record_once(&self.store, outcomes.clone()).await else {
+                if again {
+                    self.store.deliveries.notify_one();
+                }
                 return;
             };
             if self.stop.is_cancelled() {
@@ -257,6 +297,24 @@ impl Shared {
             () = self.stop.cancelled() => {}
         }
     }
+}
+
+/// Records copies and letters. Safe to repeat.
+async fn record_once(store: &Store, outcomes: Vec<(Owed, Outcome)>) -> Result<(), StoreError> {
+    let (mut copies, mut letters) = (vec![], vec![]);
+    for (owed, outcome) in outcomes {
+        match owed {
+            Owed::Copy(copy) => copies.push((copy, outcome)),
+            Owed::Letter(letter) => letters.push((letter, outcome)),
+        }
+    }
+    if !copies.is_empty() {
+        store.record_deliveries(copies).await?;
+    }
+    if !letters.is_empty() {
+        store.record_letters(letters).await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

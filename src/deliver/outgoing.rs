@@ -1,4 +1,4 @@
-//! A posting made ready to be copied: all that its copies share is made once. Nothing waits here.
+//! A posting made ready to be copied: all that its copies share is made once. A letter is one copy of itself. Nothing waits here.
 
 use std::borrow::Cow;
 
@@ -44,11 +44,7 @@ impl Outgoing {
             permalink: &permalink,
         };
         let head = header::render(&head, &body);
-        let body = Bytes::from(mail::header::to_crlf(&body));
-        let stuffed = match stuff(&body) {
-            Cow::Borrowed(_) => body.clone(),
-            Cow::Owned(stuffed) => stuffed.into(),
-        };
+        let (body, stuffed) = for_wire(&body);
         let (local, domain) = posting
             .address
             .split_once('@')
@@ -62,6 +58,21 @@ impl Outgoing {
             flaw,
             local: local.to_owned(),
             domain: domain.to_owned(),
+        }
+    }
+
+    /// Makes a letter ready, which is a whole mail with LF line ends.
+    pub fn of_letter(data: &[u8]) -> Outgoing {
+        let (body, stuffed) = for_wire(data);
+        Outgoing {
+            list: String::new(),
+            head: Bytes::new(),
+            eight_bit: !body.is_ascii(),
+            body,
+            stuffed,
+            flaw: find_flaw(data),
+            local: String::new(),
+            domain: String::new(),
         }
     }
 
@@ -90,6 +101,16 @@ fn find_flaw(stored: &[u8]) -> Option<&'static str> {
         return Some("the mail holds bare CR, or both CRLF and bare LF, which SMTP does not allow");
     }
     memchr::memchr(0, stored).map(|_| "the mail holds NUL, which SMTP does not allow")
+}
+
+/// Bytes with CRLF, and as SMTP carries them.
+fn for_wire(bytes: &[u8]) -> (Bytes, Bytes) {
+    let body = Bytes::from(mail::header::to_crlf(bytes));
+    let stuffed = match stuff(&body) {
+        Cow::Borrowed(_) => body.clone(),
+        Cow::Owned(stuffed) => stuffed.into(),
+    };
+    (body, stuffed)
 }
 
 /// Doubles dots at line starts (RFC 5321 section 4.5.2) and ends the last line.

@@ -87,10 +87,16 @@ impl Throttle {
             self.until = now.plus_secs(self.pause);
         }
         if problem.contains("4.7.28") {
-            self.pause = LONGEST_PAUSE;
-            self.until = now.plus_secs(LONGEST_PAUSE);
+            self.pause_long(now);
         }
         self.pause
+    }
+
+    /// Ten minutes of nothing, then one connection.
+    pub fn pause_long(&mut self, now: Timestamp) {
+        self.open = 1;
+        self.pause = LONGEST_PAUSE;
+        self.until = now.plus_secs(LONGEST_PAUSE);
     }
 }
 

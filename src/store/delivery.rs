@@ -1,4 +1,4 @@
-//! Copies that are owed: a cursor over the members makes them by batches; a finished copy is deleted.
+//! Copies that are owed: a cursor over the members makes them by batches; a finished copy is deleted. Lists take turns.
 //!
 //! A claim is committed before anything is sent. Its attempt number fences it: whoever comes back after the lease ran out changes nothing
 //! of the claim that followed.
@@ -58,6 +58,15 @@ pub enum Outcome {
     Unwanted,
 }
 
+/// Whose turn it is, and what is left alone.
+#[derive(Debug, Clone, Default)]
+pub struct Turn {
+    /// The list that was served last: the next one with due copies comes before it.
+    pub after: Option<ListId>,
+    /// Recipient domains that get nothing now.
+    pub closed: Vec<String>,
+}
+
 /// Members served by one step of a fan-out.
 const STEP: i64 = 500;
 /// A claim holds this long in seconds: longer than the sender works on one claim (see `deliver`).
@@ -66,6 +75,24 @@ pub(crate) const CLAIM_SECS: i64 = 1_800;
 const CHUNK: usize = 100;
 
 impl Reader {
+    /// The first list in `(after, last]` that has due copies.
+    async fn find_due_list(
+        &self,
+        after: i64,
+        last: i64,
+        turn: &Turn,
+        now: Timestamp,
+    ) -> Result<Option<i64>, StoreError> {
+        let text = format!(
+            "select list from delivery where state = 0 and list > ? and list <= ? and run_at <= ?{} order by list limit 1",
+            but(&turn.closed)
+        );
+        let mut binds = vec![Bind::from(after), last.into(), now.0.into()];
+        binds.extend(turn.closed.iter().map(Bind::from));
+        let found: Option<(i64,)> = self.fetch_one(text, binds).await?;
+        Ok(found.map(|row| row.0))
+    }
+
     async fn load_claimed(&self, ids: &[i64]) -> Result<Vec<Delivery>, StoreError> {
         type Row = (i64, i64, i64, i64, String, i64, i64, i64);
         let mut claimed = Vec::with_capacity(ids.len());
@@ -157,27 +184,32 @@ impl Store {
         Ok(done)
     }
 
-    /// Claims due copies, those of one posting side by side; empty when none is due.
+    /// Claims due copies of one list, those of one posting side by side; empty when none is due.
     ///
+    /// Lists take turns, so that a small one does not wait for all copies of a large one.
     /// The claim and the attempt are committed before anything is sent: when the disk is full there is no claim,
     /// and a copy whose outcome could not be recorded is due again only when its lease runs out.
     pub async fn claim_deliveries(
         &self,
         limit: i64,
+        turn: &Turn,
         now: Timestamp,
     ) -> Result<Vec<Delivery>, StoreError> {
         // Looking costs no commit.
-        let due = "select id from (select id from delivery where state = 0 and run_at <= $1 limit 1) fresh union all \
-             select id from (select id from delivery where state = 1 and claimed_until <= $1 limit 1) lapsed";
-        if self
-            .fetch_one::<(i64,)>(due, vec![now.0.into()])
-            .await?
-            .is_none()
-        {
+        let after = turn.after.map_or(0, |list| list.0);
+        let fresh = self.find_due_list(after, i64::MAX, turn, now).await?;
+        let list = match fresh {
+            None if after > 0 => self.find_due_list(0, after, turn, now).await?,
+            found => found,
+        };
+        let lapsed = "select id from delivery where state = 1 and claimed_until <= $1 limit 1";
+        let lapsed = self.fetch_one::<(i64,)>(lapsed, vec![now.0.into()]).await?;
+        if list.is_none() && lapsed.is_none() {
             return Ok(Vec::new());
         }
+        let closed = turn.closed.clone();
         let ids = self
-            .write(move |tx| Box::pin(claim(tx, limit, now)))
+            .write(move |tx| Box::pin(claim(tx, limit, list, closed, now)))
             .await?;
         self.load_claimed(&ids).await
     }
@@ -221,14 +253,20 @@ async fn fan_out(
     let last = members.last().map_or(cursor, |m| m.0);
     let row = |(member, address): (i64, String)| {
         let zero = || Bind::from(0);
-        let place = [list.0.into(), number.into(), member.into(), address.into()];
+        let domain = domain_of(&address);
+        let place = [
+            list.0.into(),
+            number.into(),
+            member.into(),
+            address.into(),
+            domain.into(),
+        ];
         place
             .into_iter()
             .chain([zero(), zero(), now.0.into(), zero(), "".into()])
             .collect()
     };
-    let head =
-        "delivery (list, number, member, address, state, attempts, run_at, claimed_until, problem)";
+    let head = "delivery (list, number, member, address, domain, state, attempts, run_at, claimed_until, problem)";
     tx.insert(
         head,
         members.into_iter().map(row).collect(),
@@ -252,21 +290,56 @@ async fn fan_out(
     Ok(done)
 }
 
+/// The part of a condition that leaves domains out.
+pub(super) fn but(closed: &[String]) -> String {
+    match closed.len() {
+        0 => String::new(),
+        count => format!(" and domain not in ({})", marks(count)),
+    }
+}
+
+/// What an address's destination is called here.
+pub(super) fn domain_of(address: &str) -> String {
+    let domain = address.rsplit_once('@').map_or(address, |(_, d)| d);
+    domain.to_lowercase()
+}
+
 /// Returns the ids of the rows that are claimed now.
-async fn claim(tx: &mut Tx, limit: i64, now: Timestamp) -> Result<Vec<i64>, StoreError> {
+async fn claim(
+    tx: &mut Tx,
+    limit: i64,
+    list: Option<i64>,
+    closed: Vec<String>,
+    now: Timestamp,
+) -> Result<Vec<i64>, StoreError> {
     let lapsed =
         "update delivery set state = 0, claimed_until = 0 where state = 1 and claimed_until <= $1";
-    tx.execute(lapsed, vec![now.0.into()]).await?;
+    let lapsed = tx.execute(lapsed, vec![now.0.into()]).await?;
+    let list = match list {
+        Some(list) => list,
+        None if lapsed == 0 => return Ok(Vec::new()),
+        None => {
+            let text =
+                "select list from delivery where state = 0 and run_at <= $1 order by list limit 1";
+            match tx.fetch_one::<(i64,)>(text, vec![now.0.into()]).await? {
+                Some((list,)) => list,
+                None => return Ok(Vec::new()),
+            }
+        }
+    };
     let skip = match tx.dialect {
         Dialect::Sqlite => "",
         Dialect::Postgres => "for update skip locked",
     };
     let text = format!(
         "update delivery set state = 1, claimed_until = ?, attempts = attempts + 1 where id in (select id from delivery \
-         where state = 0 and run_at <= ? order by run_at, id limit ? {skip}) returning id"
+         where state = 0 and list = ? and run_at <= ?{} order by run_at, id limit ? {skip}) returning id",
+        but(&closed)
     );
     let until = now.plus_secs(CLAIM_SECS);
-    let binds = vec![until.0.into(), now.0.into(), limit.into()];
+    let mut binds = vec![until.0.into(), list.into(), now.0.into()];
+    binds.extend(closed.iter().map(Bind::from));
+    binds.push(limit.into());
     let rows: Vec<(i64,)> = tx.fetch(text, binds).await?;
     Ok(rows.into_iter().map(|row| row.0).collect())
 }

@@ -310,6 +310,8 @@ impl Store {
                 )
                 .await?;
                 let text = "update delivery set claimed_until = 0 where claimed_until > 0";
+                tx.execute(text, vec![]).await?;
+                let text = "update letter set claimed_until = 0 where claimed_until > 0";
                 tx.execute(text, vec![]).await.map(|_| ())
             })
         })

@@ -1,8 +1,12 @@
-//! Mails of our own that are owed to one address each: confirmations, notices, probes.
+//! Mails of our own that are owed to one address each: confirmations, notices, probes. Claimed and recorded as copies are.
 
+use std::sync::Arc;
+
+use super::delivery::{CLAIM_SECS, Outcome, but, domain_of};
+use super::sql::Bind;
 use super::writer::Tx;
-use super::{Store, StoreError};
-use crate::types::{ListId, Timestamp};
+use super::{Dialect, Reader, Store, StoreError, marks};
+use crate::types::{LetterId, ListId, Timestamp};
 
 /// A mail of our own to one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +23,94 @@ pub struct NewLetter {
     pub data: Vec<u8>,
 }
 
+/// A claimed letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// Its row.
+    pub id: LetterId,
+    /// For which list it speaks, if for one.
+    pub list: Option<ListId>,
+    /// Envelope recipient.
+    pub recipient: String,
+    /// Envelope sender; empty is the null sender.
+    pub return_path: String,
+    /// The whole mail with LF line ends.
+    pub data: Arc<[u8]>,
+    /// How often it was begun, this time included; it fences the claim.
+    pub attempts: i64,
+    /// When it was made, from which the time to give up counts.
+    pub made: Timestamp,
+}
+
+/// Rows per statement.
+const CHUNK: usize = 100;
+
+impl Reader {
+    async fn load_claimed_letters(&self, ids: &[i64]) -> Result<Vec<Letter>, StoreError> {
+        type Row = (i64, Option<i64>, String, String, Vec<u8>, i64, i64);
+        let mut claimed = Vec::with_capacity(ids.len());
+        for chunk in ids.chunks(CHUNK) {
+            let text = format!(
+                "select id, list, recipient, return_path, data, attempts, made from letter where id in ({}) order by id",
+                marks(chunk.len())
+            );
+            let binds = chunk.iter().map(|id| Bind::from(*id)).collect();
+            claimed.extend(self.fetch::<Row>(text, binds).await?.into_iter().map(
+                |(id, list, recipient, return_path, data, attempts, made)| Letter {
+                    id: LetterId(id),
+                    list: list.map(ListId),
+                    recipient,
+                    return_path,
+                    data: data.into(),
+                    attempts,
+                    made: Timestamp(made),
+                },
+            ));
+        }
+        Ok(claimed)
+    }
+
+    /// How many letters are owed, and how many were given up.
+    pub async fn count_letters(&self) -> Result<(i64, i64), StoreError> {
+        let text = "select cast(coalesce(sum(case when state < 2 then 1 else 0 end), 0) as bigint), \
+             cast(coalesce(sum(case when state = 2 then 1 else 0 end), 0) as bigint) from letter";
+        Ok(self.fetch_one(text, vec![]).await?.unwrap_or((0, 0)))
+    }
+}
+
 impl Store {
+    /// Claims due letters but those to `closed` domains; empty when none is due. The claim is committed before anything is sent.
+    pub async fn claim_letters(
+        &self,
+        limit: i64,
+        closed: &[String],
+        now: Timestamp,
+    ) -> Result<Vec<Letter>, StoreError> {
+        // Looking costs no commit.
+        let due = format!(
+            "select id from (select id from letter where state = 0 and run_at <= ?{} limit 1) fresh union all \
+             select id from (select id from letter where state = 1 and claimed_until <= ? limit 1) lapsed",
+            but(closed)
+        );
+        let mut binds = vec![Bind::from(now.0)];
+        binds.extend(closed.iter().map(Bind::from));
+        binds.push(now.0.into());
+        if self.fetch_one::<(i64,)>(due, binds).await?.is_none() {
+            return Ok(Vec::new());
+        }
+        let closed = closed.to_vec();
+        let ids = self
+            .write(move |tx| Box::pin(claim(tx, limit, closed, now)))
+            .await?;
+        self.load_claimed_letters(&ids).await
+    }
+
+    /// Records what became of letters, in one commit. Safe to repeat; a letter that somebody else has claimed meanwhile is
+    /// theirs: only that it was sent is still taken from here.
+    pub async fn record_letters(&self, outcomes: Vec<(Letter, Outcome)>) -> Result<(), StoreError> {
+        self.write(move |tx| Box::pin(record(tx, outcomes))).await
+    }
+
     /// Owes letters; they go out as soon as the next hop takes them.
     pub async fn insert_letters(
         &self,
@@ -43,6 +134,7 @@ pub(super) async fn insert(
         vec![
             letter.list.map(|l| l.0).into(),
             letter.purpose.into(),
+            domain_of(&letter.recipient).into(),
             letter.recipient.into(),
             letter.return_path.into(),
             letter.data.into(),
@@ -55,7 +147,69 @@ pub(super) async fn insert(
         ]
     };
     let rows: Vec<_> = letters.into_iter().map(row).collect();
-    let head = "letter (list, purpose, recipient, return_path, data, made, state, attempts, run_at, claimed_until, problem)";
+    let head = "letter (list, purpose, domain, recipient, return_path, data, made, state, attempts, run_at, claimed_until, problem)";
     tx.insert(head, rows, "returning id").await?;
     Ok(())
 }
+
+/// Returns the ids of the rows that are claimed now.
+async fn claim(
+    tx: &mut Tx,
+    limit: i64,
+    closed: Vec<String>,
+    now: Timestamp,
+) -> Result<Vec<i64>, StoreError> {
+    let lapsed =
+        "update letter set state = 0, claimed_until = 0 where state = 1 and claimed_until <= $1";
+    tx.execute(lapsed, vec![now.0.into()]).await?;
+    let skip = match tx.dialect {
+        Dialect::Sqlite => "",
+        Dialect::Postgres => "for update skip locked",
+    };
+    let text = format!(
+        "update letter set state = 1, claimed_until = ?, attempts = attempts + 1 where id in (select id from letter \
+         where state = 0 and run_at <= ?{} order by run_at, id limit ? {skip}) returning id",
+        but(&closed)
+    );
+    let until = now.plus_secs(CLAIM_SECS);
+    let mut binds = vec![until.0.into(), now.0.into()];
+    binds.extend(closed.iter().map(Bind::from));
+    binds.push(limit.into());
+    let rows: Vec<(i64,)> = tx.fetch(text, binds).await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
+}
+
+async fn record(tx: &mut Tx, outcomes: Vec<(Letter, Outcome)>) -> Result<(), StoreError> {
+    let mut gone = Vec::new();
+    for (letter, outcome) in outcomes {
+        let (state, add, run_at, problem) = match outcome {
+            Outcome::Sent | Outcome::Unwanted => {
+                gone.push(Bind::from(letter.id.0));
+                continue;
+            }
+            Outcome::Later(at, problem) => (0, 0, Some(at.0), Some(problem)),
+            Outcome::Untried(problem) => (0, -1, None, Some(problem).filter(|p| !p.is_empty())),
+            Outcome::GaveUp(problem) => (2, 0, None, Some(problem)),
+        };
+        // What stays is seldom more than a letter or two.
+        let text = "update letter set state = $1, attempts = attempts + $2, run_at = coalesce(cast($3 as bigint), run_at), \
+             problem = coalesce(cast($4 as text), problem), claimed_until = 0 where id = $5 and attempts = $6 and state = 1";
+        let binds: Vec<Bind> = vec![
+            state.into(),
+            add.into(),
+            run_at.into(),
+            problem.into(),
+            letter.id.0.into(),
+            letter.attempts.into(),
+        ];
+        tx.execute(text, binds).await?;
+    }
+    for chunk in gone.chunks(CHUNK) {
+        let text = format!("delete from letter where id in ({})", marks(chunk.len()));
+        tx.execute(text, chunk.to_vec()).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -53,13 +53,13 @@ pub use correction::{NewCorrection, StoredCorrection};
 pub(crate) use delivery::CLAIM_SECS;
 #[cfg(test)]
 pub(crate) use delivery::tests as delivery_tests;
-pub use delivery::{Delivery, Outcome, PostingToSend};
+pub use delivery::{Delivery, Outcome, PostingToSend, Turn};
 pub use dependency::AppliedCommit;
 pub use event::EventRow;
 pub use file::NewMail;
 pub use landed::{ACCEPTED, BranchOf, LandedAs, Pending};
 pub use landing::SeriesToLand;
-pub use letter::NewLetter;
+pub use letter::{Letter, NewLetter};
 pub use list::{ListChange, ListRow, MemberRow, NewList, NewRepo, RepoRow};
 pub(crate) use mail::Packer;
 pub use mail::Receipt;

@@ -483,7 +483,8 @@ async fn forget_nodes(tx: &mut Tx, realm: RealmId, nodes: &[i64]) -> Result<(), 
 }
 
 /// What hangs on a list, in an order that foreign keys allow.
-const OF_LIST: [&str; 8] = [
+const OF_LIST: [&str; 9] = [
+    "delete from letter where list = $1",
     "delete from delivery where list = $1",
     "delete from fan_out where list = $1",
     "delete from list_thread where list = $1",

@@ -151,7 +151,9 @@ async fn rows(store: &Store) -> Vec<String> {
 }
 
 async fn claim_at(store: &Store, limit: i64, secs: i64) -> Vec<Delivery> {
-    let claimed = store.claim_deliveries(limit, START.plus_secs(secs)).await;
+    let claimed = store
+        .claim_deliveries(limit, &Turn::default(), START.plus_secs(secs))
+        .await;
     claimed.expect("a claim")
 }
 
@@ -215,9 +217,9 @@ async fn no_copy_is_claimed_twice() {
     fan_out_all(&store, list, 1).await;
     let mut ids = std::collections::BTreeSet::new();
     let claims = futures_join([
-        store.claim_deliveries(10, START),
-        store.claim_deliveries(10, START),
-        store.claim_deliveries(10, START),
+        store.claim_deliveries(10, &Turn::default(), START),
+        store.claim_deliveries(10, &Turn::default(), START),
+        store.claim_deliveries(10, &Turn::default(), START),
     ])
     .await;
     for delivery in claims {
@@ -412,4 +414,23 @@ async fn a_posting_that_was_taken_back_is_not_sent() {
     change(&store, "update mail set state = 1 where id = 1", vec![]).await;
     let found = store.load_posting_to_send(list, 1).await.expect("a read");
     assert!(found.is_none());
+}
+
+/// Makes a second list with copies of the same mail to `s1@y.org` ….
+pub(crate) async fn second_list(store: &Store, members: usize) -> ListId {
+    let list = NewList {
+        name: "small".to_owned(),
+        address: "small@x.org".to_owned(),
+        description: String::new(),
+        style: "patch".to_owned(),
+        visibility: "public".to_owned(),
+        repos: vec![],
+    };
+    let list = store.insert_list(list, START).await.expect("a list");
+    let addresses = (1..=members).map(|n| format!("s{n}@y.org")).collect();
+    let added = store.insert_members(list, addresses, START).await;
+    added.expect("members");
+    post(store, list, 1, START).await;
+    fan_out_all(store, list, 1).await;
+    list
 }

@@ -1,0 +1,9 @@
+-- The domain a mail goes to: a destination in trouble is left alone while all others are served.
+-- state of delivery and letter: 0 due, 1 claimed, 2 given up, 3 held by an operator.
+alter table delivery add column domain text not null default '';
+update delivery set domain = lower(substr(address, instr(address, '@') + 1));
+alter table letter add column domain text not null default '';
+update letter set domain = lower(substr(recipient, instr(recipient, '@') + 1));
+-- Lists take turns.
+drop index delivery_due;
+create index delivery_due on delivery (state, list, run_at, id);
