@@ -147,7 +147,7 @@ fn phrase(text: &str) -> Vec<String> {
 }
 
 /// An encoded word holds at most 75 characters (RFC 2047 section 2): 30 octets of text make 40 of base64, and 12 stand around them.
-fn encoded_words(text: &str) -> Vec<String> {
+pub(super) fn encoded_words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {

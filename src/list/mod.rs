@@ -1,6 +1,7 @@
-//! What a list is: addresses, tokens, what it takes, and the header block of its copies. Pure.
+//! What a list is: addresses, tokens, what it takes, the header block of its copies, and automatic mail. Pure.
 
 pub mod address;
 pub mod header;
+pub mod notice;
 pub mod policy;
 pub mod token;

@@ -54,7 +54,7 @@ impl Ctx {
         }
     }
 
-    async fn find_target(
+    pub(super) async fn find_target(
         &self,
         address: &Address,
     ) -> Result<Option<(ListRow, Target)>, PipelineError> {

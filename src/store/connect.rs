@@ -231,13 +231,14 @@ macro_rules! texts {
 }
 
 /// Version, name, texts. What was published once is never edited.
-const MIGRATIONS: [(i64, &str, (&str, &str)); 7] = [
+const MIGRATIONS: [(i64, &str, (&str, &str)); 8] = [
     (1, "base", texts!("0001_base.sql")),
     (2, "bases", texts!("0002_bases.sql")),
     (3, "landing", texts!("0003_landing.sql")),
     (4, "ranks", texts!("0004_ranks.sql")),
     (5, "ops", texts!("0005_ops.sql")),
     (6, "letters", texts!("0006_letters.sql")),
+    (7, "people", texts!("0007_people.sql")),
     (8, "sending", texts!("0008_sending.sql")),
 ];
 

@@ -483,8 +483,11 @@ async fn forget_nodes(tx: &mut Tx, realm: RealmId, nodes: &[i64]) -> Result<(), 
 }
 
 /// What hangs on a list, in an order that foreign keys allow.
-const OF_LIST: [&str; 9] = [
+const OF_LIST: [&str; 12] = [
     "delete from letter where list = $1",
+    "delete from notice where list = $1",
+    "delete from confirmation where list = $1",
+    "delete from command where list = $1",
     "delete from delivery where list = $1",
     "delete from fan_out where list = $1",
     "delete from list_thread where list = $1",

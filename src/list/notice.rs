@@ -1,0 +1,437 @@
+//! Automatic mail: the one table of what we send by ourselves, to whom, and how often at most; and such a mail as bytes.
+//!
+//! Pure. The texts are templates in `templates/mail`. A mail of this kind follows RFC 3834: it says that it is automatic, it is
+//! answered by nobody (null return path), and it holds no word of whoever caused it, so that nobody can send messages with it.
+
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+
+pub use text::{Confirm, Done, Help, Welcome};
+
+use super::header;
+use crate::mail::Message;
+use crate::types::{Address, MessageId, Timestamp};
+use crate::verdict::{Level, Verdict};
+
+/// How many mails of a kind may go out; `i64::MAX` is no limit. Kinds with one name are counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cap {
+    /// What is counted together.
+    pub name: &'static str,
+    /// For one address and list in 24 hours.
+    pub per_list: i64,
+    /// For one address in 24 hours, whatever the list.
+    pub per_address: i64,
+    /// Caused from one network (IPv4 /24, IPv6 /64) in an hour.
+    pub per_source: i64,
+}
+
+/// What goes to an address whose owner has not shown that he asked: the numbers are those of the flood that Fedora saw in
+/// 2015, 160,000 attempts a day from 8,000 addresses.
+pub const ASK: Cap = Cap {
+    name: "ask",
+    per_list: 1,
+    per_address: 3,
+    per_source: 20,
+};
+/// Answers to people who are known to have written, so that two machines never talk to each other for long.
+pub const ANSWER: Cap = Cap {
+    name: "answer",
+    per_list: 10,
+    per_address: 30,
+    per_source: i64::MAX,
+};
+/// Help is long and says always the same.
+pub const HELP: Cap = Cap {
+    name: "help",
+    per_list: 1,
+    per_address: 3,
+    per_source: i64::MAX,
+};
+
+/// What an automatic mail is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// Somebody wants an address to join, leave, pause or go on.
+    Confirm,
+    /// A member joined.
+    Joined,
+    /// A command of a member was carried out.
+    Done,
+    /// A command had nothing to do.
+    Nothing,
+    /// Help was asked for.
+    Help,
+}
+
+/// A row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule {
+    /// The event.
+    pub event: Event,
+    /// What it is for, in a word or two: shown where the queue is.
+    pub purpose: &'static str,
+    /// When it is sent.
+    pub when: &'static str,
+    /// Who gets it.
+    pub who: &'static str,
+    /// Whether it is sent unless somebody wished otherwise.
+    pub default: &'static str,
+    /// How often at most.
+    pub cap: Cap,
+    /// It answers one mail (`auto-replied`), else it tells (`auto-generated`; RFC 3834 section 5).
+    pub answers: bool,
+}
+
+/// All automatic mail there is.
+pub const RULES: [Rule; 5] = [
+    Rule {
+        event: Event::Confirm,
+        purpose: "confirmation",
+        when: "somebody asks, by mail or on the page, that an address joins, leaves, pauses or goes on, and nothing proves yet that it is the owner",
+        who: "that address",
+        default: "always",
+        cap: ASK,
+        answers: true,
+    },
+    Rule {
+        event: Event::Joined,
+        purpose: "welcome",
+        when: "a confirmation made an address a member",
+        who: "the new member",
+        default: "always",
+        cap: ANSWER,
+        answers: true,
+    },
+    Rule {
+        event: Event::Done,
+        purpose: "command done",
+        when: "a command by mail was carried out: left, paused, gone on",
+        who: "the member",
+        default: "always",
+        cap: ANSWER,
+        answers: true,
+    },
+    Rule {
+        event: Event::Nothing,
+        purpose: "nothing to do",
+        when: "a command came by mail and the address is no member",
+        who: "the sender, if authenticated",
+        default: "always",
+        cap: ANSWER,
+        answers: true,
+    },
+    Rule {
+        event: Event::Help,
+        purpose: "help",
+        when: "a mail came to list+help",
+        who: "the sender, if authenticated",
+        default: "always",
+        cap: HELP,
+        answers: true,
+    },
+];
+
+/// The row of an event.
+pub fn rule(event: Event) -> &'static Rule {
+    let found = RULES.iter().find(|r| r.event == event);
+    found.expect("the table has every event, as a test shows")
+}
+
+/// The mail that is answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answered {
+    /// Its name, then its ancestors, the nearest first.
+    pub ids: Vec<MessageId>,
+}
+
+impl From<&Message> for Answered {
+    fn from(message: &Message) -> Answered {
+        // A name that we derived is known to nobody.
+        let own = Some(&message.message_id).filter(|id| !id.as_str().ends_with("@derived.invalid"));
+        let parents = message.parents.iter().filter(|_| own.is_some());
+        Answered {
+            ids: own.into_iter().chain(parents).cloned().collect(),
+        }
+    }
+}
+
+/// An automatic mail in words.
+#[derive(Debug, Clone)]
+pub struct Draft<'a> {
+    /// What it is about.
+    pub event: Event,
+    /// Posting address of the list that it speaks for; `None`: the site.
+    pub list: Option<&'a Address>,
+    /// Name of this machine in the mail system.
+    pub hostname: &'a str,
+    /// To whom.
+    pub to: &'a Address,
+    /// Our own words, and names that were checked when they were made: nothing of whoever caused it.
+    pub subject: &'a str,
+    /// A rendered template.
+    pub text: &'a str,
+    /// Where an answer goes; `None`: to the people who run the list or site.
+    pub reply_to: Option<&'a Address>,
+    /// What it answers.
+    pub answered: Option<&'a Answered>,
+    /// When.
+    pub now: Timestamp,
+    /// What no other mail of ours has.
+    pub unique: u128,
+}
+
+/// How many ancestors are named: more makes the field long and helps no reader.
+const MAX_REFERENCES: usize = 10;
+/// A line of a header holds no more (RFC 5322 section 2.1.1), less what stands around it.
+const MAX_VALUE: usize = 900;
+
+/// The mail with LF line ends; `None` if one of the addresses cannot stand in a header as it is.
+pub fn render(draft: &Draft<'_>) -> Option<Vec<u8>> {
+    let from = match draft.list {
+        Some(list) => with_suffix(list, "+owner")?,
+        None => format!("postmaster@{}", draft.hostname).parse().ok()?,
+    };
+    let addresses = [Some(draft.to), Some(&from), draft.reply_to];
+    if !addresses.into_iter().flatten().all(is_plain) {
+        return None;
+    }
+    let name = match draft.list {
+        Some(list) => format!("{} list", list.local()),
+        None => "Postmaster".to_owned(),
+    };
+    let rule = rule(draft.event);
+    let auto = match rule.answers && draft.answered.is_some() {
+        true => "auto-replied",
+        false => "auto-generated",
+    };
+    let mut out = String::new();
+    let mut field = |name: &str, value: &str| {
+        let value: String = value.chars().filter(|c| !c.is_control()).collect();
+        out.push_str(&format!("{name}: {value}\n"));
+    };
+    field("From", &format!("{name} <{from}>"));
+    field("To", &draft.to.to_string());
+    if let Some(to) = draft.reply_to {
+        field("Reply-To", &to.to_string());
+    }
+    field("Subject", &unstructured(draft.subject));
+    field("Date", &draft.now.rfc5322());
+    field(
+        "Message-ID",
+        &format!("<{:032x}.auto@{}>", draft.unique, from.domain()),
+    );
+    let ids: Vec<&MessageId> = draft.answered.map_or(Vec::new(), |a| {
+        let sound = a.ids.iter().filter(|id| is_sound(id));
+        sound.take(MAX_REFERENCES).collect()
+    });
+    if let Some(first) = ids.first() {
+        field("In-Reply-To", &format!("<{first}>"));
+    }
+    field("Auto-Submitted", auto);
+    // Exchange and its kin answer mail that says this with no automatic mail of theirs.
+    field("X-Auto-Response-Suppress", "All");
+    if let Some(list) = draft.list {
+        field("List-Id", &format!("<{}>", header::list_id(&list.key())));
+    }
+    field("MIME-Version", "1.0");
+    field("Content-Type", "text/plain; charset=utf-8");
+    let encoding = if draft.text.is_ascii() {
+        "7bit"
+    } else {
+        "8bit"
+    };
+    field("Content-Transfer-Encoding", encoding);
+    if !ids.is_empty() {
+        let ids: Vec<String> = ids.iter().rev().map(|id| format!("<{id}>")).collect();
+        out.push_str(&format!("References: {}\n", ids.join("\n ")));
+    }
+    out.push('\n');
+    for line in draft.text.trim().lines() {
+        let line: String = line.chars().filter(|c| !c.is_control()).collect();
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    Some(out.into_bytes())
+}
+
+/// `dev+owner@x.org` for `dev@x.org`; `None` where it does not fit an address.
+pub fn with_suffix(list: &Address, suffix: &str) -> Option<Address> {
+    format!("{}{suffix}@{}", list.local(), list.domain())
+        .parse()
+        .ok()
+}
+
+/// Whether an address is made of what needs no quotes and no extension (RFC 5321 section 4.1.2: a dot-string at a
+/// domain). To others nothing automatic is sent.
+pub fn is_plain(address: &Address) -> bool {
+    let atom = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c);
+    let local = address.local();
+    let dots = !local.starts_with('.') && !local.ends_with('.') && !local.contains("..");
+    let host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    local.chars().all(atom) && dots && address.domain().chars().all(host)
+}
+
+/// Whether a foreign Message-ID can stand in our header: it may hold what it likes in theirs.
+fn is_sound(id: &MessageId) -> bool {
+    let id = id.as_str();
+    id.contains('@')
+        && id
+            .bytes()
+            .all(|b| (33..127).contains(&b) && !b"<>\\\"".contains(&b))
+}
+
+/// A Subject: as it is if it is short plain ASCII, else in encoded words (RFC 2047), folded.
+fn unstructured(text: &str) -> String {
+    let clean: String = text.chars().filter(|c| !c.is_control()).collect();
+    let clean = &clean[..clean.floor_char_boundary(MAX_VALUE)];
+    if clean.is_ascii() && !clean.contains("=?") {
+        return clean.to_owned();
+    }
+    header::encoded_words(clean).join(" ")
+}
+
+/// Why a mail must not be answered by a machine; `None` if it may be (RFC 3834 section 2). `is_ours` knows the addresses of lists here.
+///
+/// The same mails carry out no command: a machine wrote them.
+pub fn unanswerable(
+    message: &Message,
+    sender: Option<&Address>,
+    is_ours: impl Fn(&Address) -> bool,
+) -> Option<&'static str> {
+    let Some(sender) = sender else {
+        return Some("the null sender");
+    };
+    let says = |name: &str, words: &[&str]| {
+        let values = message
+            .headers
+            .iter()
+            .filter(|(n, _)| n.eq_ignore_ascii_case(name));
+        let mut firsts = values.map(|(_, v)| {
+            let first = v.split([';', '(', ',']).next().unwrap_or_default();
+            first.trim().to_ascii_lowercase()
+        });
+        firsts.any(|v| words.contains(&v.as_str()))
+    };
+    let has = |start: &str| {
+        let mut names = message.headers.iter().map(|(n, _)| n.to_ascii_lowercase());
+        names.any(|n| n.starts_with(start))
+    };
+    if has("auto-submitted") && !says("auto-submitted", &["no"]) {
+        return Some("an automatic mail");
+    }
+    if says("precedence", &["bulk", "junk", "list"]) || has("list-") {
+        return Some("a mail to many");
+    }
+    if has("x-auto-response-suppress") {
+        return Some("a mail that wants no automatic answer");
+    }
+    let author = message.author().address.parse::<Address>();
+    let both = [Some(sender), author.as_ref().ok()];
+    if both.into_iter().flatten().any(|a| is_role(a)) {
+        return Some("a mail from a machine");
+    }
+    let mut both = both.into_iter().flatten();
+    both.any(is_ours).then_some("a mail from a list of ours")
+}
+
+/// Names that machines send from (RFC 3834 section 2; RFC 2142).
+fn is_role(address: &Address) -> bool {
+    let local = address.local().to_ascii_lowercase();
+    matches!(
+        local.as_str(),
+        "mailer-daemon" | "postmaster" | "noreply" | "no-reply"
+    ) || local.starts_with("owner-")
+        || local.ends_with("-request")
+        || local.ends_with("-bounces")
+        || local.ends_with("-owner")
+}
+
+/// Whether DMARC's owner of the From domain wants this mail refused, as nothing speaks for it: then it is answered by nobody
+/// and commands nothing (class D of the transformation policy).
+pub fn is_forbidden(verdict: &Verdict) -> bool {
+    let strict = matches!(verdict.policy.as_deref(), Some("reject" | "quarantine"));
+    strict && matches!(verdict.level, Level::None | Level::Unaligned)
+}
+
+/// An address as it is counted: lower case, without what a plus sign adds, and without the dots that Gmail ignores, so that
+/// one mailbox is one address.
+pub fn counted(address: &Address) -> String {
+    let key = address.key();
+    let (local, domain) = key.rsplit_once('@').unwrap_or((&key, ""));
+    let base = match local.split_once('+') {
+        Some((base, _)) if !base.is_empty() => base,
+        _ => local,
+    };
+    match domain {
+        "gmail.com" | "googlemail.com" => format!("{}@gmail.com", base.replace('.', "")),
+        _ => format!("{base}@{domain}"),
+    }
+}
+
+/// A network as it is counted: an IPv4 /24, an IPv6 /64; empty where nobody knows from where.
+pub fn counted_source(ip: Option<IpAddr>) -> String {
+    match ip.map(|ip| ip.to_canonical()) {
+        None => String::new(),
+        Some(IpAddr::V4(ip)) => {
+            let [a, b, c, _] = ip.octets();
+            format!("{a}.{b}.{c}.0/24")
+        }
+        Some(IpAddr::V6(ip)) => {
+            let [a, b, c, d, ..] = ip.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
+    }
+}
+
+/// The manual's page about automatic mail.
+pub fn manual() -> String {
+    let mut out = MANUAL.to_owned();
+    out.push_str("| Mail | When | Who gets it | Default | One address and list, a day | One address, a day | One network, an hour |\n");
+    out.push_str("|---|---|---|---|---|---|---|\n");
+    for rule in RULES {
+        let number = |n: i64| match n {
+            i64::MAX => "–".to_owned(),
+            n => n.to_string(),
+        };
+        let Cap {
+            per_list,
+            per_address,
+            per_source,
+            ..
+        } = rule.cap;
+        let row = [
+            rule.purpose,
+            rule.when,
+            rule.who,
+            rule.default,
+            &number(per_list),
+            &number(per_address),
+            &number(per_source),
+        ];
+        out.push_str(&format!("| {} |\n", row.join(" | ")));
+    }
+    out
+}
+
+/// What stands above the table.
+const MANUAL: &str = "# Automatic mail
+
+This is all that patchpost sends by itself, beside the copies of what was posted. The table is made from the program.
+
+- It goes to people who are known to have written (their mail is authenticated), or it asks an address to confirm
+  something. What it says is fixed text: nothing that a stranger wrote stands in it, so nobody can use it to send words
+  to others.
+- It carries `Auto-Submitted` (RFC 3834) and the null return path, so that no machine answers it.
+- It never answers a mail with the null sender, an `Auto-Submitted` other than `no`, `Precedence: bulk`, `junk` or `list`, any
+  `List-` field, `X-Auto-Response-Suppress`, a sender such as `mailer-daemon` or `…-bounces`, an address of a list here, or a mail that
+  fails DMARC where the domain asks for `reject` or `quarantine`. Such a mail carries out no command either.
+- Addresses are counted without what stands behind a plus sign, and Gmail's without dots: one mailbox is one address. What is
+  above a limit is not sent; who asked is not told so.
+- Networks are IPv4 /24 and IPv6 /64. A proxy or mail server on this machine speaks for many and is not counted.
+
+";

@@ -1,0 +1,326 @@
+//! Automatic mail as it leaves, and who gets none.
+
+use askama::Template;
+use expect_test::{expect, expect_file};
+
+use super::*;
+use crate::mail;
+
+fn address(text: &str) -> Address {
+    text.parse().expect("an address")
+}
+
+/// Renders with fixed time and chance.
+#[track_caller]
+fn mail(event: Event, subject: &str, text: &str, answered: Option<&Answered>) -> String {
+    let (list, to) = (address("dev@x.org"), address("ana@example.org"));
+    let reply = address("dev+confirm-token@x.org");
+    let draft = Draft {
+        event,
+        list: Some(&list),
+        hostname: "mx.x.org",
+        to: &to,
+        subject,
+        text,
+        reply_to: Some(&reply).filter(|_| event == Event::Confirm),
+        answered,
+        now: Timestamp::from_secs(1_774_000_000),
+        unique: 0xabc,
+    };
+    String::from_utf8(render(&draft).expect("plain addresses")).expect("UTF-8")
+}
+
+#[test]
+fn every_event_has_one_row() {
+    let mut seen = std::collections::HashSet::new();
+    for row in RULES {
+        assert!(seen.insert(row.event), "{:?} twice", row.event);
+        assert_eq!(rule(row.event).purpose, row.purpose);
+    }
+    for event in [
+        Event::Confirm,
+        Event::Joined,
+        Event::Done,
+        Event::Nothing,
+        Event::Help,
+    ] {
+        assert!(seen.contains(&event), "{event:?} is missing");
+    }
+}
+
+#[test]
+fn the_manual_says_what_the_table_says() {
+    expect_file!["../../../docs/automatic-mail.md"].assert_eq(&manual());
+}
+
+#[test]
+fn a_confirmation_as_it_leaves() {
+    let asked = mail::parse(
+        b"From: ana@example.org\nMessage-ID: <asked@example.org>\nReferences: <a@b> <b@b>\n\nx\n",
+    );
+    let text = Confirm {
+        what: "join the list dev@x.org with this address",
+        address: &address("ana@example.org"),
+        link: "https://x.org/-/confirm/token",
+        reply: true,
+        owner: "dev+owner@x.org",
+    };
+    let text = text.render().expect("it renders");
+    let answered = Answered::from(&asked);
+    expect![[r#"
+        From: dev list <dev+owner@x.org>
+        To: ana@example.org
+        Reply-To: dev+confirm-token@x.org
+        Subject: Confirm: join dev@x.org
+        Date: Fri, 20 Mar 2026 09:46:40 +0000
+        Message-ID: <00000000000000000000000000000abc.auto@x.org>
+        In-Reply-To: <asked@example.org>
+        Auto-Submitted: auto-replied
+        X-Auto-Response-Suppress: All
+        List-Id: <dev.x.org>
+        MIME-Version: 1.0
+        Content-Type: text/plain; charset=utf-8
+        Content-Transfer-Encoding: 7bit
+        References: <a@b>
+         <b@b>
+         <asked@example.org>
+
+        Hello,
+
+        somebody, we hope you, asked to join the list dev@x.org with this address:
+
+            ana@example.org
+
+        If that was you, open this page and press the button there:
+
+            https://x.org/-/confirm/token
+
+        or simply reply to this mail; what your reply says does not matter.
+
+        This works once, for three days. If it was not you, do nothing: nothing
+        happens, and at most one such mail a day comes to you from this list.
+
+        People who can help: dev+owner@x.org
+    "#]].assert_eq(&mail(
+        Event::Confirm,
+        "Confirm: join dev@x.org",
+        &text,
+        Some(&answered),
+    ));
+}
+
+#[test]
+fn a_welcome_as_it_leaves() {
+    let text = Welcome {
+        list: &address("dev@x.org"),
+        local: "dev",
+        domain: "x.org",
+        address: &address("ana@example.org"),
+        page: "https://x.org/dev/",
+        leave: "https://x.org/u/token",
+    };
+    let text = text.render().expect("it renders");
+    expect![[r#"
+        From: dev list <dev+owner@x.org>
+        To: ana@example.org
+        Subject: Welcome to dev@x.org
+        Date: Fri, 20 Mar 2026 09:46:40 +0000
+        Message-ID: <00000000000000000000000000000abc.auto@x.org>
+        Auto-Submitted: auto-generated
+        X-Auto-Response-Suppress: All
+        List-Id: <dev.x.org>
+        MIME-Version: 1.0
+        Content-Type: text/plain; charset=utf-8
+        Content-Transfer-Encoding: 7bit
+
+        Welcome to dev@x.org.
+
+        ana@example.org gets a copy of every mail to the list from now on.
+
+            Write to it:    dev@x.org (plain text)
+            Read and find:  https://x.org/dev/
+            Pause:          a mail to dev+nomail@x.org
+            Go on:          a mail to dev+mail@x.org
+            Leave:          a mail to dev+unsubscribe@x.org,
+                            or this page, which needs no password:
+                            https://x.org/u/token
+            Help:           a mail to dev+help@x.org
+            People:         dev+owner@x.org
+    "#]].assert_eq(&mail(Event::Joined, "Welcome to dev@x.org", &text, None));
+}
+
+#[test]
+fn the_outcome_of_a_command_as_it_leaves() {
+    let done = |next| Done {
+        text: "ana@example.org left the list dev@x.org and gets no more copies.",
+        next,
+        owner: "dev+owner@x.org",
+    };
+    let text = done("To come back, write to dev+subscribe@x.org.").render();
+    expect![[r#"
+        Hello,
+
+        ana@example.org left the list dev@x.org and gets no more copies.
+
+        To come back, write to dev+subscribe@x.org.
+
+        People who can help: dev+owner@x.org"#]].assert_eq(&text.expect("it renders"));
+    expect![[r#"
+        Hello,
+
+        ana@example.org left the list dev@x.org and gets no more copies.
+
+        People who can help: dev+owner@x.org"#]].assert_eq(&done("").render().expect("it renders"));
+}
+
+#[test]
+fn help_as_it_leaves() {
+    let text = Help {
+        list: &address("dev@x.org"),
+        local: "dev",
+        domain: "x.org",
+        page: "https://x.org/dev/",
+    };
+    expect![[r#"
+        Hello,
+
+        dev@x.org is a mailing list. Mail to these addresses does what
+        their names say; what stands in it does not matter:
+
+            dev+subscribe@x.org
+                You get a copy of every mail to the list, after you confirmed.
+            dev+unsubscribe@x.org
+                You leave the list.
+            dev+nomail@x.org
+                You stay a member and get no copies.
+            dev+mail@x.org
+                You get copies again.
+            dev+owner@x.org
+                Reaches the people who run the list.
+
+        Where your mail program sends from another address than the one that is a
+        member, or your mail carries no DKIM signature of your domain, you are asked
+        to confirm by a mail to the member's address.
+
+        The archive, and more help: https://x.org/dev/"#]].assert_eq(&text.render().expect("it renders"));
+}
+
+#[test]
+fn nothing_of_a_stranger_makes_a_field() {
+    let hostile = mail::parse(
+        b"From: a@b.c\nMessage-ID: <x@y\r\n\tBcc: victim@example.org>\nReferences: <ok@b> <\xc3\xa9@b> <a\"b@c> <no-at>\n\nx\n",
+    );
+    let answered = Answered::from(&hostile);
+    let subject = "Hello\r\nBcc: victim@example.org\n\nbody =?utf-8?q?x?= \u{202e}\u{e9}";
+    let text = "one\r\u{0}\u{1b}[31mtwo\n.\nFrom x\n";
+    let made = mail(Event::Done, subject, text, Some(&answered));
+    let read = mail::parse(made.as_bytes());
+    assert_eq!(read.header("Bcc"), None, "{made}");
+    assert!(read.flaws.is_empty(), "{:?}\n{made}", read.flaws);
+    let names: Vec<&str> = read.headers.iter().map(|(n, _)| n.as_str()).collect();
+    expect!["From To Subject Date Message-ID In-Reply-To Auto-Submitted X-Auto-Response-Suppress List-Id MIME-Version Content-Type Content-Transfer-Encoding References"].assert_eq(&names.join(" "));
+    assert!(
+        read.subject.starts_with("HelloBcc: victim"),
+        "{}",
+        read.subject
+    );
+    assert_eq!(
+        read.parents.last().map(|id| id.as_str()),
+        Some("ok@b"),
+        "{made}"
+    );
+    assert_eq!(read.text, "one[31mtwo\n.\nFrom x\n");
+    assert!(made.lines().all(|l| l.len() < 998), "{made}");
+}
+
+#[test]
+fn an_address_that_needs_quotes_gets_nothing() {
+    for odd in [
+        "a\"b@x.org",
+        "a(b@x.org",
+        "\u{e9}@x.org",
+        "a:b@x.org",
+        ".a@x.org",
+        "a..b@x.org",
+        "a@[1.2.3.4]",
+    ] {
+        assert!(!is_plain(&address(odd)), "{odd}");
+    }
+    for plain in ["a@x.org", "a.b+c=d@x.org", "o'neil/x@x-y.org"] {
+        assert!(is_plain(&address(plain)), "{plain}");
+    }
+}
+
+#[track_caller]
+fn check(head: &str, expected: Option<&str>) {
+    let message = mail::parse(format!("{head}\n\nx\n").as_bytes());
+    let sender = message.author().address.parse::<Address>().ok();
+    let ours = |a: &Address| a.domain() == "lists.x.org";
+    let got = unanswerable(&message, sender.as_ref(), ours);
+    assert_eq!(got, expected, "{head}");
+}
+
+#[test]
+fn machines_and_lists_are_not_answered() {
+    check("From: ana@x.org", None);
+    check("From: ana@x.org\nAuto-Submitted: no", None);
+    check("From: ana@x.org\nAuto-Submitted: NO; x=y", None);
+    let automatic = Some("an automatic mail");
+    check("From: ana@x.org\nAuto-Submitted: auto-replied", automatic);
+    check(
+        "From: ana@x.org\nAUTO-submitted: auto-generated (why)",
+        automatic,
+    );
+    check("From: ana@x.org\nAuto-Submitted:", automatic);
+    let many = Some("a mail to many");
+    check("From: ana@x.org\nPrecedence: Bulk", many);
+    check("From: ana@x.org\nPrecedence: junk", many);
+    check("From: ana@x.org\nPrecedence: list", many);
+    check("From: ana@x.org\nPrecedence: first-class", None);
+    check("From: ana@x.org\nList-Id: <a.b>", many);
+    check("From: ana@x.org\nlist-unsubscribe: <mailto:a@b>", many);
+    let quiet = Some("a mail that wants no automatic answer");
+    check("From: ana@x.org\nX-Auto-Response-Suppress: OOF", quiet);
+    let machine = Some("a mail from a machine");
+    check("From: MAILER-DAEMON@x.org", machine);
+    check("From: postmaster@x.org", machine);
+    check("From: owner-dev@x.org", machine);
+    check("From: dev-request@x.org", machine);
+    check("From: dev-bounces@x.org", machine);
+    check("From: dev@lists.x.org", Some("a mail from a list of ours"));
+    check("X: y", Some("the null sender"));
+}
+
+#[test]
+fn one_mailbox_is_counted_as_one() {
+    let check = |text: &str, expected: &str| assert_eq!(counted(&address(text)), expected);
+    check("Ana@X.org", "ana@x.org");
+    check("ana+one@x.org", "ana@x.org");
+    check("a.n.a+b+c@googlemail.com", "ana@gmail.com");
+    check("An.a@gmail.com", "ana@gmail.com");
+    check("a.n.a@x.org", "a.n.a@x.org");
+    check("+x@x.org", "+x@x.org");
+    let source = |ip: &str| counted_source(ip.parse().ok());
+    assert_eq!(source("192.0.2.77"), "192.0.2.0/24");
+    assert_eq!(source("::ffff:192.0.2.9"), "192.0.2.0/24");
+    assert_eq!(source("2001:db8:1:2:3::9"), "2001:db8:1:2::/64");
+    assert_eq!(source(""), "");
+}
+
+#[test]
+fn what_dmarc_forbids_is_not_answered() {
+    let check = |policy: Option<&str>, level, expected| {
+        let verdict = Verdict {
+            level,
+            policy: policy.map(str::to_owned),
+            ..Verdict::default()
+        };
+        assert_eq!(is_forbidden(&verdict), expected, "{policy:?} {level:?}");
+    };
+    check(Some("reject"), Level::None, true);
+    check(Some("quarantine"), Level::Unaligned, true);
+    check(Some("reject"), Level::Aligned, false);
+    check(Some("reject"), Level::Unknown, false);
+    check(Some("none"), Level::None, false);
+    check(None, Level::None, false);
+}

@@ -1,0 +1,66 @@
+//! The texts of automatic mail to members and to people who want to be. Names and addresses in them were checked when they
+//! were made; they hold no line end.
+
+use askama::Template;
+
+use crate::types::Address;
+
+/// `templates/mail/confirm.txt`
+#[derive(Debug, Template)]
+#[template(path = "mail/confirm.txt")]
+pub struct Confirm<'a> {
+    /// `join the list dev@x.org with this address`
+    pub what: &'a str,
+    /// The address that is to confirm.
+    pub address: &'a Address,
+    /// The page with the button.
+    pub link: &'a str,
+    /// Whether a reply confirms as well.
+    pub reply: bool,
+    /// The people who run the list; may be empty.
+    pub owner: &'a str,
+}
+
+/// `templates/mail/welcome.txt`
+#[derive(Debug, Template)]
+#[template(path = "mail/welcome.txt")]
+pub struct Welcome<'a> {
+    /// Posting address.
+    pub list: &'a Address,
+    /// Its part before the `@`.
+    pub local: &'a str,
+    /// And behind it.
+    pub domain: &'a str,
+    /// The new member.
+    pub address: &'a Address,
+    /// The list's page.
+    pub page: &'a str,
+    /// The page that ends the subscription.
+    pub leave: &'a str,
+}
+
+/// `templates/mail/done.txt`
+#[derive(Debug, Template)]
+#[template(path = "mail/done.txt")]
+pub struct Done<'a> {
+    /// What was done, in a sentence or two.
+    pub text: &'a str,
+    /// What can be done next; may be empty.
+    pub next: &'a str,
+    /// The people who run the list.
+    pub owner: &'a str,
+}
+
+/// `templates/mail/help.txt`
+#[derive(Debug, Template)]
+#[template(path = "mail/help.txt")]
+pub struct Help<'a> {
+    /// Posting address.
+    pub list: &'a Address,
+    /// Its part before the `@`.
+    pub local: &'a str,
+    /// And behind it.
+    pub domain: &'a str,
+    /// The list's page.
+    pub page: &'a str,
+}

@@ -1,0 +1,116 @@
+//! Automatic mails within their limits: counted and owed in one transaction, so that no number of requests at once gets past one.
+
+use super::letter::{self, NewLetter};
+use super::writer::Tx;
+use super::{Dialect, Store, StoreError};
+use crate::list::notice::Cap;
+use crate::types::Timestamp;
+
+/// A letter that is only owed while its limits allow.
+#[derive(Debug, Clone)]
+pub struct CappedLetter {
+    /// The letter.
+    pub letter: NewLetter,
+    /// The limits.
+    pub cap: Cap,
+    /// The recipient as it is counted (`list::notice::counted`).
+    pub counted: String,
+    /// The network that caused it, as it is counted (`list::notice::counted_source`); may be empty.
+    pub source: String,
+}
+
+/// What became of a [`CappedLetter`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owed {
+    /// It goes out.
+    Yes,
+    /// The address has had enough.
+    EnoughForAddress,
+    /// The network has caused enough.
+    EnoughFromSource,
+}
+
+const HOUR: i64 = 3_600;
+const DAY: i64 = 24 * HOUR;
+
+impl Store {
+    /// Owes a letter if its limits allow it, and counts it.
+    pub async fn insert_capped_letter(
+        &self,
+        letter: CappedLetter,
+        now: Timestamp,
+    ) -> Result<Owed, StoreError> {
+        let owed = self
+            .write(move |tx| Box::pin(async move { insert(tx, letter, now).await }))
+            .await?;
+        if owed == Owed::Yes {
+            self.deliveries.notify_one();
+        }
+        Ok(owed)
+    }
+}
+
+/// As [`Store::insert_capped_letter`], in a transaction that has more to do: who calls rings `deliveries` after it.
+pub(super) async fn insert(
+    tx: &mut Tx,
+    letter: CappedLetter,
+    now: Timestamp,
+) -> Result<Owed, StoreError> {
+    let full = look(tx, &letter, now).await?;
+    if full != Owed::Yes {
+        return Ok(full);
+    }
+    if tx.dialect == Dialect::Postgres {
+        // Several processes may write: they take turns here, so that each counts what the others owed.
+        let turn = "insert into meta (key, value) values ('notices', '') on conflict (key) do update set value = excluded.value";
+        tx.execute(turn, vec![]).await?;
+        let full = look(tx, &letter, now).await?;
+        if full != Owed::Yes {
+            return Ok(full);
+        }
+    }
+    let old = now.plus_secs(-2 * DAY).0;
+    tx.execute("delete from notice where made < $1", vec![old.into()])
+        .await?;
+    let row = vec![
+        letter.cap.name.into(),
+        letter.counted.into(),
+        letter.letter.list.map_or(0, |l| l.0).into(),
+        letter.source.into(),
+        now.0.into(),
+    ];
+    let head = "notice (cap, address, list, source, made)";
+    tx.insert(head, vec![row], "").await?;
+    letter::insert(tx, vec![letter.letter], now).await?;
+    Ok(Owed::Yes)
+}
+
+async fn look(tx: &mut Tx, letter: &CappedLetter, now: Timestamp) -> Result<Owed, StoreError> {
+    let text = "select count(*), cast(coalesce(sum(case when list = $1 then 1 else 0 end), 0) as bigint) \
+         from notice where address = $2 and cap = $3 and made > $4";
+    let binds = vec![
+        letter.letter.list.map_or(0, |l| l.0).into(),
+        letter.counted.as_str().into(),
+        letter.cap.name.into(),
+        now.plus_secs(-DAY).0.into(),
+    ];
+    let counts: Option<(i64, i64)> = tx.fetch_one(text, binds).await?;
+    let (all, here) = counts.unwrap_or((0, 0));
+    if here >= letter.cap.per_list || all >= letter.cap.per_address {
+        return Ok(Owed::EnoughForAddress);
+    }
+    if letter.source.is_empty() {
+        return Ok(Owed::Yes);
+    }
+    let text = "select count(*) from notice where source = $1 and made > $2 and cap = $3";
+    let binds = vec![
+        letter.source.as_str().into(),
+        now.plus_secs(-HOUR).0.into(),
+        letter.cap.name.into(),
+    ];
+    let count: Option<(i64,)> = tx.fetch_one(text, binds).await?;
+    match count.is_some_and(|c| c.0 >= letter.cap.per_source) {
+        true => Ok(Owed::EnoughFromSource),
+        false => Ok(Owed::Yes),
+    }
+}
