@@ -25,6 +25,8 @@ pub struct CopyHead<'a> {
 const MAX_LINE: usize = 998;
 /// And should not hold more than this many.
 const FOLD_AT: usize = 78;
+/// Octets of the part of an address before its `@` (RFC 5321 section 4.5.3.1.1).
+const MAX_LOCAL: usize = 64;
 /// Characters of a description that are shown.
 const MAX_DESCRIPTION: usize = 100;
 
@@ -62,15 +64,7 @@ pub fn list_id(address: &str) -> String {
 
 /// The generated fields in a fixed order, as name and the pieces between which the value may be folded.
 pub fn fields(head: &CopyHead<'_>) -> Vec<(&'static str, Vec<String>)> {
-    let (local, domain) = head.address.split_once('@').unwrap_or((head.address, ""));
-    let mailto = |suffix: &str| {
-        let local = format!("{local}{suffix}");
-        let local = utf8_percent_encode(&local, MAILTO);
-        vec![format!(
-            "<mailto:{local}@{}>",
-            utf8_percent_encode(domain, MAILTO)
-        )]
-    };
+    let mailto = |suffix: &str| vec![mailto(head.address, suffix)];
     let uri = |text: &str| vec![format!("<{}>", utf8_percent_encode(text, URI))];
     let mut id = phrase(head.description);
     id.push(format!("<{}>", list_id(head.address)));
@@ -86,6 +80,50 @@ pub fn fields(head: &CopyHead<'_>) -> Vec<(&'static str, Vec<String>)> {
         ("Precedence", vec!["list".to_owned()]),
         ("X-Mailing-List", vec![head.address.to_owned()]),
     ]
+}
+
+/// The fields by which a member leaves (RFC 8058), for this one copy, in the place of List-Unsubscribe among [`fields`]: with the subscription's token (`token::render_leave`), or without it
+/// for a member that is an archive, which others read. `base_url` ends without a slash.
+///
+/// What is quoted or forwarded of a copy must not end other subscriptions: the token does nothing else, and the archive never has it.
+pub fn leave_fields(
+    address: &str,
+    base_url: &str,
+    token: Option<&str>,
+) -> Vec<(&'static str, Vec<String>)> {
+    let plain = mailto(address, "+unsubscribe");
+    let Some(token) = token else {
+        return vec![("List-Unsubscribe", vec![plain])];
+    };
+    let with_token = format!("+unsubscribe-{token}");
+    let fits = address.find('@').unwrap_or(address.len()) + with_token.len() <= MAX_LOCAL;
+    let mail = match fits {
+        true => mailto(address, &with_token),
+        false => plain,
+    };
+    let page = format!("<{}/u/{token}>,", utf8_percent_encode(base_url, URI));
+    vec![
+        ("List-Unsubscribe", vec![page, mail]),
+        (
+            "List-Unsubscribe-Post",
+            vec!["List-Unsubscribe=One-Click".to_owned()],
+        ),
+    ]
+}
+
+/// [`leave_fields`] as bytes with CRLF line ends: they stand between the block and the stored bytes.
+pub fn render_leave(address: &str, base_url: &str, token: Option<&str>) -> Vec<u8> {
+    let fields = leave_fields(address, base_url, token);
+    let lines = fields.iter().map(|(name, pieces)| folded(name, pieces));
+    lines.collect::<String>().into_bytes()
+}
+
+/// `<mailto:dev+help@x.org>`
+fn mailto(address: &str, suffix: &str) -> String {
+    let (local, domain) = address.split_once('@').unwrap_or((address, ""));
+    let local = format!("{local}{suffix}");
+    let local = utf8_percent_encode(&local, MAILTO);
+    format!("<mailto:{local}@{}>", utf8_percent_encode(domain, MAILTO))
 }
 
 /// The generated fields as bytes with CRLF line ends, for a copy that goes on with `body`.

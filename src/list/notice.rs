@@ -332,7 +332,7 @@ pub fn unanswerable(
     }
     let author = message.author().address.parse::<Address>();
     let both = [Some(sender), author.as_ref().ok()];
-    if both.into_iter().flatten().any(|a| is_role(a)) {
+    if both.into_iter().flatten().any(is_role) {
         return Some("a mail from a machine");
     }
     let mut both = both.into_iter().flatten();

@@ -23,8 +23,10 @@ pub struct Bounce {
 const CODE: usize = 10;
 /// Octets an id: a million million lists, postings or members.
 const ID: usize = 5;
-const IDS: usize = 3 * ID;
 const BOUNCE: &[u8] = b"bounce v1";
+const LEAVE: &[u8] = b"leave v1";
+const CONFIRM: &[u8] = b"confirm v1";
+const FORM: &[u8] = b"form v1";
 
 /// The token for a copy's return path: 40 characters of lower-case base32; `None` for ids that are negative or need more than 40 bits.
 ///
@@ -43,15 +45,78 @@ pub fn parse_bounce(key: &[u8], token: &str) -> Option<Bounce> {
     })
 }
 
-fn seal(key: &[u8], purpose: &[u8], ids: [i64; 3]) -> Option<String> {
-    let mut plain = [0; IDS];
-    for (place, id) in plain.chunks_exact_mut(ID).zip(ids) {
+/// The token with which one subscription can be ended and nothing else done (RFC 8058): 24 characters. It holds as long as the
+/// subscription, whose number is never given again, and so belongs to its list only.
+///
+/// With `list+unsubscribe-` and a name of 20 characters it fits a local part.
+pub fn render_leave(key: &[u8], member: MemberId) -> Option<String> {
+    seal(key, LEAVE, [member.0])
+}
+
+/// Reads what [`render_leave`] made, in any case.
+pub fn parse_leave(key: &[u8], token: &str) -> Option<MemberId> {
+    let [member] = open(key, LEAVE, token)?;
+    Some(MemberId(member))
+}
+
+/// What an address was asked to confirm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Confirmation {
+    /// A number that nobody can guess, below [`NONCES`].
+    pub nonce: i64,
+    /// For which list.
+    pub list: ListId,
+}
+
+/// How many nonces there are.
+pub const NONCES: i64 = 1 << (8 * ID);
+
+/// The token that goes to the address alone: who has it, reads its mail. 32 characters; with `list+confirm-` and a name of 20 characters
+/// it fits a local part.
+pub fn render_confirm(key: &[u8], confirmation: Confirmation) -> Option<String> {
+    seal(key, CONFIRM, [confirmation.nonce, confirmation.list.0])
+}
+
+/// Reads what [`render_confirm`] made, in any case.
+pub fn parse_confirm(key: &[u8], token: &str) -> Option<Confirmation> {
+    let [nonce, list] = open(key, CONFIRM, token)?;
+    Some(Confirmation {
+        nonce,
+        list: ListId(list),
+    })
+}
+
+/// A form as it was shown: for which list, when (seconds since 1970), and to which network (`list::notice::counted_source`).
+pub fn render_form(key: &[u8], list: ListId, secs: i64, source: &str) -> Option<String> {
+    seal(key, FORM, [list.0, secs, short(key, source)])
+}
+
+/// When a form was shown, if it was for this list and to this network.
+pub fn parse_form(key: &[u8], list: ListId, source: &str, token: &str) -> Option<i64> {
+    let [of, secs, shown_to] = open(key, FORM, token)?;
+    (of == list.0 && shown_to == short(key, source)).then_some(secs)
+}
+
+/// A text as a number that fits a token.
+fn short(key: &[u8], text: &str) -> i64 {
+    let full = mac(key, b"text v1", 0, text.as_bytes()).finalize();
+    number(&full.into_bytes()[..ID])
+}
+
+fn number(octets: &[u8]) -> i64 {
+    let add = |number, octet: &u8| number << 8 | i64::from(*octet);
+    octets.iter().fold(0, add)
+}
+
+fn seal<const N: usize>(key: &[u8], purpose: &[u8], ids: [i64; N]) -> Option<String> {
+    let mut plain = Vec::with_capacity(N * ID);
+    for id in ids {
         let bytes = id.to_be_bytes();
         let (high, low) = bytes.split_at(bytes.len() - ID);
         if high.iter().any(|b| *b != 0) {
             return None;
         }
-        place.copy_from_slice(low);
+        plain.extend_from_slice(low);
     }
     let full = mac(key, purpose, 0, &plain).finalize().into_bytes();
     let mut out = full[..CODE].to_vec();
@@ -63,32 +128,33 @@ fn seal(key: &[u8], purpose: &[u8], ids: [i64; 3]) -> Option<String> {
     )
 }
 
-fn open(key: &[u8], purpose: &[u8], token: &str) -> Option<[i64; 3]> {
+fn open<const N: usize>(key: &[u8], purpose: &[u8], token: &str) -> Option<[i64; N]> {
     let upper = token.to_ascii_uppercase();
     // Whatever is no base32 is no token of ours.
     let bytes = data_encoding::BASE32_NOPAD.decode(upper.as_bytes()).ok()?;
     let (code, hidden) = bytes.split_at_checked(CODE)?;
-    let hidden: &[u8; IDS] = hidden.try_into().ok()?;
+    if hidden.len() != N * ID {
+        return None;
+    }
     let plain = masked(key, purpose, code, hidden);
     // Takes the same time wherever a guess goes wrong.
     mac(key, purpose, 0, &plain)
         .verify_truncated_left(code)
         .ok()?;
-    let id = |at: usize| {
-        let octets = plain[at * ID..(at + 1) * ID].iter();
-        octets.fold(0, |number, octet| number << 8 | i64::from(*octet))
-    };
-    Some([id(0), id(1), id(2)])
+    let mut ids = [0; N];
+    for (id, octets) in ids.iter_mut().zip(plain.chunks_exact(ID)) {
+        *id = number(octets);
+    }
+    Some(ids)
 }
 
-/// Masks and unmasks.
-fn masked(key: &[u8], purpose: &[u8], code: &[u8], ids: &[u8; IDS]) -> [u8; IDS] {
+/// Masks and unmasks; ids have at most the 32 octets of the stream.
+fn masked(key: &[u8], purpose: &[u8], code: &[u8], ids: &[u8]) -> Vec<u8> {
     let stream = mac(key, purpose, 1, code).finalize().into_bytes();
-    let mut out = *ids;
-    for (octet, noise) in out.iter_mut().zip(stream) {
-        *octet ^= noise;
-    }
-    out
+    ids.iter()
+        .zip(stream)
+        .map(|(id, noise)| id ^ noise)
+        .collect()
 }
 
 /// `use_` keeps the code and the mask apart; no purpose ends in an octet below 2.
@@ -184,6 +250,49 @@ mod tests {
         let other = seal(b"key", b"confirm v1", [1, 2, 3]).expect("ids in range");
         assert_eq!(open(b"key", b"confirm v1", &other), Some([1, 2, 3]));
         assert_eq!(parse_bounce(b"key", &other), None);
+        let leave = render_leave(b"key", MemberId(7)).expect("in range");
+        let confirmation = Confirmation {
+            nonce: NONCES - 1,
+            list: ListId(2),
+        };
+        let confirm = render_confirm(b"key", confirmation).expect("in range");
+        assert_eq!(parse_leave(b"key", &leave), Some(MemberId(7)));
+        assert_eq!(parse_confirm(b"key", &confirm), Some(confirmation));
+        assert_eq!(parse_leave(b"key", &confirm), None);
+        assert_eq!(parse_confirm(b"key", &leave), None);
+        assert_eq!(parse_leave(b"other", &leave), None);
+        assert_eq!(parse_bounce(b"key", &confirm), None);
+    }
+
+    #[test]
+    fn every_token_fits_the_address_of_a_list_with_a_long_name() {
+        let list = "a".repeat(20);
+        let confirmation = Confirmation {
+            nonce: 1,
+            list: ListId(1),
+        };
+        let confirm = render_confirm(b"key", confirmation).expect("in range");
+        let leave = render_leave(b"key", MemberId(1)).expect("in range");
+        for word in [format!("confirm-{confirm}"), format!("unsubscribe-{leave}")] {
+            let address = format!("{list}+{word}@x.org");
+            address
+                .parse::<crate::types::Address>()
+                .expect("a local part of at most 64 octets");
+        }
+    }
+
+    #[test]
+    fn a_form_is_for_one_list_and_one_network() {
+        let token =
+            render_form(b"key", ListId(3), 1_774_000_000, "192.0.2.0/24").expect("in range");
+        let parse = |list, source| parse_form(b"key", ListId(list), source, &token);
+        assert_eq!(parse(3, "192.0.2.0/24"), Some(1_774_000_000));
+        assert_eq!(parse(4, "192.0.2.0/24"), None);
+        assert_eq!(parse(3, "192.0.3.0/24"), None);
+        assert_eq!(
+            parse_form(b"other", ListId(3), "192.0.2.0/24", &token),
+            None
+        );
     }
 
     #[test]

@@ -236,3 +236,28 @@ fn what_an_author_signed_as_absent_is_not_added() {
     );
     check_left_out("Subject: x\n\nDKIM-Signature: h=list-post; b=x\n", &[]);
 }
+
+#[test]
+fn each_copy_has_fields_of_its_own_to_leave_by() {
+    let check = |address: &str, token: Option<&str>, expected: &str| {
+        let lines = render_leave(address, "https://x.org", token);
+        let lines = String::from_utf8(lines).expect("UTF-8");
+        assert_eq!(lines, expected.replace('\n', "\r\n"), "{address}");
+    };
+    check(
+        "dev@x.org",
+        Some("abc"),
+        "List-Unsubscribe: <https://x.org/u/abc>, <mailto:dev+unsubscribe-abc@x.org>\n\
+         List-Unsubscribe-Post: List-Unsubscribe=One-Click\n",
+    );
+    check(
+        "dev@x.org",
+        None,
+        "List-Unsubscribe: <mailto:dev+unsubscribe@x.org>\n",
+    );
+    // The token does not fit this address: the page has it all the same, and the address says who writes.
+    let long = format!("{}@x.org", "a".repeat(60));
+    let lines = leave_fields(&long, "https://x.org", Some("abc"));
+    assert_eq!(lines[0].1[0], "<https://x.org/u/abc>,");
+    assert!(lines[0].1[1].ends_with("aaa+unsubscribe@x.org>"));
+}

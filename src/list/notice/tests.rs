@@ -101,7 +101,8 @@ fn a_confirmation_as_it_leaves() {
         happens, and at most one such mail a day comes to you from this list.
 
         People who can help: dev+owner@x.org
-    "#]].assert_eq(&mail(
+    "#]]
+    .assert_eq(&mail(
         Event::Confirm,
         "Confirm: join dev@x.org",
         &text,
@@ -146,7 +147,8 @@ fn a_welcome_as_it_leaves() {
                             https://x.org/u/token
             Help:           a mail to dev+help@x.org
             People:         dev+owner@x.org
-    "#]].assert_eq(&mail(Event::Joined, "Welcome to dev@x.org", &text, None));
+    "#]]
+    .assert_eq(&mail(Event::Joined, "Welcome to dev@x.org", &text, None));
 }
 
 #[test]
@@ -164,13 +166,15 @@ fn the_outcome_of_a_command_as_it_leaves() {
 
         To come back, write to dev+subscribe@x.org.
 
-        People who can help: dev+owner@x.org"#]].assert_eq(&text.expect("it renders"));
+        People who can help: dev+owner@x.org"#]]
+    .assert_eq(&text.expect("it renders"));
     expect![[r#"
         Hello,
 
         ana@example.org left the list dev@x.org and gets no more copies.
 
-        People who can help: dev+owner@x.org"#]].assert_eq(&done("").render().expect("it renders"));
+        People who can help: dev+owner@x.org"#]]
+    .assert_eq(&done("").render().expect("it renders"));
 }
 
 #[test]
@@ -202,7 +206,8 @@ fn help_as_it_leaves() {
         member, or your mail carries no DKIM signature of your domain, you are asked
         to confirm by a mail to the member's address.
 
-        The archive, and more help: https://x.org/dev/"#]].assert_eq(&text.render().expect("it renders"));
+        The archive, and more help: https://x.org/dev/"#]]
+    .assert_eq(&text.render().expect("it renders"));
 }
 
 #[test]

@@ -1,0 +1,115 @@
+//! Automatic mail keeps its limits, whoever asks for how much at once.
+
+use std::net::IpAddr;
+
+use patchpost::list::notice::Event;
+use patchpost::pipeline::{Ctx, Notice};
+use patchpost::store::{ListRow, Owed};
+use patchpost::types::Timestamp;
+
+use super::site::{START, Site};
+
+const DAY: i64 = 86_400;
+
+async fn ask(ctx: &Ctx, list: &ListRow, to: &str, ip: Option<IpAddr>, now: Timestamp) -> Owed {
+    let to = to.parse().unwrap();
+    let notice = Notice {
+        event: Event::Confirm,
+        list: Some(list),
+        to: &to,
+        subject: "Confirm",
+        text: "Please confirm",
+        reply_to: None,
+        return_path: String::new(),
+        answered: None,
+        ip,
+    };
+    ctx.notify(&notice, now).await.unwrap()
+}
+
+/// Two processes, five lists, and one mailbox under many spellings.
+pub async fn a_flood_of_requests_gives_one_mail_a_list_and_three_a_day(site: Site) {
+    let other = site.another().await;
+    let mut lists = Vec::new();
+    for n in 0..5 {
+        lists.push(site.list(&format!("list{n}"), "public").await);
+    }
+    let mut waiting = tokio::task::JoinSet::new();
+    for n in 0..200 {
+        let ctx = [&site.ctx, &other][n % 2].clone();
+        let list = lists[n % 5].clone();
+        let to = format!("v.ictim+{n}@gmail.com");
+        waiting.spawn(async move { (list.id, ask(&ctx, &list, &to, None, START).await) });
+    }
+    let mut sent = Vec::new();
+    while let Some(done) = waiting.join_next().await {
+        let (list, owed) = done.unwrap();
+        match owed {
+            Owed::Yes => sent.push(list),
+            other => assert_eq!(other, Owed::EnoughForAddress),
+        }
+    }
+    assert_eq!(sent.len(), 3, "three a day over all lists: {sent:?}");
+    sent.sort();
+    sent.dedup();
+    assert_eq!(sent.len(), 3, "one a list");
+    let later = |secs| {
+        ask(
+            &other,
+            &lists[0],
+            "victim@googlemail.com",
+            None,
+            START.plus_secs(secs),
+        )
+    };
+    assert_eq!(later(DAY - 1).await, Owed::EnoughForAddress);
+    assert_eq!(later(DAY).await, Owed::Yes);
+    assert_eq!(later(DAY).await, Owed::EnoughForAddress);
+    let all = ask(&other, &lists[0], "somebody@gmail.com", None, START).await;
+    assert_eq!(all, Owed::Yes, "others are not the victim");
+}
+
+pub async fn one_network_causes_twenty_an_hour(site: Site) {
+    let list = site.list("dev", "public").await;
+    let from = |n: u32, net: [u8; 3], at| {
+        let [a, b, c] = net;
+        let ip = IpAddr::from([a, b, c, u8::try_from(n).unwrap()]);
+        let (ctx, list) = (site.ctx.clone(), list.clone());
+        async move {
+            ask(
+                &ctx,
+                &list,
+                &format!("a{n}@x{at}.org"),
+                Some(ip),
+                START.plus_secs(at),
+            )
+            .await
+        }
+    };
+    for n in 0..20 {
+        assert_eq!(from(n, [192, 0, 2], 0).await, Owed::Yes, "{n}");
+    }
+    assert_eq!(from(20, [192, 0, 2], 1).await, Owed::EnoughFromSource);
+    assert_eq!(from(20, [198, 51, 100], 2).await, Owed::Yes);
+    assert_eq!(from(20, [192, 0, 2], 3_600).await, Owed::Yes);
+    for n in 0..30 {
+        let local = from(n, [127, 0, 0], 4).await;
+        assert_eq!(local, Owed::Yes, "a proxy speaks for many");
+    }
+}
+
+pub async fn no_list_is_written_to_by_itself(site: Site) {
+    let list = site.list("dev", "public").await;
+    site.list("secret", "private").await;
+    for own in [
+        "dev@x.org",
+        "DEV+owner@x.org",
+        "dev-request@x.org",
+        "secret@x.org",
+        "~ana/secret+subscribe@x.org",
+        "a\"b@y.org",
+    ] {
+        let owed = ask(&site.ctx, &list, own, None, START).await;
+        assert_eq!(owed, Owed::EnoughForAddress, "{own}");
+    }
+}
