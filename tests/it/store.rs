@@ -48,10 +48,6 @@ use jobs::{
     a_job_that_waits_for_trouble_to_pass_is_never_parked, a_late_finish_strikes_off_nothing,
     what_was_acknowledged_is_there_whoever_was_dropped,
 };
-use notices::{
-    a_flood_of_requests_gives_one_mail_a_list_and_three_a_day, no_list_is_written_to_by_itself,
-    one_network_causes_twenty_an_hour,
-};
 use order::{
     all_orders_of_a_series_give_the_same, any_order_of_any_mails_gives_what_reclassify_gives,
 };
@@ -90,9 +86,6 @@ stories! {
     a_state_set_by_a_person_wins,
     all_orders_of_a_series_give_the_same,
     any_order_of_any_mails_gives_what_reclassify_gives,
-    a_flood_of_requests_gives_one_mail_a_list_and_three_a_day,
-    one_network_causes_twenty_an_hour,
-    no_list_is_written_to_by_itself,
     migrations_run_once_under_a_lock,
     a_newer_schema_is_refused,
     a_database_of_the_first_version_is_upgraded,

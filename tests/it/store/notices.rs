@@ -7,7 +7,26 @@ use patchpost::pipeline::{Ctx, Notice};
 use patchpost::store::{ListRow, Owed};
 use patchpost::types::Timestamp;
 
-use super::site::{START, Site};
+use super::site::{Database, START, Site, play};
+use crate::harness::on_both;
+
+on_both! {
+    a_flood_of_requests_gives_one_mail_a_list_and_three_a_day,
+    one_network_causes_twenty_an_hour,
+    no_list_is_written_to_by_itself,
+}
+
+fn a_flood_of_requests_gives_one_mail_a_list_and_three_a_day(database: Database) {
+    play(database, flood);
+}
+
+fn one_network_causes_twenty_an_hour(database: Database) {
+    play(database, one_network);
+}
+
+fn no_list_is_written_to_by_itself(database: Database) {
+    play(database, own_addresses);
+}
 
 const DAY: i64 = 86_400;
 
@@ -28,7 +47,7 @@ async fn ask(ctx: &Ctx, list: &ListRow, to: &str, ip: Option<IpAddr>, now: Times
 }
 
 /// Two processes, five lists, and one mailbox under many spellings.
-pub async fn a_flood_of_requests_gives_one_mail_a_list_and_three_a_day(site: Site) {
+async fn flood(site: Site) {
     let other = site.another().await;
     let mut lists = Vec::new();
     for n in 0..5 {
@@ -69,7 +88,7 @@ pub async fn a_flood_of_requests_gives_one_mail_a_list_and_three_a_day(site: Sit
     assert_eq!(all, Owed::Yes, "others are not the victim");
 }
 
-pub async fn one_network_causes_twenty_an_hour(site: Site) {
+async fn one_network(site: Site) {
     let list = site.list("dev", "public").await;
     let from = |n: u32, net: [u8; 3], at| {
         let [a, b, c] = net;
@@ -98,7 +117,7 @@ pub async fn one_network_causes_twenty_an_hour(site: Site) {
     }
 }
 
-pub async fn no_list_is_written_to_by_itself(site: Site) {
+async fn own_addresses(site: Site) {
     let list = site.list("dev", "public").await;
     site.list("secret", "private").await;
     for own in [
