@@ -53,6 +53,8 @@ pub struct Part {
     pub bytes: Vec<u8>,
     /// The bytes as text (LF line ends) if the type is `text/*` or a patch by its name, decoded leniently.
     pub text: Option<String>,
+    /// How many attached mails it stands in; 0 for a part of the mail itself.
+    pub within: usize,
 }
 
 /// A mail, parsed: every field is a claim of a stranger. Parsing never fails; flaws are a field.

@@ -14,4 +14,4 @@ mod tests;
 
 pub use identity::identity;
 pub use message::{Flaw, Mailbox, Message, Part};
-pub use parse::parse;
+pub use parse::{parse, text_of_html};

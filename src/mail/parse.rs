@@ -288,12 +288,24 @@ fn judge_from(from: &[Mailbox], fields: &[RawField<'_>], flaws: &mut Vec<Flaw>) 
 /// The leaves of the MIME tree in order, those of attached mails too.
 fn parts(bytes: &[u8], flaws: &mut Vec<Flaw>) -> Vec<Part> {
     let mut out = Vec::new();
-    add_parts(bytes, 0, &mut out, flaws);
+    add_parts(bytes, (0, 0), &mut out, flaws);
     out
 }
 
-/// Adds the leaves of a mail; `encoded` counts the encodings that it was taken out of.
-fn add_parts(bytes: &[u8], encoded: usize, out: &mut Vec<Part>, flaws: &mut Vec<Flaw>) {
+/// The text of a page of HTML, as mail programs without HTML show it.
+pub fn text_of_html(html: &str) -> String {
+    html_to_text(html)
+        .replace("\r\n", "\n")
+        .replace('\0', "\u{fffd}")
+}
+
+/// Adds the leaves of a mail; `encoded` counts the encodings that it was taken out of, `within` the mails around it.
+fn add_parts(
+    bytes: &[u8],
+    (encoded, within): (usize, usize),
+    out: &mut Vec<Part>,
+    flaws: &mut Vec<Flaw>,
+) {
     let tamed = nesting::tame(bytes);
     // The parser breaks off on some wrong nestings (a multipart that ends twice): such a mail is one text, and is kept.
     let parsed = tamed.as_deref().and_then(|tamed| {
@@ -308,6 +320,7 @@ fn add_parts(bytes: &[u8], encoded: usize, out: &mut Vec<Part>, flaws: &mut Vec<
             attachment: false,
             bytes: body.to_vec(),
             text: Some(decode_lenient(body)),
+            within,
         });
         return;
     };
@@ -327,10 +340,10 @@ fn add_parts(bytes: &[u8], encoded: usize, out: &mut Vec<Part>, flaws: &mut Vec<
             PartType::Message(_) => flaws.push(Flaw::TooManyParts),
             _ => {
                 let plain = part.encoding == Encoding::None;
-                let leaf = leaf(bytes, part, flaws);
+                let leaf = leaf(bytes, (part, within + depth), flaws);
                 let mail = matches!(&*leaf.content_type, "message/rfc822" | "message/global");
                 match mail && !plain && encoded < MAX_ENCODED {
-                    true => add_parts(&leaf.bytes, encoded + 1, out, flaws),
+                    true => add_parts(&leaf.bytes, (encoded + 1, leaf.within + 1), out, flaws),
                     false => out.push(leaf),
                 }
             }
@@ -338,8 +351,8 @@ fn add_parts(bytes: &[u8], encoded: usize, out: &mut Vec<Part>, flaws: &mut Vec<
     }
 }
 
-/// A part, decoded out of the bytes of the mail that it stands in.
-fn leaf(mail: &[u8], part: &MessagePart<'_>, flaws: &mut Vec<Flaw>) -> Part {
+/// A part, decoded out of the bytes of the mail that it stands in, which has `within` mails around it.
+fn leaf(mail: &[u8], (part, within): (&MessagePart<'_>, usize), flaws: &mut Vec<Flaw>) -> Part {
     let kind = part.content_type();
     let content_type = kind.map_or_else(
         || "text/plain".to_owned(),
@@ -380,6 +393,7 @@ fn leaf(mail: &[u8], part: &MessagePart<'_>, flaws: &mut Vec<Flaw>) -> Part {
         attachment,
         bytes,
         text,
+        within,
     }
 }
 
@@ -435,9 +449,7 @@ fn display_text(parts: &[Part], flaws: &mut Vec<Flaw>) -> String {
         .collect();
     if !html.is_empty() {
         flaws.push(Flaw::HtmlOnly);
-        return html_to_text(&html.join("\n"))
-            .replace("\r\n", "\n")
-            .replace('\0', "\u{fffd}");
+        return text_of_html(&html.join("\n"));
     }
     let any = parts
         .iter()

@@ -8,6 +8,7 @@ mod b4;
 mod base;
 mod bases;
 mod bombs;
+mod bounce_corpus;
 mod browser;
 mod busy;
 mod clients;
