@@ -1,8 +1,6 @@
 //! How alike two contents are, by git's measure for renames (`diffcore-delta.c`): both are cut into lines of at most 64 bytes,
 //! and the bytes of equal pieces are counted.
 
-use std::collections::HashMap;
-
 /// The score of equal contents.
 pub const MAX_SCORE: u64 = 60_000;
 /// Half alike: what makes a rename.
@@ -11,10 +9,13 @@ pub const RENAME_SCORE: u64 = MAX_SCORE / 2;
 const PIECE: u32 = 64;
 const HASH_BASE: u32 = 107_927;
 
-/// A content's pieces: hash → bytes.
+/// So many uncounted pieces at most are held while a content is cut.
+const UNCOUNTED: usize = 1 << 18;
+
+/// A content's pieces: (hash, bytes) by hash, each hash once; at most 107,927 of them.
 #[derive(Debug, Clone)]
 pub struct Pieces {
-    counts: HashMap<u32, u64>,
+    counts: Vec<(u32, u32)>,
     size: u64,
 }
 
@@ -23,15 +24,25 @@ pub fn is_binary(content: &[u8]) -> bool {
     memchr::memchr(0, &content[..content.len().min(8_000)]).is_some()
 }
 
+/// Whether contents of these sizes can be alike by `least` at all.
+pub fn may_be_alike(size: u64, other: u64, least: u64) -> bool {
+    other > 0 && size.max(other) * (MAX_SCORE - least) >= size.abs_diff(other) * MAX_SCORE
+}
+
 impl Pieces {
     /// Cuts a content.
     pub fn of(content: &[u8]) -> Pieces {
         let text = !is_binary(content);
-        let mut counts = HashMap::new();
+        let mut counts: Vec<(u32, u32)> = Vec::new();
         let (mut first, mut second, mut length) = (0u32, 0u32, 0u32);
+        let mut counted = 0;
         let mut add = |first: u32, second: u32, length: u32| {
             let hash = first.wrapping_add(second.wrapping_mul(0x61)) % HASH_BASE;
-            *counts.entry(hash).or_insert(0) += u64::from(length);
+            counts.push((hash, length));
+            if counts.len() - counted >= UNCOUNTED {
+                count(&mut counts);
+                counted = counts.len();
+            }
         };
         for (at, byte) in content.iter().enumerate() {
             if text && *byte == b'\r' && content.get(at + 1) == Some(&b'\n') {
@@ -50,24 +61,51 @@ impl Pieces {
         if length > 0 {
             add(first, second, length);
         }
+        count(&mut counts);
+        counts.shrink_to_fit();
         Pieces {
             counts,
             size: content.len() as u64,
         }
     }
 
+    /// How many different pieces there are: what comparing costs.
+    pub fn len(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// Whether the content was empty.
+    pub fn is_empty(&self) -> bool {
+        self.counts.is_empty()
+    }
+
     /// The score of going from this content to `other`: 0 to [`MAX_SCORE`]; 0 as well where sizes alone say less than `least`.
     pub fn score(&self, other: &Pieces, least: u64) -> u64 {
-        let most = self.size.max(other.size);
-        let difference = self.size.abs_diff(other.size);
-        if other.size == 0 || most * (MAX_SCORE - least) < difference * MAX_SCORE {
+        if !may_be_alike(self.size, other.size, least) {
             return 0;
         }
-        let common =
-            |(hash, count): (&u32, &u64)| other.counts.get(hash).map_or(0, |c| *c.min(count));
-        let copied: u64 = self.counts.iter().map(common).sum();
-        copied * MAX_SCORE / most
+        let mut others = other.counts.iter().peekable();
+        let mut copied = 0;
+        for (hash, bytes) in &self.counts {
+            while others.next_if(|(h, _)| h < hash).is_some() {}
+            if let Some((_, theirs)) = others.next_if(|(h, _)| h == hash) {
+                copied += u64::from(*bytes.min(theirs));
+            }
+        }
+        copied * MAX_SCORE / self.size.max(other.size)
     }
+}
+
+/// Adds up what has the same hash.
+fn count(counts: &mut Vec<(u32, u32)>) {
+    counts.sort_unstable_by_key(|(hash, _)| *hash);
+    counts.dedup_by(|next, kept| {
+        let same = next.0 == kept.0;
+        if same {
+            kept.1 = kept.1.saturating_add(next.1);
+        }
+        same
+    });
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! Objects: those of a repository and of what it borrows, and those that a series makes, which stay in memory until they are published.
 
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use gix::ObjectId;
 use gix::objs::{Exists, Find, Kind};
+use gix::odb::Header;
 
 use super::GitError;
 
@@ -13,6 +15,8 @@ use super::GitError;
 const MAX_OBJECT: usize = 128 << 20;
 /// Most bytes that one series may make.
 const MAX_NEW: usize = 512 << 20;
+/// Most work of looking for renamed files that one series may cause, about in bytes read: some seconds.
+const MAX_WORK: u64 = 4 << 30;
 
 /// An object's bytes, shared by all who look at them.
 pub(super) type Content = Rc<Vec<u8>>;
@@ -24,6 +28,8 @@ pub(super) struct Objects {
     new: HashMap<ObjectId, (Kind, Content)>,
     order: Vec<ObjectId>,
     bytes: usize,
+    sizes: RefCell<HashMap<ObjectId, u64>>,
+    work: Cell<u64>,
 }
 
 impl Objects {
@@ -46,6 +52,8 @@ impl Objects {
             new: HashMap::new(),
             order: Vec::new(),
             bytes: 0,
+            sizes: RefCell::default(),
+            work: Cell::new(MAX_WORK),
         })
     }
 
@@ -79,6 +87,35 @@ impl Objects {
             Some((found, _)) => Err(self.broken(format!("{id} is a {found} and no {kind}"))),
             None => Err(self.broken(format!("{id} is missing"))),
         }
+    }
+
+    /// The length of an object that must be there, in bytes; its content is not read.
+    pub fn size(&self, id: &ObjectId) -> Result<u64, GitError> {
+        if let Some((_, data)) = self.new.get(id) {
+            return Ok(data.len() as u64);
+        }
+        if let Some(size) = self.sizes.borrow().get(id) {
+            return Ok(*size);
+        }
+        let header = self.odb.try_header(id).map_err(|e| self.broken(e))?;
+        let header = header.ok_or_else(|| self.broken(format!("{id} is missing")))?;
+        self.sizes.borrow_mut().insert(*id, header.size());
+        Ok(header.size())
+    }
+
+    /// Takes from the work that a series may cause; `false` once there is none left.
+    ///
+    /// Counted and not timed, so that a repeated run comes out the same.
+    pub fn spend(&self, work: u64) -> bool {
+        let left = self.work.get().checked_sub(work);
+        self.work.set(left.unwrap_or(0));
+        left.is_some()
+    }
+
+    /// Leaves so much work.
+    #[cfg(test)]
+    pub fn limit_work(&self, work: u64) {
+        self.work.set(work);
     }
 
     /// The one blob whose id begins with these hexadecimal digits; `None` if none does, or several.

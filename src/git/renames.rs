@@ -9,10 +9,11 @@ use gix::ObjectId;
 use gix::objs::Kind;
 
 use super::GitError;
+use super::change::{Stop, clash};
 use super::objects::Objects;
 use super::trees::Entry;
 use crate::diff::file_type;
-use crate::diff::similarity::{MAX_SCORE, Pieces, RENAME_SCORE};
+use crate::diff::similarity::{MAX_SCORE, Pieces, RENAME_SCORE, may_be_alike};
 
 /// A pair of files whose name is unique needs less comparing, but more likeness: three quarters.
 const NAME_SCORE: u64 = RENAME_SCORE + (MAX_SCORE - RENAME_SCORE) / 2;
@@ -20,6 +21,12 @@ const NAME_SCORE: u64 = RENAME_SCORE + (MAX_SCORE - RENAME_SCORE) / 2;
 const CANDIDATES: usize = 4;
 /// Largest product of gone and new files that is compared one by one (`merge.renameLimit`, 7,000 each).
 const MAX_PAIRS: usize = 7_000 * 7_000;
+/// Work of comparing one piece, where cutting one byte is 1.
+const PIECE_WORK: u64 = 2;
+/// And of looking at the sizes of a pair, and of listing a file.
+const PAIR_WORK: u64 = 8;
+/// Most pieces of gone files that are held at once (8 bytes each).
+const MAX_HELD: usize = 16 << 20;
 
 /// A path with what it holds.
 pub(super) type Item = (Vec<u8>, Entry);
@@ -31,7 +38,9 @@ struct Search<'a> {
     /// For each new file, the gone one that it was.
     origin: Vec<Option<usize>>,
     used: Vec<bool>,
+    /// Of gone files, and how many pieces that is in sum.
     pieces: HashMap<ObjectId, Rc<Pieces>>,
+    held: usize,
 }
 
 fn base_name(path: &[u8]) -> &[u8] {
@@ -43,11 +52,13 @@ fn is_file(entry: &Entry) -> bool {
 }
 
 /// Pairs each file of `gone` with the one of `new` that it became; returns (old path, new path).
+///
+/// A clash if that would be more work than one series may cause ([`Objects::spend`]): git would go on, for hours if need be.
 pub(super) fn detect(
     objects: &Objects,
     mut gone: Vec<Item>,
     mut new: Vec<Item>,
-) -> Result<HashMap<Vec<u8>, Vec<u8>>, GitError> {
+) -> Result<HashMap<Vec<u8>, Vec<u8>>, Stop> {
     let empty = ObjectId::empty_blob(gix::hash::Kind::Sha1);
     gone.retain(|(_, e)| e.id != empty);
     new.retain(|(_, e)| e.id != empty);
@@ -63,7 +74,9 @@ pub(super) fn detect(
         gone,
         new,
         pieces: HashMap::new(),
+        held: 0,
     };
+    search.spend((search.gone.len() + search.new.len()) as u64 * PAIR_WORK, 0)?;
     search.equal();
     search.by_name()?;
     search.by_content()?;
@@ -108,23 +121,50 @@ impl Search<'_> {
         }
     }
 
-    fn score(&mut self, from: usize, to: usize) -> Result<u64, GitError> {
+    /// Whether two files can be alike at all, by type and size.
+    fn comparable(&self, from: usize, to: usize) -> Result<bool, GitError> {
         let (a, b) = (self.gone[from].1, self.new[to].1);
         if !is_file(&a) || !is_file(&b) {
-            return Ok(0);
+            return Ok(false);
         }
-        let (a, b) = (self.cut(a.id)?, self.cut(b.id)?);
-        Ok(a.score(&b, RENAME_SCORE))
+        let (a, b) = (self.objects.size(&a.id)?, self.objects.size(&b.id)?);
+        Ok(may_be_alike(a, b, RENAME_SCORE))
     }
 
-    fn cut(&mut self, id: ObjectId) -> Result<Rc<Pieces>, GitError> {
-        if let Some(pieces) = self.pieces.get(&id) {
-            return Ok(Rc::clone(pieces));
+    /// The score of a pair whose new file is cut already.
+    fn score(&mut self, from: usize, new: &Pieces) -> Result<u64, Stop> {
+        let id = self.gone[from].1.id;
+        let old = match self.pieces.get(&id) {
+            Some(pieces) => Rc::clone(pieces),
+            None => {
+                let pieces = Rc::new(self.cut(id, from)?);
+                self.held += pieces.len();
+                if self.held > MAX_HELD {
+                    return Err(self.too_much(from));
+                }
+                self.pieces.insert(id, Rc::clone(&pieces));
+                pieces
+            }
+        };
+        self.spend((old.len() + new.len()) as u64 * PIECE_WORK, from)?;
+        Ok(old.score(new, RENAME_SCORE))
+    }
+
+    fn cut(&self, id: ObjectId, for_whom: usize) -> Result<Pieces, Stop> {
+        self.spend(self.objects.size(&id)?, for_whom)?;
+        Ok(Pieces::of(&self.objects.load(&id, Kind::Blob)?))
+    }
+
+    fn spend(&self, work: u64, for_whom: usize) -> Result<(), Stop> {
+        match self.objects.spend(work) {
+            true => Ok(()),
+            false => Err(self.too_much(for_whom)),
         }
-        let content = self.objects.load(&id, Kind::Blob)?;
-        let pieces = Rc::new(Pieces::of(&content));
-        self.pieces.insert(id, Rc::clone(&pieces));
-        Ok(pieces)
+    }
+
+    fn too_much(&self, from: usize) -> Stop {
+        let detail = "it is not here, and to look for where it was moved would be too much work";
+        clash(&self.gone[from].0, 0, detail)
     }
 
     fn open_gone(&self) -> Vec<usize> {
@@ -138,7 +178,7 @@ impl Search<'_> {
     }
 
     /// Files whose last name only one gone and one new file has.
-    fn by_name(&mut self) -> Result<(), GitError> {
+    fn by_name(&mut self) -> Result<(), Stop> {
         let unique = |items: &[Item], open: Vec<usize>| {
             let mut names: HashMap<Vec<u8>, Option<usize>> = HashMap::new();
             for at in open {
@@ -158,14 +198,18 @@ impl Search<'_> {
             .collect();
         pairs.sort_unstable();
         for (from, to) in pairs {
-            if self.score(from, to)? >= NAME_SCORE {
+            if !self.comparable(from, to)? {
+                continue;
+            }
+            let pieces = self.cut(self.new[to].1.id, from)?;
+            if self.score(from, &pieces)? >= NAME_SCORE {
                 self.take(from, to);
             }
         }
         Ok(())
     }
 
-    fn by_content(&mut self) -> Result<(), GitError> {
+    fn by_content(&mut self) -> Result<(), Stop> {
         let (gone, new) = (self.open_gone(), self.open_new());
         if gone.len() * new.len() > MAX_PAIRS {
             return Ok(());
@@ -173,8 +217,18 @@ impl Search<'_> {
         let mut found: Vec<(u64, bool, usize, usize)> = Vec::new();
         for to in new {
             let mut best: Vec<(u64, bool, usize, usize)> = Vec::new();
+            // Cut when the first that could be it is met, and held for this file only.
+            let mut pieces = None;
             for from in &gone {
-                let score = self.score(*from, to)?;
+                self.spend(PAIR_WORK, *from)?;
+                if !self.comparable(*from, to)? {
+                    continue;
+                }
+                let pieces = match &pieces {
+                    Some(pieces) => pieces,
+                    None => pieces.insert(self.cut(self.new[to].1.id, *from)?),
+                };
+                let score = self.score(*from, pieces)?;
                 let same = base_name(&self.gone[*from].0) == base_name(&self.new[to].0);
                 if score > 0 {
                     keep(&mut best, (score, same, *from, to));
@@ -206,5 +260,45 @@ fn keep(best: &mut Vec<(u64, bool, usize, usize)>, pair: (u64, bool, usize, usiz
         .expect("there are some");
     if (worst.0, worst.1) < (pair.0, pair.1) {
         *worst = pair;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(objects: &mut Objects, path: &str, text: &str) -> Item {
+        let id = objects.put(Kind::Blob, text.as_bytes().to_vec());
+        let id = id.expect("an object in memory");
+        let mode = 0o100_644;
+        (path.as_bytes().to_vec(), Entry { mode, id })
+    }
+
+    /// Looks for ten files among 300 of like size with so much work to spend.
+    fn look(work: u64) -> Result<usize, String> {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir_all(dir.path().join("objects/pack")).expect("folders");
+        let mut objects = Objects::open(dir.path()).expect("an empty store");
+        objects.limit_work(work);
+        let text = |n: usize, last: &str| {
+            let lines = (0..40).map(|line| format!("line {line} of file {n}\n"));
+            lines.collect::<String>() + last
+        };
+        let gone = (0..10).map(|n| item(&mut objects, &format!("old/{n}"), &text(n, "")));
+        let gone: Vec<Item> = gone.collect();
+        let new = (0..300).map(|n| item(&mut objects, &format!("new/x{n}"), &text(n, "more\n")));
+        let new: Vec<Item> = new.collect();
+        match detect(&objects, gone, new) {
+            Ok(found) => Ok(found.len()),
+            Err(Stop::Clash(clash)) => Err(clash.detail),
+            Err(_) => panic!("neither found nor too much"),
+        }
+    }
+
+    #[test]
+    fn looking_for_renames_ends_where_the_work_of_a_series_does() {
+        assert_eq!(look(10 << 20), Ok(10));
+        let refused = look(50_000).expect_err("300 files are more than 50 KB");
+        assert!(refused.contains("too much work"), "{refused}");
     }
 }

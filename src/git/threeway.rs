@@ -4,7 +4,7 @@
 //! The trees that are merged hold only the files of the patch, so the cost is the patch's, unless a file is gone from our tree: then
 //! all of it is searched for where the file went.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use gix::ObjectId;
 use gix::diff::blob::{Algorithm, Diff, InternedInput};
@@ -48,6 +48,9 @@ pub(super) fn merge_patch(
         theirs,
         ours,
         objects,
+        our_names: Names::new(),
+        their_names: Names::new(),
+        met: BTreeSet::new(),
     }
     .run()
 }
@@ -110,7 +113,14 @@ struct Merge<'a> {
     theirs: Files,
     ours: &'a Trees,
     objects: &'a mut Objects,
+    our_names: Names,
+    their_names: Names,
+    /// Paths at which two files met; what becomes of them is settled.
+    met: BTreeSet<Vec<u8>>,
 }
+
+/// Old paths and the new ones of a side's renames.
+type Names = HashMap<Vec<u8>, Vec<u8>>;
 
 impl Merge<'_> {
     fn our(&self, path: &[u8]) -> Result<Option<Entry>, GitError> {
@@ -128,16 +138,22 @@ impl Merge<'_> {
             .iter()
             .filter(|(path, _)| !self.base.contains_key(*path));
         let new: Vec<Item> = new.map(|(p, e)| (p.clone(), *e)).collect();
-        let their_names = detect(self.objects, gone, new.clone())?;
-        let our_names = self.our_renames()?;
+        self.their_names = detect(self.objects, gone, new.clone())?;
+        self.our_names = self.our_renames()?;
         let mut edits = Vec::new();
-        let base = std::mem::take(&mut self.base);
+        let base = self.base.clone();
         for (path, before) in &base {
-            let names = (our_names.get(path), their_names.get(path));
-            self.file(path, *before, names, &mut edits)?;
+            let names = (self.our_names.get(path), self.their_names.get(path));
+            let names = (names.0.cloned(), names.1.cloned());
+            self.file(
+                path,
+                *before,
+                (names.0.as_ref(), names.1.as_ref()),
+                &mut edits,
+            )?;
         }
         for (path, entry) in new {
-            if their_names.values().any(|to| *to == path) {
+            if self.met.contains(&path) || self.their_names.values().any(|to| *to == path) {
                 continue;
             }
             match self.our(&path)? {
@@ -158,7 +174,7 @@ impl Merge<'_> {
     }
 
     /// Where the patch's files are in our tree, if not at their own path.
-    fn our_renames(&self) -> Result<std::collections::HashMap<Vec<u8>, Vec<u8>>, GitError> {
+    fn our_renames(&self) -> Result<Names, Stop> {
         let mut gone = Vec::new();
         for (path, entry) in &self.base {
             if self.our(path)?.is_none() {
@@ -166,7 +182,7 @@ impl Merge<'_> {
             }
         }
         if gone.is_empty() {
-            return Ok(std::collections::HashMap::new());
+            return Ok(Names::new());
         }
         let mut new = self.ours.all(self.objects)?;
         new.retain(|(path, _)| !self.base.contains_key(path));
@@ -201,12 +217,23 @@ impl Merge<'_> {
         } else {
             our_path
         };
-        let moved = |to: &[u8]| clash(to, 0, "a renamed file would take the place of another one");
-        if names.0.is_some() && names.1.is_none() && self.theirs.contains_key(target) {
-            return Err(moved(target));
+        if self.met.contains(target) {
+            return Ok(());
         }
-        if names.0.is_none() && names.1.is_some() && self.our(target)?.is_some() {
-            return Err(moved(target));
+        let other = match names {
+            (Some(_), None) => self.theirs.get(target).copied(),
+            (None, Some(_)) => self.our(target)?,
+            _ => None,
+        };
+        if let Some(other) = other {
+            let sides = (ours, theirs);
+            return self.meet(
+                path,
+                before,
+                sides,
+                (target, names.0.is_some(), other),
+                edits,
+            );
         }
         let merged = match (ours, theirs) {
             (None, None) => return Ok(()),
@@ -232,16 +259,8 @@ impl Merge<'_> {
                     "the patch removes it, but it was changed here",
                 ));
             }
-            // With a rename on either side git compares types first, whoever changed them.
-            (Some(ours), Some(theirs))
-                if (names.0.is_some() || names.1.is_some())
-                    && file_type(ours.mode) != file_type(theirs.mode) =>
-            {
-                return Err(clash(
-                    path,
-                    0,
-                    "it was renamed, and is of another type here",
-                ));
+            (Some(ours), Some(theirs)) if names.0.is_some() || names.1.is_some() => {
+                self.renamed(target, before, ours, theirs)?
             }
             (Some(ours), Some(theirs)) => self.entries(target, before, ours, theirs)?,
         };
@@ -257,6 +276,97 @@ impl Merge<'_> {
                 entry: Some(merged),
             });
         }
+        Ok(())
+    }
+
+    /// Both sides of a file that one of them renamed: git compares types first then, whoever changed them.
+    fn renamed(
+        &mut self,
+        path: &[u8],
+        base: Entry,
+        ours: Entry,
+        theirs: Entry,
+    ) -> Result<Entry, Stop> {
+        if file_type(ours.mode) != file_type(theirs.mode) {
+            return Err(clash(
+                path,
+                0,
+                "it was renamed, and is of another type here",
+            ));
+        }
+        self.entries(path, base, ours, theirs)
+    }
+
+    /// A renamed file meets one that the other side has at its new path, `other`: added there, or renamed as well.
+    ///
+    /// As in git, equal files are one; else the renamed file is merged first, and then both as if each side had added its own.
+    fn meet(
+        &mut self,
+        path: &[u8],
+        before: Entry,
+        (ours, theirs): (Option<Entry>, Option<Entry>),
+        (target, by_us, other): (&[u8], bool, Entry),
+        edits: &mut Vec<Edit>,
+    ) -> Result<(), Stop> {
+        let (Some(ours), Some(theirs)) = (ours, theirs) else {
+            let detail = "one side renamed it and the other removed it";
+            return Err(clash(path, 0, detail));
+        };
+        self.met.insert(target.to_vec());
+        let their_path = if by_us {
+            &self.their_names
+        } else {
+            &self.our_names
+        };
+        let origin = their_path.iter().find(|(_, to)| *to == target);
+        let origin = origin.map(|(from, _)| from.clone());
+        let renamed = if by_us { ours } else { theirs };
+        let mut gone = Vec::new();
+        if !by_us {
+            gone.push(path.to_vec());
+        }
+        let entry = if origin.is_none() && renamed == other {
+            renamed
+        } else {
+            let first = self.renamed(target, before, ours, theirs)?;
+            let second = match origin {
+                None => other,
+                Some(from) => {
+                    let before = self.base.get(&from).copied();
+                    let kept = if by_us {
+                        self.our(&from)?
+                    } else {
+                        self.theirs.get(&from).copied()
+                    };
+                    let (Some(before), Some(kept)) = (before, kept) else {
+                        let detail = "one side renamed it and the other removed it";
+                        return Err(clash(&from, 0, detail));
+                    };
+                    let (ours, theirs) = if by_us { (kept, other) } else { (other, kept) };
+                    if by_us {
+                        gone.push(from);
+                    }
+                    self.renamed(target, before, ours, theirs)?
+                }
+            };
+            if first == second {
+                first
+            } else {
+                let id = match self.added(target, first, second) {
+                    Err(Stop::Clash(_)) => {
+                        let detail = "a renamed file would take the place of another one";
+                        return Err(clash(target, 0, detail));
+                    }
+                    id => id?,
+                };
+                Entry { id, ..first }
+            }
+        };
+        for path in gone {
+            edits.push(Edit { path, entry: None });
+        }
+        let (path, entry) = (target.to_vec(), Some(entry));
+        edits.push(Edit { path, entry });
         Ok(())
     }
 

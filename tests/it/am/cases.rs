@@ -184,6 +184,83 @@ fn merges_go_as_those_of_git_am_3() {
     );
 }
 
+/// What one side does where both want the same new path.
+const MEET: [&str; 9] = [
+    "moves x",
+    "moves x and changes it",
+    "changes x",
+    "removes x",
+    "moves y",
+    "adds x again",
+    "adds an empty file",
+    "adds another file",
+    "moves x and puts another file in its place",
+];
+
+fn meet(pair: &Pair, what: &str) {
+    let changed = |line: usize, by: &str| with(|l| l[line] = by.to_owned());
+    let moves = |from: &str| drop(pair.git(&["mv", from, "t"]));
+    match what {
+        "moves x" => moves("x"),
+        "moves x and changes it" => {
+            moves("x");
+            pair.write("t", changed(50, "changed on the way"));
+        }
+        "changes x" => pair.write("x", changed(10, "changed in place")),
+        "removes x" => drop(pair.git(&["rm", "-q", "x"])),
+        "moves y" => moves("y"),
+        "adds x again" => pair.write("t", text(0..60)),
+        "adds an empty file" => pair.write("t", ""),
+        "adds another file" => pair.write("t", "not like the others\n"),
+        "moves x and puts another file in its place" => {
+            moves("x");
+            pair.write("x", "in its place\n");
+        }
+        other => panic!("{other}"),
+    }
+}
+
+/// Found by random histories (seeds 688 and 1511): a renamed file meets another one at its new path.
+#[test]
+fn files_that_meet_at_one_new_path_go_as_those_of_git_am_3() {
+    let pair = Pair::new(None);
+    pair.write("x", text(0..60));
+    pair.write("y", text(100..160));
+    let base = pair.commit("base");
+    let reset = || {
+        drop(pair.try_git(&["am", "--abort"]));
+        pair.git(&["checkout", "-q", "-f", "--detach", &base]);
+        pair.git(&["clean", "-ffdxq"]);
+    };
+    let mut sides = Vec::new();
+    for what in MEET {
+        reset();
+        meet(&pair, what);
+        let tip = pair.commit(what);
+        let plain = mails_of(&pair, &base, &tip, &["--no-renames", "--full-index"]);
+        let renamed = mails_of(&pair, &base, &tip, &["-M", "--full-index"]);
+        sides.push((what, tip, [plain, renamed]));
+    }
+    let (mut applied, mut refused, mut wrong) = (0, 0, Vec::new());
+    for (here, tip, _) in &sides {
+        for (what, _, forms) in &sides {
+            for mails in forms {
+                match pair.agree(tip, mails, Fallback::ThreeWay) {
+                    Ok(Ok(_)) => applied += 1,
+                    Ok(Err(_)) => refused += 1,
+                    Err(why) => wrong.push(format!("{here} here, the patch {what}: {why}")),
+                }
+            }
+        }
+    }
+    println!(
+        "am, files that meet: {applied} applied, {refused} refused, each as by git, {} differ",
+        wrong.len()
+    );
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(applied >= 30 && refused >= 30, "{applied} {refused}");
+}
+
 /// Found by a random history (seed 1108): an empty new file meets one that is there already.
 #[test]
 fn a_file_that_both_sides_added_gives_way_where_it_is_empty() {
