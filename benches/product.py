@@ -8,6 +8,13 @@ BINARY = ROOT / "target" / "release" / "patchpost"
 ADDRESS = "bench@lists.invalid"
 
 
+def engine(bench):
+    """The program of parts of patchpost, `benches/engine.rs`; built by the first row that wants it."""
+    built = bench.run(["cargo", "bench", "--locked", "--quiet", "--no-run", "--bench", "engine", "--message-format", "json"], limit=1800, cwd=ROOT)
+    lines = (json.loads(line) for line in built.output.splitlines())
+    return next(line["executable"] for line in lines if line.get("executable") and line["target"]["name"] == "engine")
+
+
 class Product:
     """One data folder with one list, `bench`."""
 

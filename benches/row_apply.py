@@ -6,11 +6,12 @@ import random
 from pathlib import Path
 
 from frame import ROOT, Failed, Spent, Table, say
-from product import BINARY
+from product import BINARY, engine
 
 # Patches applied together, and runs of one patch: a single one is over before a clock is sure of it.
 MANY = 100
 ONCE = 20
+IN_MEMORY = 200
 # Files of the made project: as many as a middling one has.
 FILES = 9_000
 
@@ -38,6 +39,11 @@ def row(bench):
     other = [theirs(bench, repo, before, last, n > 0) for n in range(ONCE)]
     table.line("one patch in one command", "ms", [s.wall * 1000 for s in own], [s.wall * 1000 for s in other],
                [s.cpu for s in own], [s.cpu for s in other], lower_is_better=True, note="start of the program included")
+    memory = [in_memory(bench, repo, before, last) for _ in range(bench.runs)]
+    if {m["tree"] for m in memory} != {other[0].output}:
+        raise Failed(f"tree {memory[0]['tree']} in memory, {other[0].output} by git am")
+    table.line("one patch in memory", "ms", [m["wall"] * 1000 for m in memory], [s.wall * 1000 for s in other],
+               [m["cpu"] for m in memory], [s.cpu for s in other], lower_is_better=True, note=f"{IN_MEMORY} times in one process; nothing is written")
 
 
 def project(bench):
@@ -100,6 +106,11 @@ def ours(bench, repo, base, mbox, ref="refs/bench/many", again=False):
     spent = bench.run([BINARY, "am", "--repo", target, "--base", base, "--ref", ref, "--json", mbox], IDENTITY)
     tree = json.loads(spent.output)["tree"]
     return with_output(spent, tree)
+
+
+def in_memory(bench, repo, base, mbox):
+    """One application without the program around it: tree, and seconds of clock and processor."""
+    return json.loads(bench.run([engine(bench), "apply", repo, base, mbox, str(IN_MEMORY)]).output)
 
 
 def theirs(bench, repo, base, mbox, again=False):

@@ -31,7 +31,10 @@ pub fn am(wish: &Am) -> Result<ExitCode> {
         committer: None,
         with_author_date: wish.committer_date_is_author_date,
     };
-    let outcome = git::am(&request)?;
+    let outcome = match wish.dry_run {
+        true => git::try_am(&request)?,
+        false => git::am(&request)?,
+    };
     if wish.json.json {
         print_json(&as_json(&outcome))?;
     } else {

@@ -250,7 +250,7 @@ async fn export_mbox(ctx: &Ctx, list: &ListRow, path: &Path) -> Result<u64> {
         let Some(last) = postings.last() else { break };
         after = last.0;
         let mails: Vec<MailId> = postings.iter().map(|p| p.1).collect();
-        let shadowed = ctx.store.find_shadowed(list.id, &mails).await?;
+        let shadowed = ctx.store.find_shadowed(Some(list.id), &mails).await?;
         let (last, first): (Vec<MailId>, Vec<MailId>) =
             mails.into_iter().partition(|m| shadowed.contains(m));
         for mail in first {

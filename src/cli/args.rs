@@ -407,6 +407,9 @@ pub struct Am {
     /// The committer's date is the author's
     #[arg(long)]
     pub committer_date_is_author_date: bool,
+    /// Say what would come of it, and leave the repository as it is
+    #[arg(long)]
+    pub dry_run: bool,
     /// How to print
     #[command(flatten)]
     pub json: Json,

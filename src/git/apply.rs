@@ -5,10 +5,11 @@
 use std::path::{Path, PathBuf};
 
 use gix::ObjectId;
+use gix::objs::Kind;
 
 use super::objects::Objects;
 use super::refs::{self, From, Wish};
-use super::series::{Committer, Failure, Fallback, apply_mails};
+use super::series::{Committer, Done, Failure, Fallback, apply_mails};
 use super::{Base, GitError, Repos, pack, run, upkeep};
 
 /// A series to be applied.
@@ -122,10 +123,7 @@ impl Repos {
         let mut objects = Objects::open(&companion)?;
         let (mails, committer) = (&request.mails, &request.committer);
         let done = apply_mails(&mut objects, base, mails, committer, Fallback::ThreeWay)?;
-        Ok(done.map_or_else(refused, |done| Outcome::Applied {
-            commits: done.commits.iter().map(ToString::to_string).collect(),
-            tree: done.tree.to_string(),
-        }))
+        Ok(done.map_or_else(refused, applied))
     }
 
     fn companion_of(&self, request: &Request) -> Result<PathBuf, GitError> {
@@ -170,40 +168,7 @@ impl Repos {
 ///
 /// The repository gets objects, and the ref if one is named; it stays as it is if a patch does not fit.
 pub fn am(request: &AmRequest) -> Result<Outcome, GitError> {
-    let repo = git_folder(&request.repo)?;
-    let base = format!("{}^{{commit}}", request.base);
-    let mut command = run::git(&repo);
-    command.args([
-        "rev-parse",
-        "--verify",
-        "--quiet",
-        "--end-of-options",
-        &base,
-    ]);
-    let found = run::output(&mut command, &repo, None)?;
-    if !found.status.success() {
-        let (base, repo) = (&request.base, request.repo.display());
-        return Err(GitError::Refused(format!(
-            "there is no commit {base} in {repo}"
-        )));
-    }
-    let base = parse_id(&run::line(&found.stdout))?;
-    let committer = match &request.committer {
-        Some(committer) => committer.clone(),
-        None => run::committer(&repo)?,
-    };
-    let committer = Committer {
-        with_author_date: request.with_author_date,
-        ..committer
-    };
-    let mut objects = Objects::open(&repo)?;
-    let done = apply_mails(
-        &mut objects,
-        base,
-        &request.mails,
-        &committer,
-        request.fallback,
-    )?;
+    let (repo, base, objects, done) = work_out(request)?;
     publish(&repo, &objects, done, |head| {
         let wish = request.ref_name.as_deref().map(|name| Wish {
             name,
@@ -212,6 +177,59 @@ pub fn am(request: &AmRequest) -> Result<Outcome, GitError> {
         });
         wish.into_iter().collect()
     })
+}
+
+/// What [`am`] would come to; the repository stays as it is.
+pub fn try_am(request: &AmRequest) -> Result<Outcome, GitError> {
+    let (.., done) = work_out(request)?;
+    Ok(done.map_or_else(refused, applied))
+}
+
+type Worked = (PathBuf, ObjectId, Objects, Result<Done, Failure>);
+
+fn work_out(request: &AmRequest) -> Result<Worked, GitError> {
+    let repo = git_folder(&request.repo)?;
+    let mut objects = Objects::open(&repo)?;
+    let base = find_base(&repo, &objects, &request.base)?;
+    let committer = match &request.committer {
+        Some(committer) => committer.clone(),
+        None => run::committer(&repo)?,
+    };
+    let committer = Committer {
+        with_author_date: request.with_author_date,
+        ..committer
+    };
+    let (mails, fallback) = (&request.mails, request.fallback);
+    let done = apply_mails(&mut objects, base, mails, &committer, fallback)?;
+    Ok((repo, base, objects, done))
+}
+
+/// The commit that a revision names; a full id is looked up here, all else by git.
+fn find_base(repo: &Path, objects: &Objects, revision: &str) -> Result<ObjectId, GitError> {
+    if let Ok(id) = ObjectId::from_hex(revision.as_bytes())
+        && objects
+            .find(&id)?
+            .is_some_and(|(kind, _)| kind == Kind::Commit)
+    {
+        return Ok(id);
+    }
+    let wanted = format!("{revision}^{{commit}}");
+    let mut command = run::git(repo);
+    command.args([
+        "rev-parse",
+        "--verify",
+        "--quiet",
+        "--end-of-options",
+        &wanted,
+    ]);
+    let found = run::output(&mut command, repo, None)?;
+    if !found.status.success() {
+        let repo = repo.display();
+        return Err(GitError::Refused(format!(
+            "there is no commit {revision} in {repo}"
+        )));
+    }
+    parse_id(&run::line(&found.stdout))
 }
 
 fn git_folder(path: &Path) -> Result<PathBuf, GitError> {
@@ -231,6 +249,13 @@ pub(super) fn parse_id(hex: &str) -> Result<ObjectId, GitError> {
     })
 }
 
+fn applied(done: Done) -> Outcome {
+    Outcome::Applied {
+        commits: done.commits.iter().map(ToString::to_string).collect(),
+        tree: done.tree.to_string(),
+    }
+}
+
 fn refused(failure: Failure) -> Outcome {
     match failure {
         Failure::Conflict(conflict) => Outcome::Conflict(conflict),
@@ -242,7 +267,7 @@ fn refused(failure: Failure) -> Outcome {
 fn publish<'a>(
     repo: &Path,
     objects: &Objects,
-    done: Result<super::series::Done, Failure>,
+    done: Result<Done, Failure>,
     wishes: impl FnOnce(ObjectId) -> Vec<Wish<'a>>,
 ) -> Result<Outcome, GitError> {
     let done = match done {
@@ -255,8 +280,5 @@ fn publish<'a>(
     };
     pack::write(objects, repo)?;
     refs::set(repo, &wishes(*head))?;
-    Ok(Outcome::Applied {
-        commits: done.commits.iter().map(ToString::to_string).collect(),
-        tree: done.tree.to_string(),
-    })
+    Ok(applied(done))
 }

@@ -26,7 +26,7 @@ mod trees;
 mod upkeep;
 mod upload;
 
-pub use apply::{AmRequest, Conflict, Outcome, Request, am};
+pub use apply::{AmRequest, Conflict, Outcome, Request, am, try_am};
 pub use base::Base;
 pub use branches::{check_pattern, follows};
 pub use demo::write_demo;

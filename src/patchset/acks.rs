@@ -5,6 +5,8 @@
 //! once, however often it was given, with or without `+detail` in the address. A patch that a later version sends again
 //! unchanged keeps what it was given.
 
+use std::collections::HashMap;
+
 use super::authority::may_add_trailers;
 use super::same::{Said, same_address};
 use super::trailer::Trailer;
@@ -76,12 +78,14 @@ const NOT_GIVEN: [&str; 12] = [
 
 /// Acks of one patch that are kept, and as many claims.
 pub(super) const MAX_ACKS: usize = 500;
+/// Of one sender; nobody means more, and nobody takes all the places.
+pub(super) const MAX_OF_ONE: usize = 20;
 
 /// What `answers`, oldest first, give to a patch: replies to itself first, then those to `covers`. What the patch carries
 /// already (`own`) and what was given twice is left out.
 ///
 /// A stranger's From names whom he likes: who gives must be authenticated as well as all of `patches` are, else it is a
-/// claim. Claims take nobody's place, whichever came first. At most 500 acks, and as many claims.
+/// claim. Claims take nobody's place, whichever came first. At most 500 acks, 20 of them by one sender, and as many claims.
 pub fn acks_for(
     patch: MailId,
     patches: &[Level],
@@ -105,7 +109,7 @@ pub fn acks_for(
                 continue;
             }
             let matches = may_give && names_sender(trailer, &answer.name, &answer.address);
-            given.add(trailer, matches, || Ack {
+            given.add(trailer, &answer.address, matches, || Ack {
                 trailer: trailer.clone(),
                 mail: answer.mail,
                 message_id: answer.message_id.clone(),
@@ -124,13 +128,13 @@ pub fn acks_for(
 pub fn carry_acks(acks: Vec<Ack>, own: &[Trailer], earlier: Vec<Carried>) -> Vec<Ack> {
     let mut all = Gathered::new(own);
     for ack in acks {
-        let trailer = ack.trailer.clone();
-        all.add(&trailer, ack.matches, || ack);
+        let (trailer, sender) = (ack.trailer.clone(), ack.sender.clone());
+        all.add(&trailer, &sender, ack.matches, || ack);
     }
     for version in earlier.into_iter().rev() {
         for ack in version.acks {
-            let trailer = ack.trailer.clone();
-            all.add(&trailer, ack.matches, || Ack {
+            let (trailer, sender) = (ack.trailer.clone(), ack.sender.clone());
+            all.add(&trailer, &sender, ack.matches, || Ack {
                 given_on: Some(version.label.clone()),
                 ..ack
             });
@@ -148,6 +152,8 @@ struct Gathered {
     claimed: Said,
     /// How many of each.
     counts: (usize, usize),
+    /// How many of each by sender, in lower case.
+    by_sender: HashMap<(String, bool), usize>,
     acks: Vec<Ack>,
 }
 
@@ -160,6 +166,7 @@ impl Gathered {
             given: Said::default(),
             claimed: Said::default(),
             counts: (0, 0),
+            by_sender: HashMap::new(),
             acks: Vec::new(),
         }
     }
@@ -168,7 +175,7 @@ impl Gathered {
         self.counts.0 >= MAX_ACKS && self.counts.1 >= MAX_ACKS
     }
 
-    fn add(&mut self, trailer: &Trailer, matches: bool, ack: impl FnOnce() -> Ack) {
+    fn add(&mut self, trailer: &Trailer, sender: &str, matches: bool, ack: impl FnOnce() -> Ack) {
         let (said, count) = match matches {
             true => (&mut self.given, &mut self.counts.0),
             false => (&mut self.claimed, &mut self.counts.1),
@@ -176,7 +183,13 @@ impl Gathered {
         if *count >= MAX_ACKS || self.own.contains(trailer) || said.contains(trailer) {
             return;
         }
+        let of_one = self.by_sender.entry((sender.to_lowercase(), matches));
+        let of_one = of_one.or_default();
+        if *of_one >= MAX_OF_ONE {
+            return;
+        }
         said.insert(trailer);
+        *of_one += 1;
         *count += 1;
         self.acks.push(ack());
     }

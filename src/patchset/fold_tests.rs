@@ -1,4 +1,4 @@
-use super::acks::MAX_ACKS;
+use super::acks::{MAX_ACKS, MAX_OF_ONE};
 use super::*;
 use crate::mail;
 use crate::types::{MailId, MessageId, Timestamp};
@@ -155,10 +155,15 @@ fn a_forged_ack_takes_no_place_of_a_true_one() {
     );
     // Nor any number of them.
     let mut many: Vec<Answer> = Vec::new();
-    for mail in 10..20 {
+    for mail in 10..110 {
         let line = |n: i64| format!("Reviewed-by: <{mail}-{n}@example.net>\n");
         let lines: String = (0..200).map(line).collect();
-        many.push(answer(mail, 1, EVE, &lines));
+        many.push(answer(
+            mail,
+            1,
+            ("Eve", &format!("{mail}@example.net")),
+            &lines,
+        ));
     }
     many.push(signed);
     let found = given_to_a_signed_patch(&many);
@@ -173,9 +178,19 @@ fn a_flood_of_trailers_is_cut() {
     for mail in 10..110 {
         let line = |n: i64| format!("Link: https://example.net/{mail}/{n}\n");
         let lines: String = (0..200).map(line).collect();
-        answers.push(answer(mail, 1, EVE, &lines));
+        answers.push(answer(
+            mail,
+            1,
+            ("Eve", &format!("{mail}@example.net")),
+            &lines,
+        ));
     }
     let given = |answers: &[Answer]| acks_for(MailId(1), &[Level::Unknown], &[], &[], answers);
+    assert_eq!(
+        given(&answers[..1]).len(),
+        MAX_OF_ONE,
+        "one sender takes few places"
+    );
     let found = given(&answers);
     assert_eq!(found.len(), MAX_ACKS);
     assert!(found.iter().all(|a| a.matches));

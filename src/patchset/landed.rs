@@ -12,8 +12,8 @@ use crate::types::MessageId;
 /// A patch that may have landed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// Its mail.
-    pub message_id: MessageId,
+    /// Its mail's name; `None` if another mail is served under it, so that who names it means that one.
+    pub message_id: Option<MessageId>,
     /// Title as versions are compared by.
     pub title: String,
     /// What it changes; `None` if its diff cannot be read.
@@ -80,8 +80,9 @@ impl Landings {
         if let Some((commit, _)) = same.filter(|(_, committed)| *committed >= since) {
             return Some(commit);
         }
-        let name = (patch.message_id.as_str().to_owned(), patch.title.clone());
-        self.by_name.get(&name).map(String::as_str)
+        let name = patch.message_id.as_ref()?.as_str().to_owned();
+        let named = self.by_name.get(&(name, patch.title.clone()));
+        named.map(String::as_str)
     }
 }
 
@@ -113,7 +114,7 @@ mod tests {
 
     fn candidate(id: &str, title: &str, change: u8) -> Candidate {
         Candidate {
-            message_id: MessageId::parse(id).expect("an id"),
+            message_id: Some(MessageId::parse(id).expect("an id")),
             title: normalise_title(title),
             patch_id: Some(PatchId([change; 20])),
         }
@@ -157,6 +158,16 @@ mod tests {
         check("lib: fix more\n\nMessage-ID: <1@x.org>\n", 2, None);
         check("lib: fix it\n\nLink: https://x.org/r/21@x.org\n", 2, None);
         check("lib: fix it\n\nSee <1@x.org>\n", 2, None);
+    }
+
+    #[test]
+    fn who_took_the_name_of_anothers_mail_is_not_meant_by_it() {
+        let landings = Landings::new(&[arrival("c1", "a\n\nMessage-ID: <1@x.org>", 1)]);
+        let second = Candidate {
+            message_id: None,
+            ..candidate("1@x.org", "a", 2)
+        };
+        assert_eq!(landings.find(&second, i64::MIN), None);
     }
 
     #[test]

@@ -12,8 +12,6 @@ use crate::types::{Job, MailId, MessageId, RepoId, Timestamp};
 
 /// Series that are looked at when a branch moves, the newest.
 const SERIES: i64 = 500;
-/// Mails that are read at a time.
-const BATCH: usize = 200;
 
 /// A branch with commits that were not looked at yet.
 #[derive(Debug, Clone)]
@@ -234,10 +232,12 @@ impl Ctx {
         pending: Vec<Pending>,
     ) -> Result<Vec<Known>, PipelineError> {
         let mut candidates = Vec::with_capacity(pending.len());
-        for batch in pending.chunks(BATCH) {
-            let mails: Vec<MailId> = batch.iter().map(|p| p.mail).collect();
+        let mails: Vec<MailId> = pending.iter().map(|p| p.mail).collect();
+        let mut pending = pending.into_iter();
+        for mails in self.store.batches(&mails).await? {
             let found = self.store.load_bytes_of(&mails).await?;
-            let batch = batch.to_vec();
+            let shadowed = self.store.find_shadowed(None, &mails).await?;
+            let batch: Vec<Pending> = pending.by_ref().take(mails.len()).collect();
             let read = think(move || {
                 let bytes: BTreeMap<i64, Vec<u8>> = found
                     .into_iter()
@@ -247,7 +247,10 @@ impl Ctx {
                     // A mail on which reading breaks off has no patch-id, and keeps no other from being found.
                     let calm = || candidate(&p, bytes.get(&p.mail.0));
                     let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(calm));
-                    let candidate = found.unwrap_or_else(|_| candidate(&p, None));
+                    let mut candidate = found.unwrap_or_else(|_| candidate(&p, None));
+                    if shadowed.contains(&p.mail) {
+                        candidate.message_id = None;
+                    }
                     (p, candidate)
                 };
                 batch.into_iter().map(read).collect::<Vec<_>>()
@@ -271,9 +274,8 @@ fn candidate(patch: &Pending, bytes: Option<&Vec<u8>>) -> Candidate {
     // What another version of this program wrote is read again by `reclassify`; until then the title is unknown.
     let facts: Option<Recognised> = serde_json::from_str(&patch.recognised).ok();
     let letter = bytes.and_then(|b| mailinfo(b).ok());
-    let nameless = || MessageId::parse("nameless@derived.invalid").expect("it is an id");
     Candidate {
-        message_id: MessageId::parse(&patch.message_id).unwrap_or_else(nameless),
+        message_id: MessageId::parse(&patch.message_id),
         title: facts.map(|f| f.normal_title).unwrap_or_default(),
         patch_id: letter.and_then(|l| patch_id(&l.patch)),
     }

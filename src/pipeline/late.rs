@@ -57,7 +57,7 @@ impl Ctx {
         let main = repo.tip.as_deref().filter(|_| place.branch != repo.branch);
         let recent = self.recent(&place, &tip, main).await?;
         let rest = pending.iter().filter(|(p, _)| !here.contains(&p.number));
-        let since = |p: &Pending| p.sent.secs().saturating_sub(BEFORE_MAIL);
+        let since = |p: &Pending| p.arrived.secs().saturating_sub(BEFORE_MAIL);
         let find = |(p, c): &Known| Some((p.clone(), recent.find(c, since(p))?.to_owned()));
         let found = rest.filter_map(find).collect();
         self.record(&place, found, crate::store::now()).await

@@ -10,7 +10,7 @@ use crate::store::{Done, ListRow, NewCorrection, Recorded, Reread, ToReread};
 use crate::types::{Job, MailId, RealmId, SeriesId};
 use crate::verdict::Standing;
 
-/// Mails that are read at once: bounds memory, whatever the archive.
+/// Mails that are grouped at once: bounds memory, whatever the archive.
 const BATCH: i64 = 200;
 const AT_ONCE: usize = 200;
 
@@ -41,8 +41,10 @@ impl Ctx {
                 let ids = self.store.load_mail_ids(realm, after, BATCH).await?;
                 let Some(last) = ids.last() else { break };
                 after = *last;
-                let changed = self.reread(&ids).await?;
-                self.store.update_recognised(realm, changed).await?;
+                for batch in self.store.batches(&ids).await? {
+                    let changed = self.reread(&batch).await?;
+                    self.store.update_recognised(realm, changed).await?;
+                }
                 done += ids.len() as u64;
                 progress(done);
             }
@@ -84,11 +86,11 @@ impl Ctx {
         }
         let mut closure = self.store.load_closure(realm, seeds).await?;
         let mails: Vec<MailId> = closure.mails.iter().map(|m| m.mail).collect();
-        for chunk in closure.mails.chunks_mut(AT_ONCE) {
-            let ids: Vec<MailId> = chunk.iter().map(|m| m.mail).collect();
-            let fresh = self.reread(&ids).await?;
+        let mut rest = closure.mails.iter_mut();
+        for batch in self.store.batches(&mails).await? {
+            let fresh = self.reread(&batch).await?;
             let fresh: HashMap<MailId, Reread> = fresh.into_iter().map(|r| (r.mail, r)).collect();
-            for mail in chunk {
+            for mail in rest.by_ref().take(batch.len()) {
                 if let Some(fresh) = fresh.get(&mail.mail) {
                     mail.recognised.clone_from(&fresh.recognised);
                 }

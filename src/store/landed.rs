@@ -29,8 +29,8 @@ pub struct Pending {
     pub message_id: String,
     /// JSON of what was recognised.
     pub recognised: String,
-    /// When it was sent, as far as its Date can be believed: not later than it came.
-    pub sent: Timestamp,
+    /// When it came. Its Date is anybody's word: a stranger who sends again what landed long ago would have landed it.
+    pub arrived: Timestamp,
 }
 
 /// A branch of a repository.
@@ -70,24 +70,13 @@ pub const ACCEPTED: i64 = 3;
 /// Patchwork's number for `rejected`.
 pub(super) const REJECTED: i64 = 4;
 
-const PENDING: &str = "select p.series, s.patchset, s.label, s.realm, p.number, p.mail, m.message_id, m.recognised, m.date, m.arrived \
+const PENDING: &str = "select p.series, s.patchset, s.label, s.realm, p.number, p.mail, m.message_id, m.recognised, m.arrived \
      from patch p join series s on s.id = p.series join mail m on m.id = p.mail";
 
-type Row = (
-    i64,
-    i64,
-    String,
-    i64,
-    i64,
-    i64,
-    String,
-    String,
-    Option<i64>,
-    i64,
-);
+type Row = (i64, i64, String, i64, i64, i64, String, String, i64);
 
 fn pending(row: Row) -> Pending {
-    let (series, patchset, label, realm, number, mail, message_id, recognised, date, arrived) = row;
+    let (series, patchset, label, realm, number, mail, message_id, recognised, arrived) = row;
     Pending {
         series,
         patchset,
@@ -97,7 +86,7 @@ fn pending(row: Row) -> Pending {
         mail: MailId(mail),
         message_id,
         recognised,
-        sent: Timestamp(date.map_or(arrived, |d| d.min(arrived))),
+        arrived: Timestamp(arrived),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
 
-use super::{Bind, Reader, Store, StoreError};
+use super::{Bind, Reader, Store, StoreError, marks};
 use crate::types::{BlobHash, ListId, MailId, RealmId, ReceiptId, Timestamp};
 use crate::verdict::Verdict;
 
@@ -84,7 +84,46 @@ pub struct Receipt {
     pub bytes: Vec<u8>,
 }
 
+/// Mails whose bytes are read at once: so many, and unless one alone is larger, so many bytes.
+const BATCH: usize = 200;
+const BATCH_BYTES: i64 = 16 << 20;
+
+fn portions(mails: impl Iterator<Item = (MailId, i64)>) -> Vec<Vec<MailId>> {
+    let mut all: Vec<Vec<MailId>> = Vec::new();
+    let mut bytes = 0;
+    for (mail, size) in mails {
+        match all.last_mut() {
+            Some(last) if last.len() < BATCH && bytes + size <= BATCH_BYTES => {
+                last.push(mail);
+                bytes += size;
+            }
+            _ => {
+                all.push(vec![mail]);
+                bytes = size;
+            }
+        }
+    }
+    all
+}
+
 impl Reader {
+    /// Mails in their order, in portions that can be held in memory whole.
+    pub async fn batches(&self, mails: &[MailId]) -> Result<Vec<Vec<MailId>>, StoreError> {
+        let mut sizes: HashMap<i64, i64> = HashMap::new();
+        for chunk in mails.chunks(400) {
+            let text = format!(
+                "select id, size from mail where id in ({})",
+                marks(chunk.len())
+            );
+            let binds = chunk.iter().map(|m| Bind::from(m.0)).collect();
+            sizes.extend(self.fetch::<(i64, i64)>(text, binds).await?);
+        }
+        let sized = mails
+            .iter()
+            .map(|m| (*m, sizes.get(&m.0).copied().unwrap_or(0)));
+        Ok(portions(sized))
+    }
+
     /// What compresses mails of a realm with its newest dictionary.
     pub(crate) async fn packer(&self, realm: RealmId) -> Result<Packer, StoreError> {
         let newest = || {
@@ -322,4 +361,24 @@ pub(crate) fn hash_of(bytes: Vec<u8>) -> Result<BlobHash, StoreError> {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // A map of plain values is sound whatever the thread that panicked was doing.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(sizes: &[i64], expected: &[usize]) {
+        let mails = (0..).map(MailId).zip(sizes.iter().copied());
+        let lengths: Vec<usize> = portions(mails).iter().map(Vec::len).collect();
+        assert_eq!(lengths, expected, "{sizes:?}");
+    }
+
+    #[test]
+    fn what_is_read_at_once_is_bounded_in_mails_and_in_bytes() {
+        check(&[], &[]);
+        check(&[1; 450], &[200, 200, 50]);
+        check(&[BATCH_BYTES / 2; 5], &[2, 2, 1]);
+        check(&[1, BATCH_BYTES * 3, 1, 1], &[1, 1, 2]);
+    }
 }

@@ -280,19 +280,24 @@ impl Reader {
         Ok(rows.into_iter().map(|r| MailId(r.0)).collect())
     }
 
-    /// Of these mails, and others of their names, those that are not served under that name (see `copy::choose_named`): the
-    /// mbox of a thread carries one mail a name.
+    /// Of these mails, and others of their names, those that are not served under that name (see `copy::choose_named`), in
+    /// a list, or in all that the realm has: the mbox of a thread carries one mail a name.
     pub async fn find_shadowed(
         &self,
-        list: ListId,
+        list: Option<ListId>,
         mails: &[MailId],
     ) -> Result<HashSet<MailId>, StoreError> {
+        let posted = match list {
+            Some(_) => "join posting q on q.mail = o.id and q.list = ?",
+            None => "",
+        };
         let text = format!(
-            "select o.id, o.message_id, o.level, o.address from mail o join posting q on q.mail = o.id and q.list = ? \
+            "select o.id, o.message_id, o.level, o.address from mail o {posted} \
              where o.state = 0 and o.node in (select node from mail where id in ({})) order by o.arrived, o.id",
             super::marks(mails.len())
         );
-        let binds = std::iter::once(Bind::from(list.0)).chain(mails.iter().map(|m| m.0.into()));
+        let list = list.map(|l| Bind::from(l.0));
+        let binds = list.into_iter().chain(mails.iter().map(|m| m.0.into()));
         let rows: Vec<(i64, String, i64, String)> = self.fetch(text, binds.collect()).await?;
         let named = rows.into_iter().map(|(id, name, rank, address)| Named {
             mail: MailId(id),

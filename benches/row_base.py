@@ -1,0 +1,67 @@
+"""On which commit a series belongs, by the blobs that its diffs name: all series of an archive, beside `b4 am --guess-base`."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import archive
+from frame import ROOT, Table, say
+from product import Product, engine
+from row_series import clone
+
+# Series that b4 is asked about: it takes a second or more for each.
+ASKED = 15
+
+
+def row(bench):
+    corpus = Path(os.environ.get("PATCHPOST_CORPUS", ROOT.parent / "shared" / "corpus"))
+    code = corpus / "selinux-code.bundle"
+    if not code.exists():
+        say(f"there is no {code}: no series with a history to search")
+        return
+    epoch, _, what = archive.epoch(bench)
+    product = Product(bench, "base")
+    bare, branch = clone(bench, code)
+    product.command("repo", "add", "code", "--clone", f"file://{bare}", "--branch", branch)
+    product.command("import", "bench", epoch, "--format", "public-inbox")
+    files = series(bench, product)
+    checkout = bench.scratch / "checkout"
+    bench.run(["git", "clone", "-q", bare, checkout])
+    ours, theirs, cpu, cpu_reference, agree = [], [], [], [], 0
+    for _ in range(bench.runs):
+        found = json.loads(bench.run([engine(bench), "base", product.data, "code", branch, *files]).output)
+        ours.append(found["wall"] / len(files) * 1000)
+        cpu.append(found["cpu"] / len(files))
+        asked = [ask(bench, checkout, file) for file in files[::max(1, len(files) // ASKED)]]
+        theirs.append(sum(wall for wall, _, _ in asked) / len(asked) * 1000)
+        cpu_reference.append(sum(spent for _, spent, _ in asked) / len(asked))
+        ids = dict(zip(files, found["found"]))
+        known = [(ids[file], guess) for file, (_, _, guess) in zip(files[::max(1, len(files) // ASKED)], asked) if guess]
+        agree = f"{sum(1 for one, guess in known if one and one.startswith(guess))} of {len(known)} bases that b4 found are ours"
+    table = Table(f"Base of a series ({what}, {len(files)} series), against b4, median of {bench.runs}")
+    note = f"history read once, start of the program not included; theirs is the mean of {len(asked)} whole commands; {agree}"
+    table.line("base found by index blobs, a series", "ms", ours, theirs, cpu, cpu_reference, lower_is_better=True, note=note)
+
+
+def series(bench, product):
+    """An mbox of each complete series that changes files which are there."""
+    folder = bench.folder("series")
+    files = []
+    for one in json.loads(product.command("series", "ls", "bench", "--json").output):
+        path = folder / f"{one['id']}.mbox"
+        path.write_text(product.command("series", "mbox", one["id"]).output, encoding="utf-8")
+        files.append(path)
+    return files
+
+
+def ask(bench, checkout, mbox):
+    """(wall, CPU seconds, the commit or nothing) of b4 with one series."""
+    name = re.search(r"^Message-ID:\s*<([^>]+)>", mbox.read_text(encoding="utf-8"), re.IGNORECASE | re.MULTILINE).group(1)
+    home = bench.scratch / "home"
+    home.mkdir(exist_ok=True)
+    out = bench.folder("b4")
+    command = ["b4", "--offline-mode", "--no-stdin", "am", "--guess-base", "-m", mbox, "-o", out, "--no-cache", name]
+    spent = bench.run(["sh", "-c", '"$@" 2>&1 || true', "b4", *command], {"HOME": home}, cwd=checkout)
+    found = re.search(r"Base: ([0-9a-f]{8,})|git checkout -b \S+ ([0-9a-f]{8,})", spent.output)
+    return spent.wall, spent.cpu, found and (found.group(1) or found.group(2))
