@@ -102,6 +102,25 @@ fn files_mboxes_maildirs_and_standard_input_give_the_same_commits() {
 }
 
 #[test]
+fn a_dry_run_says_the_same_and_leaves_the_repository_alone() {
+    let set = set();
+    let both: Vec<u8> = set
+        .mails
+        .iter()
+        .flat_map(|m| [m, &b"\n"[..]].concat())
+        .collect();
+    let repo = text(set.bare.path());
+    let words = ["am", "--repo", repo, "--base", &set.base, "-"];
+    let to_ref = ["--ref", "refs/heads/topic", "--dry-run"];
+    let before = snapshot(set.bare.path());
+    let tried = run(&[&words[..], &to_ref].concat(), &both);
+    assert_eq!(snapshot(set.bare.path()), before);
+    let done = run(&[&words[..], &to_ref[..2]].concat(), &both);
+    assert!(done.0 && done == tried, "{tried:?} {done:?}");
+    assert_ne!(snapshot(set.bare.path()), before);
+}
+
+#[test]
 fn the_ref_is_made_or_moved_from_the_base_and_never_elsewhere() {
     let set = set();
     let mbox: Vec<u8> = set
