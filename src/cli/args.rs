@@ -1,6 +1,7 @@
 //! The command line: every command with an example in its `--help`.
 
 mod landing;
+mod operator;
 mod series;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use landing::{RepoSet, SeriesApply};
+pub use operator::{Init, Print};
 pub use series::{Place, Series, SeriesMbox, State};
 
 /// An e-mail driven patch and mailing-list server in one binary.
@@ -88,9 +90,20 @@ pub enum Command {
     /// Show what was noted about mail that was not archived: refused, dropped, or come back
     #[command(after_help = "Examples:\n  patchpost events dev\n  patchpost events --json")]
     Events(Events),
-    /// Check configuration, disk, database, git and listeners
-    #[command(after_help = "Example:\n  patchpost doctor")]
-    Doctor,
+    /// Check settings, machine, DNS, certificates, mail in and out, and say how to mend what is wrong
+    #[command(after_help = "Examples:\n  patchpost doctor\n  patchpost doctor --json")]
+    Doctor(Json),
+    /// Set up a site: asks what must be known, writes the settings, prints the DNS records and what is left to do
+    #[command(
+        after_help = "Examples:\n  patchpost init --data /var/lib/patchpost\n  patchpost init --hostname lists.example.org --operator ana@example.org --address 192.0.2.10 --postfix --list dev --yes"
+    )]
+    Init(Init),
+    /// Print the configuration of other programs that fits this site
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  patchpost print postfix >> /etc/postfix/main.cf\n  patchpost print dns"
+    )]
+    Print(Print),
     /// Save the whole data folder as one file, while the server runs
     #[command(
         after_help = "Example:\n  patchpost backup /var/backups/patchpost-2026-11-25.tar.zst"
@@ -195,7 +208,7 @@ pub enum List {
     Create {
         /// Name in URLs and commands
         name: String,
-        /// Posting address [default: NAME@ the configured host name]
+        /// Posting address [default: NAME@ the domain in site.domain]
         #[arg(long)]
         address: Option<String>,
         /// One line on what it is

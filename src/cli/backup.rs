@@ -57,6 +57,7 @@ pub async fn backup(ctx: &Ctx, file: &Path) -> Result<()> {
         Ok(fs::metadata(&target)?.len())
     })
     .await??;
+    ctx.note_backup(crate::store::now()).await?;
     println!("{}: {} MB", file.display(), size.div_ceil(1_000_000));
     Ok(())
 }

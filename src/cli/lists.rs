@@ -25,7 +25,8 @@ pub async fn list(ctx: &Ctx, config: &Config, wish: args::List) -> Result<()> {
             private,
         } => {
             let name: ListName = name.parse()?;
-            let address = address.unwrap_or_else(|| format!("{name}@{}", config.site.hostname));
+            let address =
+                address.unwrap_or_else(|| format!("{name}@{}", config.site.list_domain()));
             let address: Address = address.parse()?;
             let visibility = if private { "private" } else { "public" }.to_owned();
             let (style, description) = (style.as_str().to_owned(), one_line(&description)?);

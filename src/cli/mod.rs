@@ -7,9 +7,11 @@ mod backup;
 mod correct;
 mod demo;
 mod events;
+mod init;
 mod landing;
 mod lists;
 mod output;
+mod print;
 mod series;
 
 use std::process::ExitCode;
@@ -19,6 +21,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::CommandFactory;
 
 use crate::config::{self, Config};
+use crate::doctor::Form;
 use crate::git::Repos;
 use crate::pipeline::{Ctx, Reclassify};
 use crate::store::{ListRow, Location, Store};
@@ -26,7 +29,8 @@ use crate::types::{MailId, PatchsetId, RealmId};
 pub use demo::demo;
 
 use args::{Cli, Command};
-use output::{Table, count, print, print_json};
+use output::{Table, count};
+pub use output::{print, print_json};
 
 /// Runs a command.
 pub fn run(mut cli: Cli) -> Result<ExitCode> {
@@ -56,10 +60,15 @@ pub fn run(mut cli: Cli) -> Result<ExitCode> {
         backup::restore(&cli.data, file)?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Command::Init(wish) = cli.command {
+        let runtime = runtime()?;
+        runtime.block_on(init::init(&cli.data, cli.config.as_deref(), wish))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let config = match load_config(&cli) {
         // It says what is wrong with them, and looks at the rest.
-        Err(error) if matches!(cli.command, Command::Doctor) => {
-            return Ok(crate::doctor::without_settings(&cli.data, &error));
+        Err(error) if let Command::Doctor(json) = &cli.command => {
+            return crate::doctor::without_settings(&cli.data, &error, form(json));
         }
         config => config?,
     };
@@ -67,16 +76,17 @@ pub fn run(mut cli: Cli) -> Result<ExitCode> {
         print(&config::render(&config))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start")?;
+    let runtime = runtime()?;
     let done = runtime.block_on(async move {
         match cli.command {
             Command::Serve(serve) => {
                 crate::serve::run(&cli.data, config, serve.demo, serve.ready_file.as_deref()).await
             }
-            Command::Doctor => crate::doctor::run(&cli.data, &config).await,
+            Command::Doctor(json) => crate::doctor::run(&cli.data, &config, form(&json)).await,
+            Command::Print(wish) => {
+                print::run(&cli.data, cli.config.as_deref(), &config, &wish).await?;
+                Ok(ExitCode::SUCCESS)
+            }
             command => {
                 if !may_begin(&command) {
                     check_there(&cli.data, &config)?;
@@ -89,6 +99,18 @@ pub fn run(mut cli: Cli) -> Result<ExitCode> {
     // A fetch from a silent source must not keep the server from stopping; whatever matters was waited for.
     runtime.shutdown_timeout(Duration::from_secs(2));
     done
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().build().context("cannot start")
+}
+
+fn form(json: &args::Json) -> Form {
+    match json.json {
+        true => Form::Json,
+        false => Form::Text,
+    }
 }
 
 fn load_config(cli: &Cli) -> Result<Config> {
@@ -187,7 +209,9 @@ async fn perform(ctx: &Ctx, config: &Config, command: Command) -> Result<ExitCod
         Command::Backup { file } => backup::backup(ctx, &file).await?,
         Command::Serve(_)
         | Command::Am(_)
-        | Command::Doctor
+        | Command::Doctor(_)
+        | Command::Init(_)
+        | Command::Print(_)
         | Command::Config
         | Command::Restore { .. }
         | Command::Completions { .. }

@@ -4,8 +4,8 @@
 //! `patchpost config` prints, so the three cannot disagree.
 
 use super::kind::{
-    AuthservId, BaseUrl, DatabaseUrl, HostPort, Hostname, Kind, Line, Listen, MaybeAddress,
-    Megabytes, Minutes, Number, Path, Servers,
+    Addresses, AuthservId, BaseUrl, DatabaseUrl, HostPort, Hostname, Kind, Line, Listen,
+    MaybeAddress, MaybeHostname, Megabytes, Minutes, Number, Path, Servers,
 };
 use super::kind::{BareNewline, LogFormat, LogLevel, Transport};
 
@@ -84,9 +84,13 @@ macro_rules! sections {
 sections! {
     /// Who this site is.
     site: Site {
-        /// Name of this machine in the mail system: in greetings, and the domain of lists that are
-        /// made without an address of their own.
+        /// Name of this machine in the mail system: in greetings, and where mail for its lists is sent.
         hostname: String as Hostname = "localhost",
+        /// Domain of lists that are made without an address of their own; empty: that of hostname.
+        domain: String as MaybeHostname = "",
+        /// Where the internet finds this machine: its public IP addresses, separated by commas. `patchpost init` prints DNS
+        /// records with them and `patchpost doctor` compares; empty: those that DNS has for hostname.
+        addresses: String as Addresses = "",
         /// Who gets the mail for postmaster@ this machine and at the domains of lists; empty: it is only
         /// kept, `patchpost export postmaster FILE --format mbox` shows it.
         operator: String as MaybeAddress = "",

@@ -126,6 +126,13 @@ texts! {
     Listen, "IP:PORT such as 127.0.0.1:2525 or [::1]:2525, or unix:PATH; several separated by commas; or empty", check_listen;
     /// A DNS name.
     Hostname, "a host name such as lists.example.org", |text| require(is_hostname(text));
+    /// A DNS name, if there is one.
+    MaybeHostname, "a domain such as lists.example.org, or empty", |text| require(text.is_empty() || is_hostname(text));
+    /// IP addresses.
+    Addresses, "IP addresses such as 192.0.2.10 or 2001:db8::10; several separated by commas; or empty", |text| {
+        let wrong = super::addresses(text).find(|t| t.parse::<std::net::IpAddr>().is_err());
+        wrong.map_or(Ok(()), |t| Err(format!("{t:?} is not an address")))
+    };
     /// The next hop.
     HostPort, "HOST:PORT such as 127.0.0.1:25 or [::1]:25, or empty", check_host_port;
     /// Somebody's address.

@@ -86,19 +86,50 @@ pub fn render(config: &Config) -> String {
         "# The settings of patchpost as they are in force. A key that a file leaves out has its default.\n\
          # PATCHPOST_<SECTION>_<KEY> in the environment wins over the file, such as PATCHPOST_SMTP_LISTEN.\n",
     );
-    for section in SECTIONS {
-        text.push('\n');
-        push_comment(&mut text, section.doc);
-        text.push_str(&format!("[{}]\n", section.name));
-        for key in KEYS.iter().filter(|key| key.section == section.name) {
-            push_comment(&mut text, key.doc);
-            text.push_str(&format!("{} = {}\n", key.name, (key.render)(config)));
-        }
-    }
+    push_keys(&mut text, config, |_| true);
     text
 }
 
-/// The addresses of a `listen` value.
+/// The settings that are not the defaults, and those of `also` (`section.key`), as a file in which each is explained.
+pub fn render_changed(config: &Config, also: &[&str]) -> String {
+    let mut text = String::new();
+    let default = Config::default();
+    push_keys(&mut text, config, |key| {
+        let name = format!("{}.{}", key.section, key.name);
+        also.contains(&name.as_str()) || (key.render)(config) != (key.render)(&default)
+    });
+    text
+}
+
+/// Sections with those keys that are wanted, each under the words that explain it.
+fn push_keys(text: &mut String, config: &Config, wanted: impl Fn(&Key) -> bool) {
+    for section in SECTIONS {
+        let of_section = KEYS.iter().filter(|key| key.section == section.name);
+        let mut keys = of_section.filter(|key| wanted(key)).peekable();
+        if keys.peek().is_none() {
+            continue;
+        }
+        text.push('\n');
+        push_comment(text, section.doc);
+        text.push_str(&format!("[{}]\n", section.name));
+        for key in keys {
+            push_comment(text, key.doc);
+            text.push_str(&format!("{} = {}\n", key.name, (key.render)(config)));
+        }
+    }
+}
+
+impl Site {
+    /// The domain of lists that are made without an address of their own.
+    pub fn list_domain(&self) -> &str {
+        match self.domain.as_str() {
+            "" => &self.hostname,
+            domain => domain,
+        }
+    }
+}
+
+/// The addresses of a `listen` value, and of others that are lists.
 pub fn addresses(list: &str) -> impl Iterator<Item = &str> {
     list.split(',').map(str::trim).filter(|a| !a.is_empty())
 }

@@ -186,7 +186,7 @@ impl Dns {
         )
     }
 
-    fn with<P>(&self, params: P) -> Params<'_, P> {
+    pub(super) fn with<P>(&self, params: P) -> Params<'_, P> {
         let zone: Option<&Zone> = self.zone.as_deref();
         Parameters {
             params,

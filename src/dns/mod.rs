@@ -3,6 +3,7 @@
 //! The only user of the authentication crate. Facts go to `verdict`, which judges. No answer is "unknown", never a refusal.
 
 mod check;
+mod lookup;
 mod zone;
 
 use std::net::{IpAddr, SocketAddr};
@@ -12,13 +13,14 @@ use std::time::Duration;
 
 use mail_auth::MessageAuthenticator;
 use mail_auth::hickory_resolver::config::{
-    ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts,
+    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
 use mail_auth::hickory_resolver::net::NetError;
 use mail_auth::hickory_resolver::proto::rr::{Name, RecordType};
 use mail_auth::hickory_resolver::system_conf::read_system_conf;
 
 pub use check::Client;
+pub use lookup::{RecordKind, reverse_name};
 use zone::Zone;
 
 /// Whom to ask.
@@ -92,6 +94,8 @@ impl Dns {
         // Two tries within the time that a mail may take.
         options.timeout = timeout / 2;
         options.attempts = 1;
+        // What the world sees counts, not this machine's own table of hosts.
+        options.use_hosts_file = ResolveHosts::Never;
         let authenticator = MessageAuthenticator::new(config, options);
         Ok(Dns {
             authenticator: authenticator.map_err(|e| DnsError::Resolver(e.to_string()))?,

@@ -1,10 +1,11 @@
 //! Records out of a file in the place of DNS, for tests and closed networks.
 //!
-//! A line is `name TYPE value`; types are TXT, A, AAAA and MX (`10 mail.example.org`). `name FAIL` is a name for which no
-//! answer comes. `#` begins a comment line. Names that the file does not hold do not exist.
+//! A line is `name TYPE value`; types are TXT, A, AAAA, MX (`10 mail.example.org`) and PTR. `name FAIL` is a name for which no
+//! answer comes. `#` and `;` begin a comment line. Names that the file does not hold do not exist. Lines of a zone, with a time
+//! to live and `IN` before the type, are understood.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
@@ -17,7 +18,7 @@ use mail_auth::hickory_resolver::proto::op::ResponseCode;
 use mail_auth::spf::Spf;
 use mail_auth::{DnsError as Trouble, Error, MX, RecordSet, ResolverCache, Txt};
 
-use super::DnsError;
+use super::{DnsError, RecordKind};
 
 /// Answers of one type by name, which ends in a dot, and what is said of all other names.
 pub(super) struct Table<K, V> {
@@ -32,6 +33,10 @@ pub(super) struct Zone {
     pub(super) ipv4: Table<Box<str>, RecordSet<Ipv4Addr>>,
     pub(super) ipv6: Table<Box<str>, RecordSet<Ipv6Addr>>,
     pub(super) ptr: Table<IpAddr, RecordSet<Box<str>>>,
+    /// All of it as text, by name and type.
+    texts: HashMap<(Box<str>, &'static str), Vec<String>>,
+    /// Names for which no answer comes.
+    failing: HashSet<Box<str>>,
 }
 
 impl<K: Hash + Eq, V: Clone> ResolverCache<K, V> for Table<K, V> {
@@ -84,57 +89,78 @@ impl Zone {
         })
     }
 
+    /// The records of a name as text.
+    pub(super) fn find(&self, name: &str, kind: RecordKind) -> Result<Vec<String>, String> {
+        let name: Box<str> = dotted(name);
+        if self.failing.contains(&name) {
+            return Err("the zone file says so".to_owned());
+        }
+        let found = self.texts.get(&(name, kind.as_str()));
+        let mut all = found.cloned().unwrap_or_default();
+        all.sort();
+        Ok(all)
+    }
+
     /// The error is a line and what is wrong with it.
     pub(super) fn parse(text: &str) -> Result<Zone, (usize, String)> {
         let mut txt = HashMap::new();
         let (mut mx, mut ipv4, mut ipv6) = (Found::new(), Found::new(), Found::new());
+        let (mut texts, mut failing) = (HashMap::new(), HashSet::new());
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
+            if line.is_empty() || line.starts_with(['#', ';']) {
                 continue;
             }
             let wrong = |problem: &str| (number + 1, problem.to_owned());
-            let (name, rest) = line
-                .split_once(char::is_whitespace)
-                .ok_or_else(|| wrong("a name, a type and a value are wanted"))?;
-            let (kind, value) = rest
-                .trim()
-                .split_once(char::is_whitespace)
-                .unwrap_or((rest.trim(), ""));
-            let name: Box<str> = format!("{}.", name.trim_end_matches('.').to_lowercase()).into();
-            let value = value.trim().trim_matches('"');
+            let (name, kind, value) =
+                fields(line).ok_or_else(|| wrong("a name, a type and a value are wanted"))?;
+            let name = dotted(name);
+            let value = value.trim_matches('"').replace("\" \"", "");
+            let mut note = |kind: RecordKind, value: String| {
+                let key = (name.clone(), kind.as_str());
+                texts.entry(key).or_insert_with(Vec::new).push(value);
+            };
             match kind {
                 "TXT" => {
-                    let parsed = parse_txt(&name, value).map_err(|e| wrong(&e.to_string()))?;
-                    txt.insert(name, parsed);
+                    let parsed = parse_txt(&name, &value);
+                    note(RecordKind::Txt, value);
+                    // Other texts of a name, such as a proof of ownership, are nobody's concern here.
+                    if let Some(parsed) = parsed.map_err(|e| wrong(&e.to_string()))? {
+                        txt.insert(name, parsed);
+                    }
                 }
                 "FAIL" => {
                     let trouble = Trouble::Resolver("the zone file says so".to_owned());
+                    failing.insert(name.clone());
                     txt.insert(name, Txt::Error(Error::Dns(trouble)));
                 }
                 "A" => {
                     let address = value
                         .parse()
                         .map_err(|_| wrong("that is no IPv4 address"))?;
+                    note(RecordKind::A, format!("{address}"));
                     ipv4.entry(name).or_default().push(address);
                 }
                 "AAAA" => {
                     let address = value
                         .parse()
                         .map_err(|_| wrong("that is no IPv6 address"))?;
+                    note(RecordKind::Aaaa, format!("{address}"));
                     ipv6.entry(name).or_default().push(address);
                 }
                 "MX" => {
                     let parts = value.split_once(char::is_whitespace);
                     let parts = parts.and_then(|(n, host)| Some((n.parse().ok()?, host.trim())));
-                    let (preference, host) =
+                    let (preference, host): (u16, _) =
                         parts.ok_or_else(|| wrong("wanted is: 10 mail.example.org"))?;
+                    note(RecordKind::Mx, format!("{preference} {}", plain(host)));
                     mx.entry(name).or_default().push(MX {
                         exchanges: [Box::from(host)].into(),
                         preference,
                     });
                 }
-                _ => return Err(wrong("the type is TXT, A, AAAA, MX or FAIL")),
+                "PTR" => note(RecordKind::Ptr, plain(&value)),
+                _ => return Err(wrong("the type is TXT, A, AAAA, MX, PTR or FAIL")),
             }
         }
         let missing = Trouble::RecordNotFound(ResponseCode::NXDomain);
@@ -150,19 +176,48 @@ impl Zone {
                 known: HashMap::new(),
                 other: set(Vec::new()),
             },
+            texts,
+            failing,
         })
     }
 }
 
+/// Name, type and value of a line; a time to live and the class are left out.
+fn fields(line: &str) -> Option<(&str, &str, &str)> {
+    let (name, mut rest) = line.split_once(char::is_whitespace)?;
+    loop {
+        rest = rest.trim_start();
+        let (word, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        if word != "IN" && !word.bytes().all(|b| b.is_ascii_digit()) {
+            return Some((name, word, after.trim()));
+        }
+        if after.is_empty() {
+            return None;
+        }
+        rest = after;
+    }
+}
+
+/// A host name as it is compared.
+fn plain(host: &str) -> String {
+    host.trim_end_matches('.').to_lowercase()
+}
+
+fn dotted(name: &str) -> Box<str> {
+    format!("{}.", plain(name)).into()
+}
+
 /// What a text record is, is known by its name (RFC 6376 section 3.6.2.1, RFC 7489 section 6.1).
-fn parse_txt(name: &str, value: &str) -> Result<Txt, Error> {
+fn parse_txt(name: &str, value: &str) -> Result<Option<Txt>, Error> {
     let bytes = value.as_bytes();
     if name.contains("._domainkey.") {
-        DomainKey::parse(bytes).map(Txt::from)
+        DomainKey::parse(bytes).map(Txt::from).map(Some)
     } else if name.starts_with("_dmarc.") {
-        Dmarc::parse(bytes).map(Txt::from)
+        Dmarc::parse(bytes).map(Txt::from).map(Some)
+    } else if name.starts_with('_') {
+        Ok(None)
     } else {
-        Spf::parse(bytes).map(Txt::from)
+        Spf::parse(bytes).map(Txt::from).map(Some)
     }
 }
 
@@ -182,11 +237,27 @@ mod tests {
         );
         check(
             "a.example CNAME b",
-            "1: the type is TXT, A, AAAA, MX or FAIL",
+            "1: the type is TXT, A, AAAA, MX, PTR or FAIL",
         );
         check("a.example A 1.2.3", "1: that is no IPv4 address");
         check("a.example AAAA x", "1: that is no IPv6 address");
         check("a.example MX mail", "1: wanted is: 10 mail.example.org");
+    }
+
+    #[test]
+    fn lines_of_a_zone_are_understood_and_kept_as_text() {
+        let zone = "; a comment\nA.example. 3600 IN TXT \"v=spf1 \" \"-all\"\na.example. MX 10 Mail.example.\n\
+                    10.2.0.192.in-addr.arpa. IN PTR a.example.\n_smtp._tls.a.example. TXT \"v=TLSRPTv1; rua=mailto:x@a.example\"\nb.example FAIL";
+        let zone = Zone::parse(zone).expect("as written above");
+        let check = |name: &str, kind, expected: &[&str]| {
+            let found = zone.find(name, kind).expect("an answer");
+            assert_eq!(found, expected, "{name}");
+        };
+        check("a.EXAMPLE", RecordKind::Txt, &["v=spf1 -all"]);
+        check("a.example.", RecordKind::Mx, &["10 mail.example"]);
+        check("10.2.0.192.in-addr.arpa", RecordKind::Ptr, &["a.example"]);
+        check("a.example", RecordKind::A, &[]);
+        assert!(zone.find("b.example", RecordKind::A).is_err());
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub use notify::Notice;
 pub use range_diff::{compare, missing_versions};
 pub use reclassify::Reclassify;
 pub use screen::NewMail;
+pub use site::{LAST_BACKUP, LAST_WATCH};
 
 use std::path::PathBuf;
 use std::sync::Arc;

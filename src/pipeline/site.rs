@@ -3,7 +3,12 @@
 use super::{Ctx, PipelineError, think};
 use crate::git::Source;
 use crate::store::{ListChange, ListRow, NewList, NewRepo, RepoRow};
-use crate::types::{ListId, RepoId};
+use crate::types::{ListId, RepoId, Timestamp};
+
+/// The name of the moment of the last backup.
+pub const LAST_BACKUP: &str = "last-backup";
+/// The name of the moment at which the running server last looked at itself.
+pub const LAST_WATCH: &str = "last-watch";
 
 impl Ctx {
     /// Makes a list. [`crate::store::StoreError::Refused`] if its name or address is taken, or a repository is not there.
@@ -125,6 +130,14 @@ impl Ctx {
         last: String,
     ) -> Result<(), PipelineError> {
         Ok(self.store.record_import(list, source, last).await?)
+    }
+
+    /// Notes that a backup was made.
+    pub async fn note_backup(&self, now: Timestamp) -> Result<(), PipelineError> {
+        Ok(self
+            .store
+            .record_meta(LAST_BACKUP.to_owned(), now.0.to_string())
+            .await?)
     }
 
     /// Parked jobs are tried again; returns how many.

@@ -26,6 +26,7 @@ mod limited;
 mod list;
 mod mail;
 mod notice;
+mod oldest;
 pub mod pages;
 pub mod patch_pages;
 mod place;

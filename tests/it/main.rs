@@ -29,6 +29,7 @@ mod landed;
 mod mailinfo;
 mod manifest;
 mod operate;
+mod operator;
 mod pages;
 mod patch_id;
 mod postfix;

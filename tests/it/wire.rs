@@ -122,6 +122,15 @@ pub struct Copy {
 
 impl Sink {
     pub fn start() -> Sink {
+        Sink::saying(b"250-sink\r\n250-PIPELINING\r\n250 8BITMIME\r\n")
+    }
+
+    /// One that does not say that it takes eight bits.
+    pub fn start_without_8bit() -> Sink {
+        Sink::saying(b"250-sink\r\n250 PIPELINING\r\n")
+    }
+
+    fn saying(hello: &'static [u8]) -> Sink {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let mails = Arc::new(Mutex::new(Vec::new()));
@@ -130,13 +139,13 @@ impl Sink {
             for stream in listener.incoming().flatten() {
                 let kept = Arc::clone(&kept);
                 // A client that breaks off ends its own thread only.
-                std::thread::spawn(move || drop(Sink::talk(stream, &kept)));
+                std::thread::spawn(move || drop(Sink::talk(stream, hello, &kept)));
             }
         });
         Sink { address, mails }
     }
 
-    fn talk(stream: TcpStream, kept: &Mutex<Vec<Copy>>) -> std::io::Result<()> {
+    fn talk(stream: TcpStream, hello: &[u8], kept: &Mutex<Vec<Copy>>) -> std::io::Result<()> {
         let mut out = stream.try_clone()?;
         let mut input = BufReader::new(stream);
         out.write_all(b"220 sink\r\n")?;
@@ -148,7 +157,7 @@ impl Sink {
             }
             let path = || line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
             match line.split([' ', '\r']).next().unwrap_or_default() {
-                "EHLO" => out.write_all(b"250-sink\r\n250-PIPELINING\r\n250 8BITMIME\r\n")?,
+                "EHLO" => out.write_all(hello)?,
                 "MAIL" => {
                     sender = path();
                     recipients.clear();

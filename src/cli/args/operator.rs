@@ -1,0 +1,67 @@
+//! Options of commands for who sets a site up.
+
+use std::net::IpAddr;
+
+use clap::{Args, Subcommand};
+
+/// `init`
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Name of this machine in the mail system
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// Domain of the lists' addresses
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<String>,
+    /// Your own address: you get what is written to the postmaster, and are told of trouble
+    #[arg(long, value_name = "ADDRESS")]
+    pub operator: Option<String>,
+    /// Public IP address of this machine; may be repeated
+    #[arg(long, value_name = "IP")]
+    pub address: Vec<IpAddr>,
+    /// Postfix on this machine takes the mail and hands it over
+    #[arg(long, conflicts_with = "direct")]
+    pub postfix: bool,
+    /// patchpost listens on port 25 itself
+    #[arg(long)]
+    pub direct: bool,
+    /// The mail server that copies go out by
+    #[arg(long, value_name = "HOST:PORT")]
+    pub relay: Option<String>,
+    /// How readers reach the pages
+    #[arg(long, value_name = "URL")]
+    pub base_url: Option<String>,
+    /// What the pages call this site
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Make a first list of this name
+    #[arg(long, value_name = "NAME")]
+    pub list: Option<String>,
+    /// Ask nothing: what no option says has its default
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// `print`
+#[derive(Debug, Subcommand)]
+pub enum Print {
+    /// The DNS records that this site needs, as lines of a zone
+    #[command(after_help = "Example:\n  patchpost print dns")]
+    Dns,
+    /// Lines for Postfix's main.cf: mail for the lists comes here unchanged, and copies go out unchanged
+    #[command(after_help = "Example:\n  patchpost print postfix >> /etc/postfix/main.cf")]
+    Postfix,
+    /// A site of nginx in front of the pages, with TLS
+    #[command(
+        after_help = "Example:\n  patchpost print nginx > /etc/nginx/sites-enabled/patchpost"
+    )]
+    Nginx,
+    /// A site of Caddy in front of the pages, which gets its certificate itself
+    #[command(after_help = "Example:\n  patchpost print caddy >> /etc/caddy/Caddyfile")]
+    Caddy,
+    /// A unit of systemd that runs the server
+    #[command(
+        after_help = "Example:\n  patchpost print systemd > /etc/systemd/system/patchpost.service"
+    )]
+    Systemd,
+}

@@ -1,0 +1,211 @@
+//! What the machine must have: room, git, a clock, certificates that hold, keys that nobody else reads.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::report::Report;
+use crate::config::Config;
+use crate::net::{self, Certificate};
+use crate::types::Timestamp;
+
+const DAY: i64 = 86_400;
+/// A certificate that ends sooner should have been renewed: certbot does it 30 days before the end.
+const RENEW: i64 = 21 * DAY;
+
+/// How full a disk may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Disk {
+    /// There is room.
+    Roomy,
+    /// Less than 15 % are free.
+    Low,
+    /// Less than 5 % are free, or less than the floor below which no mail is taken.
+    Full,
+}
+
+/// What free room means, given the least that mail is taken with.
+pub fn disk_state(percent: u64, free_mb: u64, floor_mb: u64) -> Disk {
+    match percent {
+        _ if free_mb < floor_mb => Disk::Full,
+        0..5 => Disk::Full,
+        5..15 => Disk::Low,
+        _ => Disk::Roomy,
+    }
+}
+
+/// Whether the data folder is there.
+pub fn folder(data: &Path, report: &mut Report) -> bool {
+    let name = data.display();
+    match data.is_dir() {
+        true => report.ok("data folder", &name.to_string()),
+        false => {
+            let mend = "`patchpost init` or `patchpost serve` makes it; --data names another";
+            report.bad("data folder", &format!("{name} is not there"), mend);
+        }
+    }
+    data.is_dir()
+}
+
+/// Room for mail.
+pub fn disk(data: &Path, floor: u64, report: &mut Report) {
+    let (Some(free), Some(percent)) = (net::free_disk_mb(data), net::free_disk_percent(data))
+    else {
+        return;
+    };
+    let detail = format!("{free} MB free, {percent} %");
+    let mend = format!(
+        "make room or a larger disk: below {floor} MB (limits.free_disk_mb) no mail is taken"
+    );
+    match disk_state(percent, free, floor) {
+        Disk::Roomy => report.ok("disk", &detail),
+        Disk::Low | Disk::Full => report.bad("disk", &detail, &mend),
+    }
+}
+
+pub fn git(report: &mut Report) {
+    let seen = crate::git::version().map_err(|e| e.to_string());
+    report.outcome("git", seen, "install git: apt-get install git");
+}
+
+/// The clock: signatures, retries and certificates go by it. `seen` is when the server last noted the time.
+pub fn clock(now: Timestamp, seen: Option<Timestamp>, report: &mut Report) {
+    let shown = minute(now);
+    if let Some(seen) = seen.filter(|seen| now < seen.plus_secs(-300)) {
+        let detail = format!("{shown}, but the server ran at {} already", minute(seen));
+        return report.bad("clock", &detail, CLOCK);
+    }
+    let keepers = [
+        "/run/systemd/timesync/synchronized",
+        "/run/chrony/chronyd.pid",
+        "/run/chrony",
+        "/run/ntpd.pid",
+        "/run/openntpd.pid",
+    ];
+    match keepers.iter().any(|path| Path::new(path).exists()) {
+        true => report.ok("clock", &format!("{shown}, kept right by a time service")),
+        false => {
+            let mend = "in a container its host sees to it; else apt-get install systemd-timesyncd";
+            let detail = format!("{shown}; no time service was found that keeps it right");
+            report.note("clock", &detail, mend);
+        }
+    }
+}
+
+const CLOCK: &str = "set it: timedatectl set-ntp true";
+
+/// A moment for people.
+pub fn minute(at: Timestamp) -> String {
+    let time = chrono::DateTime::from_timestamp(at.secs(), 0).unwrap_or_default();
+    time.format("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+/// The certificate for STARTTLS, if there is to be one.
+pub fn starttls(config: &Config, now: Timestamp, report: &mut Report) {
+    let (cert, key) = (&config.smtp.tls_cert, &config.smtp.tls_key);
+    if cert.is_empty() {
+        if config.smtp.listen.is_empty() {
+            return;
+        }
+        let detail = "no certificate: SMTP offers no STARTTLS";
+        return report.note("tls", detail, "set smtp.tls_cert and smtp.tls_key");
+    }
+    let (cert, key) = (Path::new(cert), Path::new(key));
+    if let Err(error) = net::Tls::open(cert, key) {
+        return report.bad(
+            "tls",
+            &error,
+            "set smtp.tls_cert and smtp.tls_key to files that fit",
+        );
+    }
+    let mend = "renew it, such as by `certbot renew`; it is read again by itself";
+    match Certificate::read(cert) {
+        Ok(found) => certificate("tls", &found, &config.site.hostname, now, mend, report),
+        Err(error) => report.bad("tls", &error, mend),
+    }
+}
+
+/// How long a certificate still holds, and for whom.
+pub fn certificate(
+    what: &str,
+    found: &Certificate,
+    name: &str,
+    now: Timestamp,
+    mend: &str,
+    report: &mut Report,
+) {
+    let end = &minute(found.until)[..10];
+    let days = (found.until.secs() - now.secs()).div_euclid(DAY);
+    if found.until <= now {
+        report.bad(what, &format!("the certificate ended on {end}"), mend);
+    } else if found.until < now.plus_secs(RENEW) {
+        let detail = format!("the certificate ends on {end}, in {days} days");
+        report.bad(what, &detail, mend);
+    } else if !found.is_for(name) {
+        let get = format!("get one for it, such as by: certbot certonly --domain {name}");
+        let detail = format!("the certificate is not for {name}");
+        report.bad(what, &detail, &get);
+    } else if found.own {
+        let detail =
+            format!("the certificate holds until {end}, and nobody but itself vouches for it");
+        report.note(what, &detail, "browsers and some mail servers refuse it");
+    } else {
+        report.ok(what, &format!("the certificate holds until {end}"));
+    }
+}
+
+/// Files with secrets: we must be able to read them, and not everybody.
+pub fn secrets(files: &[&Path], report: &mut Report) {
+    for file in files {
+        let what = format!("secret {}", file.display());
+        let mode = match std::fs::metadata(file) {
+            Ok(meta) => meta.permissions().mode(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => {
+                let mend = "run this as the user that runs the server";
+                report.bad(&what, &format!("cannot be looked at: {error}"), mend);
+                continue;
+            }
+        };
+        if mode & 0o007 != 0 {
+            let mend = format!("chmod o-rwx '{}'", file.display());
+            report.bad(&what, "everybody on this machine may read it", &mend);
+        } else if let Err(error) = std::fs::File::open(file) {
+            let mend = format!(
+                "chown patchpost '{}', or run this as its owner",
+                file.display()
+            );
+            report.bad(&what, &format!("cannot be read: {error}"), &mend);
+        } else {
+            report.ok(&what, "only its owner and group may read it");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_low_below_15_per_cent_and_full_below_5_or_the_floor() {
+        let check = |percent, free, expected| {
+            assert_eq!(disk_state(percent, free, 200), expected, "{percent} {free}");
+        };
+        check(15, 9_000, Disk::Roomy);
+        check(14, 9_000, Disk::Low);
+        check(5, 9_000, Disk::Low);
+        check(4, 9_000, Disk::Full);
+        check(40, 199, Disk::Full);
+    }
+
+    #[test]
+    fn a_clock_that_went_back_is_told() {
+        let bad = |now: i64, seen: i64| {
+            let mut report = Report::default();
+            let at = Timestamp::from_secs;
+            clock(at(now), Some(at(seen)), &mut report);
+            report.render().starts_with("BAD  clock")
+        };
+        assert!(bad(1_000_000, 1_001_000));
+        assert!(!bad(1_000_000, 1_000_100) && !bad(1_001_000, 1_000_000));
+    }
+}

@@ -1,0 +1,154 @@
+//! Checks what the server needs, here and in DNS, and says how to mend what is missing.
+
+mod machine;
+mod names;
+mod reach;
+pub mod records;
+mod report;
+mod stored;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::cli;
+use crate::config::{Config, addresses};
+use crate::pipeline::LAST_WATCH;
+use crate::store::{ListRow, Store};
+use records::{SigningKey, Site};
+use report::Report;
+
+/// How to print what was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Lines for people.
+    Text,
+    /// A JSON array.
+    Json,
+}
+
+/// `patchpost doctor` where the settings cannot be read: says why, and looks at what does not depend on them.
+pub fn without_settings(data: &Path, error: &anyhow::Error, form: Form) -> Result<ExitCode> {
+    let mut report = Report::default();
+    for problem in format!("{error:#}").lines() {
+        let mend = "`patchpost config` shows all keys; every other check but these depends on them";
+        report.bad("configuration", problem, mend);
+    }
+    machine::folder(data, &mut report);
+    machine::git(&mut report);
+    finish(&report, form)
+}
+
+/// `patchpost doctor`: exit status 1 when something is bad.
+pub async fn run(data: &Path, config: &Config, form: Form) -> Result<ExitCode> {
+    let now = crate::store::now();
+    let mut report = Report::default();
+    report.ok("configuration", "read");
+    let there = machine::folder(data, &mut report);
+    machine::disk(data, config.limits.free_disk_mb, &mut report);
+    machine::git(&mut report);
+    let store = match there {
+        true => stored::database(data, config, &mut report).await,
+        false => None,
+    };
+    let mut lists = Vec::new();
+    let mut seen = None;
+    if let Some(store) = &store {
+        stored::owed(store, now, &mut report).await?;
+        stored::backup(store, now, &mut report).await?;
+        stored::repositories(store, &mut report).await?;
+        lists = store.load_lists().await?;
+        seen = store.find_moment(LAST_WATCH).await?;
+    }
+    machine::clock(now, seen, &mut report);
+    let settings = data.join("patchpost.toml");
+    let key = Path::new(&config.smtp.tls_key);
+    machine::secrets(&[&settings, key], &mut report);
+    machine::starttls(config, now, &mut report);
+    reach::relay(config, &mut report).await;
+    outside(config, &lists, now, &mut report).await;
+    let serving = there && Store::lock_for_serving(data).is_err();
+    for (name, list) in [
+        ("smtp", &config.smtp.listen),
+        ("lmtp", &config.lmtp.listen),
+        ("http", &config.http.listen),
+        ("ops", &config.ops.listen),
+    ] {
+        for address in addresses(list) {
+            reach::listener(name, address, serving, &mut report).await;
+        }
+    }
+    finish(&report, form)
+}
+
+/// What the world sees of a site that has a name.
+async fn outside(
+    config: &Config,
+    lists: &[ListRow],
+    now: crate::types::Timestamp,
+    report: &mut Report,
+) {
+    let opened = crate::serve::open_dns(config).map_err(|error| format!("{error:#}"));
+    let answer = match &opened {
+        Ok(dns) => dns.check().await,
+        Err(error) => Err(error.clone()),
+    };
+    let fine = answer.is_ok();
+    let mend =
+        "mail is taken, but no sender is authenticated; set dns.servers, or mend /etc/resolv.conf";
+    report.outcome("dns", answer, mend);
+    if config.site.hostname == "localhost" {
+        let detail =
+            "site.hostname is localhost: DNS, mail and pages were not looked at from outside";
+        return report.note(
+            "site",
+            detail,
+            "`patchpost init` sets up a site with a name",
+        );
+    }
+    let (Ok(dns), true) = (opened, fine) else {
+        return;
+    };
+    let site = site(config, lists, Vec::new());
+    names::check(&dns, &site, report).await;
+    let own = lists.iter().find(|l| {
+        let domain = l.address.rsplit_once('@').map(|(_, domain)| domain);
+        domain.is_some_and(|d| d.eq_ignore_ascii_case(config.site.list_domain()))
+    });
+    let list = own.map_or_else(
+        || format!("postmaster@{}", config.site.hostname),
+        |l| l.address.clone(),
+    );
+    reach::mail_in(config, &dns, &list, report).await;
+    reach::pages(config, &dns, now, report).await;
+}
+
+/// All records that a site needs.
+pub fn wanted(site: &Site) -> Vec<records::Record> {
+    let domains = site
+        .domains
+        .iter()
+        .flat_map(|domain| site.of_domain(domain));
+    site.of_machine().into_iter().chain(domains).collect()
+}
+
+/// What decides about the records of this site.
+pub fn site(config: &Config, lists: &[ListRow], keys: Vec<SigningKey>) -> Site {
+    let parsed = addresses(&config.site.addresses).filter_map(|a| a.parse().ok());
+    Site {
+        hostname: config.site.hostname.to_lowercase(),
+        addresses: parsed.collect(),
+        domains: stored::domains(lists, config),
+        relay: reach::relay_elsewhere(config),
+        keys,
+    }
+}
+
+fn finish(report: &Report, form: Form) -> Result<ExitCode> {
+    match form {
+        Form::Text => cli::print(&report.render())?,
+        Form::Json => cli::print_json(&report.findings)?,
+    }
+    Ok(report.exit_code())
+}

@@ -1,0 +1,203 @@
+//! Whether the site is reached: listeners, the mail server in front and behind, the pages.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::machine::certificate;
+use super::names::addresses_of;
+use super::report::Report;
+use crate::config::{Config, Transport, addresses};
+use crate::deliver;
+use crate::dns::Dns;
+use crate::net::{self, Certificate};
+use crate::types::Timestamp;
+
+/// A server may ask others before it answers: Postfix takes up to 9 seconds to see whether a list is there.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether copies can be handed over now.
+pub async fn relay(config: &Config, report: &mut Report) {
+    let relay = &config.delivery.relay;
+    if config.delivery.transport != Transport::Smtp {
+        let detail = "copies are written into a folder and nothing leaves this machine";
+        return report.note("relay", detail, "set delivery.transport and delivery.relay");
+    }
+    let greeted = deliver::greet(relay, &config.site.hostname).await;
+    let seen = greeted.map(|()| format!("{relay} takes mail"));
+    let seen = seen.map_err(|error| format!("{relay}: {error}"));
+    let mend =
+        "copies are kept and tried again; start that server, or set delivery.relay to another";
+    report.outcome("relay", seen, mend);
+}
+
+/// The mail server that copies go out by, if it is another machine's.
+pub fn relay_elsewhere(config: &Config) -> Option<String> {
+    if config.delivery.transport != Transport::Smtp {
+        return None;
+    }
+    let (host, _) = config.delivery.relay.rsplit_once(':')?;
+    let here = host == "localhost" || host.eq_ignore_ascii_case(&config.site.hostname);
+    let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    (!here && !ip.is_ok_and(|ip| ip.is_loopback())).then(|| host.to_owned())
+}
+
+/// How the world's mail comes in: by our own listener, or by a mail server on this machine.
+pub async fn mail_in(config: &Config, dns: &Dns, list: &str, report: &mut Report) {
+    let outside = addresses(&config.smtp.listen)
+        .filter_map(|a| a.parse::<SocketAddr>().ok())
+        .find(|a| !a.ip().is_loopback());
+    if let Some(address) = outside {
+        return match address.port() {
+            25 => report.ok("mail in", "by smtp.listen, on port 25"),
+            port => {
+                let detail = format!("smtp.listen has port {port}; other servers send to port 25");
+                report.note("mail in", &detail, "listen on port 25, or forward it there");
+            }
+        };
+    }
+    let here = config.delivery.transport == Transport::Smtp && relay_elsewhere(config).is_none();
+    if !here {
+        let detail = "by a mail server elsewhere that hands it over; nobody can see it from here";
+        return match config.lmtp.listen.is_empty() {
+            true => report.bad(
+                "mail in",
+                "nobody hands any over",
+                "set smtp.listen or lmtp.listen",
+            ),
+            false => report.note("mail in", detail, ""),
+        };
+    }
+    front(config, dns, list, report).await;
+}
+
+/// The mail server on this machine: it must take mail for lists, refuse others while their senders wait, and go by our name.
+async fn front(config: &Config, dns: &Dns, list: &str, report: &mut Report) {
+    let domain = config.site.list_domain();
+    let unknown = format!("no-such-list-{}@{domain}", std::process::id());
+    let lines = [
+        &format!("EHLO {}", config.site.hostname),
+        &format!("MAIL FROM:<postmaster@{}>", config.site.hostname),
+        &format!("RCPT TO:<{list}>"),
+        &format!("RCPT TO:<{unknown}>"),
+        "QUIT",
+    ];
+    let relay = &config.delivery.relay;
+    let print = "patchpost print postfix says how to set it up";
+    let answers = match net::ask(relay, &lines, PATIENCE).await {
+        Ok(answers) => answers,
+        // That it cannot be reached at all is said of the relay already.
+        Err(error) => return report.note("mail in", &format!("{relay}: {error}"), print),
+    };
+    let of = |n: usize| answers.get(n).map_or("", String::as_str);
+    let (known, stranger) = (of(3), of(4));
+    if known.starts_with('4') || stranger.starts_with('4') {
+        let detail = format!("{relay} does not know yet: {known}; {stranger}");
+        report.note(
+            "mail in",
+            &detail,
+            "look again in a minute, while `patchpost serve` runs",
+        );
+    } else if !known.starts_with('2') {
+        report.bad(
+            "mail in",
+            &format!("{relay} refuses {list}: {known}"),
+            print,
+        );
+    } else if stranger.starts_with('2') {
+        let detail =
+            format!("{relay} takes mail for lists that are not there, and has to bounce it");
+        report.bad("mail in", &detail, print);
+    } else {
+        let detail = format!("{relay} takes mail for {list} and refuses unknown lists");
+        report.ok("mail in", &detail);
+    }
+    let name = of(0)
+        .split_whitespace()
+        .nth(1)
+        .unwrap_or_default()
+        .to_owned();
+    let ours = &config.site.hostname;
+    if name.eq_ignore_ascii_case(ours) {
+        return report.ok("helo", &format!("{relay} calls itself {name}"));
+    }
+    let (theirs, known) = (
+        addresses_of(dns, &name).await,
+        addresses_of(dns, ours).await,
+    );
+    match theirs.iter().any(|ip| known.contains(ip)) {
+        true => report.ok(
+            "helo",
+            &format!("{relay} calls itself {name}, which is this machine"),
+        ),
+        false => {
+            let detail =
+                format!("{relay} calls itself {name}, which DNS does not know as this machine");
+            let mend = format!("postconf -e myhostname={ours} && postfix reload");
+            report.bad("helo", &detail, &mend);
+        }
+    }
+}
+
+/// Whether the pages are reached by TLS, and how long their certificate holds.
+pub async fn pages(config: &Config, dns: &Dns, now: Timestamp, report: &mut Report) {
+    let url = &config.http.base_url;
+    let mend = format!(
+        "set http.base_url, such as to https://{}",
+        config.site.hostname
+    );
+    if url.is_empty() {
+        let detail = "http.base_url is empty: links in mails lead nowhere";
+        return report.bad("pages", detail, &mend);
+    }
+    let Some(rest) = url.strip_prefix("https://") else {
+        return report.note(
+            "pages",
+            &format!("{url} is not https"),
+            "`patchpost print nginx`",
+        );
+    };
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => (host, port),
+        _ => (authority, "443"),
+    };
+    let found = addresses_of(dns, host).await;
+    let Some(ip) = found.first() else {
+        let detail = format!("DNS has no address for {host}");
+        return report.bad("pages", &detail, "set it in DNS as that of the web server");
+    };
+    let address = match ip {
+        IpAddr::V4(ip) => format!("{ip}:{port}"),
+        IpAddr::V6(ip) => format!("[{ip}]:{port}"),
+    };
+    let renew = "renew it, such as by `certbot renew`, and reload the web server";
+    match Certificate::shown_by(&address, host).await {
+        Ok(found) => certificate("pages", &found, host, now, renew, report),
+        Err(error) => report.bad(
+            "pages",
+            &error,
+            "`patchpost print nginx` says how to set it up",
+        ),
+    }
+}
+
+/// A listener's address: ours while the server runs, free while it does not.
+pub async fn listener(name: &str, address: &str, serving: bool, report: &mut Report) {
+    let what = format!("{name} {address}");
+    if serving && address.ends_with(":0") {
+        return report.ok(&what, "the server runs and chose a port; its log names it");
+    }
+    match (net::bind_one(address).await, serving) {
+        (Ok(_), false) => report.ok(&what, "free, `patchpost serve` can listen there"),
+        (Ok(_), true) => {
+            let detail = "a server runs on this folder, but nobody listens here";
+            report.bad(&what, detail, "restart it: systemctl restart patchpost");
+        }
+        (Err(_), true) => report.ok(&what, "in use, the server runs"),
+        (Err(error), false) => {
+            let mend =
+                format!("another program has it, or it needs more rights; or change {name}.listen");
+            report.bad(&what, &error.to_string(), &mend);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What is stored and owed: the database, work, copies, backups, repositories.
+
+use std::path::Path;
+
+use super::machine::minute;
+use super::report::Report;
+use crate::config::Config;
+use crate::pipeline::LAST_BACKUP;
+use crate::store::{Dialect, ListRow, Location, Store, StoreError};
+use crate::types::Timestamp;
+
+const HOUR: i64 = 3600;
+/// A relay takes a mail within seconds: what waits so long has a reason that somebody should look at.
+pub const QUEUE_SECS: i64 = 4 * HOUR;
+/// A backup older than that is told of.
+const BACKUP_DAYS: i64 = 7;
+
+/// Opens the database of a data folder; `None` if there is none yet or it does not open, which the report says.
+pub async fn database(data: &Path, config: &Config, report: &mut Report) -> Option<Store> {
+    let location = crate::cli::location(config);
+    if location == Location::File && !Store::is_file_in(data) {
+        report.ok("database", "none yet; `patchpost serve` makes it");
+        return None;
+    }
+    let opened = Store::open(data, &location).await;
+    let checked = match &opened {
+        Ok(store) => store.check().await.map_err(|e| e.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    let mend = "run this as the user that runs the server; database.url says where the database is";
+    let answers = checked.map(|()| "answers".to_owned());
+    report.outcome("database", answers, mend);
+    opened.ok()
+}
+
+/// What is owed, and how long already.
+pub async fn owed(store: &Store, now: Timestamp, report: &mut Report) -> Result<(), StoreError> {
+    let (jobs, parked) = store.count_jobs().await?;
+    let seen = format!("{jobs} jobs owed, {parked} parked");
+    let mend = "`patchpost jobs` says why; when that is mended: patchpost jobs --retry";
+    match parked {
+        0 => report.ok("work", &seen),
+        _ => report.bad("work", &seen, mend),
+    }
+    let (owed, failed) = store.count_deliveries().await?;
+    report.ok("copies", &format!("{owed} owed, {failed} given up"));
+    let oldest = store.oldest_owed(now.plus_secs(-HOUR)).await?;
+    match oldest.filter(|at| *at < now.plus_secs(-QUEUE_SECS)) {
+        None => report.ok("queue age", "nothing waits long"),
+        Some(at) => {
+            let hours = (now.secs() - at.secs()) / HOUR;
+            let detail = format!(
+                "the oldest mail that is owed waits since {} ({hours} h)",
+                minute(at)
+            );
+            report.bad("queue age", &detail, QUEUE);
+        }
+    }
+    Ok(())
+}
+
+/// How to look at a queue that does not move.
+pub const QUEUE: &str = "the server's log says what the relay answers; delivery.relay names it";
+
+/// When the last backup was made.
+pub async fn backup(store: &Store, now: Timestamp, report: &mut Report) -> Result<(), StoreError> {
+    if store.dialect() == Dialect::Postgres {
+        report.note(
+            "backup",
+            "pg_dump's are not known here",
+            "see Backup in docs/operating.md",
+        );
+        return Ok(());
+    }
+    let mend =
+        "patchpost backup FILE, best every night; `patchpost print systemd` has a timer for it";
+    let limit = now.plus_secs(-BACKUP_DAYS * 24 * HOUR);
+    match store.find_moment(LAST_BACKUP).await? {
+        Some(at) if at >= limit => report.ok("backup", &format!("made on {}", minute(at))),
+        Some(at) => report.bad("backup", &format!("the last is of {}", minute(at)), mend),
+        None => match store.first_list_made().await?.filter(|at| *at < limit) {
+            Some(at) => {
+                let detail = format!(
+                    "none was ever made, and lists are here since {}",
+                    minute(at)
+                );
+                report.bad("backup", &detail, mend);
+            }
+            None => report.note("backup", "none was made yet", mend),
+        },
+    }
+    Ok(())
+}
+
+/// Whether the projects' repositories can be fetched.
+pub async fn repositories(store: &Store, report: &mut Report) -> Result<(), StoreError> {
+    for repo in store.load_repos().await? {
+        let what = format!("repository {}", repo.name);
+        match &repo.problem {
+            None => report.ok(&what, repo.tip.as_deref().unwrap_or("no commit yet")),
+            Some(problem) => {
+                let name = &repo.name;
+                let mend = format!("mend what git says, then: patchpost repo fetch {name}");
+                report.bad(&what, problem, &mend);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The domains that take mail for lists: those of all lists but the operator's own, and that of new ones.
+pub fn domains(lists: &[ListRow], config: &Config) -> Vec<String> {
+    let of_lists = lists.iter().filter(|l| l.name != "postmaster");
+    let of_lists = of_lists.filter_map(|l| l.address.rsplit_once('@'));
+    let mut all: Vec<String> = of_lists.map(|(_, domain)| domain.to_lowercase()).collect();
+    // A site without a name of its own has no domain to speak of.
+    let own = config.site.list_domain().to_lowercase();
+    if own != "localhost" || all.is_empty() {
+        all.push(own);
+    }
+    all.sort();
+    all.dedup();
+    all
+}

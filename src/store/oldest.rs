@@ -1,0 +1,48 @@
+//! How long things have been waiting, and named values that change: what the operator is told of.
+
+use super::{Reader, Store, StoreError};
+use crate::types::Timestamp;
+
+impl Reader {
+    /// When the oldest mail arrived that is still owed to somebody though it was tried, or should have been before `since`.
+    pub async fn oldest_owed(&self, since: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        let copies = "select min(p.arrived) from posting p join \
+             (select list, min(number) as number from delivery where state < 2 and (attempts > 0 or run_at < $1) group by list) d \
+             on d.list = p.list and d.number = p.number";
+        let letters =
+            "select min(made) from letter where state < 2 and (attempts > 0 or run_at < $1)";
+        let mut oldest: Option<i64> = None;
+        for text in [copies, letters] {
+            let row: Option<(Option<i64>,)> = self.fetch_one(text, vec![since.0.into()]).await?;
+            let found = row.and_then(|r| r.0);
+            oldest = oldest.into_iter().chain(found).min();
+        }
+        Ok(oldest.map(Timestamp))
+    }
+
+    /// When the first list was made.
+    pub async fn first_list_made(&self) -> Result<Option<Timestamp>, StoreError> {
+        let row: Option<(Option<i64>,)> = self
+            .fetch_one("select min(created) from list", vec![])
+            .await?;
+        Ok(row.and_then(|r| r.0).map(Timestamp))
+    }
+
+    /// A named value of the site that is a moment.
+    pub async fn find_moment(&self, key: &str) -> Result<Option<Timestamp>, StoreError> {
+        let text = self.find_meta(key).await?;
+        Ok(text.and_then(|t| t.parse().ok()).map(Timestamp))
+    }
+}
+
+impl Store {
+    /// Sets a named value of the site, whatever it was.
+    pub async fn record_meta(&self, key: String, value: String) -> Result<(), StoreError> {
+        let text = "insert into meta (key, value) values ($1, $2) on conflict (key) do update set value = excluded.value";
+        self.write(move |tx| {
+            Box::pin(async move { tx.execute(text, vec![key.into(), value.into()]).await })
+        })
+        .await?;
+        Ok(())
+    }
+}

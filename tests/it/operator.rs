@@ -1,0 +1,487 @@
+//! An operator's way from nothing to a site that works: `init`, DNS, `print`, `doctor`.
+
+mod zone;
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::harness::DEADLINE;
+use zone::Zone;
+
+/// A machine with nothing on it but the program, and a DNS of its own.
+struct Desk {
+    dir: tempfile::TempDir,
+    zone: Zone,
+    environment: Vec<(String, String)>,
+    serving: Option<Child>,
+}
+
+struct Said {
+    fine: bool,
+    out: String,
+    err: String,
+}
+
+impl Desk {
+    fn new() -> Desk {
+        let zone = Zone::start();
+        let mut environment = vec![("PATCHPOST_DNS_SERVERS".to_owned(), zone.address.clone())];
+        // Wherever the tests run, the usual ports may be taken.
+        for name in ["LMTP", "HTTP", "OPS"] {
+            environment.push((format!("PATCHPOST_{name}_LISTEN"), "127.0.0.1:0".to_owned()));
+        }
+        Desk {
+            dir: tempfile::tempdir().unwrap(),
+            zone,
+            environment,
+            serving: None,
+        }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_patchpost"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("PATCHPOST_") {
+                command.env_remove(name);
+            }
+        }
+        command.envs(self.environment.iter().cloned());
+        command.env("PATCHPOST_DATA", self.data());
+        command
+    }
+
+    fn run(&self, line: &str, input: &str) -> Said {
+        let mut command = self.command();
+        command.args(line.split_whitespace()).stdin(Stdio::piped());
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A command that asks nothing reads nothing.
+        let _unread = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let out = child.wait_with_output().unwrap();
+        Said {
+            fine: out.status.success(),
+            out: String::from_utf8(out.stdout).unwrap(),
+            err: String::from_utf8(out.stderr).unwrap(),
+        }
+    }
+
+    #[track_caller]
+    fn good(&self, line: &str) -> String {
+        let said = self.run(line, "");
+        assert!(said.fine, "{line}: {}{}", said.out, said.err);
+        said.out
+    }
+
+    #[track_caller]
+    fn refused(&self, line: &str, words: &str) {
+        let said = self.run(line, "");
+        assert!(
+            !said.fine && said.err.contains(words),
+            "{line}: {}{}",
+            said.out,
+            said.err
+        );
+    }
+
+    /// What `doctor` finds.
+    fn doctor(&self) -> Vec<Value> {
+        let said = self.run("doctor --json", "");
+        let found: Value =
+            serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("{e}: {}", said.err));
+        let found = found.as_array().unwrap().clone();
+        assert_eq!(said.fine, !found.iter().any(is_bad), "{found:#?}");
+        found
+    }
+
+    fn serve(&mut self) {
+        let ready = self.dir.path().join("ready.json");
+        let log = std::fs::File::create(self.dir.path().join("log")).unwrap();
+        let mut command = self.command();
+        command
+            .args(["serve", "--ready-file"])
+            .arg(&ready)
+            .stderr(log);
+        self.serving = Some(command.stdout(Stdio::null()).spawn().unwrap());
+        let started = Instant::now();
+        while !ready.exists() {
+            assert!(started.elapsed() < DEADLINE, "it did not start");
+            std::thread::sleep(std::time::Duration::from_millis(30));
+        }
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.serving.take() {
+            let _gone = child.kill();
+            let _reaped = child.wait();
+        }
+    }
+}
+
+fn is_bad(finding: &Value) -> bool {
+    finding["state"] == "bad"
+}
+
+/// The bad findings; how full the disk of whoever runs the tests is is not theirs.
+fn bad(found: &[Value]) -> Vec<&Value> {
+    found
+        .iter()
+        .filter(|f| is_bad(f) && f["what"] != "disk")
+        .collect()
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+/// A web server that has nothing but a certificate, for 127.0.0.1.
+fn web_server() -> String {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = made.signing_key.serialize_der().try_into().unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut tls = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            // Who looks at the certificate goes away then.
+            let _looked = tls.complete_io(&mut stream);
+        }
+    });
+    address
+}
+
+/// A site behind a mail server on this machine, for which patchpost's own listener stands, as `init` sets it up.
+fn site() -> (Desk, String) {
+    let mut desk = Desk::new();
+    let smtp = format!("127.0.0.1:{}", free_port());
+    desk.environment
+        .push(("PATCHPOST_SMTP_LISTEN".to_owned(), smtp.clone()));
+    let web = web_server();
+    let printed = desk.good(&format!(
+        "init --hostname mx.example.org --domain lists.example.org --operator ana@example.net --address 192.0.2.10 \
+         --address 2001:db8::10 --postfix --relay {smtp} --base-url https://{web} --list dev --yes"
+    ));
+    desk.serve();
+    (desk, printed)
+}
+
+#[test]
+fn doctor_is_content_with_the_printed_records_and_names_each_that_is_broken() {
+    let (desk, printed) = site();
+    let of_dns = |found: &[Value]| {
+        let bad = bad(found).into_iter();
+        bad.map(|f| f["what"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let nothing = of_dns(&desk.doctor());
+    assert!(
+        nothing.iter().all(|what| what.starts_with("dns ")),
+        "{nothing:?}"
+    );
+
+    desk.zone.set(&printed);
+    let found = desk.doctor();
+    assert_eq!(
+        bad(&found),
+        Vec::<&Value>::new(),
+        "all is as it was printed"
+    );
+    let records: Vec<&str> = printed.lines().filter(|l| !l.starts_with(';')).collect();
+    let kinds: Vec<&str> = records
+        .iter()
+        .map(|r| r.split(' ').nth(3).unwrap())
+        .collect();
+    for kind in ["A", "AAAA", "PTR", "MX", "TXT"] {
+        assert!(kinds.contains(&kind), "{kinds:?}");
+    }
+
+    for record in &records {
+        let others = printed.lines().filter(|line| line != record);
+        let others: Vec<&str> = others.collect();
+        let mut worse = vec![others.join("\n")];
+        for instead in spoilt(record) {
+            worse.push(format!("{}\n{instead}", others.join("\n")));
+        }
+        for zone in worse {
+            desk.zone.set(&zone);
+            let found = desk.doctor();
+            let bad = bad(&found);
+            let named = bad
+                .iter()
+                .any(|f| f["mend"].as_str().unwrap().contains(record));
+            assert!(named, "without {record} in\n{zone}\n{bad:#?}");
+        }
+    }
+}
+
+/// Records that stand there instead of a good one, or beside it.
+fn spoilt(record: &str) -> Vec<String> {
+    let (name, _) = record.split_once(' ').unwrap();
+    let text = |value: &str| format!("{name} 3600 IN TXT \"{value}\"");
+    match record.split(' ').nth(3).unwrap() {
+        "A" => vec![format!("{name} 3600 IN A 192.0.2.77")],
+        "AAAA" => vec![format!("{name} 3600 IN AAAA 2001:db8::77")],
+        "PTR" => vec![format!("{name} 3600 IN PTR host-10.provider.example.")],
+        "MX" => vec![
+            format!("{name} 3600 IN MX 10 mail.elsewhere.example."),
+            format!("{name} 3600 IN MX 0 ."),
+        ],
+        _ if record.contains("v=spf1") => vec![
+            text("v=spf1 -all"),
+            text("v=spf1 +all"),
+            text("v=spf1 ip4:192.0.2.10 -all"),
+            text("another text"),
+            format!("{record}\n{}", text("v=spf1 a -all")),
+        ],
+        _ if record.contains("v=DKIM1") => vec![
+            text("v=DKIM1; k=rsa; p="),
+            text("v=DKIM1; k=rsa; p=MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA"),
+        ],
+        _ => vec![text("v=DMARC1"), format!("{record}\n{record}")],
+    }
+}
+
+#[test]
+fn what_else_may_be_wrong_is_named_too() {
+    let (desk, printed) = site();
+    desk.zone.set(&printed);
+    #[track_caller]
+    fn check(desk: &Desk, set: &[(&str, &str)], what: &str, words: &str) {
+        let mut command = desk.command();
+        let out = command
+            .args(["doctor", "--json"])
+            .envs(set.iter().copied())
+            .output()
+            .unwrap();
+        let found: Value = serde_json::from_slice(&out.stdout).unwrap();
+        let found = found.as_array().unwrap();
+        let one = found.iter().find(|f| f["what"] == what);
+        let one = one.unwrap_or_else(|| panic!("nothing on {what} in {found:#?}"));
+        let text = format!(
+            "{} > {}",
+            one["detail"].as_str().unwrap(),
+            one["mend"].as_str().unwrap()
+        );
+        assert!(text.contains(words), "{set:?}: {one:#?}");
+    }
+    let sink = super::harness::Sink::start();
+    let takes_all = [("PATCHPOST_DELIVERY_RELAY", sink.address.as_str())];
+    check(
+        &desk,
+        &takes_all,
+        "mail in",
+        "takes mail for lists that are not there",
+    );
+    check(
+        &desk,
+        &takes_all,
+        "helo",
+        "postconf -e myhostname=mx.example.org",
+    );
+    let far = [("PATCHPOST_DELIVERY_RELAY", "smtp.example.net:587")];
+    check(&desk, &far, "dns SPF lists.example.org", "v=spf1 mx -all");
+    let nobody = format!("https://127.0.0.1:{}", free_port());
+    check(
+        &desk,
+        &[("PATCHPOST_HTTP_BASE_URL", &nobody)],
+        "pages",
+        "cannot connect",
+    );
+    let other = desk
+        .environment
+        .iter()
+        .find(|(n, _)| n == "PATCHPOST_SMTP_LISTEN");
+    let plain = format!("https://{}", other.unwrap().1);
+    check(
+        &desk,
+        &[("PATCHPOST_HTTP_BASE_URL", &plain)],
+        "pages",
+        "no TLS with",
+    );
+    check(
+        &desk,
+        &[("PATCHPOST_HTTP_BASE_URL", "")],
+        "pages",
+        "https://mx.example.org",
+    );
+    check(
+        &desk,
+        &[("PATCHPOST_LIMITS_FREE_DISK_MB", "999999999")],
+        "disk",
+        "limits.free_disk_mb",
+    );
+    check(
+        &desk,
+        &[("PATCHPOST_DNS_SERVERS", "127.0.0.1:9")],
+        "dns",
+        "dns.servers",
+    );
+
+    let end = |year| {
+        let mut wish = rcgen::CertificateParams::new(["mx.example.org".to_owned()]).unwrap();
+        wish.not_after = rcgen::date_time_ymd(year, 1, 2);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let made = wish.self_signed(&key).unwrap();
+        let files = ["cert.pem", "key.pem"].map(|n| desk.dir.path().join(n).display().to_string());
+        std::fs::write(&files[0], made.pem()).unwrap();
+        std::fs::write(&files[1], key.serialize_pem()).unwrap();
+        std::fs::set_permissions(&files[1], PermissionsExt::from_mode(0o644)).unwrap();
+        files
+    };
+    for (year, words) in [
+        (2020, "ended on 2020-01-02"),
+        (2090, "holds until 2090-01-02"),
+    ] {
+        let [cert, key] = end(year);
+        let set = [
+            ("PATCHPOST_SMTP_TLS_CERT", cert.as_str()),
+            ("PATCHPOST_SMTP_TLS_KEY", &key),
+        ];
+        check(&desk, &set, "tls", words);
+        check(&desk, &set, &format!("secret {key}"), "chmod o-rwx");
+        let renamed = [set[0], set[1], ("PATCHPOST_SITE_HOSTNAME", "other.example")];
+        if year == 2090 {
+            check(
+                &desk,
+                &renamed,
+                "tls",
+                "certbot certonly --domain other.example",
+            );
+        }
+    }
+    let file = desk.dir.path().join("a.tar.zst");
+    check(&desk, &[], "backup", "none was made yet");
+    desk.good(&format!("backup {}", file.display()));
+    check(&desk, &[], "backup", "made on 2");
+}
+
+#[test]
+fn init_asks_again_what_cannot_be_and_writes_what_was_answered() {
+    let desk = Desk::new();
+    let answers = "bad name\nlists.example.org\n\nana\nana@example.net\nnowhere\n192.0.2.10\nmaybe\nno\n\
+                   smtp.example.net\nsmtp.example.net:587\n\n";
+    let said = desk.run("init", answers);
+    assert!(said.fine, "{}", said.err);
+    for words in [
+        "site.hostname cannot be \"bad name\"",
+        "say yes or no",
+        "the port is missing",
+    ] {
+        assert!(said.err.contains(words), "{words}: {}", said.err);
+    }
+    let file = desk.data().join("patchpost.toml");
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+    let text = std::fs::read_to_string(&file).unwrap();
+    for line in [
+        "hostname = \"lists.example.org\"",
+        "operator = \"ana@example.net\"",
+        "addresses = \"192.0.2.10\"",
+        "relay = \"smtp.example.net:587\"",
+        "base_url = \"https://lists.example.org\"",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}: {text}");
+    }
+    assert!(
+        text.contains(":25\"\n") && text.contains("# How copies leave."),
+        "{text}"
+    );
+    assert!(
+        said.out
+            .contains("TXT \"v=spf1 mx a:smtp.example.net -all\""),
+        "{}",
+        said.out
+    );
+    assert!(said.out.contains(" patchpost list create"), "{}", said.out);
+    // What it printed is there again, and nothing is overwritten.
+    for line in desk.good("print dns").lines() {
+        assert!(said.out.contains(line), "{line}");
+    }
+    desk.refused("init --yes", "exists already");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+}
+
+#[test]
+fn init_says_which_option_is_missing_and_leaves_nothing_behind() {
+    let desk = Desk::new();
+    let named = "init --yes --hostname lists.example.org";
+    desk.refused("init --yes --hostname lists", "say --hostname");
+    desk.refused(named, "say --operator");
+    desk.refused(
+        &format!("{named} --operator ana@lists.example.org"),
+        "lists' own domain",
+    );
+    let whole = format!("{named} --operator ana@example.net --address 192.0.2.1");
+    desk.refused(&format!("{whole} --direct"), "say --relay");
+    desk.refused(
+        &format!("{whole} --postfix --direct"),
+        "cannot be used with",
+    );
+    desk.refused(&format!("{whole} --postfix --list all"), "all");
+    desk.refused(
+        &format!("{whole} --postfix --relay x"),
+        "delivery.relay cannot be \"x\"",
+    );
+    let said = desk.run("init", "lists.example.org\n");
+    assert!(!said.fine && said.err.contains("say --yes"), "{}", said.err);
+    assert!(!desk.data().exists());
+    desk.good(&format!("{whole} --postfix"));
+}
+
+#[test]
+fn the_unit_that_is_printed_is_that_of_deploy() {
+    let desk = Desk::new();
+    let installed = include_str!("../../deploy/patchpost.service");
+    assert_eq!(
+        desk.good("print systemd --data /var/lib/patchpost"),
+        installed
+    );
+    let other = desk.good("print systemd --data /srv/lists");
+    assert!(other.contains("serve --data /srv/lists\n"), "{other}");
+    assert!(other.contains("\nReadWritePaths=/srv/lists\n") && !other.contains("\nStateDirectory"));
+    desk.refused("print nginx", "http.base_url");
+    std::fs::create_dir(desk.data()).unwrap();
+    std::fs::write(
+        desk.data().join("patchpost.toml"),
+        "[lmtp]\nlisten = \"\"\n",
+    )
+    .unwrap();
+    let mut command = desk.command();
+    let out = command
+        .env("PATCHPOST_LMTP_LISTEN", "")
+        .args(["print", "postfix"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(
+        !out.status.success() && said.contains("lmtp.listen is empty"),
+        "{said}"
+    );
+}
