@@ -73,7 +73,7 @@ pub async fn mail_in(config: &Config, dns: &Dns, list: &str, report: &mut Report
 /// The mail server on this machine: it must take mail for lists, refuse others while their senders wait, and go by our name.
 async fn front(config: &Config, dns: &Dns, list: &str, report: &mut Report) {
     let domain = config.site.list_domain();
-    let unknown = format!("no-such-list-{}@{domain}", std::process::id());
+    let unknown = format!("no-such-list@{domain}");
     let lines = [
         &format!("EHLO {}", config.site.hostname),
         &format!("MAIL FROM:<postmaster@{}>", config.site.hostname),
