@@ -15,6 +15,7 @@ use tracing::Level;
 use crate::config::{self, BareNewline, Config, LogFormat, LogLevel, Transport, addresses};
 use crate::deliver::{self, Route};
 use crate::dns::{self, Dns};
+use crate::doctor;
 use crate::net::{Gate, Listener, Tls, bind};
 use crate::pipeline::{Checks, Ctx};
 use crate::session::{Protocol, Settings};
@@ -110,6 +111,8 @@ pub async fn run(
         config.repos.fetch_minutes,
         stop.clone(),
     ));
+    let (own, settings) = (data.to_owned(), config.clone());
+    tracker.spawn(doctor::watch::run(ctx.clone(), own, settings, stop.clone()));
     let settings = deliver::Settings {
         route: route(data, &config),
         hostname: config.site.hostname.clone(),
@@ -117,13 +120,7 @@ pub async fn run(
         token_key: Arc::clone(&ctx.token_key),
     };
     tracker.spawn(deliver::run(store, settings, stop.clone()));
-    for (name, address) in addresses.iter().filter(|(_, a)| !a.is_empty()) {
-        tracing::info!(
-            listener = name,
-            address = address,
-            "{name} listens on {address}"
-        );
-    }
+    tell(&addresses);
     if let Some(path) = ready_file {
         write_ready(path, &addresses)?;
     }
@@ -133,6 +130,17 @@ pub async fn run(
     wait_for_stop(tls.as_deref()).await?;
     drain(stop, tracker).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says where it listens.
+fn tell(addresses: &[(&str, String)]) {
+    for (name, address) in addresses.iter().filter(|(_, a)| !a.is_empty()) {
+        tracing::info!(
+            listener = name,
+            address = address,
+            "{name} listens on {address}"
+        );
+    }
 }
 
 /// Lets what was begun be finished.

@@ -56,9 +56,15 @@ pub fn disk(data: &Path, floor: u64, report: &mut Report) {
     let mend = format!(
         "make room or a larger disk: below {floor} MB (limits.free_disk_mb) no mail is taken"
     );
-    match disk_state(percent, free, floor) {
+    let state = disk_state(percent, free, floor);
+    // Two things, as the operator is told of each by itself.
+    match state {
         Disk::Roomy => report.ok("disk", &detail),
         Disk::Low | Disk::Full => report.bad("disk", &detail, &mend),
+    }
+    match state {
+        Disk::Full => report.bad("disk nearly full", &detail, &mend),
+        Disk::Roomy | Disk::Low => report.ok("disk nearly full", "no"),
     }
 }
 

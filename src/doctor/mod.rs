@@ -6,6 +6,7 @@ mod reach;
 pub mod records;
 mod report;
 mod stored;
+pub mod watch;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -10,7 +10,7 @@ mod tests;
 
 use std::net::IpAddr;
 
-pub use text::{Confirm, Done, Help, Welcome};
+pub use text::{Confirm, Done, Help, Trouble, Welcome};
 
 use super::header;
 use crate::mail::Message;
@@ -53,6 +53,14 @@ pub const HELP: Cap = Cap {
     per_source: i64::MAX,
 };
 
+/// What the operator is told of his own site; each thing is told once a day, and there are few things.
+pub const TELL: Cap = Cap {
+    name: "tell",
+    per_list: 50,
+    per_address: 50,
+    per_source: i64::MAX,
+};
+
 /// What an automatic mail is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
@@ -66,6 +74,8 @@ pub enum Event {
     Nothing,
     /// Help was asked for.
     Help,
+    /// Something at the site turned bad, or is well again.
+    Trouble,
 }
 
 /// A row of the table.
@@ -88,7 +98,7 @@ pub struct Rule {
 }
 
 /// All automatic mail there is.
-pub const RULES: [Rule; 5] = [
+pub const RULES: [Rule; 6] = [
     Rule {
         event: Event::Confirm,
         purpose: "confirmation",
@@ -133,6 +143,15 @@ pub const RULES: [Rule; 5] = [
         default: "always",
         cap: HELP,
         answers: true,
+    },
+    Rule {
+        event: Event::Trouble,
+        purpose: "trouble",
+        when: "the server sees that something turned bad, such as a full disk, a queue that does not move, an old certificate; and when it is well again. Each thing once a day",
+        who: "the operator that the settings name",
+        default: "always",
+        cap: TELL,
+        answers: false,
     },
 ];
 

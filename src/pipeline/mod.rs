@@ -15,6 +15,7 @@ mod reclassify;
 mod screen;
 mod site;
 mod tip;
+mod trouble;
 mod upkeep;
 
 pub use file::Filing;
@@ -25,6 +26,7 @@ pub use range_diff::{compare, missing_versions};
 pub use reclassify::Reclassify;
 pub use screen::NewMail;
 pub use site::{LAST_BACKUP, LAST_WATCH};
+pub use trouble::Watched;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::harness::DEADLINE;
+use super::harness::{DEADLINE, TestServer};
 use zone::Zone;
 
 /// A machine with nothing on it but the program, and a DNS of its own.
@@ -141,7 +141,7 @@ fn is_bad(finding: &Value) -> bool {
 fn bad(found: &[Value]) -> Vec<&Value> {
     found
         .iter()
-        .filter(|f| is_bad(f) && f["what"] != "disk")
+        .filter(|f| is_bad(f) && !f["what"].as_str().unwrap().starts_with("disk"))
         .collect()
 }
 
@@ -484,4 +484,66 @@ fn the_unit_that_is_printed_is_that_of_deploy() {
         !out.status.success() && said.contains("lmtp.listen is empty"),
         "{said}"
     );
+}
+
+/// The server itself tells its operator, once, and again when all is well.
+#[test]
+fn the_operator_is_told_by_mail_when_something_turns_bad_and_when_it_is_well() {
+    let full = [
+        ("PATCHPOST_SITE_HOSTNAME", "mx.example.org"),
+        ("PATCHPOST_SITE_OPERATOR", "ana@example.net"),
+        ("PATCHPOST_LIMITS_FREE_DISK_MB", "999999999"),
+    ];
+    let server = TestServer::start_with(&full);
+    let told = server.wait_for("the operator's mail", || {
+        let entries = std::fs::read_dir(server.data().join("outbox")).ok()?;
+        let mails = entries.map(|e| std::fs::read_to_string(e.unwrap().path()).unwrap());
+        mails
+            .into_iter()
+            .find(|mail| mail.contains("Subject: Trouble at mx.example.org"))
+    });
+    for words in [
+        "To: ana@example.net",
+        "Auto-Submitted: auto-generated",
+        "limits.free_disk_mb",
+        "    disk nearly full",
+        "To mend it: make room",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+}
+
+/// By the clock that is handed in: five days of a disk that fills up and is cleared.
+#[tokio::test]
+async fn trouble_is_told_once_a_day_by_the_clock_that_is_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = patchpost::config::parse(
+        "test",
+        "[site]\nhostname = \"mx.example.org\"\noperator = \"ana@example.net\"",
+        [],
+    )
+    .unwrap();
+    let ctx = patchpost::cli::open(folder.path(), &config).await.unwrap();
+    let watched = |bad: bool| {
+        [patchpost::pipeline::Watched {
+            what: "disk".to_owned(),
+            bad,
+            detail: "4 MB free, 1 %".to_owned(),
+            mend: if bad { "make room" } else { "" }.to_owned(),
+        }]
+    };
+    let mut told = Vec::new();
+    for hour in 0..120 {
+        let now = patchpost::types::Timestamp::from_secs(1_800_000_000 + hour * 3600);
+        let bad = (3..40).contains(&hour) || hour == 41;
+        if ctx.tell_operator(&watched(bad), now).await.unwrap() > 0 {
+            told.push(hour);
+        }
+    }
+    assert_eq!(
+        told,
+        [3, 40],
+        "when it turned bad, and when it was well; what lasts an hour is not told"
+    );
+    assert_eq!(ctx.store.count_letters().await.unwrap(), (2, 0));
 }

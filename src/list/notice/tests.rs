@@ -43,6 +43,7 @@ fn every_event_has_one_row() {
         Event::Done,
         Event::Nothing,
         Event::Help,
+        Event::Trouble,
     ] {
         assert!(seen.contains(&event), "{event:?} is missing");
     }

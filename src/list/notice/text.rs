@@ -1,4 +1,4 @@
-//! The texts of automatic mail to members and to people who want to be. Names and addresses in them were checked when they
+//! The texts of automatic mail to members, to people who want to be, and to the operator. Names and addresses in them were checked when they
 //! were made; they hold no line end.
 
 use askama::Template;
@@ -63,4 +63,16 @@ pub struct Help<'a> {
     pub domain: &'a str,
     /// The list's page.
     pub page: &'a str,
+}
+
+/// `templates/mail/trouble.txt`
+#[derive(Debug, Template)]
+#[template(path = "mail/trouble.txt", escape = "none")]
+pub struct Trouble<'a> {
+    /// Name of this machine in the mail system.
+    pub hostname: &'a str,
+    /// What turned bad: what it is, what was seen, what mends it.
+    pub worse: &'a [(String, String, String)],
+    /// What is well again.
+    pub better: &'a [(String, String, String)],
 }
