@@ -81,6 +81,7 @@ pub async fn run(
     ];
     let app = App {
         store: store.for_pages(),
+        ctx: ctx.clone(),
         repos,
         limits: web::Limits::default(),
         site: config.site.name.clone().into(),

@@ -220,14 +220,7 @@ async fn one(ctx: &Ctx, claim: Claim) -> Result<(), PipelineError> {
             .await
         }
         Job::Apply(series) => ctx.apply(series, claim.held()).await,
-        Job::FanOut(list, number) => {
-            while !ctx
-                .store
-                .fan_out(list, number, claim.held(), crate::store::now())
-                .await?
-            {}
-            Ok(())
-        }
+        Job::FanOut(list, number) => ctx.fan_out(list, number, claim.held()).await,
         Job::Fetch(repo) => ctx.fetch(repo, claim.held()).await,
         Job::Learn(realm) => ctx.learn(realm, claim.held()).await,
         Job::Upkeep(repo) => ctx.upkeep(repo, claim.held()).await,

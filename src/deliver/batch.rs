@@ -199,9 +199,13 @@ impl Sender {
         };
         let text = "its numbers are too large for a token";
         let sender = sender.ok_or_else(|| NotReady::Done(Outcome::GaveUp(text.to_owned())))?;
+        let own = match owed {
+            Owed::Letter(_) => Vec::new(),
+            Owed::Copy(copy) => outgoing.own_fields(&self.settings.token_key, copy),
+        };
         Ok(Ready {
             sender,
-            own: Vec::new(),
+            own,
             outgoing,
         })
     }

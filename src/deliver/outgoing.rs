@@ -25,6 +25,8 @@ pub struct Outgoing {
     pub eight_bit: bool,
     /// Why it cannot be sent by SMTP.
     pub flaw: Option<&'static str>,
+    address: String,
+    base_url: String,
     local: String,
     domain: String,
 }
@@ -56,6 +58,8 @@ impl Outgoing {
             body,
             stuffed,
             flaw,
+            address: posting.address.clone(),
+            base_url: base_url.to_owned(),
             local: local.to_owned(),
             domain: domain.to_owned(),
         }
@@ -71,6 +75,8 @@ impl Outgoing {
             body,
             stuffed,
             flaw: find_flaw(data),
+            address: String::new(),
+            base_url: String::new(),
             local: String::new(),
             domain: String::new(),
         }
@@ -79,6 +85,15 @@ impl Outgoing {
     /// Octets that a next hop counts (RFC 1870 section 5: without the doubled dots).
     pub fn size(&self) -> usize {
         self.head.len() + self.body.len()
+    }
+
+    /// The fields that only this member's copy has, with CRLF: how to leave. An archive's copies are read by others and hold no token.
+    pub fn own_fields(&self, key: &[u8], delivery: &Delivery) -> Vec<u8> {
+        let token = match delivery.archive {
+            true => None,
+            false => token::render_leave(key, delivery.member),
+        };
+        header::render_leave(&self.address, &self.base_url, token.as_deref())
     }
 
     /// The opaque envelope sender of one member's copy; `None` when an id is too large for a token.

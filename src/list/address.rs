@@ -13,7 +13,7 @@ pub enum Target {
     Owner,
     /// A change of a subscription, or help: `subscribe`, `unsubscribe`, `help`, `nomail`, `mail`.
     Request(&'static str),
-    /// An answer to something that was sent with a token: `confirm`, `mod` or `probe`, and the token.
+    /// An answer to something that was sent with a token: `confirm`, `mod`, `probe` or `unsubscribe`, and the token.
     Answer(&'static str, String),
     /// The private rehearsal: never a posting.
     Check,
@@ -32,7 +32,7 @@ const WORDS: [(&str, Target); 8] = [
 ];
 
 /// What stands before a token behind `+`.
-const ANSWERS: [&str; 3] = ["confirm", "mod", "probe"];
+const ANSWERS: [&str; 4] = ["confirm", "mod", "probe", "unsubscribe"];
 
 /// Mailman's spellings behind a hyphen. Its `-bounces` comes without a token, so a person has to look.
 const ALIASES: [(&str, Target); 7] = [
@@ -139,6 +139,10 @@ mod tests {
         check("dev+confirm-abc@x.org", "dev Answer(\"confirm\", \"abc\")");
         check("dev+mod-abc@x.org", "dev Answer(\"mod\", \"abc\")");
         check("dev+probe-a-b@x.org", "dev Answer(\"probe\", \"a-b\")");
+        check(
+            "dev+unsubscribe-abc@x.org",
+            "dev Answer(\"unsubscribe\", \"abc\")",
+        );
         check("my-dev+b-owner@x.org", "my-dev Bounce(\"owner\")");
     }
 

@@ -30,8 +30,8 @@ const MAX_LOCAL: usize = 64;
 /// Characters of a description that are shown.
 const MAX_DESCRIPTION: usize = 100;
 
-/// Fields that a copy always has.
-const NEEDED: [&str; 2] = ["List-Id", "List-Unsubscribe"];
+/// The field that every block has; those of [`leave_fields`] are in every copy, too.
+const NEEDED: [&str; 1] = ["List-Id"];
 
 /// What no URI holds as it is (RFC 3986 appendix A); `%` stays, as pages come encoded.
 const URI: &AsciiSet = &CONTROLS
@@ -62,7 +62,7 @@ pub fn list_id(address: &str) -> String {
     address.replacen('@', ".", 1)
 }
 
-/// The generated fields in a fixed order, as name and the pieces between which the value may be folded.
+/// The generated fields that all copies of a posting share, in a fixed order, as name and the pieces between which the value may be folded.
 pub fn fields(head: &CopyHead<'_>) -> Vec<(&'static str, Vec<String>)> {
     let mailto = |suffix: &str| vec![mailto(head.address, suffix)];
     let uri = |text: &str| vec![format!("<{}>", utf8_percent_encode(text, URI))];
@@ -73,7 +73,6 @@ pub fn fields(head: &CopyHead<'_>) -> Vec<(&'static str, Vec<String>)> {
         ("List-Post", mailto("")),
         ("List-Help", mailto("+help")),
         ("List-Subscribe", mailto("+subscribe")),
-        ("List-Unsubscribe", mailto("+unsubscribe")),
         ("List-Owner", mailto("+owner")),
         ("List-Archive", uri(head.page)),
         ("Archived-At", uri(head.permalink)),
@@ -82,7 +81,7 @@ pub fn fields(head: &CopyHead<'_>) -> Vec<(&'static str, Vec<String>)> {
     ]
 }
 
-/// The fields by which a member leaves (RFC 8058), for this one copy, in the place of List-Unsubscribe among [`fields`]: with the subscription's token (`token::render_leave`), or without it
+/// The fields by which a member leaves (RFC 8058), for this one copy, beside [`fields`]: with the subscription's token (`token::render_leave`), or without it
 /// for a member that is an archive, which others read. `base_url` ends without a slash.
 ///
 /// What is quoted or forwarded of a copy must not end other subscriptions: the token does nothing else, and the archive never has it.
@@ -111,7 +110,7 @@ pub fn leave_fields(
     ]
 }
 
-/// [`leave_fields`] as bytes with CRLF line ends: they stand between the block and the stored bytes.
+/// [`leave_fields`] as bytes with CRLF line ends: they stand above the block.
 pub fn render_leave(address: &str, base_url: &str, token: Option<&str>) -> Vec<u8> {
     let fields = leave_fields(address, base_url, token);
     let lines = fields.iter().map(|(name, pieces)| folded(name, pieces));

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod bounce;
+pub mod command;
 pub mod header;
 pub mod notice;
 pub mod policy;

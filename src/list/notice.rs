@@ -448,7 +448,8 @@ This is all that patchpost sends by itself, beside the copies of what was posted
 - It carries `Auto-Submitted` (RFC 3834) and the null return path, so that no machine answers it.
 - It never answers a mail with the null sender, an `Auto-Submitted` other than `no`, `Precedence: bulk`, `junk` or `list`, any
   `List-` field, `X-Auto-Response-Suppress`, a sender such as `mailer-daemon` or `…-bounces`, an address of a list here, or a mail that
-  fails DMARC where the domain asks for `reject` or `quarantine`. Such a mail carries out no command either.
+  fails DMARC where the domain asks for `reject` or `quarantine`. Such a mail carries out no command either, but
+  one to leave by the token of a copy.
 - Addresses are counted without what stands behind a plus sign, and Gmail's without dots: one mailbox is one address. What is
   above a limit is not sent; who asked is not told so.
 - Networks are IPv4 /24 and IPv6 /64. A proxy or mail server on this machine speaks for many and is not counted.

@@ -2,9 +2,12 @@
 
 mod apply;
 mod base;
+mod command;
+mod fan_out;
 mod fetch;
 mod file;
 mod import;
+mod join;
 mod land;
 mod landing;
 mod late;
@@ -20,6 +23,7 @@ mod upkeep;
 
 pub use file::Filing;
 pub use import::{Import, Imported, arrival};
+pub use join::{Answer, Pending};
 pub use landing::{LandWish, Plan, PlannedPatch};
 pub use notify::Notice;
 pub use range_diff::{compare, missing_versions};
@@ -89,6 +93,9 @@ pub enum PipelineError {
         #[source]
         source: std::io::Error,
     },
+    /// An address that is stored is none.
+    #[error(transparent)]
+    Address(#[from] crate::types::NameError),
     /// A wish that cannot be met as put.
     #[error("{0}")]
     Refused(String),
@@ -112,7 +119,10 @@ impl PipelineError {
             PipelineError::Store(error) => error.passes(),
             PipelineError::Git(crate::git::GitError::Start { source, .. }) => full(source),
             PipelineError::File { source, .. } => full(source),
-            PipelineError::Git(_) | PipelineError::Refused(_) | PipelineError::Broken(_) => false,
+            PipelineError::Git(_)
+            | PipelineError::Address(_)
+            | PipelineError::Refused(_)
+            | PipelineError::Broken(_) => false,
         }
     }
 }

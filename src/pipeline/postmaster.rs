@@ -1,5 +1,5 @@
 //! Mail for the postmaster: taken at every domain of ours (RFC 5321 section 4.5.1) and given to the operator. So is mail to
-//! the people who run a list (`dev+owner@`), and what people ask of it (`dev+subscribe@`): the operator answers.
+//! the people who run a list (`dev+owner@`), and what they have to see to, such as who wants to join a list that is not public.
 //!
 //! It goes the way of all mail, into a list `postmaster` that is not public and that the first such mail makes: so it is as
 //! durable as any, and `export postmaster` shows it even where no operator is named.

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use sha2::Digest;
 
+use super::command::Errand;
 use super::{Ctx, PipelineError};
 use crate::dns::Client;
 use crate::list::address::{self, Target};
+use crate::list::command::{self, Asking};
 use crate::list::policy::{self, Decision};
 use crate::list::{header as list_header, token};
 use crate::mail::{self, Message};
@@ -125,6 +127,13 @@ impl Ctx {
                 answers.push(Err(Reply::new(550, "5.1.1", "There is no such list here")));
                 continue;
             };
+            if let Some(said) = self
+                .try_command(&list, &target, recipient, &new, (&message, &verdict), now)
+                .await?
+            {
+                answers.push(said);
+                continue;
+            }
             let decide = |list: &ListRow, target: &Target| {
                 let own_id = list_header::list_id(&list.address);
                 let decided = policy::decide(
@@ -173,6 +182,41 @@ impl Ctx {
             self.note_refusals(&refused, &message, &sender, now).await?;
         }
         Ok(answers)
+    }
+
+    /// Carries out what is asked of a list by the address it was asked at; `None` where that is no command, or one for people.
+    async fn try_command(
+        &self,
+        list: &ListRow,
+        target: &Target,
+        recipient: &Address,
+        new: &NewMail,
+        (message, verdict): (&Message, &Verdict),
+        now: Timestamp,
+    ) -> Result<Option<Result<(), Reply>>, PipelineError> {
+        let (Some(sender), Some(command)) = (&new.sender, command::read(target, &self.token_key))
+        else {
+            return Ok(None);
+        };
+        let asking = Asking {
+            message,
+            verdict,
+            sender,
+            recipient,
+            protocol: new.protocol,
+            now,
+        };
+        let errand = Errand {
+            list,
+            asking,
+            ip: new.ip.filter(|_| new.protocol == Protocol::Smtp),
+        };
+        let said = self.obey(&errand, command).await?;
+        if said.is_some() {
+            let decision = Ok(Decision::Request(command.word()));
+            self.log(list, message, new, verdict, &decision);
+        }
+        Ok(said)
     }
 
     /// Stores a mail, given as (identity, bytes, came with CRLF), for the lists that take it. On return it is safe.

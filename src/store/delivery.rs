@@ -3,6 +3,9 @@
 //! A claim is committed before anything is sent. Its attempt number fences it: whoever comes back after the lease ran out changes nothing
 //! of the claim that followed.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use super::sql::Bind;
 use super::{Dialect, Reader, Store, StoreError, Tx, job, marks};
 use crate::types::{DeliveryId, ListId, MailId, MemberId, MessageId, Timestamp};
@@ -26,6 +29,8 @@ pub struct Delivery {
     pub started: Timestamp,
     /// Whether the member still wants mail at this address.
     pub wanted: bool,
+    /// The member is an archive: others read its copies.
+    pub archive: bool,
 }
 
 /// A posting as its copies need it.
@@ -67,6 +72,15 @@ pub struct Turn {
     pub closed: Vec<String>,
 }
 
+/// Who may get no copy of a posting, if that is how they want it: addresses in lower case.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Spared {
+    /// Those in To and Cc, who get the mail from its author.
+    pub named: HashSet<String>,
+    /// The author, if he is authenticated.
+    pub authors: HashSet<String>,
+}
+
 /// Members served by one step of a fan-out.
 const STEP: i64 = 500;
 /// A claim holds this long in seconds: longer than the sender works on one claim (see `deliver`).
@@ -94,12 +108,12 @@ impl Reader {
     }
 
     async fn load_claimed(&self, ids: &[i64]) -> Result<Vec<Delivery>, StoreError> {
-        type Row = (i64, i64, i64, i64, String, i64, i64, i64);
+        type Row = (i64, i64, i64, i64, String, i64, i64, i64, i64);
         let mut claimed = Vec::with_capacity(ids.len());
         for chunk in ids.chunks(500) {
             let text = format!(
                 "select d.id, d.list, d.number, d.member, d.address, d.attempts, coalesce(f.started, d.run_at), \
-                 case when m.id is null then 0 else 1 end from delivery d \
+                 case when m.id is null then 0 else 1 end, case when m.kind = 'archive' then 1 else 0 end from delivery d \
                  left join fan_out f on f.list = d.list and f.number = d.number \
                  left join member m on m.id = d.member and m.list = d.list and m.address = d.address and m.mail = 1 \
                  where d.id in ({})",
@@ -107,15 +121,18 @@ impl Reader {
             );
             let binds = chunk.iter().map(|id| Bind::from(*id)).collect();
             claimed.extend(self.fetch::<Row>(text, binds).await?.into_iter().map(
-                |(id, list, number, member, address, attempts, started, wanted)| Delivery {
-                    id: DeliveryId(id),
-                    list: ListId(list),
-                    number,
-                    member: MemberId(member),
-                    address,
-                    attempts,
-                    started: Timestamp(started),
-                    wanted: wanted == 1,
+                |(id, list, number, member, address, attempts, started, wanted, archive)| {
+                    Delivery {
+                        id: DeliveryId(id),
+                        list: ListId(list),
+                        number,
+                        member: MemberId(member),
+                        address,
+                        attempts,
+                        started: Timestamp(started),
+                        wanted: wanted == 1,
+                        archive: archive == 1,
+                    }
                 },
             ));
         }
@@ -166,13 +183,14 @@ impl Store {
         &self,
         list: ListId,
         number: i64,
+        spared: Arc<Spared>,
         job: job::Held,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let done = self
             .write(move |tx| {
                 Box::pin(async move {
-                    let done = fan_out(tx, list, number, now).await?;
+                    let done = fan_out(tx, list, number, &spared, now).await?;
                     if done {
                         job::finish(tx, &[job]).await?;
                     }
@@ -229,6 +247,7 @@ async fn fan_out(
     tx: &mut Tx,
     list: ListId,
     number: i64,
+    spared: &Spared,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let lock = match tx.dialect {
@@ -245,13 +264,21 @@ async fn fan_out(
     else {
         return Ok(true);
     };
-    let text = "select id, address from member where list = $1 and mail = 1 and id > $2 order by id limit $3";
-    let members: Vec<(i64, String)> = tx
+    let text = "select m.id, m.address, coalesce(m.nodupes, case when l.style = 'discuss' then 1 else 0 end), m.own \
+         from member m join list l on l.id = m.list where m.list = $1 and m.mail = 1 and m.id > $2 order by m.id limit $3";
+    let members: Vec<(i64, String, i64, i64)> = tx
         .fetch(text, vec![list.0.into(), cursor.into(), STEP.into()])
         .await?;
     let count = i64::try_from(members.len()).unwrap_or(STEP);
     let last = members.last().map_or(cursor, |m| m.0);
-    let row = |(member, address): (i64, String)| {
+    let wants = |(_, address, nodupes, own): &(i64, String, i64, i64)| {
+        let named = *nodupes == 1 && spared.named.contains(address);
+        let wrote = *own == 0 && spared.authors.contains(address);
+        !named && !wrote
+    };
+    let members: Vec<_> = members.into_iter().filter(wants).collect();
+    let made = i64::try_from(members.len()).unwrap_or(STEP);
+    let row = |(member, address, ..): (i64, String, i64, i64)| {
         let zero = || Bind::from(0);
         let domain = domain_of(&address);
         let place = [
@@ -280,7 +307,7 @@ async fn fan_out(
         text,
         vec![
             last.into(),
-            count.into(),
+            made.into(),
             finished.into(),
             list.0.into(),
             number.into(),

@@ -175,6 +175,14 @@ impl Reader {
         Ok(row.map(list_row))
     }
 
+    /// The list with that id, if it is there still.
+    pub async fn find_list_by_id(&self, list: ListId) -> Result<Option<ListRow>, StoreError> {
+        let row: Option<Row> = self
+            .fetch_one(format!("{COLUMNS} where id = ?"), vec![list.0.into()])
+            .await?;
+        Ok(row.map(list_row))
+    }
+
     /// The list with that posting address, given in lower case.
     pub async fn find_list_by_address(&self, address: &str) -> Result<Option<ListRow>, StoreError> {
         let row: Option<Row> = self

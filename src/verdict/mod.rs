@@ -226,16 +226,29 @@ fn is_same_or_above(domain: &str, from: &str) -> bool {
 
 /// Whether each field that counts is signed as often as it stands in the mail (RFC 6376 section 5.4.2: from the last up).
 fn covers(message: &Message, signed: &[String]) -> bool {
-    COVERED.iter().all(|name| {
-        let there = message
-            .headers
-            .iter()
-            .filter(|(n, _)| n.eq_ignore_ascii_case(name));
-        there.count() <= signed.iter().filter(|s| s == name).count()
-    })
+    COVERED.iter().all(|name| covers_all(message, signed, name))
+}
+
+fn covers_all(message: &Message, signed: &[String], name: &str) -> bool {
+    let there = message
+        .headers
+        .iter()
+        .filter(|(n, _)| n.eq_ignore_ascii_case(name));
+    there.count() <= signed.iter().filter(|s| *s == name).count()
 }
 
 impl Verdict {
+    /// Whether a signature of the author's domain covers what counts of a mail, and all its fields of that name (lower case) too.
+    ///
+    /// Only for a mail that was judged just now: what is stored has no names of fields.
+    pub fn signs(&self, message: &Message, name: &str) -> bool {
+        let mut speaking = self
+            .signatures
+            .iter()
+            .filter(|s| s.aligned && s.outcome == Outcome::Pass && !s.partial);
+        speaking.any(|s| covers(message, &s.fields) && covers_all(message, &s.fields, name))
+    }
+
     /// Reads what is stored; what is empty or of another version is as if nobody had looked.
     pub fn from_stored(text: &str) -> Verdict {
         serde_json::from_str(text).unwrap_or_default()

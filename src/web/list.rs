@@ -125,7 +125,21 @@ struct HelpPage {
     address: String,
     base: String,
     prefixes: &'static [(&'static str, &'static str)],
+    commands: Vec<(String, &'static str)>,
 }
+
+/// What mail to an address beside the list's own does.
+const COMMANDS: [(&str, &str); 6] = [
+    (
+        "subscribe",
+        "you get a copy of every mail, once you confirmed",
+    ),
+    ("unsubscribe", "you leave the list"),
+    ("nomail", "you stay a member and get no copies"),
+    ("mail", "you get copies again"),
+    ("help", "you get these words by mail"),
+    ("owner", "the people who run the list read it"),
+];
 
 #[derive(Template)]
 #[template(path = "plain_text.html")]
@@ -159,7 +173,10 @@ pub async fn index(app: &App, wish: &Wish) -> Answer {
 
 /// `GET /L/_/text/help/`
 pub fn help(app: &App, place: Place, wish: &Wish) -> Answer {
+    let (local, domain) = place.address.split_once('@').unwrap_or_default();
+    let command = |(word, what): &(&str, &'static str)| (format!("{local}+{word}@{domain}"), *what);
     Ok(html(&HelpPage {
+        commands: COMMANDS.iter().map(command).collect(),
         frame: wish.frame(app, Some(&place.name), ""),
         list: place.name,
         address: place.address,

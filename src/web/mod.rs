@@ -9,6 +9,7 @@ mod base;
 mod cache;
 mod feed;
 mod git;
+mod join;
 mod landed;
 mod limits;
 mod list;

@@ -22,8 +22,8 @@ use super::limits::Limits;
 use super::list::Place;
 use super::page::{Answer, Frame, Problem, Theme, etag, file, has};
 use super::server::Client;
-use super::{assets, feed, git, list, message, patches, search, style};
-use crate::pipeline::Repos;
+use super::{assets, feed, git, join, list, message, patches, search, style};
+use crate::pipeline::{Ctx, Repos};
 use crate::store::{ListRow, Reader};
 use crate::types::MessageId;
 
@@ -32,6 +32,8 @@ use crate::types::MessageId;
 pub struct App {
     /// Read only, on the connections for pages.
     pub store: Reader,
+    /// What changes anything, as its own functions allow.
+    pub ctx: Ctx,
     /// The repositories, for cloning.
     pub repos: Repos,
     /// The site's name.
@@ -163,7 +165,10 @@ async fn dispatch(State((app, cache)): State<(App, Arc<Cache>)>, request: Reques
     if !wish.get("theme").is_empty() {
         wish.theme = Theme::parse(wish.get("theme"));
     }
-    let takes_post = path == "/-/theme" || path.ends_with("/git-upload-pack") || wish.wants_mbox();
+    let takes_post = path == "/-/theme"
+        || path.ends_with("/git-upload-pack")
+        || wish.wants_mbox()
+        || is_form(&path);
     if wish.post && !takes_post {
         return refused();
     }
@@ -171,6 +176,11 @@ async fn dispatch(State((app, cache)): State<(App, Arc<Cache>)>, request: Reques
     frame.q = wish.get("q").to_owned();
     let answer = route(&app, &path, wish).await;
     answer.unwrap_or_else(|problem| problem.answer(frame))
+}
+
+/// Pages with a form of their own.
+fn is_form(path: &str) -> bool {
+    path.starts_with("/u/") || path.starts_with("/-/confirm/") || path.ends_with("/join/")
 }
 
 fn refused() -> Response {
@@ -203,7 +213,8 @@ fn choose_theme(wish: &Wish) -> Response {
     (StatusCode::SEE_OTHER, fields).into_response()
 }
 
-fn parse_query(query: &str) -> Vec<(String, String)> {
+/// Pairs of a query string, or of a form's body.
+pub fn parse_query(query: &str) -> Vec<(String, String)> {
     let decode = |t: &str| {
         percent_decode_str(&t.replace('+', " "))
             .decode_utf8_lossy()
@@ -227,6 +238,12 @@ async fn route(app: &App, path: &str, wish: Wish) -> Answer {
         "/robots.txt" => return Ok(file("text/plain", None, ROBOTS)),
         "/help/plain-text" => return list::plain_text(app, &wish),
         _ => {}
+    }
+    if let Some(token) = join::token_of(path, "/u/") {
+        return join::leave(app, token, &wish).await;
+    }
+    if let Some(token) = join::token_of(path, "/-/confirm/") {
+        return join::confirm(app, token, &wish).await;
     }
     let rest = path.strip_prefix('/').unwrap_or(path);
     let (first, rest) = rest
@@ -289,7 +306,12 @@ async fn in_list(app: &App, list: ListRow, rest: &str, wish: Wish) -> Answer {
         "_/text/help/" => return list::help(app, Place::of(&list), &wish),
         "patches" => return moved(format!("/{}/patches/", list.name)),
         "patches/" => return patches::index(app, list, &wish).await,
+        "join" => return moved(format!("/{}/join/", list.name)),
+        "join/" => return join::join(app, &list, &wish).await,
         _ => {}
+    }
+    if wish.post && is_form(rest) {
+        return Err(Problem::Bad("Nothing here takes a form.".to_owned()));
     }
     if let Some(rest) = rest.strip_prefix("patches/") {
         return patches::one(app, list, rest, &wish).await;

@@ -28,6 +28,7 @@ mod land;
 mod landed;
 mod mailinfo;
 mod manifest;
+mod members;
 mod operate;
 mod operator;
 mod pages;

@@ -25,7 +25,20 @@ fn copies_are_as_the_fixtures_say() {
         let folder = folder.expect("a folder").path();
         let stored = std::fs::read(folder.join("mail.eml")).expect("mail.eml");
         let made = copy(&stored);
-        let wire = [&made.head[..], &made.body].concat();
+        let key = [0; 32];
+        let delivery = Delivery {
+            id: DeliveryId(1),
+            list: ListId(1),
+            number: 1,
+            member: MemberId(1),
+            address: "ben@example.com".to_owned(),
+            attempts: 1,
+            started: Timestamp(0),
+            wanted: true,
+            archive: false,
+        };
+        let own = made.own_fields(&key, &delivery);
+        let wire = [&own, &made.head[..], &made.body].concat();
         let crlf = copy(&mail::header::to_crlf(&stored));
         assert_eq!(crlf.body, made.body, "{folder:?} with CRLF");
         let (lf, pure) = mail::header::to_lf(&wire);
@@ -194,6 +207,7 @@ fn every_copy_has_a_return_path_of_its_own() {
         attempts: 1,
         started: Timestamp(0),
         wanted: true,
+        archive: false,
     };
     let path = made.return_path(b"key", &delivery(3)).expect("a path");
     assert_ne!(Some(&path), made.return_path(b"key", &delivery(4)).as_ref());

@@ -108,6 +108,7 @@ pub(crate) async fn fan_out_all(store: &Store, list: ListId, number: i64) -> usi
         .fan_out(
             list,
             number,
+            Arc::default(),
             Held {
                 id: JobId(0),
                 lease: 0,
@@ -181,6 +182,7 @@ async fn a_fan_out_that_was_broken_off_goes_on_where_it_was() {
         .fan_out(
             list,
             1,
+            Arc::default(),
             Held {
                 id: JobId(0),
                 lease: 0,

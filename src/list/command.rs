@@ -1,0 +1,337 @@
+//! What people ask of a list by mail, and what proves that they may.
+//!
+//! Pure. A command is told by the address it was sent to; nothing is read out of the mail's text, so that no mail that was meant
+//! otherwise does anything.
+
+use super::address::Target;
+use super::notice::is_forbidden;
+use super::token::{self, Confirmation};
+use crate::mail::Message;
+use crate::session::{Protocol, Reply};
+use crate::types::{Address, MemberId, Timestamp};
+use crate::verdict::{Level, Verdict, from_domain};
+
+/// A change of a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// To be a member and get copies.
+    Subscribe,
+    /// To be no member any more.
+    Unsubscribe,
+    /// To get no copies for the time being.
+    Nomail,
+    /// To get copies again.
+    Mail,
+    /// That an address is the same person as another.
+    Link,
+}
+
+impl Wish {
+    /// As it stands in addresses, and as it is stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Wish::Subscribe => "subscribe",
+            Wish::Unsubscribe => "unsubscribe",
+            Wish::Nomail => "nomail",
+            Wish::Mail => "mail",
+            Wish::Link => "link",
+        }
+    }
+
+    /// Reads what [`Wish::as_str`] gives.
+    pub fn parse(text: &str) -> Option<Wish> {
+        let all = [
+            Wish::Subscribe,
+            Wish::Unsubscribe,
+            Wish::Nomail,
+            Wish::Mail,
+            Wish::Link,
+        ];
+        all.into_iter().find(|wish| wish.as_str() == text)
+    }
+
+    /// What an address is asked to confirm: `join the list dev@x.org`.
+    pub fn words(self, list: &str) -> String {
+        match self {
+            Wish::Subscribe => format!("join the list {list}"),
+            Wish::Unsubscribe => format!("leave the list {list}"),
+            Wish::Nomail => format!("get no more copies of {list} for now"),
+            Wish::Mail => format!("get copies of {list} again"),
+            Wish::Link => "be known here as one person with another address".to_owned(),
+        }
+    }
+}
+
+/// What a mail asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// A change for the author's address.
+    Wish(Wish),
+    /// A text about the list.
+    Help,
+    /// What was asked with a token is confirmed.
+    Confirm(Confirmation),
+    /// The subscription that the token names ends.
+    Leave(MemberId),
+}
+
+impl Command {
+    /// In a word: what it is remembered by.
+    pub fn word(self) -> &'static str {
+        match self {
+            Command::Wish(wish) => wish.as_str(),
+            Command::Help => "help",
+            Command::Confirm(_) => "confirm",
+            Command::Leave(_) => "leave",
+        }
+    }
+}
+
+/// The command that an address asks for; `None` where it asks for none, or with a token that is not ours.
+pub fn read(target: &Target, key: &[u8]) -> Option<Command> {
+    match target {
+        Target::Request("help") => Some(Command::Help),
+        Target::Request(word) => Wish::parse(word).map(Command::Wish),
+        Target::Answer("confirm", text) => token::parse_confirm(key, text).map(Command::Confirm),
+        Target::Answer("unsubscribe", text) => token::parse_leave(key, text).map(Command::Leave),
+        _ => None,
+    }
+}
+
+/// A mail that asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Asking<'a> {
+    /// The mail.
+    pub message: &'a Message,
+    /// Who speaks for it.
+    pub verdict: &'a Verdict,
+    /// Envelope sender.
+    pub sender: &'a Address,
+    /// The address that it was sent to.
+    pub recipient: &'a Address,
+    /// How it came.
+    pub protocol: Protocol,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What may be done for who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leave {
+    /// It is the author, without doubt: what he asks of his own address is done at once.
+    AtOnce(Address),
+    /// It is the author, but perhaps the mail was meant for somebody else: he may be answered.
+    Answer(Address),
+    /// Nobody knows: only the address itself may be asked.
+    Ask(Address),
+}
+
+impl Leave {
+    /// The author.
+    pub fn address(&self) -> &Address {
+        match self {
+            Leave::AtOnce(address) | Leave::Answer(address) | Leave::Ask(address) => address,
+        }
+    }
+}
+
+/// A signed mail that is older commands nothing: whoever has it could send it again. Records of what was done are kept for longer.
+const FRESH: i64 = 7 * 86_400;
+/// Clocks that go ahead.
+const AHEAD: i64 = 2 * 86_400;
+
+/// Who asks and how surely; the error is the reply for SMTP and a word for the log.
+pub fn judge(asking: &Asking<'_>) -> Result<Leave, (Reply, &'static str)> {
+    let refuse = |enhanced, text: &str, why| Err((Reply::new(550, enhanced, text), why));
+    let message = asking.message;
+    if is_forbidden(asking.verdict) {
+        let text = "Nothing proves that this mail is by the author in From, and that domain asks to refuse such mail (DMARC)";
+        return refuse("5.7.26", text, "fails DMARC");
+    }
+    let author = message.author().address.parse::<Address>();
+    let (Ok(author), true) = (author, from_domain(message).is_some()) else {
+        let text = "The From field of such a mail has one address: the one that it is about";
+        return refuse("5.6.0", text, "no author");
+    };
+    if asking.verdict.level == Level::Aligned {
+        return Ok(match is_for(asking) {
+            true => Leave::AtOnce(author),
+            false => Leave::Answer(author),
+        });
+    }
+    if author.key() != asking.sender.key() {
+        let text = "The address in From is not the envelope sender, and nothing proves that they are the same person; write from your own address";
+        return refuse("5.7.1", text, "sender and author differ");
+    }
+    Ok(Leave::Ask(author))
+}
+
+/// Whether the author signed that this mail is for this address, and lately. The envelope is nobody's word: any mail that
+/// he ever signed can be sent here again by others.
+fn is_for(asking: &Asking<'_>) -> bool {
+    let Asking {
+        message, verdict, ..
+    } = asking;
+    let key = asking.recipient.key();
+    let named = |boxes: &[crate::mail::Mailbox]| {
+        let mut addresses = boxes
+            .iter()
+            .filter_map(|m| m.address.parse::<Address>().ok());
+        addresses.any(|a| a.key() == key)
+    };
+    let signed = |name, boxes| named(boxes) && verdict.signs(message, name);
+    let fresh = message.date.is_some_and(|date| {
+        date >= asking.now.plus_secs(-FRESH) && date <= asking.now.plus_secs(AHEAD)
+    });
+    fresh && (signed("to", &message.to) || signed("cc", &message.cc))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail;
+    use crate::verdict::{Outcome, Signature};
+
+    const NOW: Timestamp = Timestamp::from_secs(1_774_000_000);
+
+    #[test]
+    fn addresses_say_what_is_asked() {
+        let check = |target: Target, expected| assert_eq!(read(&target, b"key"), expected);
+        let wish = |word| Target::Request(word);
+        check(wish("subscribe"), Some(Command::Wish(Wish::Subscribe)));
+        check(wish("unsubscribe"), Some(Command::Wish(Wish::Unsubscribe)));
+        check(wish("nomail"), Some(Command::Wish(Wish::Nomail)));
+        check(wish("mail"), Some(Command::Wish(Wish::Mail)));
+        check(wish("help"), Some(Command::Help));
+        check(Target::Owner, None);
+        check(Target::Post, None);
+        let leave = token::render_leave(b"key", MemberId(3)).expect("in range");
+        check(
+            Target::Answer("unsubscribe", leave.clone()),
+            Some(Command::Leave(MemberId(3))),
+        );
+        check(Target::Answer("confirm", leave.clone()), None);
+        check(Target::Answer("mod", leave), None);
+    }
+
+    /// Judges a mail of `head` by `sender` to `dev+nomail@x.org`; signed fields: `h`, or nothing passes.
+    #[track_caller]
+    fn check(head: &str, sender: &str, h: Option<&str>, expected: &str) {
+        let text = format!("Date: {}\n{head}\n\nx\n", NOW.rfc5322());
+        let message = mail::parse(text.as_bytes());
+        let mut verdict = Verdict {
+            level: Level::None,
+            ..Verdict::default()
+        };
+        if let Some(h) = h {
+            verdict.level = Level::Aligned;
+            verdict.signatures.push(Signature {
+                domain: "y.org".to_owned(),
+                selector: "s".to_owned(),
+                outcome: Outcome::Pass,
+                detail: String::new(),
+                fields: h.split(' ').map(str::to_owned).collect(),
+                partial: false,
+                aligned: true,
+                proof: String::new(),
+            });
+        }
+        let asking = Asking {
+            message: &message,
+            verdict: &verdict,
+            sender: &sender.parse().expect("an address"),
+            recipient: &"dev+nomail@x.org".parse().expect("an address"),
+            protocol: Protocol::Smtp,
+            now: NOW,
+        };
+        let got = match judge(&asking) {
+            Ok(Leave::AtOnce(a)) => format!("at once {a}"),
+            Ok(Leave::Answer(a)) => format!("answer {a}"),
+            Ok(Leave::Ask(a)) => format!("ask {a}"),
+            Err((reply, _)) => format!("{} {}", reply.code, reply.enhanced),
+        };
+        assert_eq!(got, expected, "{head} from {sender} signed {h:?}");
+    }
+
+    const ALL: Option<&str> = Some("from subject date to cc in-reply-to references");
+
+    #[test]
+    fn only_what_the_author_signed_for_this_address_is_done_at_once() {
+        let to = "From: ana@y.org\nTo: Dev+Nomail@x.org";
+        check(to, "ana@y.org", ALL, "at once ana@y.org");
+        check(to, "bounces@z.org", ALL, "at once ana@y.org");
+        check(
+            "From: ana@y.org\nCc: b@c.d, dev+nomail@x.org",
+            "ana@y.org",
+            ALL,
+            "at once ana@y.org",
+        );
+        check(
+            "From: ana@y.org\nTo: dev@x.org",
+            "ana@y.org",
+            ALL,
+            "answer ana@y.org",
+        );
+        check("From: ana@y.org", "ana@y.org", ALL, "answer ana@y.org");
+        check(
+            to,
+            "ana@y.org",
+            Some("from date subject"),
+            "answer ana@y.org",
+        );
+        let two = "To: dev+nomail@x.org\nFrom: ana@y.org\nTo: friend@y.org";
+        check(
+            two,
+            "ana@y.org",
+            Some("from date subject to"),
+            "answer ana@y.org",
+        );
+        check(to, "ana@y.org", None, "ask ana@y.org");
+        check(to, "Ana@Y.org", None, "ask ana@y.org");
+    }
+
+    #[test]
+    fn an_old_signature_does_nothing_at_once() {
+        for (days, expected) in [(6, true), (8, false), (-1, true), (-3, false)] {
+            let date = NOW.plus_secs(-days * 86_400).rfc5322();
+            let text = format!("Date: {date}\nFrom: a@y.org\nTo: dev+nomail@x.org\n\nx\n");
+            let message = mail::parse(text.as_bytes());
+            let signature = Signature {
+                domain: "y.org".to_owned(),
+                selector: "s".to_owned(),
+                outcome: Outcome::Pass,
+                detail: String::new(),
+                fields: ["from", "date", "subject", "to"]
+                    .map(str::to_owned)
+                    .to_vec(),
+                partial: false,
+                aligned: true,
+                proof: String::new(),
+            };
+            let verdict = Verdict {
+                level: Level::Aligned,
+                signatures: vec![signature],
+                ..Verdict::default()
+            };
+            let address: Address = "dev+nomail@x.org".parse().expect("an address");
+            let asking = Asking {
+                message: &message,
+                verdict: &verdict,
+                sender: &address,
+                recipient: &address,
+                protocol: Protocol::Smtp,
+                now: NOW,
+            };
+            let judged = judge(&asking).expect("it is taken");
+            assert_eq!(matches!(judged, Leave::AtOnce(_)), expected, "{days} days");
+        }
+    }
+
+    #[test]
+    fn who_asks_in_anothers_name_is_refused() {
+        check("From: victim@y.org", "eve@z.org", None, "550 5.7.1");
+        check("From: a@y.org, b@y.org", "a@y.org", None, "550 5.6.0");
+        check("From: a@y.org\nFrom: b@y.org", "a@y.org", None, "550 5.6.0");
+        check("Subject: x", "a@y.org", None, "550 5.6.0");
+    }
+}

@@ -1,0 +1,506 @@
+//! What people ask of a list by mail. What is said yes to is done and recorded in one commit, before
+//! the answer `250`: a kill loses nothing, and the same mail again does nothing again.
+
+use std::net::IpAddr;
+
+use askama::Template;
+
+use super::notify::Notice;
+use super::{Ctx, PipelineError};
+use crate::list::command::{self, Asking, Command, Leave, Wish};
+use crate::list::notice::{self, Answered, Confirm, Done, Event, Help, Welcome};
+use crate::list::token::{self, Confirmation};
+use crate::mail::Message;
+use crate::session::{Protocol, Reply};
+use crate::store::{Act, Acted, CappedLetter, ListRow, NewConfirmation, Once, Place};
+use crate::types::{Address, Identity, MemberId, RealmId, Timestamp};
+
+/// A mail that asks, with the list it asks.
+pub(super) struct Errand<'a> {
+    pub list: &'a ListRow,
+    pub asking: Asking<'a>,
+    pub ip: Option<IpAddr>,
+}
+
+/// What the sender is told.
+type Said = Result<(), Reply>;
+
+fn no_such_address() -> (Reply, &'static str) {
+    let text = "This address is not valid, or not any more";
+    (Reply::new(550, "5.1.1", text), "unknown token")
+}
+
+impl Ctx {
+    /// Carries a command out and says what the sender is told; `None`: people have to see to it.
+    pub(super) async fn obey(
+        &self,
+        errand: &Errand<'_>,
+        command: Command,
+    ) -> Result<Option<Said>, PipelineError> {
+        let Asking {
+            message, sender, ..
+        } = errand.asking;
+        let author = message.author().address.parse::<Address>().ok();
+        let mut ours = Vec::new();
+        for address in [Some(sender), author.as_ref()].into_iter().flatten() {
+            if self.is_list_address(address).await? {
+                ours.push(address.key());
+            }
+        }
+        let is_ours = |a: &Address| ours.contains(&a.key());
+        if let Some(why) = notice::unanswerable(message, Some(sender), is_ours) {
+            // Mail programs leave lists for their people, and some say so: the token is proof enough.
+            if let Command::Leave(member) = command {
+                let act = Act::Leave(member);
+                let (once, now) = (errand.once("leave"), errand.asking.now);
+                self.store
+                    .act(errand.place(), Some(once), act, |_| None, now)
+                    .await?;
+                return Ok(Some(Ok(())));
+            }
+            return self.note_unheard(errand, why).await.map(Some);
+        }
+        match command {
+            Command::Confirm(confirmation) => self.confirm_by_mail(errand, confirmation).await,
+            Command::Leave(member) => self.leave_by_mail(errand, member).await,
+            Command::Help | Command::Wish(_) => {
+                let leave = match command::judge(&errand.asking) {
+                    Ok(leave) => leave,
+                    Err(refusal) => return self.refuse(errand, refusal).await.map(Some),
+                };
+                match command {
+                    Command::Wish(wish) => self.grant(errand, wish, leave).await,
+                    _ => self.help(errand, leave).await,
+                }
+            }
+        }
+    }
+
+    /// A machine's mail: nothing is done and nobody is told.
+    async fn note_unheard(
+        &self,
+        errand: &Errand<'_>,
+        why: &'static str,
+    ) -> Result<Said, PipelineError> {
+        let Asking {
+            message,
+            sender,
+            now,
+            ..
+        } = errand.asking;
+        let detail = format!("{why}: {}", message.message_id);
+        self.store
+            .insert_event(errand.list, "dropped", sender.to_string(), detail, now)
+            .await?;
+        Ok(Err(Reply::dropped(why)))
+    }
+
+    /// Behind another mail server a refusal becomes its bounce to a sender who may be forged: there it is noted and dropped.
+    async fn refuse(
+        &self,
+        errand: &Errand<'_>,
+        (reply, why): (Reply, &'static str),
+    ) -> Result<Said, PipelineError> {
+        match errand.asking.protocol {
+            Protocol::Smtp => Ok(Err(reply)),
+            Protocol::Lmtp => self.note_unheard(errand, why).await,
+        }
+    }
+
+    async fn confirm_by_mail(
+        &self,
+        errand: &Errand<'_>,
+        confirmation: Confirmation,
+    ) -> Result<Option<Said>, PipelineError> {
+        let list = errand.list;
+        if confirmation.list != list.id {
+            return self.refuse(errand, no_such_address()).await.map(Some);
+        }
+        let act = Act::Confirm(confirmation.nonce);
+        match self.act_by_mail(errand, "confirm", act).await? {
+            Acted::Unknown => self.refuse(errand, no_such_address()).await.map(Some),
+            _ => Ok(Some(Ok(()))),
+        }
+    }
+
+    async fn leave_by_mail(
+        &self,
+        errand: &Errand<'_>,
+        member: MemberId,
+    ) -> Result<Option<Said>, PipelineError> {
+        let found = self.store.find_member(member).await?;
+        if found.is_some_and(|(list, _)| list != errand.list.id) {
+            return self.refuse(errand, no_such_address()).await.map(Some);
+        }
+        self.act_by_mail(errand, "leave", Act::Leave(member))
+            .await?;
+        Ok(Some(Ok(())))
+    }
+
+    async fn help(&self, errand: &Errand<'_>, leave: Leave) -> Result<Option<Said>, PipelineError> {
+        let list = errand.list;
+        if list.realm != RealmId::PUBLIC
+            && !self
+                .store
+                .is_member(list.id, &leave.address().key())
+                .await?
+        {
+            return Ok(None);
+        }
+        if let Leave::Ask(_) = leave {
+            let text = format!(
+                "Help is sent to senders that are authenticated only (DKIM); it is also at {}/{}/_/text/help/",
+                self.base_url, list.name
+            );
+            let reply = Reply::new(550, "5.7.1", text);
+            return self
+                .refuse(errand, (reply, "help for nobody known"))
+                .await
+                .map(Some);
+        }
+        let address: Address = list.address.parse()?;
+        let page = format!("{}/{}/", self.base_url, list.name);
+        let text = Help {
+            list: &address,
+            local: address.local(),
+            domain: address.domain(),
+            page: &page,
+        };
+        let subject = format!("Help for {address}");
+        let letter = self.letter(
+            list,
+            leave.address(),
+            (Event::Help, &subject, rendered(&text)),
+            &errand.answered(),
+            errand.asking.now,
+        );
+        let once = errand.once("help");
+        let place = errand.place();
+        self.store
+            .act(
+                place,
+                Some(once),
+                Act::Answer,
+                |_| letter,
+                errand.asking.now,
+            )
+            .await?;
+        Ok(Some(Ok(())))
+    }
+
+    async fn grant(
+        &self,
+        errand: &Errand<'_>,
+        wish: Wish,
+        leave: Leave,
+    ) -> Result<Option<Said>, PipelineError> {
+        let list = errand.list;
+        let public = list.realm == RealmId::PUBLIC;
+        if wish == Wish::Subscribe && !public {
+            // Nobody lets himself into a list that is not public.
+            return Ok(None);
+        }
+        if !notice::is_plain(leave.address()) {
+            let text = "Your address needs quotes or letters beyond ASCII; write to the people who run the list";
+            let reply = Reply::new(550, "5.1.7", text);
+            return self.refuse(errand, (reply, "odd address")).await.map(Some);
+        }
+        if wish != Wish::Subscribe
+            && let Leave::AtOnce(address) = &leave
+        {
+            let act = Act::Change(address.key(), wish);
+            self.act_by_mail(errand, wish.as_str(), act).await?;
+            return Ok(Some(Ok(())));
+        }
+        let key = leave.address().key();
+        let member = wish == Wish::Subscribe || self.store.is_member(list.id, &key).await?;
+        if member {
+            let asked = errand.answered();
+            let act = self.ask(
+                list,
+                leave.address(),
+                (wish, ""),
+                Some(&asked),
+                errand.ip,
+                errand.asking.now,
+            )?;
+            if let Some(act) = act {
+                let once = errand.once(wish.as_str());
+                let place = errand.place();
+                self.store
+                    .act(place, Some(once), act, |_| None, errand.asking.now)
+                    .await?;
+            }
+        } else if public && matches!(leave, Leave::Answer(_)) {
+            let act = Act::Change(key, wish);
+            self.act_by_mail(errand, wish.as_str(), act).await?;
+        }
+        Ok(Some(Ok(())))
+    }
+
+    async fn act_by_mail(
+        &self,
+        errand: &Errand<'_>,
+        word: &'static str,
+        act: Act,
+    ) -> Result<Acted, PipelineError> {
+        let (ctx, list) = (self.clone(), errand.list.clone());
+        let (answered, now) = (errand.answered(), errand.asking.now);
+        let letter = move |acted: &Acted| ctx.answer(&list, acted, &answered, now);
+        let once = errand.once(word);
+        Ok(self
+            .store
+            .act(errand.place(), Some(once), act, letter, now)
+            .await?)
+    }
+
+    /// What asks an address to confirm a wish, and the address that is to be linked, if it is that; `None` if nothing can be sent to it.
+    pub(super) fn ask(
+        &self,
+        list: &ListRow,
+        address: &Address,
+        (wish, other): (Wish, &str),
+        answered: Option<&Answered>,
+        ip: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Option<Act>, PipelineError> {
+        let mut random = [0u8; 8];
+        getrandom::fill(&mut random)
+            .map_err(|e| PipelineError::Broken(format!("no random numbers: {e}")))?;
+        let nonce = i64::from_be_bytes(random).rem_euclid(token::NONCES);
+        let confirmation = Confirmation {
+            nonce,
+            list: list.id,
+        };
+        let of = list.address.parse::<Address>()?;
+        let Some(token) = token::render_confirm(&self.token_key, confirmation) else {
+            return Ok(None);
+        };
+        let reply_to = notice::with_suffix(&of, &format!("+confirm-{token}"));
+        let owner = notice::with_suffix(&of, "+owner").map(|o| o.to_string());
+        let what = match wish {
+            Wish::Link => format!("be known here as one person with {other}"),
+            wish => wish.words(&list.address),
+        };
+        let text = Confirm {
+            what: &what,
+            address,
+            link: &format!("{}/-/confirm/{token}", self.base_url),
+            reply: reply_to.is_some(),
+            owner: &owner.unwrap_or_default(),
+        };
+        let letter = self.draft(
+            &Notice {
+                event: Event::Confirm,
+                list: Some(list),
+                to: address,
+                subject: &format!("Please confirm: {}", wish.words(&list.address)),
+                text: &rendered(&text),
+                reply_to: reply_to.as_ref(),
+                return_path: String::new(),
+                answered,
+                ip,
+            },
+            now,
+        )?;
+        let confirmation = NewConfirmation {
+            nonce,
+            address: address.key(),
+            wish,
+            other: other.to_owned(),
+        };
+        Ok(letter.map(|letter| Act::Ask(confirmation, Box::new(letter))))
+    }
+
+    /// The answer to what was done, for whom it concerns.
+    pub(super) fn answer(
+        &self,
+        list: &ListRow,
+        acted: &Acted,
+        answered: &Answered,
+        now: Timestamp,
+    ) -> Option<CappedLetter> {
+        let of: Address = list.address.parse().ok()?;
+        let to = |suffix: &str| format!("{}+{suffix}@{}", of.local(), of.domain());
+        let done = |text: String, next: String| {
+            rendered(&Done {
+                text: &text,
+                next: &next,
+                owner: &to("owner"),
+            })
+        };
+        let (address, event, subject, text) = match acted {
+            Acted::Holds {
+                wish: Wish::Subscribe,
+                address,
+                member,
+                new: true,
+            } => {
+                let text = self.welcome(list, &of, &address.parse().ok()?, *member)?;
+                (address, Event::Joined, format!("Welcome to {of}"), text)
+            }
+            Acted::Holds {
+                wish,
+                address,
+                new: true,
+                ..
+            } => {
+                let (subject, text, next) = outcome(*wish, address, &of, &to);
+                (address, Event::Done, subject, done(text, next))
+            }
+            Acted::Holds {
+                wish,
+                address,
+                new: false,
+                ..
+            } => {
+                let text = match wish {
+                    Wish::Nomail => format!(
+                        "{address} is a member of the list {of} and gets no copies already."
+                    ),
+                    _ => format!("{address} is a member of the list {of} and gets copies already."),
+                };
+                (
+                    address,
+                    Event::Nothing,
+                    format!("Nothing to do: {of}"),
+                    done(text, String::new()),
+                )
+            }
+            Acted::NoMember { address } if !address.is_empty() && list.realm == RealmId::PUBLIC => {
+                let text = format!(
+                    "{address} is no member of the list {of}. If copies reach you, they go to another address of yours: write from that one, or use the link to leave in the header of a copy."
+                );
+                (
+                    address,
+                    Event::Nothing,
+                    format!("Nothing to do: {of}"),
+                    done(wrapped(&text), String::new()),
+                )
+            }
+            _ => return None,
+        };
+        let address: Address = address.parse().ok()?;
+        self.letter(list, &address, (event, &subject, text), answered, now)
+    }
+
+    fn welcome(
+        &self,
+        list: &ListRow,
+        of: &Address,
+        address: &Address,
+        member: MemberId,
+    ) -> Option<String> {
+        let token = token::render_leave(&self.token_key, member)?;
+        Some(rendered(&Welcome {
+            list: of,
+            local: of.local(),
+            domain: of.domain(),
+            address,
+            page: &format!("{}/{}/", self.base_url, list.name),
+            leave: &format!("{}/u/{token}", self.base_url),
+        }))
+    }
+
+    fn letter(
+        &self,
+        list: &ListRow,
+        to: &Address,
+        (event, subject, text): (Event, &str, String),
+        answered: &Answered,
+        now: Timestamp,
+    ) -> Option<CappedLetter> {
+        let notice = Notice {
+            event,
+            list: Some(list),
+            to,
+            subject,
+            text: &text,
+            reply_to: None,
+            return_path: String::new(),
+            answered: Some(answered).filter(|a| !a.ids.is_empty()),
+            ip: None,
+        };
+        self.draft(&notice, now).unwrap_or_else(|error| {
+            tracing::error!(%error, "an answer could not be made");
+            None
+        })
+    }
+}
+
+impl Errand<'_> {
+    fn answered(&self) -> Answered {
+        Answered::from(self.asking.message)
+    }
+
+    fn once(&self, word: &'static str) -> Once {
+        let message: &Message = self.asking.message;
+        let identity: Identity = message.identity;
+        Once { word, identity }
+    }
+
+    fn place(&self) -> Place {
+        place(self.list, "by mail")
+    }
+}
+
+pub(super) fn place(list: &ListRow, way: &'static str) -> Place {
+    Place {
+        list: list.id,
+        realm: list.realm,
+        way,
+    }
+}
+
+/// Subject, text and what can be done next.
+fn outcome(
+    wish: Wish,
+    address: &str,
+    of: &Address,
+    to: &impl Fn(&str) -> String,
+) -> (String, String, String) {
+    match wish {
+        Wish::Unsubscribe => (
+            format!("You left {of}"),
+            format!("{address} left the list {of} and gets no more copies."),
+            format!("To come back, write to {}.", to("subscribe")),
+        ),
+        Wish::Nomail => (
+            format!("No more copies of {of} for now"),
+            format!("{address} stays a member of the list {of} and gets no more copies."),
+            format!("To get copies again, write to {}.", to("mail")),
+        ),
+        Wish::Mail | Wish::Subscribe | Wish::Link => (
+            format!("Copies of {of} again"),
+            format!("{address} gets copies of the list {of} again."),
+            format!(
+                "To pause, write to {}; to leave, to {}.",
+                to("nomail"),
+                to("unsubscribe")
+            ),
+        ),
+    }
+}
+
+/// Lines of at most 76 characters.
+fn wrapped(text: &str) -> String {
+    let mut out = String::new();
+    let mut width = 0;
+    for word in text.split_whitespace() {
+        if width > 0 && width + 1 + word.len() > 76 {
+            out.push('\n');
+            width = 0;
+        } else if width > 0 {
+            out.push(' ');
+            width += 1;
+        }
+        out.push_str(word);
+        width += word.len();
+    }
+    out
+}
+
+fn rendered(text: &impl Template) -> String {
+    text.render()
+        .expect("the templates write plain values into a string")
+}

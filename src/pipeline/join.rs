@@ -1,0 +1,160 @@
+//! What people ask of a list on its pages and by one click; [`super::command`] is the same by mail.
+
+use std::net::IpAddr;
+
+use super::command::place;
+use super::{Ctx, PipelineError};
+use crate::list::command::Wish;
+use crate::list::notice::{self, Answered};
+use crate::list::token;
+use crate::store::{Act, Acted, ListRow, Owed};
+use crate::types::{Address, RealmId, Timestamp};
+
+/// How long a form may lie open, in seconds.
+const FORM_HOLDS: i64 = 12 * 3_600;
+
+/// How a page asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// What was done.
+    Done(Acted),
+    /// The link is not ours, or too old.
+    Unknown,
+}
+
+/// A confirmation as its page shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// The list.
+    pub list: ListRow,
+    /// The address.
+    pub address: String,
+    /// What it is to confirm: `join the list dev@x.org`.
+    pub what: String,
+    /// It was used.
+    pub done: bool,
+}
+
+impl Ctx {
+    /// A token for the form by which one joins a list.
+    pub fn render_form(&self, list: &ListRow, ip: Option<IpAddr>, now: Timestamp) -> String {
+        let source = notice::counted_source(ip);
+        token::render_form(&self.token_key, list.id, now.secs(), &source).unwrap_or_default()
+    }
+
+    /// Whether a form was made here for this list and network, within the last hours.
+    pub fn is_form(&self, list: &ListRow, ip: Option<IpAddr>, token: &str, now: Timestamp) -> bool {
+        let source = notice::counted_source(ip);
+        let shown = token::parse_form(&self.token_key, list.id, &source, token);
+        shown.is_some_and(|secs| (0..=FORM_HOLDS).contains(&(now.secs() - secs)))
+    }
+
+    /// Asks an address to confirm that it joins a public list. What is told says nothing of who is a member.
+    pub async fn ask_to_join(
+        &self,
+        list: &ListRow,
+        address: &Address,
+        ip: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Owed, PipelineError> {
+        let odd = !notice::is_plain(address) || list.realm != RealmId::PUBLIC;
+        if odd || self.is_list_address(address).await? {
+            return Ok(Owed::EnoughForAddress);
+        }
+        let wish = (Wish::Subscribe, "");
+        let Some(act) = self.ask(list, address, wish, None, ip, now)? else {
+            return Ok(Owed::EnoughForAddress);
+        };
+        let place = place(list, "on the page");
+        match self.store.act(place, None, act, |_| None, now).await? {
+            Acted::Asked(owed) => Ok(owed),
+            _ => Ok(Owed::EnoughForAddress),
+        }
+    }
+
+    /// What a link in a confirmation stands for; changes nothing.
+    pub async fn find_pending(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Option<Pending>, PipelineError> {
+        let Some(asked) = token::parse_confirm(&self.token_key, token) else {
+            return Ok(None);
+        };
+        let Some(list) = self.store.find_list_by_id(asked.list).await? else {
+            return Ok(None);
+        };
+        let found = self
+            .store
+            .find_confirmation(asked.list, asked.nonce, now)
+            .await?;
+        Ok(found.map(|found| Pending {
+            what: match found.wish {
+                Wish::Link => format!("be known here as one person with {}", found.other),
+                wish => wish.words(&list.address),
+            },
+            list,
+            address: found.address,
+            done: found.done,
+        }))
+    }
+
+    /// Carries out what a link in a confirmation stands for.
+    pub async fn confirm(&self, token: &str, now: Timestamp) -> Result<Answer, PipelineError> {
+        let Some(asked) = token::parse_confirm(&self.token_key, token) else {
+            return Ok(Answer::Unknown);
+        };
+        let Some(list) = self.store.find_list_by_id(asked.list).await? else {
+            return Ok(Answer::Unknown);
+        };
+        let (ctx, place) = (self.clone(), place(&list, "on the page"));
+        let letter = move |acted: &Acted| match acted {
+            // What was done is on the page; a welcome is for keeping.
+            Acted::Holds {
+                wish: Wish::Subscribe,
+                new: true,
+                ..
+            } => ctx.answer(&list, acted, &Answered::default(), now),
+            _ => None,
+        };
+        let act = Act::Confirm(asked.nonce);
+        match self.store.act(place, None, act, letter, now).await? {
+            Acted::Unknown => Ok(Answer::Unknown),
+            acted => Ok(Answer::Done(acted)),
+        }
+    }
+
+    /// The list and address that a link to leave is for; inner `None`: not, or not any more. Changes nothing.
+    pub async fn find_subscription(
+        &self,
+        token: &str,
+    ) -> Result<Option<Option<(ListRow, String)>>, PipelineError> {
+        let Some(member) = token::parse_leave(&self.token_key, token) else {
+            return Ok(None);
+        };
+        let Some((list, address)) = self.store.find_member(member).await? else {
+            return Ok(Some(None));
+        };
+        let list = self.store.find_list_by_id(list).await?;
+        Ok(Some(list.map(|list| (list, address))))
+    }
+
+    /// Ends the subscription that a link is for (RFC 8058), at once and as often as it is asked; nobody gets a mail about it.
+    pub async fn leave(&self, token: &str, now: Timestamp) -> Result<Answer, PipelineError> {
+        let Some(member) = token::parse_leave(&self.token_key, token) else {
+            return Ok(Answer::Unknown);
+        };
+        let gone = Answer::Done(Acted::NoMember {
+            address: String::new(),
+        });
+        let Some((list, _)) = self.store.find_member(member).await? else {
+            return Ok(gone);
+        };
+        let Some(list) = self.store.find_list_by_id(list).await? else {
+            return Ok(gone);
+        };
+        let (place, act) = (place(&list, "by one click"), Act::Leave(member));
+        let acted = self.store.act(place, None, act, |_| None, now).await?;
+        Ok(Answer::Done(acted))
+    }
+}

@@ -1,0 +1,530 @@
+//! What members change about themselves: asked, confirmed and carried out, each in one commit with the record that it was, so that
+//! a mail that comes again does nothing again.
+
+use super::notice::{self, CappedLetter, Owed};
+use super::writer::Tx;
+use super::{Reader, Store, StoreError};
+use crate::list::command::Wish;
+use crate::types::{Identity, ListId, MemberId, RealmId, Timestamp};
+use crate::verdict::Verdict;
+
+/// A command by mail, so that it is carried out once.
+#[derive(Debug, Clone)]
+pub struct Once {
+    /// What was asked, in a word.
+    pub word: &'static str,
+    /// The mail.
+    pub identity: Identity,
+}
+
+/// The list that is meant, and how the wish came: `by mail`, `on the page`, `by one click`.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// The list.
+    pub list: ListId,
+    /// Its realm.
+    pub realm: RealmId,
+    /// For the note about it.
+    pub way: &'static str,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Act {
+    /// Ask an address to confirm; nothing is kept if its letter is one too many.
+    Ask(NewConfirmation, Box<CappedLetter>),
+    /// Carry out what is proved: for this address, or else for those that are linked with it.
+    Change(String, Wish),
+    /// Carry out what was asked under this number.
+    Confirm(i64),
+    /// End this subscription.
+    Leave(MemberId),
+    /// Nothing but to answer.
+    Answer,
+}
+
+/// What an address is asked to confirm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewConfirmation {
+    /// A number nobody can guess.
+    pub nonce: i64,
+    /// Which address, in lower case.
+    pub address: String,
+    /// To what.
+    pub wish: Wish,
+    /// The address that is to be linked with it; else empty.
+    pub other: String,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Acted {
+    /// The same mail did it before.
+    Before,
+    /// The address is asked, or has been asked enough.
+    Asked(Owed),
+    /// The wish holds for this member now; `new` says whether it did not before.
+    Holds {
+        /// What was wished.
+        wish: Wish,
+        /// For which address.
+        address: String,
+        /// The subscription; gone after [`Wish::Unsubscribe`].
+        member: MemberId,
+        /// Whether it is so only now.
+        new: bool,
+    },
+    /// There is no such member.
+    NoMember {
+        /// The address that was looked for; empty if only a token named it.
+        address: String,
+    },
+    /// Linking waits for the other address, which has to confirm as well.
+    Waits,
+    /// The addresses are one person now.
+    Linked {
+        /// One of them.
+        address: String,
+    },
+    /// Nothing was asked under that number, or too long ago.
+    Unknown,
+    /// Answered, nothing else.
+    Answered,
+}
+
+/// A pending confirmation, as its page shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// Which address.
+    pub address: String,
+    /// To what.
+    pub wish: Wish,
+    /// The address that is to be linked with it; else empty.
+    pub other: String,
+    /// It was used.
+    pub done: bool,
+}
+
+/// How long a confirmation holds, in seconds: three days, as the mail says.
+const HOLDS: i64 = 3 * 86_400;
+/// How long what was carried out by mail is remembered: longer than any mail server tries, and than a signature commands.
+const REMEMBERED: i64 = 14 * 86_400;
+
+impl Reader {
+    /// What was asked under a number, if it can still be confirmed or was.
+    pub async fn find_confirmation(
+        &self,
+        list: ListId,
+        nonce: i64,
+        now: Timestamp,
+    ) -> Result<Option<Asked>, StoreError> {
+        let row: Option<AskedRow> = self.fetch_one(ASKED, asked_binds(list, nonce, now)).await?;
+        Ok(row.and_then(asked))
+    }
+
+    /// The list and address of a subscription.
+    pub async fn find_member(
+        &self,
+        member: MemberId,
+    ) -> Result<Option<(ListId, String)>, StoreError> {
+        let text = "select list, address from member where id = $1";
+        let row: Option<(i64, String)> = self.fetch_one(text, vec![member.0.into()]).await?;
+        Ok(row.map(|(list, address)| (ListId(list), address)))
+    }
+
+    /// Whether an address, given in lower case, or one that is linked with it, is a member of a list.
+    pub async fn is_member(&self, list: ListId, address: &str) -> Result<bool, StoreError> {
+        let text = format!("select count(*) from member where list = $2 and address in ({LINKED})");
+        let row: Option<(i64,)> = self
+            .fetch_one(text, vec![address.into(), list.0.into()])
+            .await?;
+        Ok(row.is_some_and(|r| r.0 > 0))
+    }
+
+    /// Whether an address, given in lower case, or one that is linked with it, is a member of any list of a realm. Realms know
+    /// nothing of each other: who is in a list that is not public is not told by what he may do elsewhere.
+    pub async fn is_member_of_any(
+        &self,
+        realm: RealmId,
+        address: &str,
+    ) -> Result<bool, StoreError> {
+        let text = format!(
+            "select count(*) from member m join list l on l.id = m.list where l.realm = $2 and m.address in ({LINKED})"
+        );
+        let row: Option<(i64,)> = self
+            .fetch_one(text, vec![address.into(), realm.0.into()])
+            .await?;
+        Ok(row.is_some_and(|r| r.0 > 0))
+    }
+
+    /// Whether any member of a list wants no copies of some posts.
+    pub async fn spares_any(&self, list: ListId) -> Result<bool, StoreError> {
+        let text = "select m.id from member m join list l on l.id = m.list where m.list = $1 \
+             and (m.own = 0 or m.nodupes = 1 or (m.nodupes is null and l.style = 'discuss')) limit 1";
+        let row: Option<(i64,)> = self.fetch_one(text, vec![list.0.into()]).await?;
+        Ok(row.is_some())
+    }
+
+    /// Who speaks for a posting.
+    pub async fn load_posting_verdict(
+        &self,
+        list: ListId,
+        number: i64,
+    ) -> Result<Verdict, StoreError> {
+        let text = "select m.verdict from posting p join mail m on m.id = p.mail where p.list = $1 and p.number = $2";
+        let row: Option<(String,)> = self
+            .fetch_one(text, vec![list.0.into(), number.into()])
+            .await?;
+        Ok(row.map_or_else(Verdict::default, |r| Verdict::from_stored(&r.0)))
+    }
+
+    /// The addresses that are linked with any of these, given in lower case.
+    pub async fn load_all_linked(&self, addresses: &[String]) -> Result<Vec<String>, StoreError> {
+        let mut linked = Vec::new();
+        for chunk in addresses.chunks(400) {
+            let text = format!(
+                "select distinct o.address from person_address p join person_address o on o.person = p.person where p.address in ({})",
+                super::marks(chunk.len())
+            );
+            let binds = chunk.iter().map(super::Bind::from).collect();
+            let rows: Vec<(String,)> = self.fetch(text, binds).await?;
+            linked.extend(rows.into_iter().map(|r| r.0));
+        }
+        Ok(linked)
+    }
+
+    /// The addresses that are linked with one, itself among them.
+    pub async fn load_linked(&self, address: &str) -> Result<Vec<String>, StoreError> {
+        let rows: Vec<(String,)> = self
+            .fetch(format!("{LINKED} order by 1"), vec![address.into()])
+            .await?;
+        Ok(rows.into_iter().map(|r| r.0).collect())
+    }
+}
+
+/// `$1` and all that are linked with it.
+const LINKED: &str = "select cast($1 as text) union select o.address from person_address p \
+     join person_address o on o.person = p.person where p.address = $1";
+
+type AskedRow = (String, String, String, i64);
+const ASKED: &str = "select address, what, other, done from confirmation where list = $1 and nonce = $2 and made >= $3";
+
+fn asked_binds(list: ListId, nonce: i64, now: Timestamp) -> Vec<super::Bind> {
+    let since = now.plus_secs(-HOLDS).0;
+    vec![list.0.into(), nonce.into(), since.into()]
+}
+
+fn asked((address, what, other, done): AskedRow) -> Option<Asked> {
+    // What another version wrote is as if it had run out.
+    let wish = Wish::parse(&what)?;
+    Some(Asked {
+        address,
+        wish,
+        other,
+        done: done == 1,
+    })
+}
+
+impl Store {
+    /// Carries an act out and owes what `letter` makes of its outcome, in one commit; with `once`, only the first time.
+    ///
+    /// Returns when the commit is flushed. What `letter` makes is not sent if it would be one too many.
+    pub async fn act(
+        &self,
+        place: Place,
+        once: Option<Once>,
+        act: Act,
+        letter: impl FnOnce(&Acted) -> Option<CappedLetter> + Send + 'static,
+        now: Timestamp,
+    ) -> Result<Acted, StoreError> {
+        let acted = self
+            .write(move |tx| {
+                Box::pin(async move {
+                    if let Some(once) = &once
+                        && !is_first(tx, place.list, once, now).await?
+                    {
+                        return Ok(Acted::Before);
+                    }
+                    let acted = run(tx, place, act, now).await?;
+                    if let (
+                        Some(once),
+                        Acted::Asked(Owed::EnoughForAddress | Owed::EnoughFromSource),
+                    ) = (&once, &acted)
+                    {
+                        // Nothing was done: a flood leaves nothing behind.
+                        forget(tx, place.list, once).await?;
+                    }
+                    if let Some(letter) = letter(&acted) {
+                        notice::insert(tx, letter, now).await?;
+                    }
+                    Ok(acted)
+                })
+            })
+            .await?;
+        self.deliveries.notify_one();
+        Ok(acted)
+    }
+
+    /// Makes addresses one person; they are proved by who calls.
+    pub async fn link_addresses(
+        &self,
+        addresses: [String; 2],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let [one, other] = addresses;
+        self.write(move |tx| Box::pin(async move { link(tx, &one, &other, now).await }))
+            .await
+    }
+}
+
+async fn is_first(
+    tx: &mut Tx,
+    list: ListId,
+    once: &Once,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let old = now.plus_secs(-REMEMBERED).0;
+    tx.execute("delete from command where happened < $1", vec![old.into()])
+        .await?;
+    let row = vec![
+        list.0.into(),
+        once.word.into(),
+        once.identity.0.into(),
+        now.0.into(),
+    ];
+    let head = "command (list, word, identity, happened)";
+    let tail = "on conflict do nothing returning list";
+    Ok(!tx.insert(head, vec![row], tail).await?.is_empty())
+}
+
+async fn forget(tx: &mut Tx, list: ListId, once: &Once) -> Result<(), StoreError> {
+    let text = "delete from command where list = $1 and word = $2 and identity = $3";
+    let binds = vec![list.0.into(), once.word.into(), once.identity.0.into()];
+    tx.execute(text, binds).await.map(|_| ())
+}
+
+async fn run(tx: &mut Tx, place: Place, act: Act, now: Timestamp) -> Result<Acted, StoreError> {
+    match act {
+        Act::Ask(confirmation, letter) => ask(tx, place, confirmation, *letter, now).await,
+        Act::Change(address, wish) => change(tx, place, address, wish, now).await,
+        Act::Confirm(nonce) => confirm(tx, place, nonce, now).await,
+        Act::Leave(member) => {
+            let text = "select address from member where id = $1 and list = $2";
+            let found: Option<(String,)> = tx
+                .fetch_one(text, vec![member.0.into(), place.list.0.into()])
+                .await?;
+            match found {
+                Some((address,)) => change(tx, place, address, Wish::Unsubscribe, now).await,
+                None => Ok(Acted::NoMember {
+                    address: String::new(),
+                }),
+            }
+        }
+        Act::Answer => Ok(Acted::Answered),
+    }
+}
+
+async fn ask(
+    tx: &mut Tx,
+    place: Place,
+    confirmation: NewConfirmation,
+    letter: CappedLetter,
+    now: Timestamp,
+) -> Result<Acted, StoreError> {
+    let owed = notice::insert(tx, letter, now).await?;
+    if owed == Owed::Yes {
+        let old = now.plus_secs(-2 * HOLDS).0;
+        tx.execute("delete from confirmation where made < $1", vec![old.into()])
+            .await?;
+        let row = vec![
+            confirmation.nonce.into(),
+            place.list.0.into(),
+            confirmation.address.into(),
+            confirmation.wish.as_str().into(),
+            confirmation.other.into(),
+            now.0.into(),
+            0.into(),
+        ];
+        let head = "confirmation (nonce, list, address, what, other, made, done)";
+        tx.insert(head, vec![row], "").await?;
+    }
+    Ok(Acted::Asked(owed))
+}
+
+async fn confirm(
+    tx: &mut Tx,
+    place: Place,
+    nonce: i64,
+    now: Timestamp,
+) -> Result<Acted, StoreError> {
+    let row: Option<AskedRow> = tx
+        .fetch_one(ASKED, asked_binds(place.list, nonce, now))
+        .await?;
+    let Some(asked) = row.and_then(asked) else {
+        return Ok(Acted::Unknown);
+    };
+    let text = "update confirmation set done = 1 where nonce = $1 and done = 0";
+    let first = tx.execute(text, vec![nonce.into()]).await? == 1;
+    match (asked.wish, first) {
+        (Wish::Link, true) => confirm_link(tx, place, asked, now).await,
+        // Used before: what it did may have been undone since, and is not done again.
+        (Wish::Link, false) => Ok(Acted::Waits),
+        (wish, true) => change(tx, place, asked.address, wish, now).await,
+        (wish, false) => {
+            let member = find(tx, place.list, &asked.address).await?;
+            Ok(Acted::Holds {
+                wish,
+                address: asked.address,
+                member: member.map_or(MemberId(0), |m| m.0),
+                new: false,
+            })
+        }
+    }
+}
+
+/// Both addresses are asked, each for itself; the second that confirms makes the link.
+async fn confirm_link(
+    tx: &mut Tx,
+    place: Place,
+    asked: Asked,
+    now: Timestamp,
+) -> Result<Acted, StoreError> {
+    let text = "select count(*) from confirmation where list = $1 and address = $2 and other = $3 and what = $4 and done = 1 and made >= $5";
+    let binds = vec![
+        place.list.0.into(),
+        asked.other.as_str().into(),
+        asked.address.as_str().into(),
+        Wish::Link.as_str().into(),
+        now.plus_secs(-HOLDS).0.into(),
+    ];
+    let both: Option<(i64,)> = tx.fetch_one(text, binds).await?;
+    if both.is_none_or(|b| b.0 == 0) {
+        return Ok(Acted::Waits);
+    }
+    link(tx, &asked.address, &asked.other, now).await?;
+    Ok(Acted::Linked {
+        address: asked.address,
+    })
+}
+
+async fn link(tx: &mut Tx, one: &str, other: &str, now: Timestamp) -> Result<(), StoreError> {
+    let text = "select address, person from person_address where address in ($1, $2)";
+    let known: Vec<(String, i64)> = tx.fetch(text, vec![one.into(), other.into()]).await?;
+    let person = match known.first() {
+        Some((_, person)) => *person,
+        None => {
+            let row = vec![now.0.into()];
+            super::sql::id(
+                &tx.insert("person (created)", vec![row], "returning id")
+                    .await?[0],
+            )?
+        }
+    };
+    // Whoever was linked with the one is linked with the other now.
+    for (_, old) in known.iter().filter(|(_, p)| *p != person) {
+        let text = "update person_address set person = $1 where person = $2";
+        tx.execute(text, vec![person.into(), (*old).into()]).await?;
+        tx.execute("delete from person where id = $1", vec![(*old).into()])
+            .await?;
+    }
+    let rows = [one, other].map(|a| vec![a.into(), person.into()]).to_vec();
+    let tail = "on conflict (address) do nothing";
+    tx.insert("person_address (address, person)", rows, tail)
+        .await?;
+    Ok(())
+}
+
+/// (subscription, whether it gets copies)
+async fn find(
+    tx: &mut Tx,
+    list: ListId,
+    address: &str,
+) -> Result<Option<(MemberId, bool)>, StoreError> {
+    let text = "select id, mail from member where list = $1 and address = $2";
+    let row: Option<(i64, i64)> = tx
+        .fetch_one(text, vec![list.0.into(), address.into()])
+        .await?;
+    Ok(row.map(|(id, mail)| (MemberId(id), mail == 1)))
+}
+
+async fn change(
+    tx: &mut Tx,
+    place: Place,
+    address: String,
+    wish: Wish,
+    now: Timestamp,
+) -> Result<Acted, StoreError> {
+    let mut address = address;
+    let mut found = find(tx, place.list, &address).await?;
+    if found.is_none() && wish != Wish::Subscribe {
+        let text = format!(
+            "select m.id, m.mail, m.address from member m where m.list = $2 and m.address in ({LINKED}) order by m.id limit 1"
+        );
+        let binds = vec![address.as_str().into(), place.list.0.into()];
+        let linked: Option<(i64, i64, String)> = tx.fetch_one(text, binds).await?;
+        if let Some((id, mail, of)) = linked {
+            found = Some((MemberId(id), mail == 1));
+            address = of;
+        }
+    }
+    let (member, new, kind) = match (wish, found) {
+        (Wish::Link, _) => return Ok(Acted::Unknown),
+        (Wish::Subscribe, None) => {
+            let member = join(tx, place.list, &address, now).await?;
+            (member, true, "joined")
+        }
+        (_, None) => return Ok(Acted::NoMember { address }),
+        (Wish::Unsubscribe, Some((member, _))) => {
+            tx.execute("delete from member where id = $1", vec![member.0.into()])
+                .await?;
+            (member, true, "left")
+        }
+        (Wish::Nomail, Some((member, mail))) => {
+            set_mail(tx, member, false).await?;
+            (member, mail, "paused")
+        }
+        (Wish::Subscribe | Wish::Mail, Some((member, mail))) => {
+            set_mail(tx, member, true).await?;
+            (member, !mail, "resumed")
+        }
+    };
+    if new {
+        let text = "insert into event (realm, list, kind, actor, happened, detail) values ($1, $2, $3, $4, $5, $6)";
+        let binds = vec![
+            place.realm.0.into(),
+            place.list.0.into(),
+            kind.into(),
+            address.as_str().into(),
+            now.0.into(),
+            place.way.into(),
+        ];
+        tx.execute(text, binds).await?;
+    }
+    Ok(Acted::Holds {
+        wish,
+        address,
+        member,
+        new,
+    })
+}
+
+async fn join(
+    tx: &mut Tx,
+    list: ListId,
+    address: &str,
+    now: Timestamp,
+) -> Result<MemberId, StoreError> {
+    let row = vec![list.0.into(), address.into(), 1.into(), now.0.into()];
+    let head = "member (list, address, mail, created)";
+    // Another process may have been faster.
+    let tail = "on conflict (list, address) do update set mail = 1 returning id";
+    let rows = tx.insert(head, vec![row], tail).await?;
+    Ok(MemberId(super::sql::id(&rows[0])?))
+}
+
+async fn set_mail(tx: &mut Tx, member: MemberId, mail: bool) -> Result<(), StoreError> {
+    let text = "update member set mail = $1 where id = $2";
+    tx.execute(text, vec![mail.into(), member.0.into()])
+        .await
+        .map(|_| ())
+}
