@@ -5,7 +5,7 @@
 export PATCHPOST_TEST_SIZE ?= small
 export PATCHPOST_TOOLS ?= $(CURDIR)/target/tools
 
-.PHONY: run test test-full setup bench lint fmt
+.PHONY: run test test-full setup bench deb lint fmt
 
 run:
 	cargo run --release -- serve --demo
@@ -24,6 +24,10 @@ bench:
 	benches/install
 	cargo build --release --locked
 	benches/run $(ROW)
+
+# The Debian package, into target/package; needs `cargo install cargo-deb`.
+deb:
+	deploy/package
 
 fmt:
 	cargo fmt

@@ -72,8 +72,7 @@ pub async fn backup(store: &Store, now: Timestamp, report: &mut Report) -> Resul
         );
         return Ok(());
     }
-    let mend =
-        "patchpost backup FILE, best every night; `patchpost print systemd` has a timer for it";
+    let mend = "patchpost backup FILE, best every night by cron; docs/operating.md has the line";
     let limit = now.plus_secs(-BACKUP_DAYS * 24 * HOUR);
     match store.find_moment(LAST_BACKUP).await? {
         Some(at) if at >= limit => report.ok("backup", &format!("made on {}", minute(at))),

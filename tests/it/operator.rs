@@ -1,5 +1,6 @@
 //! An operator's way from nothing to a site that works: `init`, DNS, `print`, `doctor`.
 
+mod web;
 mod zone;
 
 use std::io::Write;
@@ -452,6 +453,15 @@ fn init_says_which_option_is_missing_and_leaves_nothing_behind() {
     let said = desk.run("init", "lists.example.org\n");
     assert!(!said.fine && said.err.contains("say --yes"), "{}", said.err);
     assert!(!desk.data().exists());
+    // A folder of somebody else: the server could not read what was made there.
+    let foreign = desk.dir.path().join("foreign");
+    std::fs::create_dir(&foreign).unwrap();
+    let foreign = match std::os::unix::fs::chown(&foreign, Some(1), None) {
+        Ok(()) => foreign.display().to_string(),
+        Err(_) => "/var/lib".to_owned(),
+    };
+    let there = format!("{whole} --postfix --data {foreign}");
+    desk.refused(&there, "runuser --user=patchpost -- patchpost init");
     desk.good(&format!("{whole} --postfix"));
 }
 

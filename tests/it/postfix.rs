@@ -189,6 +189,8 @@ fn the_printed_postfix_hands_every_byte_in_and_out_and_refuses_unknown_lists_its
     ]);
     server.cli(&["list", "create", "dev"]);
     server.cli(&["member", "add", "dev", "ben@example.com"]);
+    let other = "talk@lists.example.net";
+    server.cli(&["list", "create", "talk", "--address", other]);
     let mut print = server.command();
     print.env("PATCHPOST_LMTP_LISTEN", &server.addresses["lmtp"]);
     let settings = tools::run(print.args(["print", "postfix"]));
@@ -202,10 +204,16 @@ fn the_printed_postfix_hands_every_byte_in_and_out_and_refuses_unknown_lists_its
     // The client itself is told, so that nobody gets a bounce.
     let reply = smtp.say("MAIL FROM:<forged@example.net>");
     assert!(reply.starts_with("250"), "{reply}");
-    for unknown in ["nobody", "dev+nothing"] {
-        let reply = smtp.say(&format!("RCPT TO:<{unknown}@lists.example.org>"));
-        assert!(reply.starts_with("550 5.1.1"), "{reply}");
+    for unknown in [
+        "nobody@lists.example.org",
+        "dev+nothing@lists.example.org",
+        "dev@lists.example.net",
+    ] {
+        let reply = smtp.say(&format!("RCPT TO:<{unknown}>"));
+        assert!(reply.starts_with("550 5.1.1"), "{unknown}: {reply}");
     }
+    let reply = smtp.say(&format!("RCPT TO:<{other}>"));
+    assert!(reply.starts_with("250"), "{reply}");
     smtp.say("RSET");
     let mut large = Smtp::connect(&postfix.address);
     let reply = large.say("MAIL FROM:<forged@example.net> SIZE=10485761");

@@ -7,6 +7,7 @@ mod notices;
 mod order;
 mod schema;
 mod site;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 
