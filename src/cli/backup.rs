@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -124,7 +125,13 @@ impl Drop for Scratch {
 }
 
 fn pack(file: &Path, database: &Path, data: &Path) -> Result<()> {
-    let out = zstd::Encoder::new(BufWriter::new(File::create(file)?), LEVEL)?;
+    // It holds what the settings hold, passwords too.
+    let made = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)?;
+    let out = zstd::Encoder::new(BufWriter::new(made), LEVEL)?;
     let mut archive = tar::Builder::new(out);
     archive.follow_symlinks(false);
     archive.append_path_with_name(database, DATABASE)?;

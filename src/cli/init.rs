@@ -300,18 +300,27 @@ fn steps(config: &Config, data: &Path, records: usize, has_list: bool) -> String
     let folder = data.display();
     let mut steps = Vec::new();
     if config.smtp.listen.is_empty() {
-        steps.push("let Postfix hand over the lists' mail, as root: patchpost print postfix >> /etc/postfix/main.cf && postfix reload");
+        let print = format!("patchpost print postfix --data {folder} >> /etc/postfix/main.cf");
+        steps.push(format!(
+            "let Postfix hand over the lists' mail, as root: {print} && postfix reload"
+        ));
     }
-    steps.push("put a web server with a certificate before the pages: patchpost print nginx, or patchpost print caddy");
-    steps.push("start the server: systemctl enable --now patchpost (patchpost print systemd prints the unit)");
+    steps.push(format!(
+        "put a web server with a certificate before the pages: patchpost print nginx --data {folder} (or print caddy)"
+    ));
+    steps.push(format!(
+        "start the server: systemctl enable --now patchpost (the unit: patchpost print systemd --data {folder})"
+    ));
     if !has_list {
-        steps.push("make a list: patchpost list create dev --description 'Development'");
+        steps.push(format!(
+            "make a list: patchpost list create dev --data {folder}"
+        ));
     }
-    steps.push("look whether all is well: patchpost doctor");
-    let mut text = format!(
-        "; Left to do, {} steps; commands take --data {folder}\n",
-        records + steps.len()
-    );
+    steps.push(format!(
+        "look whether all is well: patchpost doctor --data {folder}"
+    ));
+    let all = records + steps.len();
+    let mut text = format!("; Left to do, {all} steps:\n");
     text.push_str(&format!(
         ";  1-{records}  set the {records} DNS records above\n"
     ));

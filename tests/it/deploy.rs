@@ -60,3 +60,28 @@ fn the_example_configuration_is_taken_and_says_what_it_means() {
         );
     }
 }
+
+/// What the Debian package is made of is there; its scripts are scripts.
+#[test]
+fn the_package_names_files_that_exist_and_scripts_that_run() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let deb = manifest.split("[package.metadata.deb]").nth(1).unwrap();
+    let deb = deb.split("\n[").next().unwrap();
+    let mut seen = 0;
+    for line in deb.lines().filter(|l| l.starts_with("    [\"")) {
+        let source = line.split('"').nth(1).unwrap();
+        // What is built is made by `deploy/package`.
+        if !source.starts_with("target/") {
+            let there = source.split('*').next().unwrap();
+            assert!(root.join(there).exists(), "there is no {source}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 4, "{deb}");
+    for script in ["debian/postinst", "debian/postrm", "package"] {
+        let path = root.join("deploy").join(script);
+        let checked = Command::new("bash").arg("-n").arg(&path).status().unwrap();
+        assert!(checked.success(), "{script}");
+    }
+}

@@ -381,6 +381,8 @@ fn what_else_may_be_wrong_is_named_too() {
     check(&desk, &[], "backup", "none was made yet");
     desk.good(&format!("backup {}", file.display()));
     check(&desk, &[], "backup", "made on 2");
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "it holds what the settings hold");
 }
 
 #[test]
