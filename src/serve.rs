@@ -16,7 +16,7 @@ use crate::config::{self, BareNewline, Config, LogFormat, LogLevel, Transport, a
 use crate::deliver::{self, Route};
 use crate::dns::{self, Dns};
 use crate::doctor;
-use crate::net::{Gate, Listener, Tls, bind};
+use crate::net::{Gate, Listener, Rspamd, Tls, bind};
 use crate::pipeline::{Checks, Ctx};
 use crate::session::{Protocol, Settings};
 use crate::smtp;
@@ -207,11 +207,17 @@ fn logging(config: &config::Log) {
     };
 }
 
-fn checks(config: &Config) -> Result<Checks> {
+/// How senders are authenticated by these settings.
+pub fn checks(config: &Config) -> Result<Checks> {
     Ok(Checks {
         dns: open_dns(config)?,
         hostname: config.site.hostname.clone(),
         trusted_authserv_id: config.auth.trusted_authserv_id.clone(),
+        spam_header: config.spam.header.clone(),
+        rspamd: (!config.spam.rspamd.is_empty()).then(|| Rspamd {
+            address: config.spam.rspamd.clone(),
+            timeout: Duration::from_secs(config.spam.timeout),
+        }),
     })
 }
 

@@ -368,10 +368,14 @@ pub enum Job {
     Upkeep(RepoId),
     /// Try applied series of a repository at the present tip.
     Recheck(RepoId),
+    /// Take the refs of recalled mails out of a realm's companions, and group anew what was beside them.
+    Aftermath(RealmId),
+    /// Tell the moderators of a list what is held, and drop what was held too long.
+    Hold(ListId),
 }
 
 impl Job {
-    /// The kind as stored: `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`, `recheck`.
+    /// The kind as stored: `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`, `recheck`, `hold`, `aftermath`.
     pub fn kind(self) -> &'static str {
         match self {
             Job::File(_) => "file",
@@ -381,6 +385,8 @@ impl Job {
             Job::Learn(_) => "learn",
             Job::Upkeep(_) => "upkeep",
             Job::Recheck(_) => "recheck",
+            Job::Hold(_) => "hold",
+            Job::Aftermath(_) => "aftermath",
         }
     }
 
@@ -394,6 +400,8 @@ impl Job {
             Job::Learn(realm) => realm.0.to_string(),
             Job::Upkeep(id) => id.to_string(),
             Job::Recheck(id) => id.to_string(),
+            Job::Hold(list) => list.to_string(),
+            Job::Aftermath(realm) => realm.0.to_string(),
         }
     }
 
@@ -411,6 +419,8 @@ impl Job {
             "learn" => Some(Job::Learn(RealmId(number(key)?))),
             "upkeep" => Some(Job::Upkeep(RepoId(number(key)?))),
             "recheck" => Some(Job::Recheck(RepoId(number(key)?))),
+            "hold" => Some(Job::Hold(ListId(number(key)?))),
+            "aftermath" => Some(Job::Aftermath(RealmId(number(key)?))),
             _ => None,
         }
     }

@@ -26,6 +26,8 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 const PLAIN_AFTER: i64 = 5;
 /// Often enough that packs and loose refs stay few; there is seldom anything to do.
 const UPKEEP_MINUTES: u64 = 30;
+/// Held mail is dropped after days: an hour more or less is nothing.
+const HOLD_MINUTES: u64 = 60;
 /// Seconds until the second try; later ones wait longer.
 const TRY_AGAIN: i64 = 5;
 
@@ -39,8 +41,13 @@ pub async fn run(ctx: Ctx, fetch_minutes: u64, stop: CancellationToken) {
         each("learn", 1, &ctx, &stop),
         each("upkeep", 1, &ctx, &stop),
         each("recheck", 1, &ctx, &stop),
+        each("hold", 10, &ctx, &stop),
+        each("aftermath", 1, &ctx, &stop),
         schedule(fetch_minutes, &stop, || owe_fetches(&ctx)),
         schedule(UPKEEP_MINUTES, &stop, || owe_upkeep(&ctx)),
+        schedule(HOLD_MINUTES, &stop, || ctx
+            .store
+            .owe_held(crate::store::now())),
     );
 }
 
@@ -225,6 +232,8 @@ async fn one(ctx: &Ctx, claim: Claim) -> Result<(), PipelineError> {
         Job::Learn(realm) => ctx.learn(realm, claim.held()).await,
         Job::Upkeep(repo) => ctx.upkeep(repo, claim.held()).await,
         Job::Recheck(repo) => ctx.recheck(repo, claim.held()).await,
+        Job::Aftermath(realm) => ctx.clear_aftermath(realm, claim.held()).await,
+        Job::Hold(list) => ctx.tend_held(list, claim.held(), crate::store::now()).await,
     }
 }
 

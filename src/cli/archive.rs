@@ -46,6 +46,12 @@ pub async fn import(ctx: &Ctx, wish: args::Import) -> Result<()> {
         done.new,
         done.known
     );
+    if done.removed > 0 {
+        println!(
+            "{} removed here before and left out",
+            count(done.removed, "mail")
+        );
+    }
     Ok(())
 }
 

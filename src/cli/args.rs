@@ -2,6 +2,7 @@
 
 mod landing;
 mod operator;
+mod policy;
 mod series;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use landing::{RepoSet, SeriesApply};
 pub use operator::{Init, Print};
+pub use policy::{By, Held, Moderation, Outside, Policy, PolicySet, Recall, Remove, Switch, Which};
 pub use series::{Place, Series, SeriesMbox, State};
 
 /// An e-mail driven patch and mailing-list server in one binary.
@@ -62,6 +64,28 @@ pub enum Command {
         after_help = "Examples:\n  patchpost member add dev ana@example.org\n  patchpost member ls dev --json"
     )]
     Member(Member),
+    /// Who may write what to a list, and why
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  patchpost policy show dev\n  patchpost policy set dev --moderation all\n  patchpost policy explain dev mail.eml"
+    )]
+    Policy(Policy),
+    /// Mail that a person looks at before it is archived
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  patchpost held ls\n  patchpost held accept 12 --person"
+    )]
+    Held(Held),
+    /// Take posted mails back: copies that were not sent are stopped, and nothing shows them any more
+    #[command(
+        after_help = "Example:\n  patchpost recall 20260319140509.1-1-ana@example.org --ban\n\nWhat was recalled is held: `patchpost held accept` undoes it, `patchpost held discard` ends it."
+    )]
+    Recall(Recall),
+    /// Delete a posted mail for ever
+    #[command(
+        after_help = "Example:\n  patchpost remove 20260319140509.1-1-ana@example.org --redact --why 'names a third person'"
+    )]
+    Remove(Remove),
     /// Take an archive into a list; nobody gets a copy
     #[command(
         after_help = "Examples:\n  patchpost import dev old.mbox\n  patchpost import dev dev/git/0.git --format public-inbox"
@@ -186,6 +210,10 @@ pub enum Style {
     Patch,
     /// Talk
     Discuss,
+    /// Some write, everybody reads
+    Announce,
+    /// Reports of holes: everybody writes, only members read; implies --private
+    Security,
 }
 
 impl Style {
@@ -194,6 +222,8 @@ impl Style {
         match self {
             Style::Patch => "patch",
             Style::Discuss => "discuss",
+            Style::Announce => "announce",
+            Style::Security => "security",
         }
     }
 }
@@ -223,6 +253,9 @@ pub enum List {
         /// Not public: nothing of it is shown to anybody on the web
         #[arg(long)]
         private: bool,
+        /// Whose mail a person looks at first [default: what lists.moderation says]
+        #[arg(long, value_enum)]
+        moderation: Option<Moderation>,
     },
     /// Change a list
     #[command(

@@ -8,6 +8,7 @@ use anyhow::{Result, anyhow};
 use super::args;
 use super::lists::add_repo;
 use crate::git::write_demo;
+use crate::list::settings::Policy;
 use crate::pipeline::{Ctx, NewMail};
 use crate::session::Protocol;
 use crate::store::NewList;
@@ -50,6 +51,8 @@ pub async fn demo(ctx: &Ctx, base_url: &str, listeners: &[(&str, String)]) -> Re
             style: "patch".to_owned(),
             visibility: "public".to_owned(),
             repos: vec!["demo".to_owned()],
+            // What one sends to try it is to be seen at once.
+            policy: Policy::open(),
         };
         ctx.create_list(new).await?;
     }

@@ -12,9 +12,10 @@ use super::args::Init;
 use super::print::zone;
 use crate::config::{self, Config};
 use crate::doctor;
+use crate::list::settings::{Bits, Policy};
 use crate::pipeline::Ctx;
-use crate::store::NewList;
-use crate::types::ListName;
+use crate::store::{AccessChange, NewList};
+use crate::types::{Address, ListName};
 
 /// Keys that a new file shows even where they have their default.
 const SHOWN: [&str; 6] = [
@@ -275,9 +276,19 @@ async fn make_list(ctx: &Ctx, config: &Config, name: &ListName) -> Result<()> {
         style: "patch".to_owned(),
         visibility: "public".to_owned(),
         repos: Vec::new(),
+        policy: Policy::of_style("patch").moderated(config.lists.moderation),
     };
-    ctx.create_list(new).await?;
-    Ok(())
+    let list = ctx.create_list(new).await?;
+    // Somebody has to look at what is held.
+    let people = match config.site.operator.parse::<Address>() {
+        Ok(operator) => vec![(operator.key(), Some(Bits(Bits::WRITE.0 | Bits::MODERATE.0)))],
+        Err(_) => Vec::new(),
+    };
+    let change = AccessChange {
+        people,
+        ..AccessChange::default()
+    };
+    Ok(ctx.change_access(list, change, "").await?)
 }
 
 /// Readable by its owner and group only, as a password may come into it. Flushed: what is printed after it is true.

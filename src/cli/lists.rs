@@ -9,6 +9,7 @@ use super::output::{Table, count, print_json};
 use crate::config::Config;
 use crate::git::Source;
 use crate::list::address::readings;
+use crate::list::settings::{Bits, Policy};
 use crate::pipeline::Ctx;
 use crate::store::{ListChange, ListRow, NewList};
 use crate::types::{Address, ListName, RepoId, RepoName};
@@ -23,12 +24,16 @@ pub async fn list(ctx: &Ctx, config: &Config, wish: args::List) -> Result<()> {
             repo,
             style,
             private,
+            moderation,
         } => {
             let name: ListName = name.parse()?;
             let address =
                 address.unwrap_or_else(|| format!("{name}@{}", config.site.list_domain()));
             let address: Address = address.parse()?;
+            // A hole must not be read by all before it is mended.
+            let private = private || style == args::Style::Security;
             let visibility = if private { "private" } else { "public" }.to_owned();
+            let policy = first_policy(style, private, moderation, config);
             let (style, description) = (style.as_str().to_owned(), one_line(&description)?);
             let new = NewList {
                 name: name.to_string(),
@@ -37,6 +42,7 @@ pub async fn list(ctx: &Ctx, config: &Config, wish: args::List) -> Result<()> {
                 style,
                 visibility,
                 repos: repo,
+                policy,
             };
             ctx.create_list(new).await?;
             println!("list {name} takes mail at {address}");
@@ -55,12 +61,14 @@ pub async fn list(ctx: &Ctx, config: &Config, wish: args::List) -> Result<()> {
                 .map(|a| a.key());
             let description = description.map(|d| one_line(&d)).transpose()?;
             let repos = (!repo.is_empty()).then_some(repo);
+            let policy = style.map(|s| restyled(&list, s)).transpose()?;
             let style = style.map(|s| s.as_str().to_owned());
             let change = ListChange {
                 address,
                 description,
                 style,
                 repos,
+                policy,
             };
             if change == ListChange::default() {
                 bail!("say what to change: --address, --description, --repo or --style");
@@ -91,6 +99,42 @@ pub async fn list(ctx: &Ctx, config: &Config, wish: args::List) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What a new list starts with.
+fn first_policy(
+    style: args::Style,
+    private: bool,
+    moderation: Option<args::Moderation>,
+    config: &Config,
+) -> Policy {
+    let mut policy = Policy::of_style(style.as_str());
+    let moderation = match moderation {
+        Some(given) => given.into(),
+        // Who reports a hole must not wait, whatever other lists do.
+        None if style == args::Style::Security => policy.moderation,
+        None => config.lists.moderation,
+    };
+    if private {
+        policy.anybody = Bits(policy.anybody.0 & !Bits::BROWSE.0);
+    }
+    policy.moderated(moderation)
+}
+
+/// The policy of a list whose style changes.
+fn restyled(list: &ListRow, style: args::Style) -> Result<Policy> {
+    let public = list.visibility == "public";
+    if style == args::Style::Security && public {
+        bail!(
+            "list {} is public, and what it has stays so; make another with --style security",
+            list.name
+        );
+    }
+    let mut policy = list.policy.clone().restyled(style.as_str());
+    if !public {
+        policy.anybody = Bits(policy.anybody.0 & !Bits::BROWSE.0);
+    }
+    Ok(policy)
 }
 
 fn one_line(text: &str) -> Result<String> {

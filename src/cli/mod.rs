@@ -7,10 +7,12 @@ mod backup;
 mod correct;
 mod demo;
 mod events;
+mod held;
 mod init;
 mod landing;
 mod lists;
 mod output;
+mod policy;
 mod print;
 mod series;
 
@@ -200,6 +202,10 @@ async fn perform(ctx: &Ctx, config: &Config, command: Command) -> Result<ExitCod
         Command::List(list) => lists::list(ctx, config, list).await?,
         Command::Repo(repo) => lists::repo(ctx, repo).await?,
         Command::Member(member) => lists::member(ctx, member).await?,
+        Command::Policy(wish) => policy::policy(ctx, config, wish).await?,
+        Command::Held(wish) => held::held(ctx, wish).await?,
+        Command::Recall(wish) => held::recall(ctx, wish).await?,
+        Command::Remove(wish) => held::remove(ctx, wish).await?,
         Command::Import(import) => archive::import(ctx, import).await?,
         Command::Export(export) => archive::export(ctx, export).await?,
         Command::Series(series) => show_series(ctx, series).await?,

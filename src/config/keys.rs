@@ -4,10 +4,11 @@
 //! `patchpost config` prints, so the three cannot disagree.
 
 use super::kind::{
-    Addresses, AuthservId, BaseUrl, DatabaseUrl, HostPort, Hostname, Kind, Line, Listen,
+    Addresses, AuthservId, BaseUrl, DatabaseUrl, FieldName, HostPort, Hostname, Kind, Line, Listen,
     MaybeAddress, MaybeHostname, Megabytes, Minutes, Number, Path, Servers,
 };
 use super::kind::{BareNewline, LogFormat, LogLevel, Transport};
+use crate::list::settings::Moderation;
 
 /// One key as the parser and the reference see it.
 pub(super) struct Key {
@@ -132,6 +133,17 @@ sections! {
         trusted_authserv_id: String as AuthservId = "",
     }
 
+    /// Who says that a mail is spam. It is held then, never refused.
+    spam: SpamFilter {
+        /// The field with which the mail server in front marks spam, such as X-Spam or X-Spam-Flag: a value that begins with
+        /// "yes" is its word. It counts by LMTP only. Empty: none.
+        header: String as FieldName = "",
+        /// An rspamd worker that scans, such as 127.0.0.1:11333; it is asked about every mail to a list. Empty: nobody is asked.
+        rspamd: String as HostPort = "",
+        /// Seconds that it may take; without an answer the mail goes on without its word.
+        timeout: u64 as Number<1, 30> = "5",
+    }
+
     /// Look-ups of DKIM keys, SPF and DMARC.
     dns: Dns {
         /// Servers to ask, separated by commas, such as 127.0.0.1 or 127.0.0.1:5353; empty: those of this machine.
@@ -188,6 +200,13 @@ sections! {
     limits: Limits {
         /// Free megabytes on the data folder's disk below which mail is refused for the time being.
         free_disk_mb: u64 as Megabytes = "200",
+    }
+
+    /// What lists start with that are made from now on; `patchpost policy` shows and changes it list by list.
+    lists: Lists {
+        /// Whose mail a person looks at first: "strangers" is people whom the list does not know, unless they are
+        /// authenticated and answer a mail that it has.
+        moderation: Moderation as Moderation = "strangers",
     }
 
     /// What is written to standard error, a line for each thing that happened.

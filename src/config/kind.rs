@@ -1,5 +1,7 @@
 //! What a key's value may be: how its text form is checked, and how it is shown as TOML.
 
+use crate::list::settings::Moderation;
+
 /// One kind of value, stored as `T`.
 pub(super) trait Kind<T> {
     /// What a value may be: the end of a sentence that begins with "allowed:".
@@ -145,6 +147,10 @@ texts! {
     AuthservId, "a name such as mx.example.org, or empty", |text| {
         require(text.bytes().all(|b| b.is_ascii_graphic() && !b";()\"=,".contains(&b)))
     };
+    /// The name of a header field.
+    FieldName, "the name of a header field such as X-Spam, or empty", |text| {
+        require(text.len() <= 76 && text.bytes().all(|b| b.is_ascii_graphic() && b != b':'))
+    };
     /// DNS servers.
     Servers, "IP or IP:PORT such as 127.0.0.1 or [::1]:5353; several separated by commas; or empty", check_servers;
     /// The database, if it is not SQLite.
@@ -257,6 +263,7 @@ choices! {
     BareNewline { Reject = "reject", Normalise = "normalise" }
     Transport { Directory = "directory", Smtp = "smtp" }
     LogLevel { Error = "error", Warn = "warn", Info = "info", Debug = "debug" }
+    Moderation { None = "none", Strangers = "strangers", All = "all" }
     LogFormat { Text = "text", Json = "json" }
 }
 

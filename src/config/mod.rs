@@ -13,7 +13,8 @@ use std::fmt;
 use toml::de::{DeTable, DeValue};
 
 pub use keys::{
-    Auth, Config, Database, Delivery, Dns, Http, Limits, Lmtp, Log, Ops, Repos, Site, Smtp,
+    Auth, Config, Database, Delivery, Dns, Http, Limits, Lists, Lmtp, Log, Ops, Repos, Site, Smtp,
+    SpamFilter,
 };
 pub use kind::{BareNewline, LogFormat, LogLevel, Transport};
 

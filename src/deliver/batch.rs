@@ -231,6 +231,10 @@ impl Sender {
             );
         }
         let outgoing = match found {
+            Ok(Some(found)) if found.tls_only && self.settings.route.is_open() => Err(
+                "the list's copies go over TLS only, and the way to the relay has none; let a mail server on this machine relay them"
+                    .to_owned(),
+            ),
             Ok(Some(found)) => Ok(Arc::new(Outgoing::new(&found, &self.settings.base_url))),
             Ok(None) => {
                 let gone = Outcome::GaveUp("the posting is gone".to_owned());

@@ -34,6 +34,21 @@ pub enum Route {
     Relay(String, usize),
 }
 
+impl Route {
+    /// Whether copies leave this machine without TLS.
+    fn is_open(&self) -> bool {
+        let Route::Relay(relay, _) = self else {
+            return false;
+        };
+        let host = relay
+            .rsplit_once(':')
+            .map_or(relay.as_str(), |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let here = host.parse::<std::net::IpAddr>().map(|ip| ip.is_loopback());
+        !here.unwrap_or(host.eq_ignore_ascii_case("localhost"))
+    }
+}
+
 /// What sending needs to know.
 #[derive(Clone)]
 pub struct Settings {

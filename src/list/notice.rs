@@ -3,6 +3,7 @@
 //! Pure. The texts are templates in `templates/mail`. A mail of this kind follows RFC 3834: it says that it is automatic, it is
 //! answered by nobody (null return path), and it holds no word of whoever caused it, so that nobody can send messages with it.
 
+mod moderation;
 mod text;
 
 #[cfg(test)]
@@ -10,6 +11,7 @@ mod tests;
 
 use std::net::IpAddr;
 
+pub use moderation::{Held, Moderated, Rejected, Waiting, excerpt, one_line};
 pub use text::{Confirm, Done, Help, Trouble, Welcome};
 
 use super::header;
@@ -60,6 +62,27 @@ pub const TELL: Cap = Cap {
     per_address: 50,
     per_source: i64::MAX,
 };
+/// Moderators want to hear of what they decide about; a wave must not fill their mailbox.
+pub const MODERATORS: Cap = Cap {
+    name: "moderation",
+    per_list: 100,
+    per_address: 500,
+    per_source: i64::MAX,
+};
+/// That there is a wave is news a few times a day.
+pub const WAVES: Cap = Cap {
+    name: "waves",
+    per_list: 4,
+    per_address: 20,
+    per_source: i64::MAX,
+};
+/// Mailman's "no more today": one denial a day and list says it.
+pub const REJECTED: Cap = Cap {
+    name: "rejected",
+    per_list: 1,
+    per_address: 3,
+    per_source: i64::MAX,
+};
 
 /// What an automatic mail is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,6 +99,14 @@ pub enum Event {
     Help,
     /// Something at the site turned bad, or is well again.
     Trouble,
+    /// A mail waits for a moderator.
+    Held,
+    /// Many do.
+    Waiting,
+    /// A moderator's answer was carried out, or was not.
+    Moderated,
+    /// A held mail was rejected with words.
+    Rejected,
 }
 
 /// A row of the table.
@@ -98,7 +129,7 @@ pub struct Rule {
 }
 
 /// All automatic mail there is.
-pub const RULES: [Rule; 6] = [
+pub const RULES: [Rule; 10] = [
     Rule {
         event: Event::Confirm,
         purpose: "confirmation",
@@ -152,6 +183,42 @@ pub const RULES: [Rule; 6] = [
         default: "always",
         cap: TELL,
         answers: false,
+    },
+    Rule {
+        event: Event::Held,
+        purpose: "held mail",
+        when: "a mail or series is held; the first five of those that come within five seconds",
+        who: "the list's moderators",
+        default: "always",
+        cap: MODERATORS,
+        answers: false,
+    },
+    Rule {
+        event: Event::Waiting,
+        purpose: "held mails",
+        when: "more are held at once than are told one by one",
+        who: "the list's moderators",
+        default: "always",
+        cap: WAVES,
+        answers: false,
+    },
+    Rule {
+        event: Event::Moderated,
+        purpose: "moderation done",
+        when: "a moderator answered to a notice",
+        who: "that moderator, authenticated",
+        default: "always",
+        cap: MODERATORS,
+        answers: true,
+    },
+    Rule {
+        event: Event::Rejected,
+        purpose: "rejection",
+        when: "a moderator rejects a held mail with words",
+        who: "its author, if authenticated",
+        default: "always",
+        cap: REJECTED,
+        answers: true,
     },
 ];
 
@@ -444,7 +511,7 @@ This is all that patchpost sends by itself, beside the copies of what was posted
 
 - It goes to people who are known to have written (their mail is authenticated), or it asks an address to confirm
   something. What it says is fixed text: nothing that a stranger wrote stands in it, so nobody can use it to send words
-  to others.
+  to others. Only moderators read what strangers wrote: the beginning of the mail that they decide about.
 - It carries `Auto-Submitted` (RFC 3834) and the null return path, so that no machine answers it.
 - It never answers a mail with the null sender, an `Auto-Submitted` other than `no`, `Precedence: bulk`, `junk` or `list`, any
   `List-` field, `X-Auto-Response-Suppress`, a sender such as `mailer-daemon` or `…-bounces`, an address of a list here, or a mail that

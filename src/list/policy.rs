@@ -1,7 +1,8 @@
 //! What a list does with a mail that was addressed to it.
 
 use super::address::Target;
-use crate::mail::{Flaw, Message};
+use super::order::{self, Outcome, Question};
+use crate::mail::Message;
 use crate::session::{Protocol, Reply};
 
 /// What becomes of a mail. A refusal is a [`Reply`].
@@ -9,10 +10,14 @@ use crate::session::{Protocol, Reply};
 pub enum Decision {
     /// It is archived and sent to the members.
     Accept,
+    /// A person looks at it first, for the reason given: it is kept, and shown to nobody else.
+    Hold(String),
     /// It is for the people who run the list, whole.
     Request(&'static str),
     /// A copy came back.
     Bounce(String),
+    /// A moderator's answer about a held mail.
+    Moderate(String),
     /// Not wanted; it is noted and goes no further, as a refusal would bother an innocent third party.
     Drop(&'static str),
 }
@@ -20,18 +25,12 @@ pub enum Decision {
 /// More trace fields than this are a loop (Postfix and chasquid count to 50).
 const MAX_RECEIVED: usize = 50;
 
-/// Decides for one recipient. `own_list_id` is the List-Id of the list that is meant, without `<>`; `help_url` ends without a slash.
+/// Decides for one recipient. Of the question, mail to anything but the list itself needs `message`, `null_sender` and `protocol` alone.
 ///
-/// Whether a bounce's token is sound is for the caller to see, who has the key.
-pub fn decide(
-    target: &Target,
-    message: &Message,
-    null_sender: bool,
-    protocol: Protocol,
-    own_list_id: &str,
-    help_url: &str,
-) -> Result<Decision, Reply> {
-    match target {
+/// Whether a token is sound is for the caller to see, who has the key.
+pub fn decide(target: &Target, question: &Question<'_>) -> Outcome {
+    let (null_sender, protocol) = (question.null_sender, question.protocol);
+    let decided = match target {
         Target::Bounce(token) => Ok(Decision::Bounce(token.clone())),
         // Bounces may come here: Mailman's `-bounces` is an alias of it.
         Target::Owner => Ok(Decision::Request("owner")),
@@ -40,6 +39,7 @@ pub fn decide(
             refuse(protocol, what, Reply::new(550, "5.7.1", text))
         }
         Target::Request(what) => Ok(Decision::Request(what)),
+        Target::Answer("mod", token) => Ok(Decision::Moderate(token.clone())),
         Target::Answer(..) => {
             let text = "This address is not valid, or not any more";
             refuse(protocol, "unknown token", Reply::new(550, "5.1.1", text))
@@ -48,44 +48,13 @@ pub fn decide(
             let text = "This list offers no rehearsal; nothing was archived and nothing was sent";
             refuse(protocol, "rehearsal", Reply::new(550, "5.3.3", text))
         }
-        Target::Post => decide_post(message, null_sender, protocol, own_list_id, help_url),
-    }
-}
-
-fn decide_post(
-    message: &Message,
-    null_sender: bool,
-    protocol: Protocol,
-    own_list_id: &str,
-    help_url: &str,
-) -> Result<Decision, Reply> {
-    if has_looped(message, own_list_id) {
-        let text = "Mail loop: this list has sent this mail already";
-        return refuse(protocol, "loop", Reply::new(554, "5.4.6", text));
-    }
-    if null_sender {
-        let text = "A list does not take bounces";
-        return refuse(
-            protocol,
-            "bounce to the list",
-            Reply::new(550, "5.7.1", text),
-        );
-    }
-    if message.headers.is_empty() {
-        let text = "This is no mail: it has no header, not even a From field";
-        return refuse(protocol, "no header", Reply::new(550, "5.6.0", text));
-    }
-    if message.flaws.contains(&Flaw::HtmlOnly) {
-        let text = format!(
-            "This list takes plain text; your mail had only HTML. {help_url}/help/plain-text"
-        );
-        return refuse(protocol, "only HTML", Reply::new(550, "5.6.1", text));
-    }
-    Ok(Decision::Accept)
+        Target::Post => return order::walk(*question),
+    };
+    decided.into()
 }
 
 /// Whether the list's own fields are there already, or far too many trace fields.
-fn has_looped(message: &Message, own_list_id: &str) -> bool {
+pub(super) fn has_looped(message: &Message, own_list_id: &str) -> bool {
     let fields = |name: &'static str| {
         message
             .headers
@@ -126,19 +95,27 @@ fn refuse(protocol: Protocol, what: &'static str, reply: Reply) -> Result<Decisi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::list::order::{Known, Spam};
+    use crate::list::settings::{Moderation, Policy};
+    use crate::verdict::Verdict;
     use Protocol::{Lmtp, Smtp};
 
     #[track_caller]
     fn check_target(target: &Target, mail: &str, null: bool, protocol: Protocol, expected: &str) {
         let message = crate::mail::parse(mail.as_bytes());
-        let decided = decide(
-            target,
-            &message,
-            null,
+        let question = Question {
+            message: &message,
+            size: mail.len(),
+            null_sender: null,
             protocol,
-            "dev.x.org",
-            "https://x.org",
-        );
+            verdict: &Verdict::default(),
+            policy: &Policy::default().moderated(Moderation::None),
+            list_id: "dev.x.org",
+            help_url: "https://x.org",
+            known: &Known::default(),
+            spam: &Spam::Unknown,
+        };
+        let decided = decide(target, &question).decision;
         let got = match decided {
             Ok(decision) => format!("{decision:?}"),
             Err(reply) => format!("{} {}", reply.code, reply.enhanced),
@@ -219,6 +196,8 @@ mod tests {
         check_target(&help, PLAIN, false, Smtp, "Request(\"help\")");
         check_target(&help, PLAIN, true, Smtp, "550 5.7.1");
         check_target(&help, PLAIN, true, Lmtp, "Drop(\"help\")");
+        let answer = Target::Answer("mod", "t".to_owned());
+        check_target(&answer, PLAIN, false, Smtp, "Moderate(\"t\")");
         let answer = Target::Answer("confirm", "t".to_owned());
         check_target(&answer, PLAIN, false, Smtp, "550 5.1.1");
         check_target(&answer, PLAIN, false, Lmtp, "Drop(\"unknown token\")");

@@ -27,6 +27,7 @@ const BOUNCE: &[u8] = b"bounce v1";
 const LEAVE: &[u8] = b"leave v1";
 const CONFIRM: &[u8] = b"confirm v1";
 const FORM: &[u8] = b"form v1";
+const MODERATE: &[u8] = b"moderate v1";
 
 /// The token for a copy's return path: 40 characters of lower-case base32; `None` for ids that are negative or need more than 40 bits.
 ///
@@ -84,6 +85,22 @@ pub fn parse_confirm(key: &[u8], token: &str) -> Option<Confirmation> {
         nonce,
         list: ListId(list),
     })
+}
+
+/// The token in the address where one moderator answers about one held mail: 32 characters. It holds as long as the mail is held.
+pub fn render_moderate(key: &[u8], held: i64, moderator: &str) -> Option<String> {
+    seal(key, MODERATE, [held, short(key, moderator)])
+}
+
+/// Which held mail an answer is about, if the token was made for this moderator; in any case.
+pub fn parse_moderate(key: &[u8], moderator: &str, token: &str) -> Option<i64> {
+    let [held, of] = open(key, MODERATE, token)?;
+    (of == short(key, moderator)).then_some(held)
+}
+
+/// Whether a token is one for an answer about held mail, whosever.
+pub fn is_moderate(key: &[u8], token: &str) -> bool {
+    open::<2>(key, MODERATE, token).is_some()
 }
 
 /// A form as it was shown: for which list, when (seconds since 1970), and to which network (`list::notice::counted_source`).
@@ -293,6 +310,23 @@ mod tests {
             parse_form(b"other", ListId(3), "192.0.2.0/24", &token),
             None
         );
+    }
+
+    #[test]
+    fn an_answer_is_of_one_moderator_about_one_mail() {
+        let token = render_moderate(b"key", 7, "ben@x.org").expect("in range");
+        assert_eq!(
+            parse_moderate(b"key", "ben@x.org", &token.to_uppercase()),
+            Some(7)
+        );
+        assert_eq!(parse_moderate(b"key", "eve@x.org", &token), None);
+        assert_eq!(parse_moderate(b"other", "ben@x.org", &token), None);
+        assert!(is_moderate(b"key", &token) && !is_moderate(b"other", &token));
+        assert_eq!(parse_confirm(b"key", &token), None);
+        let address = format!("{}+mod-{token}@x.org", "a".repeat(20));
+        address
+            .parse::<crate::types::Address>()
+            .expect("it fits a local part");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod dialogue;
 mod gate;
 mod listener;
 mod patient;
+mod rspamd;
 mod tls;
 
 pub use certificate::Certificate;
@@ -16,6 +17,7 @@ pub use dialogue::ask;
 pub use gate::{Gate, Pass, source};
 pub use listener::{Listener, SocketFile, Stream, bind, bind_one};
 pub use patient::Patient;
+pub use rspamd::{Rspamd, Scan};
 pub use tls::Tls;
 #[cfg(test)]
 pub(crate) use tls::tests as tls_tests;

@@ -155,6 +155,7 @@ pub(super) struct Owed {
     pub list: ListId,
     pub arrived: Timestamp,
     pub import: bool,
+    pub send_at: Timestamp,
     pub hash: BlobHash,
     pub verdict: Verdict,
 }
@@ -165,6 +166,7 @@ impl From<Receipt> for Owed {
             list: receipt.list,
             arrived: receipt.arrived,
             import: receipt.source == "import",
+            send_at: receipt.send_at,
             hash: receipt.hash,
             verdict: receipt.verdict,
         }
@@ -210,6 +212,7 @@ pub(super) fn understand(message: Message, size: usize, owed: &Owed, plain: bool
         list: owed.list,
         arrived: owed.arrived,
         import: owed.import,
+        send_at: owed.send_at,
         identity,
         hash: owed.hash,
         size: i64::try_from(size).unwrap_or(i64::MAX),

@@ -8,7 +8,7 @@ use super::{Ctx, PipelineError};
 use crate::mail;
 use crate::store::job::Held;
 use crate::store::{Accepted, ListRow, NewMail, NewReceipt, Packer, Prepared, StoreError};
-use crate::types::{Job, RealmId, ReceiptId, Timestamp};
+use crate::types::{Identity, Job, RealmId, ReceiptId, Timestamp};
 use crate::verdict::Verdict;
 
 /// What an import has done so far.
@@ -20,6 +20,8 @@ pub struct Imported {
     pub new: u64,
     /// Mails that were there already.
     pub known: u64,
+    /// Mails that were removed here and do not come back.
+    pub removed: u64,
 }
 
 /// An import into one list that goes batch by batch: while one is read, the one before it is filed.
@@ -70,7 +72,15 @@ impl<'a> Import<'a> {
         let (list, now) = (self.list.clone(), crate::store::now());
         let reading = super::think(move || read(batch, &packers, &list, now));
         let (ready, ()) = tokio::join!(reading, self.file(before));
-        let (mails, understood): (Vec<_>, Vec<_>) = ready??.into_iter().unzip();
+        let mut ready = ready??;
+        let all: Vec<Identity> = ready.iter().map(|r| r.0.0.identity).collect();
+        let denied = self.ctx.store.find_denied(&all).await?;
+        let count = ready.len();
+        ready.retain(|r| !denied.contains(&r.0.0.identity));
+        let removed = (count - ready.len()) as u64;
+        self.done.read += removed;
+        self.done.removed += removed;
+        let (mails, understood): (Vec<_>, Vec<_>) = ready.into_iter().unzip();
         let answers = self.ctx.store.accept_all(mails).await?;
         for (accepted, mail) in answers.into_iter().zip(understood) {
             self.done.read += 1;
@@ -171,6 +181,7 @@ fn read(
             list: list.id,
             arrived,
             import: true,
+            send_at: Timestamp(0),
             hash: prepared.hash,
             // Keys of old mail are gone, and who brings it is trusted: nobody looks.
             verdict: Verdict::default(),
@@ -181,6 +192,9 @@ fn read(
             sender: String::new(),
             arrived,
             source: "import",
+            stranger: false,
+            send_at: Timestamp(0),
+            held: None,
         };
         let understood = understand(message, bytes.len(), &owed, false);
         ready.push(((prepared, receipt), understood));

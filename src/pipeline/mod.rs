@@ -1,27 +1,33 @@
 //! The order of the steps a mail takes; all writes of meaning go through here.
 
 mod apply;
+mod ask;
 mod base;
 mod command;
 mod fan_out;
 mod fetch;
 mod file;
+mod hold;
 mod import;
 mod join;
 mod land;
 mod landing;
 mod late;
+mod moderate;
 mod notify;
 mod postmaster;
 mod range_diff;
+mod recall;
 mod reclassify;
 mod screen;
 mod site;
+mod spam;
 mod tip;
 mod trouble;
 mod upkeep;
 
 pub use file::Filing;
+pub use hold::HeldFilter;
 pub use import::{Import, Imported, arrival};
 pub use join::{Answer, Pending};
 pub use landing::{LandWish, Plan, PlannedPatch};
@@ -40,6 +46,7 @@ use tokio::sync::Semaphore;
 // All that the web needs of git, to serve fetches: it reaches nothing else of it.
 use crate::dns::Dns;
 pub use crate::git::{Repos, Service, UploadPack};
+use crate::net::Rspamd;
 use crate::session::Reply;
 use crate::store::{Store, StoreError};
 use crate::types::Address;
@@ -73,6 +80,10 @@ pub struct Checks {
     pub hostname: String,
     /// Whose Authentication-Results are believed; empty: nobody's.
     pub trusted_authserv_id: String,
+    /// The field by which the mail server in front marks spam; empty: none.
+    pub spam_header: String,
+    /// Who is asked about spam.
+    pub rspamd: Option<Rspamd>,
 }
 
 /// What a step can fail with.

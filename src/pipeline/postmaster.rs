@@ -6,6 +6,7 @@
 
 use super::{Ctx, PipelineError};
 use crate::list::policy::Decision;
+use crate::list::settings::Policy;
 use crate::session::Reply;
 use crate::store::{ListRow, NewList, StoreError};
 use crate::types::Address;
@@ -54,6 +55,7 @@ impl Ctx {
             style: "discuss".to_owned(),
             visibility: "private".to_owned(),
             repos: Vec::new(),
+            policy: Policy::open(),
         };
         match self.store.insert_list(new, crate::store::now()).await {
             // Refused: another connection was faster.
@@ -93,6 +95,7 @@ pub(super) fn take_all(
     match decided {
         Err(reply) if list.name == NAME && reply.enhanced != "5.4.6" => Ok(Decision::Accept),
         Ok(Decision::Drop(why)) if list.name == NAME && why != "loop" => Ok(Decision::Accept),
+        Ok(Decision::Hold(_)) if list.name == NAME => Ok(Decision::Accept),
         decided => decided,
     }
 }

@@ -158,7 +158,8 @@ impl Ctx {
         Ok(self.store.insert_jobs(jobs, crate::store::now()).await?)
     }
 
-    async fn forget_refs(
+    /// Deletes the refs of patchsets but those of the versions in `kept`; of a realm that is not public all.
+    pub(super) async fn forget_refs(
         &self,
         realm: RealmId,
         patchsets: &[i64],

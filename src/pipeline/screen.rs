@@ -2,22 +2,21 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use sha2::Digest;
 
+use super::ask::{Asked, Read, Taken};
 use super::command::Errand;
 use super::{Ctx, PipelineError};
-use crate::dns::Client;
 use crate::list::address::{self, Target};
 use crate::list::command::{self, Asking};
-use crate::list::policy::{self, Decision};
-use crate::list::{header as list_header, token};
+use crate::list::policy::Decision;
+use crate::list::token;
 use crate::mail::{self, Message};
 use crate::session::{Protocol, Reply};
 use crate::store::{ListRow, NewReceipt, Packer, Prepared, StoreError};
 use crate::types::{Address, BlobHash, Identity, RealmId, Timestamp};
-use crate::verdict::{self, Facts, Verdict};
+use crate::verdict::Verdict;
 
 /// A mail as a session received it.
 #[derive(Debug)]
@@ -102,17 +101,14 @@ impl Ctx {
         mut new: NewMail,
         now: Timestamp,
     ) -> Result<Vec<Result<(), Reply>>, PipelineError> {
-        let size = new.bytes.len();
-        let received = Arc::new(std::mem::take(&mut new.bytes));
-        let wire = Arc::clone(&received);
-        let parsed = super::think_of(size, move || {
-            let (lf, crlf) = mail::header::to_lf(&wire);
-            let message = mail::parse(&lf);
-            (message, lf.into_owned(), crlf)
-        });
-        let (parsed, facts) = tokio::join!(parsed, self.find_facts(&new, received));
-        let (message, bytes, crlf) = parsed?;
-        let verdict = self.judge(&message, new.protocol, facts);
+        let Read {
+            size,
+            message,
+            bytes,
+            crlf,
+            verdict,
+            spam,
+        } = self.read(&mut new).await?;
         let null = new.sender.is_none();
         let sender = new
             .sender
@@ -120,8 +116,17 @@ impl Ctx {
             .map(Address::to_string)
             .unwrap_or_default();
         let mut answers = Vec::new();
-        let mut lists: Vec<ListRow> = Vec::new();
+        let mut taken: Vec<Taken> = Vec::new();
         let mut refused: Vec<(ListRow, Reply)> = Vec::new();
+        let asked = Asked {
+            message: &message,
+            verdict: &verdict,
+            size,
+            null_sender: null,
+            sender: &sender,
+            protocol: new.protocol,
+            spam,
+        };
         for recipient in &new.recipients {
             let Some((mut list, target)) = self.find_target(recipient).await? else {
                 answers.push(Err(Reply::new(550, "5.1.1", "There is no such list here")));
@@ -134,30 +139,26 @@ impl Ctx {
                 answers.push(said);
                 continue;
             }
-            let decide = |list: &ListRow, target: &Target| {
-                let own_id = list_header::list_id(&list.address);
-                let decided = policy::decide(
-                    target,
-                    &message,
-                    null,
-                    new.protocol,
-                    &own_id,
-                    &self.base_url,
-                );
-                super::postmaster::take_all(list, decided)
-            };
-            let mut decision = decide(&list, &self.checked(target));
-            if let Ok(Decision::Request(_)) = decision {
+            let mut outcome = self
+                .decide(&list, &self.checked(target), &asked, now)
+                .await?;
+            if let Ok(Decision::Request(_)) = outcome.decision {
                 list = self.postmaster_list().await?;
-                decision = decide(&list, &Target::Post);
+                outcome = self.decide(&list, &Target::Post, &asked, now).await?;
             }
-            self.log(&list, &message, &new, &verdict, &decision);
-            match decision {
-                Ok(Decision::Accept) if lists.iter().any(|l| l.id == list.id) => {
+            self.log(&list, &message, &new, &verdict, &outcome.decision);
+            match outcome.decision.clone() {
+                Ok(Decision::Accept | Decision::Hold(_))
+                    if taken.iter().any(|t| t.list.id == list.id) =>
+                {
                     answers.push(Ok(()))
                 }
-                Ok(Decision::Accept) => {
-                    lists.push(list);
+                Ok(Decision::Accept | Decision::Hold(_)) => {
+                    taken.push(Taken { list, outcome });
+                    answers.push(Ok(()));
+                }
+                Ok(Decision::Moderate(token)) => {
+                    self.moderate(&list, &token, &asked, now).await?;
                     answers.push(Ok(()));
                 }
                 Ok(other) => {
@@ -174,10 +175,11 @@ impl Ctx {
                 }
             }
         }
-        if !lists.is_empty() {
+        if !taken.is_empty() {
+            let receipts: Vec<NewReceipt> = taken.iter().map(|t| t.receipt(&asked, now)).collect();
+            let lists: Vec<ListRow> = taken.into_iter().map(|t| t.list).collect();
             let wire = (message.identity, bytes, crlf);
-            self.keep(&lists, wire, verdict, (&sender, new.protocol), now)
-                .await?;
+            self.keep(&lists, wire, verdict, receipts).await?;
             metrics::counter!("patchpost_mails_accepted").increment(1);
             self.note_refusals(&refused, &message, &sender, now).await?;
         }
@@ -225,26 +227,13 @@ impl Ctx {
         lists: &[ListRow],
         wire: (Identity, Vec<u8>, bool),
         verdict: Verdict,
-        (sender, protocol): (&str, Protocol),
-        now: Timestamp,
+        receipts: Vec<NewReceipt>,
     ) -> Result<(), PipelineError> {
         let packers = self.packers(lists).await?;
         let size = wire.1.len();
         let prepared = super::think_of(size, move || prepare(&packers, &[wire])).await??;
         let mut prepared = prepared.into_iter().next().expect("one mail in, one out");
         prepared.verdict = verdict;
-        let receipt = |l: &ListRow| NewReceipt {
-            list: l.id,
-            realm: l.realm,
-            sender: sender.to_owned(),
-            arrived: now,
-            source: if protocol == Protocol::Lmtp {
-                "lmtp"
-            } else {
-                "smtp"
-            },
-        };
-        let receipts = lists.iter().map(receipt).collect();
         self.store.accept(prepared, receipts).await?;
         Ok(())
     }
@@ -314,11 +303,14 @@ impl Ctx {
         })
     }
 
-    /// A return path whose token is not one of ours takes no bounce.
+    /// An address whose token is not one of ours takes nothing.
     fn checked(&self, target: Target) -> Target {
         match target {
             Target::Bounce(token) if token::parse_bounce(&self.token_key, &token).is_none() => {
                 Target::Answer("bounce", token)
+            }
+            Target::Answer("mod", token) if !token::is_moderate(&self.token_key, &token) => {
+                Target::Answer("unknown", token)
             }
             other => other,
         }
@@ -341,8 +333,10 @@ impl Ctx {
         };
         let decision = match decision {
             Ok(Decision::Accept) => "accept".to_owned(),
+            Ok(Decision::Hold(_)) => "hold".to_owned(),
             Ok(Decision::Request(what)) => format!("request: {what}"),
             Ok(Decision::Bounce(_)) => "bounce".to_owned(),
+            Ok(Decision::Moderate(_)) => "moderate".to_owned(),
             Ok(Decision::Drop(why)) => format!("drop: {why}"),
             Err(reply) => format!("refuse: {}", reply.code),
         };
@@ -356,33 +350,6 @@ impl Ctx {
             "mail for {}: {id}",
             list.name
         );
-    }
-
-    /// What DNS says about the sender; `None` if nobody looks.
-    async fn find_facts(&self, new: &NewMail, bytes: Arc<Vec<u8>>) -> Option<Facts> {
-        let checks = self.checks.as_ref()?;
-        // Behind a mail server the client is that server.
-        let client = new.ip.zip(new.sender.as_ref());
-        let client = client.filter(|_| new.protocol == Protocol::Smtp);
-        let client = client.map(|(ip, sender)| Client {
-            ip,
-            helo: new.helo.clone(),
-            sender: sender.to_string(),
-            hostname: checks.hostname.clone(),
-        });
-        Some(checks.dns.facts(bytes, client).await)
-    }
-
-    fn judge(&self, message: &Message, protocol: Protocol, facts: Option<Facts>) -> Verdict {
-        let Some((checks, mut facts)) = self.checks.as_ref().zip(facts) else {
-            return Verdict::default();
-        };
-        // By SMTP comes whoever likes: only what the server in front hands over carries its word.
-        if let Some(from) = verdict::from_domain(message).filter(|_| protocol == Protocol::Lmtp) {
-            let id = &checks.trusted_authserv_id;
-            facts.vouched = verdict::trusted_results(message, id, &from);
-        }
-        verdict::judge(message, facts)
     }
 
     /// What compresses mails for the realms of `lists`.
@@ -414,7 +381,9 @@ impl Ctx {
             },
             Decision::Drop(why) => ("dropped", format!("{why}: {}", message.message_id)),
             // These are stored whole.
-            Decision::Accept | Decision::Request(_) => return Ok(()),
+            Decision::Accept | Decision::Hold(_) | Decision::Request(_) | Decision::Moderate(_) => {
+                return Ok(());
+            }
         };
         Ok(self
             .store

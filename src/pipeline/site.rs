@@ -2,7 +2,7 @@
 
 use super::{Ctx, PipelineError, think};
 use crate::git::Source;
-use crate::store::{ListChange, ListRow, NewList, NewRepo, RepoRow};
+use crate::store::{AccessChange, ListChange, ListRow, NewList, NewRepo, RepoRow};
 use crate::types::{ListId, RepoId, Timestamp};
 
 /// The name of the moment of the last backup.
@@ -19,6 +19,17 @@ impl Ctx {
     /// Changes settings of a list; what is cached of it is made anew.
     pub async fn change_list(&self, list: ListId, change: ListChange) -> Result<(), PipelineError> {
         Ok(self.store.update_list(list, change).await?)
+    }
+
+    /// Changes who may do what at a list, and whom it bans; `why` is kept with the bans.
+    pub async fn change_access(
+        &self,
+        list: ListId,
+        change: AccessChange,
+        why: &str,
+    ) -> Result<(), PipelineError> {
+        let (why, now) = (why.to_owned(), crate::store::now());
+        Ok(self.store.update_access(list, change, why, now).await?)
     }
 
     /// Deletes a list that has no mail, neither filed nor owed.

@@ -60,6 +60,7 @@ impl Site {
                 style: "patch".to_owned(),
                 visibility: "public".to_owned(),
                 repos: vec![],
+                policy: crate::list::settings::Policy::open(),
             };
             store
                 .insert_list(list, crate::store::now())

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::hold::{self, NewHeld};
 use super::sql::{self, Bind};
 use super::writer::{Tx, savepoint};
 use super::{Store, StoreError};
@@ -41,6 +42,12 @@ pub struct NewReceipt {
     pub arrived: Timestamp,
     /// `smtp`, `lmtp` or `import`.
     pub source: &'static str,
+    /// The list does not know its sender.
+    pub stranger: bool,
+    /// When its copies may go; 0: at once.
+    pub send_at: Timestamp,
+    /// Set if a person looks at it first: then it is not filed until it is released.
+    pub held: Option<Box<NewHeld>>,
 }
 
 /// What became of one receipt.
@@ -53,7 +60,7 @@ pub enum Accepted {
 }
 
 /// A mail and the receipts that are wanted for it.
-type Share = Arc<(Prepared, Vec<NewReceipt>)>;
+pub(super) type Share = Arc<(Prepared, Vec<NewReceipt>)>;
 
 /// An acceptance that waits for its commit.
 pub(super) struct Pending {
@@ -177,14 +184,14 @@ pub(super) async fn run(tx: &mut Tx, mails: &mut [Pending], alone: Option<&'stat
 }
 
 /// Files the receipt again if the new copy's sender is authenticated better than all before, with that copy, or if it
-/// arrived earlier.
+/// arrived earlier. Copies of a mail that is held, or was refused after that, change nothing.
 const AGAIN: &str = "on conflict (list, identity) do update set \
      hash = case when excluded.level > receipt.level then excluded.hash else receipt.hash end, \
      verdict = case when excluded.level > receipt.level then excluded.verdict else receipt.verdict end, \
      level = case when excluded.level > receipt.level then excluded.level else receipt.level end, \
      arrived = case when excluded.arrived < receipt.arrived then excluded.arrived else receipt.arrived end, \
-     state = 0, again = 1 where excluded.level > receipt.level or excluded.arrived < receipt.arrived \
-     returning id, list, identity, source, again";
+     state = 0, again = 1 where receipt.state < 3 and (excluded.level > receipt.level or excluded.arrived < receipt.arrived) \
+     returning id, list, identity, source, again, state";
 
 /// Where the arrival stands in a receipt's row.
 const ARRIVED: usize = 5;
@@ -261,10 +268,12 @@ fn receipt_row(mail: &Prepared, r: &NewReceipt, verdict: &str) -> Vec<Bind> {
         r.sender.as_str().into(),
         r.arrived.0.into(),
         r.source.into(),
-        0.into(),
+        r.held.as_ref().map_or(0, |_| hold::HELD).into(),
         verdict.into(),
         mail.verdict.level.rank().into(),
         0.into(),
+        r.stranger.into(),
+        r.send_at.0.into(),
     ]
 }
 
@@ -280,21 +289,29 @@ async fn record(tx: &mut Tx, mails: Vec<Share>) -> Result<Vec<Vec<Accepted>>, St
     let head = "copy (realm, identity, hash, arrived, verdict, level)";
     let tail = "on conflict (realm, identity, hash) do update set arrived = excluded.arrived where excluded.arrived < copy.arrived";
     tx.insert(head, copies, tail).await?;
-    let head = "receipt (realm, list, identity, hash, sender, arrived, source, state, verdict, level, again)";
+    let head = "receipt (realm, list, identity, hash, sender, arrived, source, state, verdict, level, again, stranger, send_at)";
     let rows = tx.insert(head, receipts, AGAIN).await?;
     let mut new = std::collections::HashMap::new();
-    let mut jobs = Vec::new();
+    let (mut jobs, mut held, mut lists) = (Vec::new(), Vec::new(), Vec::new());
     for row in &rows {
         use sqlx::Row;
         let id = ReceiptId(sql::id(row)?);
         let (list, identity): (i64, Vec<u8>) = (row.try_get(1)?, row.try_get(2)?);
         let import = row.try_get::<String, _>(3)? == "import";
-        jobs.push((Job::File(id), i64::from(import)));
+        match row.try_get::<i64, _>(5)? == hold::HELD {
+            true => {
+                lists.push(ListId(list));
+                held.extend(hold::row_of(id, list, &identity, &mails));
+            }
+            false => jobs.push((Job::File(id), i64::from(import))),
+        }
         if row.try_get::<i64, _>(4)? == 0 {
             new.insert((list, identity), id);
         }
     }
     super::job::insert(tx, &jobs, Timestamp(0)).await?;
+    let newest = mails.iter().flat_map(|m| &m.1).map(|r| r.arrived).max();
+    hold::insert(tx, lists, held, newest.unwrap_or(Timestamp(0))).await?;
     // Two copies of one mail in one commit: the first gets the receipt, the second is known.
     let mut answers = Vec::new();
     let mut again: std::collections::BTreeMap<RealmId, Vec<Identity>> = Default::default();
@@ -311,6 +328,7 @@ async fn record(tx: &mut Tx, mails: Vec<Share>) -> Result<Vec<Vec<Accepted>>, St
     }
     for (realm, identities) in again {
         super::copy::serve_best(tx, realm, &identities).await?;
+        hold::forget_refused(tx, realm, &identities).await?;
     }
     Ok(answers)
 }

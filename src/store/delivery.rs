@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::sql::Bind;
 use super::{Dialect, Reader, Store, StoreError, Tx, job, marks};
+use crate::list::settings::Policy;
 use crate::types::{DeliveryId, ListId, MailId, MemberId, MessageId, Timestamp};
 
 /// A claimed copy.
@@ -46,6 +47,8 @@ pub struct PostingToSend {
     pub message_id: MessageId,
     /// The stored bytes.
     pub bytes: Vec<u8>,
+    /// The list's copies go over TLS only.
+    pub tls_only: bool,
 }
 
 /// What became of one copy.
@@ -146,12 +149,12 @@ impl Reader {
         list: ListId,
         number: i64,
     ) -> Result<Option<PostingToSend>, StoreError> {
-        let text = "select l.name, l.address, l.description, m.message_id, m.id from posting p join list l on l.id = p.list \
+        let text = "select l.name, l.address, l.description, m.message_id, m.id, l.policy, l.style from posting p join list l on l.id = p.list \
              join mail m on m.id = p.mail where p.list = $1 and p.number = $2 and m.state = 0";
-        let row: Option<(String, String, String, String, i64)> = self
-            .fetch_one(text, vec![list.0.into(), number.into()])
-            .await?;
-        let Some((list, address, description, message_id, mail)) = row else {
+        type Row = (String, String, String, String, i64, String, String);
+        let binds = vec![list.0.into(), number.into()];
+        let row: Option<Row> = self.fetch_one(text, binds).await?;
+        let Some((list, address, description, message_id, mail, policy, style)) = row else {
             return Ok(None);
         };
         let Some((bytes, _)) = self.load_bytes(MailId(mail)).await? else {
@@ -166,6 +169,7 @@ impl Reader {
             description,
             message_id,
             bytes,
+            tls_only: Policy::from_stored(&policy, &style).tls_only,
         }))
     }
 

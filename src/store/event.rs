@@ -1,7 +1,8 @@
 //! Notes on mail that was not archived: what was refused, dropped, or came back, of whom and why.
 
+use super::writer::Tx;
 use super::{Bind, ListRow, Reader, Store, StoreError};
-use crate::types::{ListId, Timestamp};
+use crate::types::{ListId, RealmId, Timestamp};
 
 /// A note as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -10,9 +11,9 @@ pub struct EventRow {
     pub happened: i64,
     /// The list's name.
     pub list: String,
-    /// `bounce`, `dropped` or `refused`.
+    /// `bounce`, `dropped`, `refused`; of held mail `accepted`, `rejected`, `discarded`, `expired`; `recalled`.
     pub kind: String,
-    /// The envelope sender; empty: none was given.
+    /// The envelope sender, or who decided; empty: none was given.
     pub actor: String,
     /// What it was and why.
     pub detail: String,
@@ -55,16 +56,45 @@ impl Store {
         detail: String,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let text = "insert into event (realm, list, kind, actor, happened, detail) values ($1, $2, $3, $4, $5, $6)";
-        let binds = vec![
-            list.realm.0.into(),
-            list.id.0.into(),
-            kind.into(),
-            actor.into(),
-            now.0.into(),
-            detail.into(),
-        ];
-        self.write(move |tx| Box::pin(async move { tx.execute(text, binds).await.map(|_| ()) }))
+        let note = Note {
+            realm: list.realm,
+            list: list.id,
+            kind,
+            actor,
+            detail,
+        };
+        self.write(move |tx| Box::pin(insert(tx, vec![note], now)))
             .await
     }
+}
+
+/// A note to make.
+pub(super) struct Note {
+    pub realm: RealmId,
+    pub list: ListId,
+    pub kind: &'static str,
+    pub actor: String,
+    pub detail: String,
+}
+
+/// Makes notes in a transaction that has more to do.
+pub(super) async fn insert(
+    tx: &mut Tx,
+    notes: Vec<Note>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let row = |n: Note| {
+        vec![
+            n.realm.0.into(),
+            n.list.0.into(),
+            n.kind.into(),
+            n.actor.into(),
+            now.0.into(),
+            n.detail.into(),
+        ]
+    };
+    let rows = notes.into_iter().map(row).collect();
+    let head = "event (realm, list, kind, actor, happened, detail)";
+    tx.insert(head, rows, "").await?;
+    Ok(())
 }

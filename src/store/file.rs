@@ -19,6 +19,8 @@ pub struct NewMail {
     pub arrived: Timestamp,
     /// Imported: nobody gets a copy.
     pub import: bool,
+    /// When its copies may go; 0: at once.
+    pub send_at: Timestamp,
     /// What makes copies the same mail.
     pub identity: Identity,
     /// The stored bytes.
@@ -367,7 +369,8 @@ async fn insert_postings(
                 .fetch_one::<(i64,)>(text, vec![list.0.into()])
                 .await?
                 .is_some();
-        let (mut postings, mut copies, mut jobs) = (vec![], vec![], vec![]);
+        let (mut postings, mut copies) = (vec![], vec![]);
+        let mut jobs: BTreeMap<Timestamp, Vec<(Job, i64)>> = BTreeMap::new();
         for (number, (at, row)) in (last - count + 1..).zip(share) {
             let mail = &mails[at];
             let node = nodes[&mail.message_id].0;
@@ -387,8 +390,10 @@ async fn insert_postings(
                     zero(),
                     zero(),
                     zero(),
-                    mail.arrived.0.into(),
+                    // What was held begins when it was released.
+                    mail.arrived.max(mail.send_at).0.into(),
                 ]);
+                let jobs = jobs.entry(mail.send_at).or_default();
                 jobs.push((Job::FanOut(list, number), 0));
             }
         }
@@ -396,7 +401,10 @@ async fn insert_postings(
             .await?;
         let head = "fan_out (list, number, cursor, made, sent, failed, started)";
         tx.insert(head, copies, "on conflict do nothing").await?;
-        super::job::insert(tx, &jobs, Timestamp(0)).await?;
+        // Those that go at once, and perhaps a few that wait.
+        for (at, jobs) in jobs {
+            super::job::insert(tx, &jobs, at).await?;
+        }
     }
     Ok(())
 }

@@ -70,7 +70,7 @@ pub struct Held {
 pub struct JobRow {
     /// Its row.
     pub id: i64,
-    /// `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`, `recheck`.
+    /// `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`, `recheck`, `hold`, `aftermath`.
     pub kind: String,
     /// What it is about: ids.
     pub key: String,
@@ -116,6 +116,36 @@ pub(crate) async fn insert(
         "job (kind, key, priority, run_at, attempts, leased_until, lease, again, state, problem)";
     let tail = "on conflict (kind, key) do update set again = 1, state = 0, attempts = 0, run_at = excluded.run_at, \
          priority = case when excluded.priority < job.priority then excluded.priority else job.priority end";
+    tx.insert(head, jobs.iter().map(row).collect(), tail)
+        .await?;
+    Ok(())
+}
+
+/// Adds jobs that may wait for company: one that waits already keeps its time, so that what comes in a stream is not put off for ever.
+pub(crate) async fn insert_soonest(
+    tx: &mut Tx,
+    jobs: &[(Job, i64)],
+    run_at: Timestamp,
+) -> Result<(), StoreError> {
+    let zero = || Bind::from(0);
+    let row = |(job, priority): &(Job, i64)| {
+        vec![
+            job.kind().into(),
+            job.key().into(),
+            (*priority).into(),
+            run_at.0.into(),
+            zero(),
+            zero(),
+            zero(),
+            zero(),
+            zero(),
+            "".into(),
+        ]
+    };
+    let head =
+        "job (kind, key, priority, run_at, attempts, leased_until, lease, again, state, problem)";
+    let tail = "on conflict (kind, key) do update set again = 1, state = 0, attempts = 0, \
+         run_at = case when excluded.run_at < job.run_at then excluded.run_at else job.run_at end";
     tx.insert(head, jobs.iter().map(row).collect(), tail)
         .await?;
     Ok(())

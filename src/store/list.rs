@@ -2,6 +2,7 @@
 
 use super::sql::{self, Bind};
 use super::{Reader, Store, StoreError, Tx};
+use crate::list::settings::Policy;
 use crate::types::{ListId, MemberId, RealmId, RepoId, Timestamp};
 
 /// A list as stored.
@@ -15,7 +16,7 @@ pub struct ListRow {
     pub address: String,
     /// One line on what it is.
     pub description: String,
-    /// `patch` or `discuss`.
+    /// `patch`, `discuss`, `announce` or `security`.
     pub style: String,
     /// `public` or `private`.
     pub visibility: String,
@@ -25,17 +26,31 @@ pub struct ListRow {
     pub version: i64,
     /// When it was made.
     pub created: Timestamp,
+    /// Who may do what, and what is held.
+    pub policy: Policy,
 }
 
-type Row = (i64, String, String, String, String, String, i64, i64, i64);
-const COLUMNS: &str =
-    "select id, name, address, description, style, visibility, realm, version, created from list";
+type Row = (
+    i64,
+    String,
+    String,
+    String,
+    String,
+    String,
+    i64,
+    i64,
+    i64,
+    String,
+);
+const COLUMNS: &str = "select id, name, address, description, style, visibility, realm, version, created, policy from list";
 
 fn list_row(
-    (id, name, address, description, style, visibility, realm, version, created): Row,
+    (id, name, address, description, style, visibility, realm, version, created, policy): Row,
 ) -> ListRow {
     let (id, realm, created) = (ListId(id), RealmId(realm), Timestamp(created));
+    let policy = Policy::from_stored(&policy, &style);
     ListRow {
+        policy,
         id,
         name,
         address,
@@ -57,12 +72,14 @@ pub struct NewList {
     pub address: String,
     /// One line on what it is; may be empty.
     pub description: String,
-    /// `patch` or `discuss`.
+    /// `patch`, `discuss`, `announce` or `security`.
     pub style: String,
     /// `public` or `private`.
     pub visibility: String,
     /// Names of repositories that must exist, the most important first.
     pub repos: Vec<String>,
+    /// Who may do what, and what is held.
+    pub policy: Policy,
 }
 
 /// Settings to change; `None` leaves one as it is.
@@ -76,6 +93,8 @@ pub struct ListChange {
     pub style: Option<String>,
     /// New repositories, replacing the present ones.
     pub repos: Option<Vec<String>>,
+    /// New policy.
+    pub policy: Option<Policy>,
 }
 
 /// A repository as stored.
@@ -193,7 +212,7 @@ impl Reader {
 
     /// How many mails for a list were taken and have no place yet, those among them that could not be filed.
     pub async fn count_unfiled(&self, list: ListId) -> Result<i64, StoreError> {
-        let text = "select count(*) from receipt where list = $1 and mail is null";
+        let text = "select count(*) from receipt where list = $1 and mail is null and state < 4";
         let row: Option<(i64,)> = self.fetch_one(text, vec![list.0.into()]).await?;
         Ok(row.map_or(0, |r| r.0))
     }
@@ -313,6 +332,7 @@ impl Store {
                     ("address", change.address),
                     ("description", change.description),
                     ("style", change.style),
+                    ("policy", change.policy.map(|p| p.to_stored())),
                 ];
                 for (column, value) in fields {
                     if let Some(value) = value {
@@ -493,8 +513,9 @@ async fn insert_list(tx: &mut Tx, list: NewList, now: Timestamp) -> Result<ListI
         0.into(),
         1.into(),
         now.0.into(),
+        list.policy.to_stored().into(),
     ];
-    let head = "list (name, address, description, style, visibility, realm, last_number, version, created)";
+    let head = "list (name, address, description, style, visibility, realm, last_number, version, created, policy)";
     let rows = tx.insert(head, vec![row], "returning id").await?;
     let id = ListId(sql::id(&rows[0])?);
     connect_repos(tx, id, &list.repos).await?;

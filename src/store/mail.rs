@@ -82,6 +82,8 @@ pub struct Receipt {
     pub hash: BlobHash,
     /// The stored bytes (LF where they came with pure CRLF).
     pub bytes: Vec<u8>,
+    /// When its copies may go; 0: at once.
+    pub send_at: Timestamp,
 }
 
 /// Mails whose bytes are read at once: so many, and unless one alone is larger, so many bytes.
@@ -226,12 +228,14 @@ impl Reader {
         enough
     }
 
-    /// The beginnings of some mails of a realm; by hash, which is as good as by lot.
+    /// The beginnings of some mails of a realm; by hash, which is as good as by lot. Held ones may be dropped again: they teach nothing.
     async fn load_samples(&self, realm: RealmId) -> Result<Vec<Vec<u8>>, StoreError> {
         let text = format!(
-            "select size, dictionary, data from blob where realm = ? and size < 65536 limit {SAMPLES}"
+            "select size, dictionary, data from blob where realm = ? and size < 65536 \
+             and hash not in (select hash from held where realm = ?) limit {SAMPLES}"
         );
-        let rows: Vec<(i64, i64, Vec<u8>)> = self.fetch(text, vec![realm.0.into()]).await?;
+        let binds = vec![realm.0.into(), realm.0.into()];
+        let rows: Vec<(i64, i64, Vec<u8>)> = self.fetch(text, binds).await?;
         let mut samples = Vec::with_capacity(rows.len());
         for (size, dictionary, data) in rows {
             let mut sample = self.inflate(dictionary, size, &data).await?;
@@ -254,9 +258,10 @@ impl Reader {
             i64,
             i64,
             Vec<u8>,
+            i64,
         );
         let text = format!(
-            "select r.id, r.realm, r.list, r.arrived, r.source, r.verdict, r.hash, b.size, b.dictionary, b.data from receipt r \
+            "select r.id, r.realm, r.list, r.arrived, r.source, r.verdict, r.hash, b.size, b.dictionary, b.data, r.send_at from receipt r \
              join blob b on b.realm = r.realm and b.hash = r.hash where r.id in ({}) order by r.id",
             super::marks(ids.len())
         );
@@ -264,7 +269,9 @@ impl Reader {
             .fetch(text, ids.iter().map(|id| Bind::from(id.0)).collect())
             .await?;
         let mut receipts = Vec::with_capacity(rows.len());
-        for (id, realm, list, arrived, source, verdict, hash, size, dictionary, data) in rows {
+        for (id, realm, list, arrived, source, verdict, hash, size, dictionary, data, send_at) in
+            rows
+        {
             let bytes = self.inflate(dictionary, size, &data).await?;
             let (id, realm, list, arrived) = (
                 ReceiptId(id),
@@ -281,6 +288,7 @@ impl Reader {
                 verdict: Verdict::from_stored(&verdict),
                 hash: hash_of(hash)?,
                 bytes,
+                send_at: Timestamp(send_at),
             });
         }
         Ok(receipts)

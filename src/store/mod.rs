@@ -5,6 +5,7 @@
 //! what is queued into one commit and answers only when that commit is flushed.
 
 mod accept;
+mod access;
 mod acks;
 mod application;
 mod backup;
@@ -17,6 +18,7 @@ mod dependency;
 mod event;
 mod file;
 mod fresh;
+mod hold;
 pub mod index;
 pub mod job;
 mod landed;
@@ -33,6 +35,7 @@ pub mod patch_pages;
 mod place;
 mod pulse;
 mod purge;
+mod recall;
 mod regroup;
 pub mod remark;
 pub mod search;
@@ -48,6 +51,7 @@ use std::sync::Arc;
 use sqlx::AnyPool;
 
 pub use accept::{Accepted, NewReceipt, Prepared};
+pub use access::{AccessChange, AccessRow, Asking, BanRow};
 pub use acks::{AckedPatch, AckedSeries};
 pub use application::{NewApplication, Published, SeriesToApply, Tried};
 pub use connect::Location;
@@ -60,6 +64,7 @@ pub use delivery::{Delivery, Outcome, PostingToSend, Spared, Turn};
 pub use dependency::AppliedCommit;
 pub use event::EventRow;
 pub use file::NewMail;
+pub use hold::{Also, Fate, HeldRow, NewHeld};
 pub use landed::{ACCEPTED, BranchOf, LandedAs, Pending};
 pub use landing::SeriesToLand;
 pub use letter::{Letter, NewLetter};
@@ -69,6 +74,7 @@ pub use mail::Receipt;
 pub use membership::{Act, Acted, Asked, NewConfirmation, Once, Place};
 pub use notice::{CappedLetter, Owed};
 pub use pulse::Pulse;
+pub use recall::{Aftermath, PostedMail, RecallWish, Recalled, Removal};
 pub use series::{Closure, Done, KnownMail, NewPatchset, NewSeries, Recorded, Reread, ToReread};
 pub use sql::Dialect;
 pub(crate) use sql::{Bind, marks};

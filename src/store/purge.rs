@@ -123,6 +123,12 @@ impl Store {
             .await
     }
 
+    /// Forgets a realm's dictionaries and writes the database's files anew, so that no bytes of what was deleted stay.
+    pub async fn scrub_realm(&self, realm: RealmId) -> Result<(), StoreError> {
+        self.replace_dictionaries(realm).await?;
+        self.scrub().await
+    }
+
     /// Makes a realm's dictionary anew out of what is there, compresses all with it, and forgets the old ones: they hold
     /// pieces of mails that are gone.
     async fn replace_dictionaries(&self, realm: RealmId) -> Result<(), StoreError> {
@@ -233,7 +239,10 @@ impl Store {
 }
 
 /// Tables that hold what people wrote.
-const SCRUBBED: [&str; 17] = [
+const SCRUBBED: [&str; 20] = [
+    "held",
+    "access",
+    "ban",
     "blob",
     "body",
     "copy",
@@ -283,6 +292,8 @@ async fn purge_batch(
     let ids = mails.iter().map(|m| Bind::from(m.0)).collect();
     let gone: Vec<(i64, i64, i64)> = tx.fetch(text, ids).await?;
     let near = forget_groups(tx, &gone.iter().map(|g| g.0).collect::<Vec<_>>()).await?;
+    let ids: Vec<i64> = gone.iter().map(|g| g.0).collect();
+    forget_bytes(tx, realm, &ids).await?;
     forget_mails(tx, realm, &gone).await?;
     file::refresh_list_threads(tx, &threads).await?;
     file::raise(tx, realm, &threads).await?;
@@ -290,7 +301,7 @@ async fn purge_batch(
 }
 
 /// A statement in which `(..)` is replaced by the ids.
-async fn on(tx: &mut Tx, text: &str, ids: &[i64]) -> Result<(), StoreError> {
+pub(super) async fn on(tx: &mut Tx, text: &str, ids: &[i64]) -> Result<(), StoreError> {
     if ids.is_empty() {
         return Ok(());
     }
@@ -302,7 +313,7 @@ async fn on(tx: &mut Tx, text: &str, ids: &[i64]) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn ids_of(tx: &mut Tx, text: &str, ids: &[i64]) -> Result<Vec<i64>, StoreError> {
+pub(super) async fn ids_of(tx: &mut Tx, text: &str, ids: &[i64]) -> Result<Vec<i64>, StoreError> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -315,7 +326,7 @@ async fn ids_of(tx: &mut Tx, text: &str, ids: &[i64]) -> Result<Vec<i64>, StoreE
 }
 
 /// Takes mails out of their series; returns the mails that stay behind.
-async fn forget_groups(tx: &mut Tx, gone: &[i64]) -> Result<Vec<i64>, StoreError> {
+pub(super) async fn forget_groups(tx: &mut Tx, gone: &[i64]) -> Result<Vec<i64>, StoreError> {
     let text = "select id from series where anchor in (..) or cover in (..) or id in (select series from patch where mail in (..))";
     let hit = ids_of(tx, text, gone).await?;
     let near = ids_of(tx, "select mail from patch where series in (..)", &hit).await?;
@@ -378,8 +389,8 @@ async fn forget_groups(tx: &mut Tx, gone: &[i64]) -> Result<Vec<i64>, StoreError
     Ok(near.into_iter().filter(|m| !gone.contains(m)).collect())
 }
 
-/// Deletes mails, given as (row, arrival, node), with all that was derived from them.
-async fn forget_mails(
+/// Deletes mails, given as (row, arrival, node), with all that was derived from them; their bytes stay.
+pub(super) async fn forget_mails(
     tx: &mut Tx,
     realm: RealmId,
     gone: &[(i64, i64, i64)],
@@ -412,13 +423,16 @@ async fn forget_mails(
     ] {
         on(tx, text, &ids).await?;
     }
-    forget_bytes(tx, realm, &ids).await?;
     on(tx, "delete from mail where id in (..)", &ids).await?;
     forget_nodes(tx, realm, &gone.iter().map(|g| g.2).collect::<Vec<_>>()).await
 }
 
 /// Deletes all copies of mails.
-async fn forget_bytes(tx: &mut Tx, realm: RealmId, ids: &[i64]) -> Result<(), StoreError> {
+pub(super) async fn forget_bytes(
+    tx: &mut Tx,
+    realm: RealmId,
+    ids: &[i64],
+) -> Result<(), StoreError> {
     if ids.is_empty() {
         return Ok(());
     }
@@ -483,11 +497,14 @@ async fn forget_nodes(tx: &mut Tx, realm: RealmId, nodes: &[i64]) -> Result<(), 
 }
 
 /// What hangs on a list, in an order that foreign keys allow.
-const OF_LIST: [&str; 12] = [
+const OF_LIST: [&str; 15] = [
     "delete from letter where list = $1",
     "delete from notice where list = $1",
     "delete from confirmation where list = $1",
     "delete from command where list = $1",
+    "delete from held where list = $1",
+    "delete from access where list = $1",
+    "delete from ban where list = $1",
     "delete from delivery where list = $1",
     "delete from fan_out where list = $1",
     "delete from list_thread where list = $1",

@@ -318,7 +318,8 @@ impl Reader {
         after: i64,
         limit: i64,
     ) -> Result<Vec<(i64, MailId, i64)>, StoreError> {
-        let text = "select number, mail, arrived from posting where list = $1 and number > $2 order by number limit $3";
+        let text = "select p.number, p.mail, p.arrived from posting p join mail m on m.id = p.mail where p.list = $1 and p.number > $2 \
+             and m.state = 0 order by p.number limit $3";
         let rows: Vec<(i64, i64, i64)> = self
             .fetch(text, vec![list.0.into(), after.into(), limit.into()])
             .await?;

@@ -208,6 +208,7 @@ mod tests {
                 style: "patch".to_owned(),
                 visibility: visibility.to_owned(),
                 repos,
+                policy: crate::list::settings::Policy::open(),
             };
             store.insert_list(list, Timestamp(0)).await.expect("a list");
             lists.push(store.find_list(name).await.expect("read").expect("there"));

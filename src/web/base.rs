@@ -235,6 +235,7 @@ mod tests {
             realm: RealmId::PUBLIC,
             version: 0,
             created: Timestamp(0),
+            policy: Default::default(),
         };
         let line = built.line(&link, &list, &HashSet::new());
         let words = "It depends on <a\u{fffd}b@x>, which is not here.";

@@ -72,6 +72,7 @@ fn a_line_without_end_takes_no_memory() {
 #[test]
 fn a_crowd_of_monstrous_mails_shares_memory_and_lets_others_by() {
     let server = with_list(&[]);
+    server.cli(&["policy", "set", "dev", "--max-size", "20000000"]);
     let address = server.addresses["smtp"].clone();
     let senders: Vec<_> = (0..24)
         .map(|n| {

@@ -36,7 +36,8 @@ macro_rules! stories {
 
 use bytes::{
     a_dictionary_is_trained_and_bytes_stay_exact, a_purged_list_leaves_no_bytes,
-    a_purged_public_list_leaves_the_others_whole,
+    a_purged_mail_leaves_no_bytes_and_does_not_come_back,
+    a_purged_public_list_leaves_the_others_whole, a_redacted_mail_leaves_its_place,
 };
 use correct::{
     a_cut_answer_starts_a_series_of_its_own, a_move_takes_a_patch_to_another_series,
@@ -78,6 +79,8 @@ stories! {
     search_finds_the_same_on_both,
     what_was_acknowledged_is_there_whoever_was_dropped,
     a_purged_list_leaves_no_bytes,
+    a_purged_mail_leaves_no_bytes_and_does_not_come_back,
+    a_redacted_mail_leaves_its_place,
     a_purged_public_list_leaves_the_others_whole,
     a_dictionary_is_trained_and_bytes_stay_exact,
     ids_are_stable_over_merge_and_split,
@@ -94,6 +97,9 @@ stories! {
 
 fn receipt(list: ListId, arrived: Timestamp) -> NewReceipt {
     NewReceipt {
+        stranger: false,
+        send_at: Timestamp(0),
+        held: None,
         list,
         realm: RealmId::PUBLIC,
         sender: "ana@example.org".to_owned(),

@@ -9,6 +9,7 @@ fn posting(bytes: &[u8]) -> PostingToSend {
         description: "Development".to_owned(),
         message_id: MessageId::parse("<a/b@example.org>").expect("an id"),
         bytes: bytes.to_vec(),
+        tls_only: false,
     }
 }
 

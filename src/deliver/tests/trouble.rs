@@ -116,3 +116,11 @@ async fn a_small_list_does_not_wait_for_all_copies_of_a_large_one() {
     let expected = [(large, 20), (small, 2), (large, 20), (large, 10)];
     assert_eq!(order, expected);
 }
+
+#[test]
+fn only_the_way_to_another_machine_is_open() {
+    let open = |relay: &str| Route::Relay(relay.to_owned(), 1).is_open();
+    assert!(!open("127.0.0.1:25") && !open("[::1]:25") && !open("localhost:587"));
+    assert!(open("192.0.2.1:25") && open("[2001:db8::1]:25") && open("mail.example.org:25"));
+    assert!(!Route::Directory("outbox".into()).is_open());
+}

@@ -44,6 +44,10 @@ fn every_event_has_one_row() {
         Event::Nothing,
         Event::Help,
         Event::Trouble,
+        Event::Held,
+        Event::Waiting,
+        Event::Moderated,
+        Event::Rejected,
     ] {
         assert!(seen.contains(&event), "{event:?} is missing");
     }

@@ -21,6 +21,7 @@ pub(crate) async fn seed(store: &Store, members: usize, bytes: &[u8], start: Tim
         style: "patch".to_owned(),
         visibility: "public".to_owned(),
         repos: vec![],
+        policy: crate::list::settings::Policy::open(),
     };
     let list = store.insert_list(list, start).await.expect("a list");
     let addresses = (1..=members).map(|n| format!("m{n}@y.org")).collect();
@@ -427,6 +428,7 @@ pub(crate) async fn second_list(store: &Store, members: usize) -> ListId {
         style: "patch".to_owned(),
         visibility: "public".to_owned(),
         repos: vec![],
+        policy: crate::list::settings::Policy::open(),
     };
     let list = store.insert_list(list, START).await.expect("a list");
     let addresses = (1..=members).map(|n| format!("s{n}@y.org")).collect();

@@ -1,5 +1,8 @@
 //! Stored bytes: dictionaries, and what a purge leaves.
 
+use patchpost::store::{RecallWish, Removal};
+use patchpost::types::{MessageId, Timestamp};
+
 use super::site::{self, Database, START, Site, mail, patch};
 
 const CANARY: &str = "kanarienvogelgesang";
@@ -183,4 +186,122 @@ pub async fn a_purged_public_list_leaves_the_others_whole(site: Site) {
         answers.push(import.flush().await.map_err(|e| format!("{e:?}")));
     }
     assert!(answers[1].is_ok(), "{answers:?}");
+}
+
+/// Takes one mail away as `patchpost remove` does.
+async fn remove(site: &Site, list: &patchpost::store::ListRow, id: &str, how: Removal) {
+    let mail = site.mails(list, id).await[0];
+    let wish = RecallWish {
+        how,
+        ban: false,
+        why: "asked for".to_owned(),
+        actor: String::new(),
+    };
+    site.ctx.recall(mail, wish, START).await.unwrap().unwrap();
+    patchpost::worker::drain(&site.ctx, &["aftermath"])
+        .await
+        .unwrap();
+    if how == Removal::Purge {
+        site.ctx.scrub(list.realm).await.unwrap();
+    }
+}
+
+pub async fn a_purged_mail_leaves_no_bytes_and_does_not_come_back(site: Site) {
+    let (dev, other) = (
+        site.list("dev", "public").await,
+        site.list("other", "public").await,
+    );
+    fill(&site, "dev", "stays", 520).await;
+    let used = "select count(*) from dictionary where id > 0";
+    assert_eq!(site.rows(used).await, [["1"]]);
+    let id = format!("p.{CANARY}@x");
+    let series = patch(&id, &format!("[PATCH 1/2] {CANARY}"), "")
+        .replace("From: ", &format!("X-Note: {CANARY}\nFrom: "));
+    site.post(&["dev", "other"], &series).await;
+    let answer = patch("2@x", "[PATCH 2/2] stays", &site::answers(&id));
+    site.post(&["dev"], &answer.replace(CANARY, "x")).await;
+    let note = format!("{id}: from somebody");
+    site.ctx
+        .store
+        .insert_event(&dev, "accepted", String::new(), note, START)
+        .await
+        .unwrap();
+    assert!(
+        !mentions(&site, CANARY).await.is_empty(),
+        "it is there before"
+    );
+    // The answer names it, and so does what was made of the answer.
+    remove(&site, &dev, "2@x", Removal::Purge).await;
+    remove(&site, &dev, &id, Removal::Purge).await;
+    assert_eq!(mentions(&site, CANARY).await, Vec::<String>::new());
+    assert_eq!(
+        site.ctx.store.load_summaries(None, 9).await.unwrap().len(),
+        0
+    );
+    assert_eq!(site.mails(&dev, "7.stays@x").await.len(), 1);
+    // Neither by mail to any list nor by import.
+    for list in [&dev, &other] {
+        site.import(list, &[(series.clone(), START)]).await;
+        site.drain().await;
+    }
+    let again = patchpost::pipeline::NewMail {
+        bytes: series.replace('\n', "\r\n").into_bytes(),
+        sender: Some("ana@example.org".parse().unwrap()),
+        recipients: vec!["other@x.org".parse().unwrap()],
+        protocol: patchpost::session::Protocol::Smtp,
+        ip: None,
+        helo: "client.example".to_owned(),
+    };
+    let answers = site.ctx.screen(again).await;
+    let refused = answers[0].clone().unwrap_err();
+    assert_eq!((refused.code, refused.enhanced), (550, "5.7.1"));
+    assert_eq!(site.ctx.store.count_list(dev.id).await.unwrap().0, 520);
+    assert_eq!(site.ctx.store.count_list(other.id).await.unwrap().0, 0);
+    assert_eq!(mentions(&site, CANARY).await, Vec::<String>::new());
+}
+
+pub async fn a_redacted_mail_leaves_its_place(site: Site) {
+    let dev = site.list("dev", "public").await;
+    let root = mail(
+        "root@x",
+        &format!("on {CANARY}"),
+        "",
+        &format!("a {CANARY} sings"),
+    );
+    site.post(&["dev"], &root).await;
+    site.post(
+        &["dev"],
+        &mail("re@x", "Re: on birds", &site::answers("root@x"), "it does"),
+    )
+    .await;
+    remove(&site, &dev, "root@x", Removal::Redact).await;
+    let found = site
+        .ctx
+        .store
+        .find_mails(&dev, &MessageId::parse("root@x").unwrap())
+        .await
+        .unwrap();
+    assert!(found[0].taken_back && found[0].text.is_empty() && found[0].author.is_empty());
+    let thread = site
+        .ctx
+        .store
+        .load_thread(dev.id, found[0].thread, 0, 9)
+        .await
+        .unwrap();
+    assert_eq!(thread.len(), 2, "its place stays");
+    // A better or earlier copy of it changes nothing.
+    site.import(&dev, &[(root, Timestamp::from_secs(1_600_000_000))])
+        .await;
+    site.drain().await;
+    let found = site
+        .ctx
+        .store
+        .find_mails(&dev, &MessageId::parse("root@x").unwrap())
+        .await
+        .unwrap();
+    assert!(found[0].taken_back && found[0].text.is_empty());
+    assert_eq!(
+        site.ctx.store.load_bytes(found[0].mail).await.unwrap(),
+        None
+    );
 }

@@ -59,6 +59,7 @@ impl Site {
             style: "patch".to_owned(),
             visibility: visibility.to_owned(),
             repos: vec![],
+            policy: patchpost::list::settings::Policy::open(),
         };
         self.ctx.store.insert_list(new, START).await.unwrap();
         self.ctx.store.find_list(name).await.unwrap().unwrap()

@@ -1,0 +1,235 @@
+//! `held`: mail that a person looks at first.
+
+use anyhow::{Result, bail};
+
+use super::args::{self, Which};
+use super::output::{Table, count, print, print_json};
+use crate::list::rules;
+use crate::pipeline::{Ctx, HeldFilter};
+use crate::store::{Fate, HeldRow, PostedMail, RecallWish, Removal};
+use crate::types::{ListId, MessageId, ReceiptId, Timestamp};
+
+/// `patchpost held …`
+pub async fn held(ctx: &Ctx, wish: args::Held) -> Result<()> {
+    let now = ctx.store.time().await?;
+    match wish {
+        args::Held::Ls { list, json } => {
+            let list = match &list {
+                Some(name) => Some(super::find_list(ctx, name).await?.id),
+                None => None,
+            };
+            let all = ctx.load_held(list).await?;
+            if json.json {
+                return print_json(&all);
+            }
+            let mut table = Table::new(["ID", "LIST", "ARRIVED", "FROM", "SUBJECT", "HELD AS"]);
+            for h in &all {
+                let when = Timestamp(h.arrived).human();
+                let id = h.id.to_string();
+                table.row([&id, &h.list, &when, &h.address, &h.subject, &h.reason]);
+            }
+            table.print("nothing is held");
+        }
+        args::Held::Show { id, json } => show(ctx, id, json.json).await?,
+        args::Held::Accept { which, person } => {
+            let wanted = find(ctx, &which).await?;
+            let done = ctx
+                .accept_held(wanted, person, "by the operator", now)
+                .await?;
+            say("accepted", &done);
+        }
+        args::Held::Reject { which, words } => {
+            let words = words.trim().to_owned();
+            if words.is_empty() || words.len() > 2_000 {
+                bail!("--words has 1 to 2,000 characters: what the author is to read");
+            }
+            let wanted = find(ctx, &which).await?;
+            let fate = Fate::Reject(words);
+            let done = ctx
+                .refuse_held(wanted, fate, "by the operator", now)
+                .await?;
+            say("rejected", &done);
+        }
+        args::Held::Discard { which } => {
+            let wanted = find(ctx, &which).await?;
+            let fate = Fate::Discard;
+            let done = ctx
+                .refuse_held(wanted, fate, "by the operator", now)
+                .await?;
+            println!("discarded: {}", count(done.len() as u64, "mail"));
+        }
+    }
+    Ok(())
+}
+
+/// `patchpost recall …`
+pub async fn recall(ctx: &Ctx, wish: args::Recall) -> Result<()> {
+    let list = match &wish.list {
+        Some(name) => Some(super::find_list(ctx, name).await?.id),
+        None => None,
+    };
+    let mut wanted = Vec::new();
+    for text in &wish.ids {
+        wanted.push(find_posted(ctx, text, list, wish.author.as_deref()).await?);
+    }
+    for mail in wanted {
+        let how = RecallWish {
+            how: Removal::Recall,
+            ban: wish.ban,
+            why: wish.why.clone(),
+            actor: "by the operator".to_owned(),
+        };
+        let now = ctx.store.time().await?;
+        let Some(done) = ctx.recall(mail.mail, how, now).await? else {
+            continue;
+        };
+        let subject = printable(&mail.subject);
+        println!(
+            "recalled from {}: {subject} by {}",
+            done.lists.join(", "),
+            mail.address
+        );
+        println!(
+            "copies: {} stopped, {} under way, {} sent before",
+            done.stopped, done.under_way, done.sent
+        );
+        if !done.banned.is_empty() {
+            println!("banned: {}", done.banned.join(", "));
+        }
+    }
+    // Refs go and groups are made anew before the command says that it is done.
+    Ok(crate::worker::drain(ctx, &["aftermath"]).await?)
+}
+
+/// The one posted mail that is meant, or an error that says what there is.
+async fn find_posted(
+    ctx: &Ctx,
+    text: &str,
+    list: Option<ListId>,
+    author: Option<&str>,
+) -> Result<PostedMail> {
+    let Some(id) = MessageId::parse(text) else {
+        bail!("{text:?} is no Message-ID");
+    };
+    let mut found = ctx.find_posted(&id, list).await?;
+    if let Some(author) = author {
+        found.retain(|m| m.address.eq_ignore_ascii_case(author));
+    }
+    match found.as_slice() {
+        [] => bail!("no mail {id} is posted; `patchpost held ls` shows what is held"),
+        [one] => Ok(one.clone()),
+        several => {
+            let whose: Vec<&str> = several.iter().map(|m| m.address.as_str()).collect();
+            bail!(
+                "{} mails have the name {id}; say whose with --author, or which with --list: {}",
+                several.len(),
+                whose.join(", ")
+            );
+        }
+    }
+}
+
+/// `patchpost remove …`
+pub async fn remove(ctx: &Ctx, wish: args::Remove) -> Result<()> {
+    let list = match &wish.list {
+        Some(name) => Some(super::find_list(ctx, name).await?.id),
+        None => None,
+    };
+    let mail = find_posted(ctx, &wish.id, list, wish.author.as_deref()).await?;
+    let how = match wish.purge {
+        true => Removal::Purge,
+        false => Removal::Redact,
+    };
+    let wanted = RecallWish {
+        how,
+        ban: false,
+        why: wish.why,
+        actor: "by the operator".to_owned(),
+    };
+    let now = ctx.store.time().await?;
+    let done = ctx.recall(mail.mail, wanted, now).await?;
+    crate::worker::drain(ctx, &["aftermath"]).await?;
+    if how == Removal::Purge {
+        ctx.scrub(mail.realm).await?;
+    }
+    if let Some(done) = done {
+        println!("removed from {}", done.lists.join(", "));
+    }
+    Ok(())
+}
+
+fn say(what: &str, done: &[HeldRow]) {
+    for h in done {
+        println!("{what}: {} from {}", h.subject, h.address);
+    }
+}
+
+/// The held mails that are meant; an error if one of them is not held.
+async fn find(ctx: &Ctx, which: &Which) -> Result<Vec<HeldRow>> {
+    if let Some(list) = &which.list {
+        let list = super::find_list(ctx, list).await?;
+        let filter = HeldFilter {
+            from: which.from.clone(),
+            subject: which.subject.clone(),
+            reason: which.reason.clone(),
+        };
+        if filter == HeldFilter::default() && !which.all {
+            bail!("say which: --from, --subject, --reason, or --all");
+        }
+        let patterns = [&filter.from, &filter.subject, &filter.reason];
+        for pattern in patterns.into_iter().flatten() {
+            rules::check_pattern(pattern).map_err(anyhow::Error::msg)?;
+        }
+        return Ok(ctx.find_held(list.id, &filter).await?);
+    }
+    let mut all = Vec::new();
+    for id in &which.ids {
+        match ctx.store.find_held(*id).await? {
+            Some(held) => all.push(held),
+            None => bail!("no mail {id} is held; `patchpost held ls` shows those that are"),
+        }
+    }
+    Ok(all)
+}
+
+async fn show(ctx: &Ctx, id: i64, json: bool) -> Result<()> {
+    let Some(held) = ctx.store.find_held(id).await? else {
+        bail!("no mail {id} is held; `patchpost held ls` shows those that are");
+    };
+    let receipts = ctx.store.load_receipts(&[ReceiptId(id)]).await?;
+    let bytes = receipts.into_iter().next().map(|r| r.bytes);
+    let text = String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
+    let series = ctx.with_series(vec![held.clone()]).await?;
+    if json {
+        let ids: Vec<i64> = series.iter().map(|h| h.id).collect();
+        return print_json(&serde_json::json!({"held": held, "series": ids, "mail": text}));
+    }
+    println!(
+        "{} for {}, arrived {}",
+        held.id,
+        held.list,
+        Timestamp(held.arrived).human()
+    );
+    println!("held as: {}", held.reason);
+    if !held.verdict.is_empty() {
+        println!("{}", held.verdict);
+    }
+    if series.len() > 1 {
+        println!("accepted together with it:");
+        for other in series.iter().filter(|h| h.id != held.id) {
+            println!("  {} {}", other.id, printable(&other.subject));
+        }
+    }
+    println!();
+    // A stranger's bytes must not steer the terminal.
+    print(&printable(&text))
+}
+
+fn printable(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\n' | '\t' => c,
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    };
+    text.chars().map(shown).collect()
+}

@@ -1,0 +1,88 @@
+//! The texts of automatic mail about held mail. Those to moderators hold a stranger's words: moderators are there to read them.
+
+use askama::Template;
+
+use crate::types::Address;
+
+/// `templates/mail/held.txt`
+#[derive(Debug, Template)]
+#[template(path = "mail/held.txt")]
+pub struct Held<'a> {
+    /// Posting address.
+    pub list: &'a Address,
+    /// Whom the mail says it is from.
+    pub from: &'a str,
+    /// Its subject.
+    pub subject: &'a str,
+    /// Its length.
+    pub size: i64,
+    /// Why it is held.
+    pub reason: &'a str,
+    /// Who speaks for it, in words.
+    pub verdict: &'a str,
+    /// Subjects of its series; empty if it is alone.
+    pub series: &'a [String],
+    /// Whether a reply decides.
+    pub answer: bool,
+    /// After how many days it is dropped.
+    pub days: i64,
+    /// Its number.
+    pub id: i64,
+    /// Its first lines.
+    pub excerpt: &'a [String],
+}
+
+/// `templates/mail/waiting.txt`
+#[derive(Debug, Template)]
+#[template(path = "mail/waiting.txt")]
+pub struct Waiting<'a> {
+    /// Posting address.
+    pub list: &'a Address,
+    /// The list's name.
+    pub name: &'a str,
+    /// How many.
+    pub count: usize,
+    /// After how many days they are dropped.
+    pub days: i64,
+}
+
+/// `templates/mail/rejected.txt`
+#[derive(Debug, Template)]
+#[template(path = "mail/rejected.txt")]
+pub struct Rejected<'a> {
+    /// Posting address.
+    pub list: &'a Address,
+    /// What the moderator says, a line each.
+    pub words: &'a [&'a str],
+    /// The people who run the list.
+    pub owner: &'a str,
+}
+
+/// `templates/mail/moderated.txt`
+#[derive(Debug, Template)]
+#[template(path = "mail/moderated.txt")]
+pub struct Moderated<'a> {
+    /// What was done, in a sentence.
+    pub text: &'a str,
+    /// With which mails.
+    pub mails: &'a [String],
+}
+
+/// Lines of a mail that moderators are shown, and characters of a line.
+const EXCERPT: (usize, usize) = (20, 100);
+
+/// The beginning of a text for people who decide about it: without control characters and signs that turn lines round.
+pub fn excerpt(text: &str) -> Vec<String> {
+    let (lines, width) = EXCERPT;
+    let lines = text.lines().map(str::trim_end).take(lines);
+    lines.map(|line| one_line(line, width)).collect()
+}
+
+/// A stranger's text as a part of a line.
+pub fn one_line(text: &str, width: usize) -> String {
+    let odd = |c: &char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+    };
+    text.chars().filter(|c| !odd(c)).take(width).collect()
+}

@@ -1,0 +1,414 @@
+//! Moderation by mail: moderators hear of held mail and answer with a word.
+//!
+//! An answer counts if it came to the address that was made for this mail and this moderator, names that address in To or Cc, is
+//! authenticated as the moderator's, and the mail is held still. The address alone gives nobody the right: it may have been
+//! quoted or forwarded. Whatever was decided once is not decided again.
+
+use std::collections::{HashMap, HashSet};
+
+use askama::Template;
+
+use super::ask::Asked;
+use super::notify::Notice;
+use super::{Ctx, PipelineError};
+use crate::list::held::{Answer, parse_answer};
+use crate::list::notice::{self, Answered, Event, Held, Moderated, Rejected, Waiting};
+use crate::list::settings::Bits;
+use crate::list::{order, token};
+use crate::mail;
+use crate::store::{CappedLetter, Fate, HeldRow, ListRow};
+use crate::types::{Address, ReceiptId, Timestamp};
+
+/// Held mails of one look that are told one by one; further ones are counted.
+const ONE_BY_ONE: usize = 5;
+
+impl Ctx {
+    /// Tells the moderators of a list what is held since the last time.
+    pub(super) async fn tell_moderators(
+        &self,
+        list: &ListRow,
+        now: Timestamp,
+    ) -> Result<(), PipelineError> {
+        let news = self.store.load_untold(list.id).await?;
+        // A list's address was read as one when it was made.
+        let (Some(first), Ok(own)) = (news.first(), list.address.parse::<Address>()) else {
+            return Ok(());
+        };
+        tracing::info!(
+            list.name = list.name,
+            held.oldest = first.id,
+            "{}: {} mails wait for a moderator",
+            list.name,
+            news.len()
+        );
+        let people = self.store.load_access(list.id).await?;
+        let moderators = people.iter().filter(|p| p.rights.has(Bits::MODERATE));
+        let addresses = moderators.filter_map(|p| p.address.parse::<Address>().ok());
+        let mut addresses: Vec<Address> = addresses.collect();
+        if addresses.is_empty() {
+            // Somebody has to look.
+            addresses.extend(self.operator.clone());
+        }
+        let groups = groups(&news);
+        let shown: Vec<&Vec<&HeldRow>> = groups.iter().take(ONE_BY_ONE).collect();
+        let ids: Vec<ReceiptId> = shown.iter().map(|g| ReceiptId(g[0].id)).collect();
+        let bytes = self.store.load_receipts(&ids).await?;
+        let bytes: HashMap<i64, Vec<u8>> = bytes.into_iter().map(|r| (r.id.0, r.bytes)).collect();
+        let mut letters = Vec::new();
+        for to in &addresses {
+            if self.is_list_address(to).await? {
+                continue;
+            }
+            for group in &shown {
+                let text = bytes.get(&group[0].id).map(Vec::as_slice);
+                letters.extend(self.held_letter(list, &own, to, group, text, now)?);
+            }
+            let rest: usize = groups.iter().skip(ONE_BY_ONE).map(Vec::len).sum();
+            if rest > 0 {
+                letters.extend(self.waiting_letter(list, &own, to, rest, now)?);
+            }
+        }
+        let told = news.iter().map(|h| h.id).collect();
+        Ok(self.store.record_told(told, letters, now).await?)
+    }
+
+    fn held_letter(
+        &self,
+        list: &ListRow,
+        own: &Address,
+        to: &Address,
+        group: &[&HeldRow],
+        bytes: Option<&[u8]>,
+        now: Timestamp,
+    ) -> Result<Option<CappedLetter>, PipelineError> {
+        let Some(held) = group.first() else {
+            return Ok(None);
+        };
+        let token = token::render_moderate(&self.token_key, held.id, &to.key());
+        let answer = token.and_then(|t| notice::with_suffix(own, &format!("+mod-{t}")));
+        // What goes over TLS only does not travel in a notice.
+        let open = !list.policy.tls_only;
+        let secret = "(shown on the server only)".to_owned();
+        let show = |text: &str| match open {
+            true => notice::one_line(text, 150),
+            false => secret.clone(),
+        };
+        let excerpt = match bytes.filter(|_| open) {
+            Some(bytes) => notice::excerpt(&mail::parse(bytes).text),
+            None => Vec::new(),
+        };
+        let series: Vec<String> = match group.len() {
+            0 | 1 => Vec::new(),
+            _ => group.iter().map(|h| show(&h.subject)).collect(),
+        };
+        let verdict = match held.verdict.as_str() {
+            "" => "nobody looked",
+            words => words,
+        };
+        let text = Held {
+            list: own,
+            from: &show(&format!("{} <{}>", held.author, held.address)),
+            subject: &show(&held.subject),
+            size: held.size,
+            reason: &show(&held.reason),
+            verdict: &show(verdict),
+            series: &series,
+            answer: answer.is_some(),
+            days: list.policy.hold_days,
+            id: held.id,
+            excerpt: &excerpt,
+        };
+        let subject = format!("Held {}: a mail to {own}", held.id);
+        self.moderation_letter(list, to, Event::Held, &subject, text, answer.as_ref(), now)
+    }
+
+    fn waiting_letter(
+        &self,
+        list: &ListRow,
+        own: &Address,
+        to: &Address,
+        count: usize,
+        now: Timestamp,
+    ) -> Result<Option<CappedLetter>, PipelineError> {
+        let text = Waiting {
+            list: own,
+            name: &list.name,
+            count,
+            days: list.policy.hold_days,
+        };
+        let subject = format!("{count} further mails to {own} are held");
+        self.moderation_letter(list, to, Event::Waiting, &subject, text, None, now)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn moderation_letter(
+        &self,
+        list: &ListRow,
+        to: &Address,
+        event: Event,
+        subject: &str,
+        text: impl Template,
+        reply_to: Option<&Address>,
+        now: Timestamp,
+    ) -> Result<Option<CappedLetter>, PipelineError> {
+        let text = text
+            .render()
+            .map_err(|e| PipelineError::Broken(format!("a template: {e}")))?;
+        let notice = Notice {
+            event,
+            list: Some(list),
+            to,
+            subject,
+            text: &text,
+            reply_to,
+            return_path: String::new(),
+            answered: None,
+            ip: None,
+        };
+        self.draft(&notice, now)
+    }
+
+    /// The mails to authenticated authors whose mails are rejected with words, each with the held mail that it is about.
+    pub(super) async fn rejection_letters(
+        &self,
+        held: &[HeldRow],
+        words: &str,
+        now: Timestamp,
+    ) -> Result<Vec<(i64, CappedLetter)>, PipelineError> {
+        let known = held.iter().filter(|h| h.authenticated);
+        let known: HashMap<i64, &HeldRow> = known.map(|h| (h.id, h)).collect();
+        let ids: Vec<ReceiptId> = known.keys().map(|id| ReceiptId(*id)).collect();
+        let lists = self.store.load_lists().await?;
+        let mut letters = Vec::new();
+        for chunk in ids.chunks(50) {
+            for receipt in self.store.load_receipts(chunk).await? {
+                let message = mail::parse(&receipt.bytes);
+                let list = lists.iter().find(|l| l.id == receipt.list);
+                let row = known.get(&receipt.id.0);
+                let to = row.and_then(|h| h.address.parse::<Address>().ok());
+                let (Some(list), Some(to)) = (list, to) else {
+                    continue;
+                };
+                let silent = notice::unanswerable(&message, Some(&to), |_| false).is_some();
+                if silent || self.is_list_address(&to).await? {
+                    continue;
+                }
+                let letter = self.rejection_letter(list, &to, &message, words, now)?;
+                letters.extend(letter.map(|l| (receipt.id.0, l)));
+            }
+        }
+        Ok(letters)
+    }
+
+    fn rejection_letter(
+        &self,
+        list: &ListRow,
+        to: &Address,
+        message: &mail::Message,
+        words: &str,
+        now: Timestamp,
+    ) -> Result<Option<CappedLetter>, PipelineError> {
+        let Ok(own) = list.address.parse::<Address>() else {
+            return Ok(None);
+        };
+        let owner = notice::with_suffix(&own, "+owner");
+        let lines: Vec<&str> = words.lines().collect();
+        let text = Rejected {
+            list: &own,
+            words: &lines,
+            owner: &owner.map_or_else(String::new, |o| o.to_string()),
+        };
+        let text = text
+            .render()
+            .map_err(|e| PipelineError::Broken(format!("a template: {e}")))?;
+        let notice = Notice {
+            event: Event::Rejected,
+            list: Some(list),
+            to,
+            subject: &format!("Not taken: your mail to {own}"),
+            text: &text,
+            reply_to: None,
+            return_path: String::new(),
+            answered: Some(&Answered::from(message)),
+            ip: None,
+        };
+        self.draft(&notice, now)
+    }
+
+    /// Carries out what a moderator answered to a notice. What does not count does nothing and is noted.
+    pub(super) async fn moderate(
+        &self,
+        list: &ListRow,
+        text: &str,
+        asked: &Asked<'_>,
+        now: Timestamp,
+    ) -> Result<(), PipelineError> {
+        let who = order::who(asked.message, asked.verdict, list.policy.proof);
+        match self.check_moderator(list, text, asked, &who).await? {
+            Err(why) => {
+                let detail = format!("an answer to a notice did nothing: {why}");
+                let sender = asked.sender.to_owned();
+                self.store
+                    .insert_event(list, "moderation", sender, detail, now)
+                    .await?;
+                Ok(())
+            }
+            Ok(held) => {
+                let (text, mails) = self.carry_out(list, held, asked, &who.address, now).await?;
+                self.tell_done(list, asked, &who.address, (&text, &mails), now)
+                    .await
+            }
+        }
+    }
+
+    /// The held mail that an answer is about (`None`: it is held no longer), or why the answer does not count.
+    async fn check_moderator(
+        &self,
+        list: &ListRow,
+        text: &str,
+        asked: &Asked<'_>,
+        who: &order::Who,
+    ) -> Result<Result<Option<HeldRow>, &'static str>, PipelineError> {
+        let sender = asked.sender.parse::<Address>().ok();
+        if notice::unanswerable(asked.message, sender.as_ref(), |_| false).is_some() {
+            return Ok(Err("a machine wrote it"));
+        }
+        if !who.proven {
+            return Ok(Err("nothing proves who sent it"));
+        }
+        let Some(id) = token::parse_moderate(&self.token_key, &who.address, text) else {
+            return Ok(Err("the address was made for somebody else"));
+        };
+        let access = self.store.load_access(list.id).await?;
+        let mut own = access.iter().filter(|a| a.address == who.address);
+        let operator = self.operator.as_ref().map(Address::key);
+        let moderates = own.any(|a| a.rights.has(Bits::MODERATE));
+        if !moderates && operator.as_deref() != Some(who.address.as_str()) {
+            return Ok(Err("its sender is no moderator"));
+        }
+        let suffix = format!("+mod-{}@", text.to_lowercase());
+        let mut to = asked.message.to.iter().chain(&asked.message.cc);
+        if !to.any(|m| m.address.to_lowercase().contains(&suffix)) {
+            return Ok(Err("it does not name the address in To or Cc"));
+        }
+        let held = self.store.find_held(id).await?;
+        match held {
+            Some(held) if held.list_id != list.id => Ok(Err("it is about a mail of another list")),
+            held => Ok(Ok(held)),
+        }
+    }
+
+    /// Does what the first line says; what was done, in words, and with which mails.
+    async fn carry_out(
+        &self,
+        list: &ListRow,
+        held: Option<HeldRow>,
+        asked: &Asked<'_>,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<(String, Vec<String>), PipelineError> {
+        let nothing = |text: &str| Ok((text.to_owned(), Vec::new()));
+        let Some(held) = held else {
+            return nothing(
+                "This mail is held no longer: it was decided before. Nothing was done now.",
+            );
+        };
+        let Some(answer) = parse_answer(&asked.message.text) else {
+            return nothing(
+                "The first line of your reply is none of: accept; accept person; reject: words; discard. Nothing was done, \
+                 and the mail is held still.",
+            );
+        };
+        let done = match answer {
+            Answer::Accept { person } => self.accept_held(vec![held], person, actor, now).await?,
+            Answer::Reject(words) => {
+                let fate = Fate::Reject(words);
+                self.refuse_held(vec![held], fate, actor, now).await?
+            }
+            Answer::Discard => {
+                self.refuse_held(vec![held], Fate::Discard, actor, now)
+                    .await?
+            }
+        };
+        let mails = done.iter().filter(|_| !list.policy.tls_only);
+        let mails = mails.map(|h| notice::one_line(&h.subject, 150)).collect();
+        let text = match asked_words(&asked.message.text) {
+            _ if done.is_empty() => "Somebody else was faster: it was decided before.",
+            "accept" => "It goes through now, with the held mails of its series:",
+            "reject" => {
+                "It is rejected. Its author hears your words if his mail was authenticated."
+            }
+            _ => "It is discarded.",
+        };
+        Ok((text.to_owned(), mails))
+    }
+
+    async fn tell_done(
+        &self,
+        list: &ListRow,
+        asked: &Asked<'_>,
+        to: &str,
+        (text, mails): (&str, &[String]),
+        now: Timestamp,
+    ) -> Result<(), PipelineError> {
+        // It was read as an address when the answer was checked.
+        let Ok(to) = to.parse::<Address>() else {
+            return Ok(());
+        };
+        let text = Moderated { text, mails };
+        let text = text
+            .render()
+            .map_err(|e| PipelineError::Broken(format!("a template: {e}")))?;
+        let notice = Notice {
+            event: Event::Moderated,
+            list: Some(list),
+            to: &to,
+            subject: "Moderation",
+            text: &text,
+            reply_to: None,
+            return_path: String::new(),
+            answered: Some(&Answered::from(asked.message)),
+            ip: None,
+        };
+        self.notify(&notice, now).await?;
+        Ok(())
+    }
+}
+
+/// `accept`, `reject` or something else.
+fn asked_words(text: &str) -> &'static str {
+    match parse_answer(text) {
+        Some(Answer::Accept { .. }) => "accept",
+        Some(Answer::Reject(_)) => "reject",
+        _ => "",
+    }
+}
+
+/// Held mails by their series, in the order of arrival; each mail in one group.
+fn groups(news: &[HeldRow]) -> Vec<Vec<&HeldRow>> {
+    let mut seen: HashSet<i64> = HashSet::new();
+    let mut groups = Vec::new();
+    // Those of one sender stand together: a flood of many senders costs no comparison of all with all.
+    let mut by_sender: HashMap<(&str, bool), Vec<&HeldRow>> = HashMap::new();
+    for held in news {
+        let key = (held.address.as_str(), held.authenticated);
+        by_sender.entry(key).or_default().push(held);
+    }
+    for held in news {
+        if !seen.insert(held.id) {
+            continue;
+        }
+        let mut group = vec![held];
+        if groups.len() < ONE_BY_ONE && !held.address.is_empty() {
+            let key = (held.address.as_str(), held.authenticated);
+            let beside = by_sender.get(&key).into_iter().flatten();
+            for other in beside.filter(|o| o.series.is_same(&held.series)) {
+                if seen.insert(other.id) {
+                    group.push(other);
+                }
+            }
+        }
+        groups.push(group);
+    }
+    groups
+}
