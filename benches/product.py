@@ -26,7 +26,7 @@ class Product:
         self.env = {"PATCHPOST_DATA": self.data, "PATCHPOST_REPOS_FETCH_MINUTES": 0}
         self.child = None
         self.addresses = {}
-        self.command("list", "create", "bench", "--address", ADDRESS, "--description", "Bench")
+        self.command("list", "create", "bench", "--address", ADDRESS, "--description", "Bench", "--moderation", "none")
 
     def command(self, *words, limit=900):
         """Runs a command of patchpost to its end."""
