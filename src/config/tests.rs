@@ -90,7 +90,7 @@ fn errors_name_key_line_and_what_is_allowed() {
     check_error(
         "[stmp]\nlisten = \"\"\n",
         &[],
-        "patchpost.toml line 1: there is no section stmp; allowed: site, smtp, lmtp, auth, dns, http, ops, database, delivery, repos, limits, log",
+        "patchpost.toml line 1: there is no section stmp; allowed: site, smtp, lmtp, auth, spam, dns, http, ops, database, delivery, repos, limits, lists, log",
     );
     check_error(
         "smtp = 3\n",
