@@ -372,10 +372,12 @@ pub enum Job {
     Aftermath(RealmId),
     /// Tell the moderators of a list what is held, and drop what was held too long.
     Hold(ListId),
+    /// Count bounces that waited, and take the steps about addresses that are due.
+    Bounces,
 }
 
 impl Job {
-    /// The kind as stored: `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`, `recheck`, `hold`, `aftermath`.
+    /// The kind as stored: `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`, `recheck`, `hold`, `aftermath`, `bounces`.
     pub fn kind(self) -> &'static str {
         match self {
             Job::File(_) => "file",
@@ -387,6 +389,7 @@ impl Job {
             Job::Recheck(_) => "recheck",
             Job::Hold(_) => "hold",
             Job::Aftermath(_) => "aftermath",
+            Job::Bounces => "bounces",
         }
     }
 
@@ -402,6 +405,7 @@ impl Job {
             Job::Recheck(id) => id.to_string(),
             Job::Hold(list) => list.to_string(),
             Job::Aftermath(realm) => realm.0.to_string(),
+            Job::Bounces => "0".to_owned(),
         }
     }
 
@@ -421,6 +425,7 @@ impl Job {
             "recheck" => Some(Job::Recheck(RepoId(number(key)?))),
             "hold" => Some(Job::Hold(ListId(number(key)?))),
             "aftermath" => Some(Job::Aftermath(RealmId(number(key)?))),
+            "bounces" => Some(Job::Bounces),
             _ => None,
         }
     }

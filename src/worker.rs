@@ -28,6 +28,8 @@ const PLAIN_AFTER: i64 = 5;
 const UPKEEP_MINUTES: u64 = 30;
 /// Held mail is dropped after days: an hour more or less is nothing.
 const HOLD_MINUTES: u64 = 60;
+/// Bounces count an hour after they came; steps about addresses are due on days.
+const BOUNCE_MINUTES: u64 = 10;
 /// Seconds until the second try; later ones wait longer.
 const TRY_AGAIN: i64 = 5;
 
@@ -48,6 +50,8 @@ pub async fn run(ctx: Ctx, fetch_minutes: u64, stop: CancellationToken) {
         schedule(HOLD_MINUTES, &stop, || ctx
             .store
             .owe_held(crate::store::now())),
+        each("bounces", 1, &ctx, &stop),
+        owe_bounces_now_and_then(&ctx, &stop),
     );
 }
 
@@ -234,6 +238,7 @@ async fn one(ctx: &Ctx, claim: Claim) -> Result<(), PipelineError> {
         Job::Recheck(repo) => ctx.recheck(repo, claim.held()).await,
         Job::Aftermath(realm) => ctx.clear_aftermath(realm, claim.held()).await,
         Job::Hold(list) => ctx.tend_held(list, claim.held(), crate::store::now()).await,
+        Job::Bounces => ctx.bounces(claim.held()).await,
     }
 }
 
@@ -252,7 +257,7 @@ async fn schedule<F: Future<Output = Result<(), StoreError>>>(
             () = stop.cancelled() => return,
         }
         if let Err(error) = owe().await {
-            tracing::warn!(%error, "could not schedule work on the repositories");
+            tracing::warn!(%error, "could not schedule work that comes again");
         }
     }
 }
@@ -273,4 +278,17 @@ async fn owe_upkeep(ctx: &Ctx) -> Result<(), StoreError> {
     ctx.store
         .insert_jobs(jobs.collect(), crate::store::now())
         .await
+}
+
+/// What came due while the program stood still is done at its start.
+async fn owe_bounces_now_and_then(ctx: &Ctx, stop: &CancellationToken) {
+    if let Err(error) = owe_bounces(ctx).await {
+        tracing::warn!(%error, "could not schedule the count of bounces");
+    }
+    schedule(BOUNCE_MINUTES, stop, || owe_bounces(ctx)).await;
+}
+
+async fn owe_bounces(ctx: &Ctx) -> Result<(), StoreError> {
+    let jobs = vec![(Job::Bounces, 6)];
+    ctx.store.insert_jobs(jobs, crate::store::now()).await
 }

@@ -386,6 +386,24 @@ pub enum Member {
         #[command(flatten)]
         json: Json,
     },
+    /// Show how a member's address stands, and what came back of its copies
+    #[command(after_help = "Example:\n  patchpost member show dev ana@example.org --json")]
+    Show {
+        /// The list
+        list: String,
+        /// The member's address
+        address: String,
+        /// How to print
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Give addresses that were disabled by bounces their copies again, on all their lists
+    #[command(after_help = "Example:\n  patchpost member enable ana@example.org")]
+    Enable {
+        /// Addresses
+        #[arg(required = true)]
+        addresses: Vec<String>,
+    },
 }
 
 /// A form of archive.

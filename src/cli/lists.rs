@@ -333,6 +333,15 @@ pub async fn member(ctx: &Ctx, wish: args::Member) -> Result<()> {
                 );
             }
         }
+        args::Member::Show {
+            list,
+            address,
+            json,
+        } => {
+            let list = super::find_list(ctx, &list).await?;
+            super::standing::show(ctx, &list, &address, json.json).await?;
+        }
+        args::Member::Enable { addresses } => super::standing::enable(ctx, &addresses).await?,
         args::Member::Ls { list, json } => {
             let list = super::find_list(ctx, &list).await?;
             let mut all = Vec::new();
@@ -349,15 +358,23 @@ pub async fn member(ctx: &Ctx, wish: args::Member) -> Result<()> {
                     break;
                 }
             }
+            let disabled = ctx.store.load_disabled(list.id).await?;
             if json.json {
-                let value = |m: &crate::store::MemberRow| serde_json::json!({"address": m.address, "mail": m.mail, "since": m.created.rfc3339()});
+                let value = |m: &crate::store::MemberRow| {
+                    serde_json::json!({"address": m.address, "mail": m.mail,
+                    "disabled": disabled.contains(&m.address), "since": m.created.rfc3339()})
+                };
                 return print_json(&all.iter().map(value).collect::<Vec<_>>());
             }
             let mut table = Table::new(["ADDRESS", "MAIL", "SINCE"]);
             all.iter().for_each(|m| {
                 table.row([
                     &m.address,
-                    if m.mail { "yes" } else { "no" },
+                    match disabled.contains(&m.address) {
+                        true => "disabled by bounces",
+                        false if m.mail => "yes",
+                        false => "no",
+                    },
                     &m.created.human(),
                 ])
             });

@@ -15,6 +15,7 @@ mod output;
 mod policy;
 mod print;
 mod series;
+mod standing;
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -7,13 +7,13 @@ use crate::types::Address;
 pub enum Target {
     /// A posting.
     Post,
-    /// A bounce of a copy; the token says of which.
+    /// A bounce of a copy or of a probe; the token says of which.
     Bounce(String),
     /// The people who run the list.
     Owner,
     /// A change of a subscription, or help: `subscribe`, `unsubscribe`, `help`, `nomail`, `mail`.
     Request(&'static str),
-    /// An answer to something that was sent with a token: `confirm`, `mod`, `probe` or `unsubscribe`, and the token.
+    /// An answer to something that was sent with a token: `confirm`, `mod` or `unsubscribe`, and the token.
     Answer(&'static str, String),
     /// The private rehearsal: never a posting.
     Check,
@@ -32,7 +32,7 @@ const WORDS: [(&str, Target); 8] = [
 ];
 
 /// What stands before a token behind `+`.
-const ANSWERS: [&str; 4] = ["confirm", "mod", "probe", "unsubscribe"];
+const ANSWERS: [&str; 3] = ["confirm", "mod", "unsubscribe"];
 
 /// Mailman's spellings behind a hyphen. Its `-bounces` comes without a token, so a person has to look.
 const ALIASES: [(&str, Target); 7] = [
@@ -86,7 +86,7 @@ fn behind_plus(word: &str) -> Option<Target> {
     if token.is_empty() {
         return None;
     }
-    if kind == "b" {
+    if kind == "b" || kind == "probe" {
         return Some(Target::Bounce(token.to_owned()));
     }
     let kind = ANSWERS.iter().find(|known| **known == kind)?;
@@ -138,7 +138,7 @@ mod tests {
         check("DEV+B-ABC@x.org", "dev Bounce(\"abc\")");
         check("dev+confirm-abc@x.org", "dev Answer(\"confirm\", \"abc\")");
         check("dev+mod-abc@x.org", "dev Answer(\"mod\", \"abc\")");
-        check("dev+probe-a-b@x.org", "dev Answer(\"probe\", \"a-b\")");
+        check("dev+probe-a-b@x.org", "dev Bounce(\"a-b\")");
         check(
             "dev+unsubscribe-abc@x.org",
             "dev Answer(\"unsubscribe\", \"abc\")",

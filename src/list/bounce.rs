@@ -10,6 +10,7 @@ mod prose;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::mail::{self, Message, Part};
@@ -212,6 +213,11 @@ fn own_parts(message: &Message) -> impl Iterator<Item = &Part> {
     message.parts.iter().filter(|p| p.within == 0).take(PARTS)
 }
 
+/// As much of a part as is looked at.
+fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(LOOKED_AT)])
+}
+
 fn head(text: &str) -> &str {
     &text[..text.floor_char_boundary(LOOKED_AT)]
 }
@@ -231,15 +237,14 @@ fn text(message: &Message, bytes: &[u8]) -> String {
         return mail::text_of_html(&html.join("\n"));
     }
     let (_, body) = mail::header::split(bytes);
-    String::from_utf8_lossy(&body[..body.len().min(LOOKED_AT)]).into_owned()
+    lossy(body).into_owned()
 }
 
 /// A complaint in the form of RFC 5965, or in the one that Hotmail used before there was any.
-fn read_complaint(message: &Message) -> Option<Report> {
+pub fn read_complaint(message: &Message) -> Option<Report> {
     let mut reports = own_parts(message).filter(|p| p.content_type == "message/feedback-report");
     if let Some(part) = reports.next() {
-        let text = String::from_utf8_lossy(&part.bytes);
-        let group = fields::all(head(&text));
+        let group = fields::all(&lossy(&part.bytes));
         // RFC 5965 section 7.3 and RFC 6591: these report no displeasure of a reader.
         let quiet = ["auth-failure", "not-spam", "dkim", "dmarc"];
         let kind = group.value("Feedback-Type").unwrap_or("abuse");
@@ -265,10 +270,10 @@ fn report_groups(message: &Message) -> Vec<fields::Group> {
             "message/delivery-status" | "message/global-delivery-status"
         )
     };
-    let texts = own_parts(message)
-        .filter(is_report)
-        .map(|p| String::from_utf8_lossy(&p.bytes).into_owned());
-    texts.flat_map(|t| fields::groups(head(&t))).collect()
+    let texts = own_parts(message).filter(is_report);
+    texts
+        .flat_map(|p| fields::groups(&lossy(&p.bytes)))
+        .collect()
 }
 
 /// The verdict of the groups of a delivery report (RFC 3464 section 2.3); `None` if none of them says what happened.

@@ -12,7 +12,7 @@ mod tests;
 use std::net::IpAddr;
 
 pub use moderation::{Held, Moderated, Rejected, Waiting, excerpt, one_line};
-pub use text::{Confirm, Done, Help, Trouble, Welcome};
+pub use text::{Confirm, Disabled, Done, Help, Probe, Storm, Trouble, Welcome};
 
 use super::header;
 use crate::mail::Message;
@@ -84,6 +84,14 @@ pub const REJECTED: Cap = Cap {
     per_source: i64::MAX,
 };
 
+/// What the rules on bounces call for: they send each mail once (`list::score`).
+pub const BOUNCES: Cap = Cap {
+    name: "bounces",
+    per_list: i64::MAX,
+    per_address: i64::MAX,
+    per_source: i64::MAX,
+};
+
 /// What an automatic mail is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
@@ -107,6 +115,12 @@ pub enum Event {
     Moderated,
     /// A held mail was rejected with words.
     Rejected,
+    /// Too many copies for an address came back: does mail arrive there?
+    Probe,
+    /// An address gets no copies any more, as they came back.
+    Disabled,
+    /// Copies to a whole destination come back.
+    Storm,
 }
 
 /// A row of the table.
@@ -129,7 +143,7 @@ pub struct Rule {
 }
 
 /// All automatic mail there is.
-pub const RULES: [Rule; 10] = [
+pub const RULES: [Rule; 13] = [
     Rule {
         event: Event::Confirm,
         purpose: "confirmation",
@@ -219,6 +233,33 @@ pub const RULES: [Rule; 10] = [
         default: "always",
         cap: REJECTED,
         answers: true,
+    },
+    Rule {
+        event: Event::Probe,
+        purpose: "probe",
+        when: "copies for an address came back on three days or more, with five points or more",
+        who: "that address",
+        default: "always",
+        cap: BOUNCES,
+        answers: false,
+    },
+    Rule {
+        event: Event::Disabled,
+        purpose: "bounce warning",
+        when: "the probe came back and the address gets no copies any more: at once, after 7 and after 14 days",
+        who: "that address",
+        default: "always",
+        cap: BOUNCES,
+        answers: false,
+    },
+    Rule {
+        event: Event::Storm,
+        purpose: "bounce storm",
+        when: "copies for five members or more of one destination, and for a fifth of its members, come back within an hour with one code",
+        who: "the operator",
+        default: "if one is named",
+        cap: BOUNCES,
+        answers: false,
     },
 ];
 
@@ -512,7 +553,7 @@ This is all that patchpost sends by itself, beside the copies of what was posted
 - It goes to people who are known to have written (their mail is authenticated), or it asks an address to confirm
   something. What it says is fixed text: nothing that a stranger wrote stands in it, so nobody can use it to send words
   to others. Only moderators read what strangers wrote: the beginning of the mail that they decide about.
-- It carries `Auto-Submitted` (RFC 3834) and the null return path, so that no machine answers it.
+- It carries `Auto-Submitted` (RFC 3834) and the null return path, so that no machine answers it; a probe has a return path of its own, which takes bounces only.
 - It never answers a mail with the null sender, an `Auto-Submitted` other than `no`, `Precedence: bulk`, `junk` or `list`, any
   `List-` field, `X-Auto-Response-Suppress`, a sender such as `mailer-daemon` or `…-bounces`, an address of a list here, or a mail that
   fails DMARC where the domain asks for `reject` or `quarantine`. Such a mail carries out no command either, but

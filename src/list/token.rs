@@ -24,6 +24,8 @@ const CODE: usize = 10;
 /// Octets an id: a million million lists, postings or members.
 const ID: usize = 5;
 const BOUNCE: &[u8] = b"bounce v1";
+const PROBE: &[u8] = b"probe v1";
+const ENABLE: &[u8] = b"enable v1";
 const LEAVE: &[u8] = b"leave v1";
 const CONFIRM: &[u8] = b"confirm v1";
 const FORM: &[u8] = b"form v1";
@@ -123,6 +125,37 @@ fn short(key: &[u8], text: &str) -> i64 {
 fn number(octets: &[u8]) -> i64 {
     let add = |number, octet: &u8| number << 8 | i64::from(*octet);
     octets.iter().fold(0, add)
+}
+
+/// How an address stands since when: what a probe and an enabling link speak of. Once it stands otherwise they are void.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The row of the address's standing.
+    pub id: i64,
+    /// Since when it stands so, in seconds since 1970.
+    pub since: i64,
+}
+
+/// The token of a probe's return path. 32 characters; with `list+probe-` and a name of 20 characters it fits a local part.
+pub fn render_probe(key: &[u8], standing: Standing) -> Option<String> {
+    seal(key, PROBE, [standing.id, standing.since])
+}
+
+/// Reads what [`render_probe`] made, in any case.
+pub fn parse_probe(key: &[u8], token: &str) -> Option<Standing> {
+    let [id, since] = open(key, PROBE, token)?;
+    Some(Standing { id, since })
+}
+
+/// The token of the page on which an address that was disabled by bounces is enabled again, and nothing else can be done.
+pub fn render_enable(key: &[u8], standing: Standing) -> Option<String> {
+    seal(key, ENABLE, [standing.id, standing.since])
+}
+
+/// Reads what [`render_enable`] made, in any case.
+pub fn parse_enable(key: &[u8], token: &str) -> Option<Standing> {
+    let [id, since] = open(key, ENABLE, token)?;
+    Some(Standing { id, since })
 }
 
 fn seal<const N: usize>(key: &[u8], purpose: &[u8], ids: [i64; N]) -> Option<String> {
@@ -335,5 +368,27 @@ mod tests {
         let second = render_bounce(b"key", bounce(1, 2, 4)).expect("ids in range");
         let same = first.bytes().zip(second.bytes()).filter(|(a, b)| a == b);
         assert!(same.count() < 12, "{first} {second}");
+    }
+
+    #[test]
+    fn probes_and_enabling_links_are_no_bounces_and_no_each_others() {
+        let standing = Standing {
+            id: 7,
+            since: 1_774_000_000,
+        };
+        let probe = render_probe(b"key", standing).expect("ids in range");
+        let enable = render_enable(b"key", standing).expect("ids in range");
+        assert_eq!(parse_probe(b"key", &probe.to_uppercase()), Some(standing));
+        assert_eq!(parse_enable(b"key", &enable), Some(standing));
+        assert_eq!(parse_probe(b"key", &enable), None);
+        assert_eq!(parse_enable(b"key", &probe), None);
+        assert_eq!(parse_probe(b"other", &probe), None);
+        assert_eq!(parse_bounce(b"key", &probe), None);
+        let copy = render_bounce(b"key", bounce(1, 2, 3)).expect("ids in range");
+        assert_eq!(parse_probe(b"key", &copy), None);
+        let address = format!("{}+probe-{probe}@x.org", "a".repeat(20));
+        address
+            .parse::<crate::types::Address>()
+            .expect("a local part of at most 64 octets");
     }
 }

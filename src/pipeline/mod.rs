@@ -3,6 +3,7 @@
 mod apply;
 mod ask;
 mod base;
+mod bounce;
 mod command;
 mod fan_out;
 mod fetch;

@@ -166,7 +166,8 @@ impl Ctx {
                         Decision::Drop(why) => Err(Reply::dropped(why)),
                         _ => Ok(()),
                     };
-                    self.note(&list, &message, &sender, other, now).await?;
+                    let mail = (&message, bytes.as_slice());
+                    self.note(&list, mail, &sender, other, now).await?;
                     answers.push(reply);
                 }
                 Err(reply) => {
@@ -175,6 +176,8 @@ impl Ctx {
                 }
             }
         }
+        // A complaint may come to a person: to the postmaster, or to who runs a list.
+        self.take_complaint(&message, &bytes, now).await?;
         if !taken.is_empty() {
             let receipts: Vec<NewReceipt> = taken.iter().map(|t| t.receipt(&asked, now)).collect();
             let lists: Vec<ListRow> = taken.into_iter().map(|t| t.list).collect();
@@ -294,21 +297,10 @@ impl Ctx {
         Ok(())
     }
 
-    /// Whose copy of what came back.
-    async fn describe_bounce(&self, bounce: &token::Bounce) -> Result<String, PipelineError> {
-        let address = self.store.find_member_address(bounce.member).await?;
-        Ok(match address {
-            Some(address) => format!("the copy of posting {} for {address}", bounce.number),
-            None => format!("the copy of posting {} for a former member", bounce.number),
-        })
-    }
-
     /// An address whose token is not one of ours takes nothing.
     fn checked(&self, target: Target) -> Target {
         match target {
-            Target::Bounce(token) if token::parse_bounce(&self.token_key, &token).is_none() => {
-                Target::Answer("bounce", token)
-            }
+            Target::Bounce(token) if !self.knows_return(&token) => Target::Answer("bounce", token),
             Target::Answer("mod", token) if !token::is_moderate(&self.token_key, &token) => {
                 Target::Answer("unknown", token)
             }
@@ -369,16 +361,13 @@ impl Ctx {
     async fn note(
         &self,
         list: &ListRow,
-        message: &Message,
+        (message, bytes): (&Message, &[u8]),
         sender: &str,
         decision: Decision,
         now: Timestamp,
     ) -> Result<(), PipelineError> {
         let (kind, detail) = match decision {
-            Decision::Bounce(text) => match token::parse_bounce(&self.token_key, &text) {
-                Some(b) => ("bounce", self.describe_bounce(&b).await?),
-                None => return Ok(()),
-            },
+            Decision::Bounce(token) => return self.take_bounce(&token, message, bytes, now).await,
             Decision::Drop(why) => ("dropped", format!("{why}: {}", message.message_id)),
             // These are stored whole.
             Decision::Accept | Decision::Hold(_) | Decision::Request(_) | Decision::Moderate(_) => {

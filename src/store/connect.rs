@@ -231,7 +231,7 @@ macro_rules! texts {
 }
 
 /// Version, name, texts. What was published once is never edited.
-const MIGRATIONS: [(i64, &str, (&str, &str)); 9] = [
+const MIGRATIONS: [(i64, &str, (&str, &str)); 10] = [
     (1, "base", texts!("0001_base.sql")),
     (2, "bases", texts!("0002_bases.sql")),
     (3, "landing", texts!("0003_landing.sql")),
@@ -240,6 +240,7 @@ const MIGRATIONS: [(i64, &str, (&str, &str)); 9] = [
     (6, "letters", texts!("0006_letters.sql")),
     (7, "people", texts!("0007_people.sql")),
     (8, "sending", texts!("0008_sending.sql")),
+    (9, "bounces", texts!("0009_bounces.sql")),
     (10, "policy", texts!("0010_policy.sql")),
 ];
 

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::sql::Bind;
-use super::{Dialect, Reader, Store, StoreError, Tx, job, marks};
+use super::{Dialect, Reader, Store, StoreError, Tx, bounce, job, marks};
 use crate::list::settings::Policy;
 use crate::types::{DeliveryId, ListId, MailId, MemberId, MessageId, Timestamp};
 
@@ -118,8 +118,9 @@ impl Reader {
                 "select d.id, d.list, d.number, d.member, d.address, d.attempts, coalesce(f.started, d.run_at), \
                  case when m.id is null then 0 else 1 end, case when m.kind = 'archive' then 1 else 0 end from delivery d \
                  left join fan_out f on f.list = d.list and f.number = d.number \
-                 left join member m on m.id = d.member and m.list = d.list and m.address = d.address and m.mail = 1 \
+                 left join member m on m.id = d.member and m.list = d.list and m.address = d.address and m.mail = 1 and {} \
                  where d.id in ({})",
+                bounce::not_disabled("m.address"),
                 marks(chunk.len())
             );
             let binds = chunk.iter().map(|id| Bind::from(*id)).collect();
@@ -268,8 +269,11 @@ async fn fan_out(
     else {
         return Ok(true);
     };
-    let text = "select m.id, m.address, coalesce(m.nodupes, case when l.style = 'discuss' then 1 else 0 end), m.own \
-         from member m join list l on l.id = m.list where m.list = $1 and m.mail = 1 and m.id > $2 order by m.id limit $3";
+    let text = format!(
+        "select m.id, m.address, coalesce(m.nodupes, case when l.style = 'discuss' then 1 else 0 end), m.own \
+         from member m join list l on l.id = m.list where m.list = ? and m.mail = 1 and m.id > ? and {} order by m.id limit ?",
+        bounce::not_disabled("m.address")
+    );
     let members: Vec<(i64, String, i64, i64)> = tx
         .fetch(text, vec![list.0.into(), cursor.into(), STEP.into()])
         .await?;
@@ -304,6 +308,9 @@ async fn fan_out(
         "on conflict do nothing",
     )
     .await?;
+    if made > 0 {
+        bounce::note_copies(tx, list, now).await?;
+    }
     let done = count < STEP;
     let finished = done.then_some(now.0);
     let text = "update fan_out set cursor = $1, made = made + $2, finished = $3 where list = $4 and number = $5";

@@ -98,3 +98,41 @@ pub(super) async fn insert(
     tx.insert(head, rows, "").await?;
     Ok(())
 }
+
+/// A note for a transaction that has more to do.
+pub(super) struct NewEvent {
+    /// The list that it is about.
+    pub list: ListId,
+    /// What happened, in a word.
+    pub kind: &'static str,
+    /// Whom it concerns.
+    pub actor: String,
+    /// What it was and why.
+    pub detail: String,
+    /// When.
+    pub happened: Timestamp,
+}
+
+/// Notes what happened to lists that are there.
+pub(super) async fn record(tx: &mut Tx, events: Vec<NewEvent>) -> Result<(), StoreError> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<(i64, i64)> = tx.fetch("select id, realm from list", vec![]).await?;
+    let realms: std::collections::BTreeMap<i64, i64> = rows.into_iter().collect();
+    let row = |event: NewEvent| {
+        let realm = realms.get(&event.list.0)?;
+        Some(vec![
+            (*realm).into(),
+            event.list.0.into(),
+            event.kind.into(),
+            event.actor.into(),
+            event.happened.0.into(),
+            event.detail.into(),
+        ])
+    };
+    let rows: Vec<Vec<Bind>> = events.into_iter().filter_map(row).collect();
+    let head = "event (realm, list, kind, actor, happened, detail)";
+    tx.insert(head, rows, "").await?;
+    Ok(())
+}

@@ -70,6 +70,15 @@ impl Reader {
         Ok(claimed)
     }
 
+    /// Letters of a purpose that were given up, as (return path, last answer), the newest first.
+    pub async fn load_given_up_letters(
+        &self,
+        purpose: &'static str,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        let text = "select return_path, problem from letter where state = 2 and purpose = $1 order by id desc limit 1000";
+        self.fetch(text, vec![purpose.into()]).await
+    }
+
     /// How many letters are owed, and how many were given up.
     pub async fn count_letters(&self) -> Result<(i64, i64), StoreError> {
         let text = "select cast(coalesce(sum(case when state < 2 then 1 else 0 end), 0) as bigint), \

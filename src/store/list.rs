@@ -217,14 +217,22 @@ impl Reader {
         Ok(row.map_or(0, |r| r.0))
     }
 
-    /// The address of a member of any list, if it is one still.
-    pub async fn find_member_address(
+    /// The member of a list with that address.
+    pub async fn find_member_by_address(
         &self,
-        member: MemberId,
-    ) -> Result<Option<String>, StoreError> {
-        let text = "select address from member where id = $1";
-        let row: Option<(String,)> = self.fetch_one(text, vec![member.0.into()]).await?;
-        Ok(row.map(|r| r.0))
+        list: ListId,
+        address: &str,
+    ) -> Result<Option<MemberRow>, StoreError> {
+        let text = "select id, address, mail, created from member where list = $1 and address = $2";
+        let row: Option<(i64, String, i64, i64)> = self
+            .fetch_one(text, vec![list.0.into(), address.into()])
+            .await?;
+        Ok(row.map(|(id, address, mail, created)| MemberRow {
+            id: MemberId(id),
+            address,
+            mail: mail == 1,
+            created: Timestamp(created),
+        }))
     }
 
     /// How many (postings, threads, patchsets, members) a list has.

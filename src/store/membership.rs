@@ -3,7 +3,7 @@
 
 use super::notice::{self, CappedLetter, Owed};
 use super::writer::Tx;
-use super::{Reader, Store, StoreError};
+use super::{Reader, Store, StoreError, standing};
 use crate::list::command::Wish;
 use crate::types::{Identity, ListId, MemberId, RealmId, Timestamp};
 use crate::verdict::Verdict;
@@ -488,6 +488,10 @@ async fn change(
             (member, !mail, "resumed")
         }
     };
+    if matches!(wish, Wish::Subscribe | Wish::Mail) {
+        // It reads its mail: what came back before is over.
+        standing::enable(tx, &address, now).await?;
+    }
     if new {
         let text = "insert into event (realm, list, kind, actor, happened, detail) values ($1, $2, $3, $4, $5, $6)";
         let binds = vec![

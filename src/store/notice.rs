@@ -2,8 +2,9 @@
 
 use super::letter::{self, NewLetter};
 use super::writer::Tx;
-use super::{Dialect, Store, StoreError};
-use crate::list::notice::Cap;
+use super::{Dialect, Store, StoreError, bounce};
+use crate::list::notice::{ASK, Cap};
+use crate::list::score;
 use crate::types::Timestamp;
 
 /// A letter that is only owed while its limits allow.
@@ -86,6 +87,11 @@ pub(super) async fn insert(
 }
 
 async fn look(tx: &mut Tx, letter: &CappedLetter, now: Timestamp) -> Result<Owed, StoreError> {
+    // Who called a copy spam is asked nothing for a while.
+    let since = now.plus_secs(-score::COMPLAINT_DAYS * DAY);
+    if letter.cap == ASK && bounce::has_complained(tx, &letter.counted, since).await? {
+        return Ok(Owed::EnoughForAddress);
+    }
     let text = "select count(*), cast(coalesce(sum(case when list = $1 then 1 else 0 end), 0) as bigint) \
          from notice where address = $2 and cap = $3 and made > $4";
     let binds = vec![

@@ -497,8 +497,10 @@ async fn forget_nodes(tx: &mut Tx, realm: RealmId, nodes: &[i64]) -> Result<(), 
 }
 
 /// What hangs on a list, in an order that foreign keys allow.
-const OF_LIST: [&str; 15] = [
+const OF_LIST: [&str; 17] = [
     "delete from letter where list = $1",
+    "delete from bounce where list = $1",
+    "delete from copy_day where list = $1",
     "delete from notice where list = $1",
     "delete from confirmation where list = $1",
     "delete from command where list = $1",

@@ -5,6 +5,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::page::{Frame, html};
+use crate::pipeline::PipelineError;
 use crate::store::StoreError;
 
 /// Seconds after which a client may ask again for what could not be done just now.
@@ -29,6 +30,15 @@ pub enum Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         Problem::Store(error)
+    }
+}
+
+impl From<PipelineError> for Problem {
+    fn from(error: PipelineError) -> Self {
+        match error {
+            PipelineError::Store(error) => Problem::Store(error),
+            error => Problem::Store(StoreError::Unusable(error.to_string())),
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use super::limits::Limits;
 use super::list::Place;
 use super::page::{Answer, Frame, Problem, Theme, etag, file, has};
 use super::server::Client;
-use super::{assets, feed, git, join, list, message, patches, search, style};
+use super::{assets, enable, feed, git, join, list, message, patches, search, style};
 use crate::pipeline::{Ctx, Repos};
 use crate::store::{ListRow, Reader};
 use crate::types::MessageId;
@@ -166,6 +166,7 @@ async fn dispatch(State((app, cache)): State<(App, Arc<Cache>)>, request: Reques
         wish.theme = Theme::parse(wish.get("theme"));
     }
     let takes_post = path == "/-/theme"
+        || path.starts_with(ENABLE)
         || path.ends_with("/git-upload-pack")
         || wish.wants_mbox()
         || is_form(&path);
@@ -245,6 +246,9 @@ async fn route(app: &App, path: &str, wish: Wish) -> Answer {
     if let Some(token) = join::token_of(path, "/-/confirm/") {
         return join::confirm(app, token, &wish).await;
     }
+    if let Some(token) = path.strip_prefix(ENABLE) {
+        return enable::show(app, token, &wish).await;
+    }
     let rest = path.strip_prefix('/').unwrap_or(path);
     let (first, rest) = rest
         .split_once('/')
@@ -267,6 +271,9 @@ async fn route(app: &App, path: &str, wish: Wish) -> Answer {
     let answer = in_list(app, list, rest, wish).await;
     answer.map_err(|problem| Problem::In(name, Box::new(problem)))
 }
+
+/// What stands before an enabling token.
+const ENABLE: &str = "/-/enable/";
 
 const ROBOTS: &str = "User-agent: *\nDisallow: /*?\nDisallow: /*/raw$\nDisallow: /*/eml$\nDisallow: /*.mbox.gz$\nDisallow: /*/t/$\n";
 

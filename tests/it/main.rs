@@ -9,6 +9,7 @@ mod base;
 mod bases;
 mod bombs;
 mod bounce_corpus;
+mod bounces;
 mod browser;
 mod busy;
 mod clients;

@@ -1,5 +1,20 @@
 //! The store's promises, as stories that all run on SQLite and on PostgreSQL.
 
+/// One table: every story is a test on each database.
+macro_rules! stories {
+    ($($story:ident,)*) => {
+        mod on_sqlite {
+            use super::*;
+            $(#[test] fn $story() { play(Database::Sqlite, super::$story) })*
+        }
+        mod on_postgresql {
+            use super::*;
+            $(#[test] fn $story() { play(Database::Postgres, super::$story) })*
+        }
+    };
+}
+
+mod bounces;
 mod bytes;
 mod correct;
 mod jobs;
@@ -17,22 +32,7 @@ use patchpost::store::pages::Scope;
 use patchpost::store::{Accepted, Done, NewReceipt, StoreError};
 use patchpost::types::{ListId, MessageId, RealmId, Timestamp};
 use patchpost::worker;
-
 use site::{Database, START, Site, answers, mail, patch, play};
-
-/// One table: every story is a test on each database.
-macro_rules! stories {
-    ($($story:ident,)*) => {
-        mod on_sqlite {
-            use super::*;
-            $(#[test] fn $story() { play(Database::Sqlite, super::$story) })*
-        }
-        mod on_postgresql {
-            use super::*;
-            $(#[test] fn $story() { play(Database::Postgres, super::$story) })*
-        }
-    };
-}
 
 use bytes::{
     a_dictionary_is_trained_and_bytes_stay_exact, a_purged_list_leaves_no_bytes,

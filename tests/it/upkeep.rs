@@ -47,7 +47,7 @@ fn what_became_of_mail_that_was_not_archived_can_be_read(database: Database) {
     assert_eq!(
         events,
         [
-            "dev | bounce |  | the copy of posting 1 for ben@example.com",
+            "dev | bounce | ben@example.com | gone gone, the copy of posting 1: No such user.",
             "users | refused | ana@example.org | 550 5.1.1 This address is not valid, or not any more: m1@x",
         ]
     );

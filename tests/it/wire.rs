@@ -1,5 +1,6 @@
 //! Both ends of SMTP as plain as can be: a client that says exactly what it is told, a server that keeps what it gets.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -107,11 +108,15 @@ pub fn crlf(mail: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A server that takes every mail and keeps it.
+/// A server that takes every mail and keeps it, but for recipients that it was told to refuse.
 pub struct Sink {
     pub address: String,
     pub mails: Arc<Mutex<Vec<Copy>>>,
+    refused: Arc<Refusals>,
 }
+
+/// Replies by recipient; `@domain` is everybody there.
+type Refusals = Mutex<HashMap<String, String>>;
 
 #[derive(Clone)]
 pub struct Copy {
@@ -135,17 +140,41 @@ impl Sink {
         let address = listener.local_addr().unwrap().to_string();
         let mails = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&mails);
+        let refused = Arc::new(Refusals::default());
+        let refuses = Arc::clone(&refused);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let kept = Arc::clone(&kept);
+                let (kept, refuses) = (Arc::clone(&kept), Arc::clone(&refuses));
                 // A client that breaks off ends its own thread only.
-                std::thread::spawn(move || drop(Sink::talk(stream, hello, &kept)));
+                std::thread::spawn(move || drop(Sink::talk(stream, hello, &kept, &refuses)));
             }
         });
-        Sink { address, mails }
+        Sink {
+            address,
+            mails,
+            refused,
+        }
     }
 
-    fn talk(stream: TcpStream, hello: &[u8], kept: &Mutex<Vec<Copy>>) -> std::io::Result<()> {
+    /// From now on this recipient (`@domain`: everybody there) is refused with that reply.
+    pub fn refuse(&self, recipient: &str, reply: &str) {
+        let mut refused = self.refused.lock().unwrap();
+        refused.insert(recipient.to_owned(), reply.to_owned());
+    }
+
+    /// From now on it is taken again.
+    pub fn take(&self, recipient: &str) {
+        self.refused.lock().unwrap().remove(recipient);
+    }
+
+    fn talk(
+        stream: TcpStream,
+        hello: &[u8],
+        kept: &Mutex<Vec<Copy>>,
+        refused: &Refusals,
+    ) -> std::io::Result<()> {
+        // Answers to a pipelined flight would wait for each other.
+        stream.set_nodelay(true)?;
         let mut out = stream.try_clone()?;
         let mut input = BufReader::new(stream);
         out.write_all(b"220 sink\r\n")?;
@@ -164,9 +193,21 @@ impl Sink {
                     out.write_all(b"250 ok\r\n")?;
                 }
                 "RCPT" => {
-                    recipients.push(path());
-                    out.write_all(b"250 ok\r\n")?;
+                    let recipient = path();
+                    let reply = {
+                        let refused = refused.lock().unwrap();
+                        let domain = recipient.find('@').map_or("", |at| &recipient[at..]);
+                        let found = refused.get(&recipient).or_else(|| refused.get(domain));
+                        found.cloned()
+                    };
+                    if reply.is_none() {
+                        recipients.push(recipient);
+                    }
+                    let reply = reply.unwrap_or_else(|| "250 ok".to_owned());
+                    out.write_all(format!("{reply}\r\n").as_bytes())?;
                 }
+                // Nobody is left to take it for; the client may have sent DATA before it knew.
+                "DATA" if recipients.is_empty() => out.write_all(b"503 no recipient\r\n")?,
                 "DATA" => {
                     out.write_all(b"354 go\r\n")?;
                     let mut bytes = Vec::new();

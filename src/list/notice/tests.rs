@@ -48,6 +48,9 @@ fn every_event_has_one_row() {
         Event::Waiting,
         Event::Moderated,
         Event::Rejected,
+        Event::Probe,
+        Event::Disabled,
+        Event::Storm,
     ] {
         assert!(seen.contains(&event), "{event:?} is missing");
     }
@@ -333,4 +336,120 @@ fn what_dmarc_forbids_is_not_answered() {
     check(Some("reject"), Level::Unknown, false);
     check(Some("none"), Level::None, false);
     check(None, Level::None, false);
+}
+
+#[test]
+fn a_probe_as_it_leaves() {
+    let text = Probe {
+        address: &address("ana@example.org"),
+        list: "dev@x.org",
+        days: 7,
+    };
+    let text = text.render().expect("it renders");
+    let subject = "Does this mail reach you?";
+    expect![[r#"
+        From: dev list <dev+owner@x.org>
+        To: ana@example.org
+        Subject: Does this mail reach you?
+        Date: Fri, 20 Mar 2026 09:46:40 +0000
+        Message-ID: <00000000000000000000000000000abc.auto@x.org>
+        Auto-Submitted: auto-generated
+        X-Auto-Response-Suppress: All
+        List-Id: <dev.x.org>
+        MIME-Version: 1.0
+        Content-Type: text/plain; charset=utf-8
+        Content-Transfer-Encoding: 7bit
+
+        Hello,
+
+        copies of mails to dev@x.org and perhaps to other lists here
+        came back from your address several times:
+
+            ana@example.org
+
+        This mail asks your mail server once more. If you read it, all is well: do
+        nothing. If it comes back to us within 7 days, we stop sending copies to
+        this address, and tell you how to get them again.
+    "#]]
+    .assert_eq(&mail(Event::Probe, subject, &text, None));
+}
+
+#[test]
+fn a_warning_as_it_leaves() {
+    let ana = address("ana@example.org");
+    let warning = |last| Disabled {
+        address: &ana,
+        since: "2026-03-20",
+        gone: "2026-04-19",
+        link: "https://x.org/-/enable/token",
+        last,
+    };
+    let subject = "You get no mail from the lists here any more";
+    let text = warning(false).render().expect("it renders");
+    expect![[r#"
+        From: dev list <dev+owner@x.org>
+        To: ana@example.org
+        Subject: You get no mail from the lists here any more
+        Date: Fri, 20 Mar 2026 09:46:40 +0000
+        Message-ID: <00000000000000000000000000000abc.auto@x.org>
+        Auto-Submitted: auto-generated
+        X-Auto-Response-Suppress: All
+        List-Id: <dev.x.org>
+        MIME-Version: 1.0
+        Content-Type: text/plain; charset=utf-8
+        Content-Transfer-Encoding: 7bit
+
+        Hello,
+
+        mails for your address came back to us again and again, and the last one that
+        we tried with came back, too. So since 2026-03-20 you get no copies of the
+        lists here at this address:
+
+            ana@example.org
+
+        If your mail works again, open this page and press the button there:
+
+            https://x.org/-/enable/token
+
+        You are still a member. If you do nothing, the address is taken off all lists
+        here on 2026-04-19.
+    "#]]
+    .assert_eq(&mail(Event::Disabled, subject, &text, None));
+    let text = warning(true).render().expect("it renders");
+    let end = text.rsplit_once("\n\n").map(|(_, end)| end);
+    expect![[r#"
+        You are still a member. This is the last mail about it: if you do nothing, the address
+        is taken off all lists here on 2026-04-19."#]]
+    .assert_eq(end.unwrap_or_default());
+}
+
+#[test]
+fn a_storm_as_it_is_told() {
+    let text = Storm {
+        domain: "example.net",
+        code: "5.7.1",
+        recipients: 12,
+        began: "2026-03-20 09:46 UTC",
+    };
+    expect![[r#"
+        Hello,
+
+        copies for 12 members at example.net came back with the
+        same answer (5.7.1), within an hour at most, since 2026-03-20 09:46 UTC.
+
+        So many at once are no fault of the members, so none of these bounces counts
+        against any of them, and others from there do not count either until a day
+        after the last one. What the servers say is shown by
+
+            patchpost events
+
+        and for one member by
+
+            patchpost member show LIST ADDRESS
+
+        Often such a destination blocks your machine, or refuses the mail of one author.
+        If the destination is gone for good, take its members off with
+
+            patchpost member rm LIST ADDRESS"#]]
+    .assert_eq(&text.render().expect("it renders"));
 }

@@ -76,3 +76,45 @@ pub struct Trouble<'a> {
     /// What is well again.
     pub better: &'a [(String, String, String)],
 }
+
+/// `templates/mail/probe.txt`
+#[derive(Debug, Template)]
+#[template(path = "mail/probe.txt")]
+pub struct Probe<'a> {
+    /// Whom it asks.
+    pub address: &'a Address,
+    /// Posting address of a list that it is on.
+    pub list: &'a str,
+    /// After so many days it is taken to have arrived.
+    pub days: i64,
+}
+
+/// `templates/mail/disabled.txt`
+#[derive(Debug, Template)]
+#[template(path = "mail/disabled.txt")]
+pub struct Disabled<'a> {
+    /// Whom it tells.
+    pub address: &'a Address,
+    /// The day on which it was disabled.
+    pub since: &'a str,
+    /// The day on which it leaves the lists.
+    pub gone: &'a str,
+    /// The page with the button.
+    pub link: &'a str,
+    /// Whether no other warning follows.
+    pub last: bool,
+}
+
+/// `templates/mail/storm.txt`
+#[derive(Debug, Template)]
+#[template(path = "mail/storm.txt")]
+pub struct Storm<'a> {
+    /// The destination.
+    pub domain: &'a str,
+    /// The code that its servers give.
+    pub code: &'a str,
+    /// How many members.
+    pub recipients: usize,
+    /// When it began.
+    pub began: &'a str,
+}
