@@ -370,6 +370,8 @@ pub enum Job {
     Recheck(RepoId),
     /// Take the refs of recalled mails out of a realm's companions, and group anew what was beside them.
     Aftermath(RealmId),
+    /// Answer what a mail wishes for the series that it answers.
+    Steer(MailId),
     /// Tell the moderators of a list what is held, and drop what was held too long.
     Hold(ListId),
     /// Count bounces that waited, and take the steps about addresses that are due.
@@ -377,7 +379,7 @@ pub enum Job {
 }
 
 impl Job {
-    /// The kind as stored: `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`, `recheck`, `hold`, `aftermath`, `bounces`.
+    /// The kind as stored: `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`, `recheck`, `steer`, `hold`, `aftermath`, `bounces`.
     pub fn kind(self) -> &'static str {
         match self {
             Job::File(_) => "file",
@@ -387,6 +389,7 @@ impl Job {
             Job::Learn(_) => "learn",
             Job::Upkeep(_) => "upkeep",
             Job::Recheck(_) => "recheck",
+            Job::Steer(_) => "steer",
             Job::Hold(_) => "hold",
             Job::Aftermath(_) => "aftermath",
             Job::Bounces => "bounces",
@@ -403,6 +406,7 @@ impl Job {
             Job::Learn(realm) => realm.0.to_string(),
             Job::Upkeep(id) => id.to_string(),
             Job::Recheck(id) => id.to_string(),
+            Job::Steer(id) => id.to_string(),
             Job::Hold(list) => list.to_string(),
             Job::Aftermath(realm) => realm.0.to_string(),
             Job::Bounces => "0".to_owned(),
@@ -423,6 +427,7 @@ impl Job {
             "learn" => Some(Job::Learn(RealmId(number(key)?))),
             "upkeep" => Some(Job::Upkeep(RepoId(number(key)?))),
             "recheck" => Some(Job::Recheck(RepoId(number(key)?))),
+            "steer" => Some(Job::Steer(MailId(number(key)?))),
             "hold" => Some(Job::Hold(ListId(number(key)?))),
             "aftermath" => Some(Job::Aftermath(RealmId(number(key)?))),
             "bounces" => Some(Job::Bounces),

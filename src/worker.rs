@@ -43,6 +43,7 @@ pub async fn run(ctx: Ctx, fetch_minutes: u64, stop: CancellationToken) {
         each("learn", 1, &ctx, &stop),
         each("upkeep", 1, &ctx, &stop),
         each("recheck", 1, &ctx, &stop),
+        each("steer", 1, &ctx, &stop),
         each("hold", 10, &ctx, &stop),
         each("aftermath", 1, &ctx, &stop),
         schedule(fetch_minutes, &stop, || owe_fetches(&ctx)),
@@ -237,6 +238,7 @@ async fn one(ctx: &Ctx, claim: Claim) -> Result<(), PipelineError> {
         Job::Upkeep(repo) => ctx.upkeep(repo, claim.held()).await,
         Job::Recheck(repo) => ctx.recheck(repo, claim.held()).await,
         Job::Aftermath(realm) => ctx.clear_aftermath(realm, claim.held()).await,
+        Job::Steer(mail) => ctx.steer(mail, claim.held()).await,
         Job::Hold(list) => ctx.tend_held(list, claim.held(), crate::store::now()).await,
         Job::Bounces => ctx.bounces(claim.held()).await,
     }

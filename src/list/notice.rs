@@ -11,7 +11,7 @@ mod tests;
 
 use std::net::IpAddr;
 
-pub use moderation::{Held, Moderated, Rejected, Waiting, excerpt, one_line};
+pub use moderation::{Held, Moderated, Rejected, Steered, Waiting, excerpt, one_line};
 pub use text::{Confirm, Disabled, Done, Help, Probe, Storm, Trouble, Welcome};
 
 use super::header;
@@ -92,6 +92,14 @@ pub const BOUNCES: Cap = Cap {
     per_source: i64::MAX,
 };
 
+/// A moderator may decide on many series a day; two machines never talk to each other, as none is obeyed.
+pub const STEERED: Cap = Cap {
+    name: "wish",
+    per_list: 200,
+    per_address: 500,
+    per_source: i64::MAX,
+};
+
 /// What an automatic mail is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
@@ -113,6 +121,8 @@ pub enum Event {
     Waiting,
     /// A moderator's answer was carried out, or was not.
     Moderated,
+    /// Wishes for a series were answered.
+    Steered,
     /// A held mail was rejected with words.
     Rejected,
     /// Too many copies for an address came back: does mail arrive there?
@@ -143,7 +153,7 @@ pub struct Rule {
 }
 
 /// All automatic mail there is.
-pub const RULES: [Rule; 13] = [
+pub const RULES: [Rule; 14] = [
     Rule {
         event: Event::Confirm,
         purpose: "confirmation",
@@ -223,6 +233,15 @@ pub const RULES: [Rule; 13] = [
         who: "that moderator, authenticated",
         default: "always",
         cap: MODERATORS,
+        answers: true,
+    },
+    Rule {
+        event: Event::Steered,
+        purpose: "wish answered",
+        when: "an authenticated mail asks for a state or a delegate of a patch series",
+        who: "its sender",
+        default: "always",
+        cap: STEERED,
         answers: true,
     },
     Rule {

@@ -31,6 +31,7 @@ mod remark;
 mod same;
 mod scan;
 mod sending;
+pub mod steer;
 mod submitter;
 mod tag;
 mod trailer;

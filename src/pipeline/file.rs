@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Ctx, PipelineError, think};
 use crate::mail::{self, Message};
-use crate::patchset::{self, Correction, Kind, Recognised};
+use crate::patchset::{self, Correction, Kind, Recognised, steer};
 use crate::query;
 use crate::store::index::Entry;
 use crate::store::job::Held;
@@ -85,12 +85,16 @@ impl Ctx {
         jobs: Vec<Held>,
         quiet: bool,
     ) -> Result<(), PipelineError> {
+        let wishing: Vec<bool> = mails.iter().map(|m| m.wishing).collect();
         let rows = self.store.file_mails(realm, mails).await?;
+        let wishing = rows.iter().zip(wishing).filter(|(_, wishing)| *wishing);
+        let wishing = wishing.map(|(mail, _)| *mail).collect();
         let receipts = ids.into_iter().zip(rows.iter().copied()).collect();
         let done = Done {
             receipts,
             jobs,
             quiet,
+            wishing,
         };
         self.regroup(realm, &rows, done).await?;
         metrics::counter!("patchpost_mails_filed").increment(rows.len() as u64);
@@ -193,6 +197,8 @@ pub(super) fn understand(message: Message, size: usize, owed: &Owed, plain: bool
         files = input.recognised.files;
     }
     let patch = (!plain).then(|| patchset::patch_text(&message)).flatten();
+    // Old mail wishes nothing any more.
+    let wishing = !plain && !owed.import && !steer::wishes(&message).is_empty();
     let marks = query::marks(&message, patch);
     let author = message.author();
     let mut flaws: Vec<String> = message.flaws.iter().map(|f| format!("{f:?}")).collect();
@@ -231,6 +237,7 @@ pub(super) fn understand(message: Message, size: usize, owed: &Owed, plain: bool
         verdict: owed.verdict.clone(),
         text,
         keys,
+        wishing,
     }
 }
 

@@ -23,6 +23,7 @@ mod reclassify;
 mod screen;
 mod site;
 mod spam;
+mod steer;
 mod tip;
 mod trouble;
 mod upkeep;

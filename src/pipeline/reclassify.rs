@@ -7,7 +7,7 @@ use super::{Ctx, PipelineError, think};
 use crate::mail;
 use crate::patchset::{self, Recognised};
 use crate::store::{Done, ListRow, NewCorrection, Recorded, Reread, ToReread};
-use crate::types::{Job, MailId, RealmId, SeriesId};
+use crate::types::{Job, MailId, RealmId, SeriesId, Timestamp};
 use crate::verdict::Standing;
 
 /// Mails that are grouped at once: bounds memory, whatever the archive.
@@ -118,9 +118,19 @@ impl Ctx {
         realm: RealmId,
         correction: NewCorrection,
     ) -> Result<Recorded, PipelineError> {
+        self.correct_at(realm, correction, crate::store::now())
+            .await
+    }
+
+    /// As [`Ctx::correct`], noted as of that moment.
+    pub(super) async fn correct_at(
+        &self,
+        realm: RealmId,
+        correction: NewCorrection,
+        now: Timestamp,
+    ) -> Result<Recorded, PipelineError> {
         let mut seeds = correction.others.clone();
         seeds.push(correction.mail);
-        let now = crate::store::now();
         self.store.insert_correction(realm, correction, now).await?;
         self.regroup(realm, &seeds, Done::default()).await
     }

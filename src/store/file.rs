@@ -55,6 +55,8 @@ pub struct NewMail {
     pub entry: index::Entry,
     /// Keys by which mails of other threads may belong to the same patchset.
     pub keys: Vec<String>,
+    /// It wishes something for a series (`patchset::steer`).
+    pub wishing: bool,
 }
 
 impl Store {

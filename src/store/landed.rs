@@ -70,6 +70,11 @@ pub const ACCEPTED: i64 = 3;
 /// Patchwork's number for `rejected`.
 pub(super) const REJECTED: i64 = 4;
 
+/// The mails of a patchset's versions, each with the label of the one that it came with; binds the patchset twice.
+pub(super) const OWN_MAILS: &str = "(select s.label as label, p.mail as mail from series s \
+     join patch p on p.series = s.id and p.taken_over = 0 where s.patchset = ? \
+     union select s.label, s.cover from series s where s.patchset = ? and s.cover is not null)";
+
 const PENDING: &str = "select p.series, s.patchset, s.label, s.realm, p.number, p.mail, m.message_id, m.recognised, m.arrived \
      from patch p join series s on s.id = p.series join mail m on m.id = p.mail";
 
@@ -171,17 +176,26 @@ impl Reader {
         Ok(all)
     }
 
-    /// What happened to a patchset in branches, newest first: (when, `landed` or `dropped`, who, what).
+    /// What happened to a patchset in branches and by decision, newest first: (when, kind, who, what). Kinds: `landed` and
+    /// `dropped`; `state` and `delegate` with the version's label, a blank, and Patchwork's number or an address.
     pub async fn load_history(
         &self,
         patchset: i64,
         limit: i64,
     ) -> Result<Vec<(Timestamp, String, String, String)>, StoreError> {
-        let text = "select happened, kind, actor, detail from event where patchset = $1 and kind in ('landed', 'dropped') \
-             order by id desc limit $2";
-        let rows: Vec<(i64, String, String, String)> = self
-            .fetch(text, vec![patchset.into(), limit.into()])
-            .await?;
+        let text = format!(
+            "select happened, kind, actor, detail from \
+             (select id, happened, kind, actor, detail from event where patchset = ? and kind in ('landed', 'dropped') union all \
+             select e.id, e.happened, e.kind, e.actor, t.label || ' ' || e.detail from {OWN_MAILS} t \
+             join event e on e.mail = t.mail and e.kind in ('state', 'delegate')) h order by id desc limit ?"
+        );
+        let binds = vec![
+            patchset.into(),
+            patchset.into(),
+            patchset.into(),
+            limit.into(),
+        ];
+        let rows: Vec<(i64, String, String, String)> = self.fetch(text, binds).await?;
         let row = |(when, kind, actor, detail)| (Timestamp(when), kind, actor, detail);
         Ok(rows.into_iter().map(row).collect())
     }

@@ -43,6 +43,7 @@ pub mod search;
 mod series;
 mod sql;
 mod standing;
+mod steer;
 pub mod summary;
 mod tally;
 mod tip;
@@ -83,6 +84,8 @@ pub use series::{Closure, Done, KnownMail, NewPatchset, NewSeries, Recorded, Rer
 pub use sql::Dialect;
 pub(crate) use sql::{Bind, marks};
 pub use standing::{Due, StandingRow, state_word};
+pub use steer::{WishedFor, Wishing};
+pub use summary::state_name;
 pub use tip::{NewTip, TipRow};
 pub use writer::Tx;
 

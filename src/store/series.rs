@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::correction::StoredCorrection;
 use super::sql::Bind;
-use super::{Reader, Store, StoreError, Tx, dependency, job, marks, regroup};
-use crate::types::{Identity, MailId, MessageId, PatchsetId, RealmId, ReceiptId, Timestamp};
+use super::{Reader, Store, StoreError, Tx, dependency, job, marks, now, regroup};
+use crate::types::{Identity, Job, MailId, MessageId, PatchsetId, RealmId, ReceiptId, Timestamp};
 use crate::verdict::Verdict;
 
 /// What is known of a message when patchsets are assembled.
@@ -424,6 +424,8 @@ pub struct Done {
     pub jobs: Vec<job::Held>,
     /// Imported or recomputed: applying waits behind live mail.
     pub quiet: bool,
+    /// Mails among them that wish something for a series.
+    pub wishing: Vec<MailId>,
 }
 
 async fn finish(tx: &mut Tx, done: Done) -> Result<(), StoreError> {
@@ -442,5 +444,7 @@ async fn finish(tx: &mut Tx, done: Done) -> Result<(), StoreError> {
     }
     let filed: Vec<MailId> = done.receipts.iter().map(|(_, mail)| *mail).collect();
     dependency::wake_for(tx, &filed, if done.quiet { 5 } else { 2 }).await?;
+    let wishes: Vec<(Job, i64)> = done.wishing.iter().map(|m| (Job::Steer(*m), 1)).collect();
+    job::insert(tx, &wishes, now()).await?;
     job::finish(tx, &done.jobs).await
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::page::{Problem, count};
 use super::routes::App;
-use crate::store::LandedAs;
+use crate::store::{LandedAs, state_name};
 use crate::types::Timestamp;
 use crate::view::text::visible;
 
@@ -39,20 +39,25 @@ pub fn landed_note(landed: &[LandedAs], total: i64) -> Option<(&'static str, Str
     Some((tone, text))
 }
 
-/// What happened to a patchset in branches, newest first.
+/// What happened to a patchset in branches and by decision, newest first.
 pub async fn history_of(app: &App, patchset: i64) -> Result<Vec<HistoryLine>, Problem> {
     let history = app.store.load_history(patchset, HISTORY).await?;
-    let line = |(when, kind, who, detail): (Timestamp, String, String, String)| {
-        let kind = if kind == "landed" {
-            "Landed"
-        } else {
-            "Dropped"
-        };
-        HistoryLine {
-            when,
-            what: visible(&format!("{kind}: {detail}")),
-            who: visible(&who),
-        }
+    let line = |(when, kind, who, detail): (Timestamp, String, String, String)| HistoryLine {
+        when,
+        what: visible(&in_words(&kind, &detail)),
+        who: visible(&who),
     };
     Ok(history.into_iter().map(line).collect())
+}
+
+fn in_words(kind: &str, detail: &str) -> String {
+    let (label, rest) = detail.split_once(' ').unwrap_or((detail, ""));
+    match (kind, rest) {
+        ("landed", _) => format!("Landed: {detail}"),
+        ("dropped", _) => format!("Dropped: {detail}"),
+        ("delegate", "") => format!("v{label}: nobody in particular looks after it"),
+        ("delegate", to) => format!("v{label}: {to} looks after it"),
+        (_, "0") => format!("v{label}: its state is what the rules say"),
+        (_, state) => format!("v{label}: {}", state_name(state.parse().unwrap_or(0))),
+    }
 }

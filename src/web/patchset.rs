@@ -104,6 +104,8 @@ pub(super) struct PatchsetPage {
     mails: Vec<Post>,
     comments: Vec<Post>,
     history: Vec<HistoryLine>,
+    /// Who looks after this version; may be empty.
+    delegate: String,
     remarks: Remarks,
 }
 
@@ -143,6 +145,8 @@ pub(super) async fn page(
         stats.iter().flat_map(|s| s.2.iter().copied()).collect();
     let home = format!("{}/{}/patches/{id}/", app.base_url, list.name);
     let newest = versions.last().filter(|v| v.label != fact.label);
+    let delegates = app.store.load_delegates(id).await?;
+    let delegate = delegates.into_iter().find(|d| d.0 == fact.label);
     Ok(PatchsetPage {
         frame: wish.frame(app, Some(&list.name), "patches"),
         heading: visible(&fact.title),
@@ -199,6 +203,7 @@ pub(super) async fn page(
         comments: comments.into_iter().map(|c| c.1).collect(),
         remarks,
         history: history_of(app, id).await?,
+        delegate: delegate.map_or_else(String::new, |d| visible(&d.1)),
         list: list.name.clone(),
     })
 }

@@ -44,6 +44,7 @@ mod range_diff;
 mod real_mail;
 mod remarks;
 mod road;
+mod steer;
 mod store;
 mod tools;
 mod trailers;

@@ -68,6 +68,18 @@ pub struct Moderated<'a> {
     pub mails: &'a [String],
 }
 
+/// `templates/mail/steered.txt`
+#[derive(Debug, Template)]
+#[template(path = "mail/steered.txt")]
+pub struct Steered<'a> {
+    /// `patchset 12 v2 of dev`
+    pub what: &'a str,
+    /// What came of each wish.
+    pub lines: &'a [String],
+    /// The version's page; may be empty.
+    pub page: &'a str,
+}
+
 /// Lines of a mail that moderators are shown, and characters of a line.
 const EXCERPT: (usize, usize) = (20, 100);
 

@@ -47,6 +47,7 @@ fn every_event_has_one_row() {
         Event::Held,
         Event::Waiting,
         Event::Moderated,
+        Event::Steered,
         Event::Rejected,
         Event::Probe,
         Event::Disabled,
