@@ -17,13 +17,20 @@ pub enum Misfit {
     TooCostly,
 }
 
-/// Applies hunks to a file's content, in their order; returns the new content.
-pub fn apply_hunks(content: &[u8], hunks: &[Hunk<'_>]) -> Result<Vec<u8>, Misfit> {
+/// Applies hunks to a file's content, in their order; returns the new content and what it cost, in comparisons of lines.
+///
+/// `most` is how much it may cost, and a file never more than 200 million.
+pub fn apply_hunks(
+    content: &[u8],
+    hunks: &[Hunk<'_>],
+    most: u64,
+) -> (Result<Vec<u8>, Misfit>, u64) {
     let mut image = Image::new(content);
-    for (at, hunk) in hunks.iter().enumerate() {
-        image.apply(hunk, at)?;
-    }
-    Ok(image.content(content.len()))
+    image.most = most.min(MAX_WORK);
+    let mut hunks = hunks.iter().enumerate();
+    let done = hunks.try_for_each(|(at, hunk)| image.apply(hunk, at));
+    let content = done.map(|()| image.content(content.len()));
+    (content, image.work)
 }
 
 #[derive(Clone, Copy)]
@@ -39,6 +46,7 @@ struct Image<'a> {
     /// The lines behind the gap, last one first.
     behind: Vec<Slot<'a>>,
     work: u64,
+    most: u64,
 }
 
 /// What a hunk wants to find.
@@ -65,6 +73,7 @@ impl<'a> Image<'a> {
             before: Vec::new(),
             behind,
             work: 0,
+            most: MAX_WORK,
         }
     }
 
@@ -141,7 +150,7 @@ impl<'a> Image<'a> {
             if distance <= start && self.fits(wanted, start - distance) {
                 return Ok(Some(start - distance));
             }
-            if self.work > MAX_WORK {
+            if self.work > self.most {
                 return Err(Misfit::TooCostly);
             }
         }
@@ -191,7 +200,7 @@ mod tests {
         let Body::Text(read) = &patches[0].body else {
             panic!("text")
         };
-        let result = apply_hunks(content.as_bytes(), read);
+        let (result, _) = apply_hunks(content.as_bytes(), read, u64::MAX);
         let result = result.map(|r| String::from_utf8(r).expect("text"));
         assert_eq!(
             result.as_deref().map_err(|e| *e),

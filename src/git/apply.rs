@@ -92,7 +92,7 @@ impl Repos {
         let companion = self.companion_of(request)?;
         let base = parse_id(&request.base.commit)?;
         let _held = upkeep::share(&companion)?;
-        let mut objects = Objects::open(&companion)?;
+        let mut objects = Objects::open_beside(&companion, &self.clone_dir(&request.repo))?;
         let done = apply_mails(
             &mut objects,
             base,
@@ -120,7 +120,7 @@ impl Repos {
         let companion = self.companion_of(request)?;
         let base = parse_id(&request.base.commit)?;
         let _held = upkeep::share(&companion)?;
-        let mut objects = Objects::open(&companion)?;
+        let mut objects = Objects::open_beside(&companion, &self.clone_dir(&request.repo))?;
         let (mails, committer) = (&request.mails, &request.committer);
         let done = apply_mails(&mut objects, base, mails, committer, Fallback::ThreeWay)?;
         Ok(done.map_or_else(refused, applied))

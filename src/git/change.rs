@@ -19,6 +19,9 @@ use crate::diff::{
 /// Largest content that a binary delta may make.
 const MAX_CONTENT: usize = 64 << 20;
 
+/// Work of comparing a line, where reading a byte is 1 ([`Objects::spend`]).
+const LINE_WORK: u64 = 8;
+
 /// Why a patch has no place in a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Clash {
@@ -353,10 +356,12 @@ impl Work<'_> {
         let lf = (self.line_ends == LineEnds::OfTheFile)
             .then(|| without_cr(content))
             .flatten();
-        match lf {
-            None => diff::apply_hunks(content, hunks),
-            Some(lf) => diff::apply_hunks(&lf, hunks).map(|lf| with_cr(&lf)),
+        let most = self.objects.left() / LINE_WORK;
+        let (placed, cost) = diff::apply_hunks(lf.as_deref().unwrap_or(content), hunks, most);
+        if !self.objects.spend(cost * LINE_WORK) {
+            return Err(Misfit::TooCostly);
         }
+        placed.map(|text| if lf.is_some() { with_cr(&text) } else { text })
     }
 
     fn binary(&mut self, target: &Target<'_>, data: Option<&Binary>) -> Result<Content, Stop> {

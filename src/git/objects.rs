@@ -15,16 +15,33 @@ use super::GitError;
 const MAX_OBJECT: usize = 128 << 20;
 /// Most bytes that one series may make.
 const MAX_NEW: usize = 512 << 20;
-/// Most work of looking for renamed files that one series may cause, about in bytes read: some seconds.
+/// Most work of placing hunks, merging and looking for renamed files that one series may cause, about in bytes read: some seconds.
 const MAX_WORK: u64 = 4 << 30;
 
 /// An object's bytes, shared by all who look at them.
 pub(super) type Content = Rc<Vec<u8>>;
 
+fn open_odb(repo: &Path) -> Result<gix::odb::Handle, GitError> {
+    let options = gix::odb::store::init::Options {
+        alloc_limit_bytes: Some(MAX_OBJECT),
+        ..Default::default()
+    };
+    let odb = gix::odb::at_opts(repo.join("objects"), gix::hash::Kind::Sha1, None, options);
+    let mut odb = odb.map_err(|source| GitError::Start {
+        repo: repo.to_owned(),
+        source,
+    })?;
+    // Each object that is not there would else make the folders be read anew.
+    odb.refresh_never();
+    Ok(odb)
+}
+
 /// The object store of one run.
 pub(super) struct Objects {
     repo: PathBuf,
     odb: gix::odb::Handle,
+    /// The project's own objects, where `odb` has those of strangers, too.
+    project: Option<gix::odb::Handle>,
     new: HashMap<ObjectId, (Kind, Content)>,
     order: Vec<ObjectId>,
     bytes: usize,
@@ -35,26 +52,24 @@ pub(super) struct Objects {
 impl Objects {
     /// Opens the objects of a repository, given its git folder.
     pub fn open(repo: &Path) -> Result<Objects, GitError> {
-        let options = gix::odb::store::init::Options {
-            alloc_limit_bytes: Some(MAX_OBJECT),
-            ..Default::default()
-        };
-        let odb = gix::odb::at_opts(repo.join("objects"), gix::hash::Kind::Sha1, None, options);
-        let mut odb = odb.map_err(|source| GitError::Start {
-            repo: repo.to_owned(),
-            source,
-        })?;
-        // Each object that is not there would else make the folders be read anew.
-        odb.refresh_never();
         Ok(Objects {
             repo: repo.to_owned(),
-            odb,
+            odb: open_odb(repo)?,
+            project: None,
             new: HashMap::new(),
             order: Vec::new(),
             bytes: 0,
             sizes: RefCell::default(),
             work: Cell::new(MAX_WORK),
         })
+    }
+
+    /// Opens a companion, which borrows the objects of `project`. What a patch names by its first digits is looked for in the
+    /// project only: no stranger's blob has a say, nor the order in which series were applied.
+    pub fn open_beside(companion: &Path, project: &Path) -> Result<Objects, GitError> {
+        let project = Some(open_odb(project)?);
+        let objects = Objects::open(companion)?;
+        Ok(Objects { project, ..objects })
     }
 
     fn broken(&self, what: impl std::fmt::Display) -> GitError {
@@ -112,6 +127,11 @@ impl Objects {
         left.is_some()
     }
 
+    /// The work that is left.
+    pub fn left(&self) -> u64 {
+        self.work.get()
+    }
+
     /// Leaves so much work.
     #[cfg(test)]
     pub fn limit_work(&self, work: u64) {
@@ -125,12 +145,13 @@ impl Objects {
             return Ok(None);
         }
         let digits = String::from_utf8_lossy(digits).to_lowercase();
+        let odb = self.project.as_ref().unwrap_or(&self.odb);
         let mut candidates: HashSet<ObjectId> = HashSet::new();
         if let Ok(id) = ObjectId::from_hex(digits.as_bytes()) {
-            candidates.insert(id);
+            candidates.extend((self.new.contains_key(&id) || odb.exists(&id)).then_some(id));
         } else {
             let prefix = gix::hash::Prefix::from_hex(&digits).map_err(|e| self.broken(e))?;
-            let looked = self.odb.lookup_prefix(prefix, Some(&mut candidates));
+            let looked = odb.lookup_prefix(prefix, Some(&mut candidates));
             looked.map_err(|e| self.broken(e))?;
             let new = self
                 .new
@@ -177,5 +198,67 @@ impl Objects {
             let (kind, data) = self.new.get(id)?;
             Some((*id, *kind, data.as_slice()))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::pack;
+
+    /// A store of its own with these blobs in it.
+    fn store(blobs: &[String]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir_all(dir.path().join("objects/pack")).expect("folders");
+        let mut objects = Objects::open(dir.path()).expect("an empty store");
+        for blob in blobs {
+            objects
+                .put(Kind::Blob, blob.clone().into_bytes())
+                .expect("an object in memory");
+        }
+        pack::write(&objects, dir.path()).expect("it is written");
+        dir
+    }
+
+    #[test]
+    fn what_strangers_sent_is_never_meant_by_the_first_digits_of_a_blob() {
+        let empty = store(&[]);
+        let names = Objects::open(empty.path()).expect("an empty store");
+        let digits = |text: &str| {
+            let id = names.hash(Kind::Blob, text.as_bytes()).expect("a hash");
+            id.to_string()[..4].to_owned()
+        };
+        let ours = "the project's".to_owned();
+        let mut others = (0..1_000_000).map(|n| format!("a stranger's {n}"));
+        let same = others.find(|text| digits(text) == digits(&ours));
+        let same = same.expect("one of a million has these four digits");
+        let (project, companion) = (
+            store(std::slice::from_ref(&ours)),
+            store(&[same, "alone".to_owned()]),
+        );
+        let mut objects = Objects::open_beside(companion.path(), project.path()).expect("both");
+        let find = |objects: &Objects, text: &str| {
+            let found = objects.find_blob(digits(text).as_bytes());
+            found.expect("it can be looked for")
+        };
+        assert_eq!(find(&objects, "alone"), None);
+        let whole = names
+            .hash(Kind::Blob, b"alone")
+            .expect("a hash")
+            .to_string();
+        assert_eq!(objects.find_blob(whole.as_bytes()).expect("looked"), None);
+        // What this series itself made counts.
+        let own = objects.put(Kind::Blob, b"alone".to_vec()).expect("put");
+        assert_eq!(find(&objects, "alone"), Some(own));
+        // The project's blob has to be readable through the companion; here it is borrowed by hand.
+        std::fs::create_dir_all(companion.path().join("objects/info")).expect("folders");
+        let line = format!("{}\n", project.path().join("objects").display());
+        std::fs::write(companion.path().join("objects/info/alternates"), line).expect("written");
+        let objects = Objects::open_beside(companion.path(), project.path()).expect("both");
+        let found = find(&objects, &ours).expect("the project's only");
+        assert_eq!(
+            found,
+            names.hash(Kind::Blob, ours.as_bytes()).expect("a hash")
+        );
     }
 }

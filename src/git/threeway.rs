@@ -21,6 +21,8 @@ use crate::diff::{Body, FilePatch, GITLINK, Kind, file_type, recorded_mode};
 
 type Files = BTreeMap<Vec<u8>, Entry>;
 
+/// Work of comparing a byte's worth of lines, where reading it is 1.
+const MERGE_WORK: u64 = 16;
 /// Largest text that is merged line by line (xdiff's own limit is 1 GB).
 const MAX_TEXT: usize = 64 << 20;
 
@@ -440,6 +442,14 @@ impl Merge<'_> {
             .any(|c| c.len() > MAX_TEXT || is_binary(c))
         {
             return Err(clash(path, 0, "both sides changed it, and it is not text"));
+        }
+        let size = base.len() + ours.len() + theirs.len();
+        if !self.objects.spend(size as u64 * MERGE_WORK) {
+            return Err(clash(
+                path,
+                0,
+                "to merge it is more work than one series may cause",
+            ));
         }
         let (ours, theirs) = (merge::lines(&ours), merge::lines(&theirs));
         let base = merge::lines(&base);

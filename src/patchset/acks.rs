@@ -108,7 +108,7 @@ pub fn acks_for(
             if NOT_GIVEN.iter().any(|name| trailer.is(name)) {
                 continue;
             }
-            let matches = may_give && names_sender(trailer, &answer.name, &answer.address);
+            let matches = may_give && names_sender(trailer, answer);
             given.add(trailer, &answer.address, matches, || Ack {
                 trailer: trailer.clone(),
                 mail: answer.mail,
@@ -203,16 +203,23 @@ impl Gathered {
     }
 }
 
-/// Whether a trailer is the sender's own to give: it names no person, or that address, or exactly that name.
-fn names_sender(trailer: &Trailer, name: &str, address: &str) -> bool {
+/// Whether a trailer is the sender's own to give: it names no person, or that address, or exactly that name. Where the address
+/// is authenticated a name alone is not enough: anybody writes any name beside an address of his own.
+fn names_sender(trailer: &Trailer, answer: &Answer) -> bool {
     let Some((their_name, their_address)) = trailer.person() else {
         return true;
     };
-    let (one, other) = (their_name.to_lowercase(), name.trim().to_lowercase());
+    if same_address(their_address, &answer.address) {
+        return true;
+    }
+    if answer.level == Level::Aligned {
+        return false;
+    }
+    let (one, other) = (their_name.to_lowercase(), answer.name.trim().to_lowercase());
     // `Last, First` in From and `First Last` in the trailer are one name.
     let turned = || {
         let mut parts = other.split(',').map(str::trim);
         other.contains(',') && parts.all(|part| one.contains(part))
     };
-    same_address(their_address, address) || (!one.is_empty() && (one == other || turned()))
+    !one.is_empty() && (one == other || turned())
 }

@@ -171,6 +171,31 @@ fn a_forged_ack_takes_no_place_of_a_true_one() {
     assert_eq!(found.last(), Some(&(3, true)));
 }
 
+/// Anybody writes any name beside an address of his own.
+#[test]
+fn where_addresses_are_proven_a_name_alone_is_a_claim() {
+    let ack = "Reviewed-by: Ana Lima <ana@example.org>";
+    let posing = ("Ana Lima", "kim@example.com");
+    let signed = |mail, from| Answer {
+        level: Level::Aligned,
+        ..answer(mail, 1, from, ack)
+    };
+    let check = |answers: &[Answer], expected: &[(i64, bool)]| {
+        assert_eq!(given_to_a_signed_patch(answers), expected);
+    };
+    check(&[signed(2, posing)], &[(2, false)]);
+    check(&[signed(2, posing), signed(3, ANA)], &[(3, true)]);
+    // Where nobody is known, the name is as good as the address.
+    let found = acks_for(
+        MailId(1),
+        &[Level::Unknown],
+        &[],
+        &[],
+        &[answer(2, 1, posing, ack)],
+    );
+    assert!(found[0].matches);
+}
+
 /// Bounded, and each looked up rather than compared with all others.
 #[test]
 fn a_flood_of_trailers_is_cut() {

@@ -11,6 +11,7 @@ use super::tag::{Tag, normalise_title, parse_tag};
 use super::trailer::{Trailer, parse_trailers};
 use crate::mail::{Flaw, Message, Part};
 use crate::types::MessageId;
+use crate::verdict::Level;
 
 /// What a mail is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -78,6 +79,9 @@ pub struct Recognised {
     pub submitter: String,
     /// Name of who sent it.
     pub submitter_name: String,
+    /// The submitter is not who From says: nothing that speaks for From's domain speaks for him.
+    #[serde(default)]
+    pub rewritten: bool,
     /// `base-commit:`
     pub base_commit: Option<String>,
     /// `prerequisite-patch-id:`, at most 100.
@@ -108,10 +112,20 @@ pub struct Recognised {
     pub stem: Option<Stem>,
 }
 
+impl Recognised {
+    /// How well the submitter is authenticated, given how well From is.
+    pub fn level(&self, from: Level) -> Level {
+        match from {
+            Level::Aligned if self.rewritten => Level::None,
+            level => level,
+        }
+    }
+}
+
 /// Looks at one mail by itself.
 pub fn recognise(message: &Message) -> Recognised {
     let tag = parse_tag(&message.subject);
-    let (submitter, submitter_name) = submitter(message);
+    let who = submitter(message);
     let diff = place(message);
     let pull = pull_request(&message.text);
     let kind = decide(message, &tag, diff.is_some(), pull.is_some());
@@ -142,8 +156,9 @@ pub fn recognise(message: &Message) -> Recognised {
     Recognised {
         kind,
         normal_title: normalise_title(&tag.title),
-        submitter,
-        submitter_name,
+        submitter: who.address,
+        submitter_name: who.name,
+        rewritten: who.rewritten,
         base_commit: one("base-commit").filter(|v| is_hex(v, 7)),
         prerequisites: prerequisites
             .into_iter()

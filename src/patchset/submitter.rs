@@ -2,11 +2,29 @@
 
 use crate::mail::{Mailbox, Message};
 
-/// Lower-case address and display name of who sent it. Never trusted: it only groups.
-///
+/// Who sent a mail.
+pub(super) struct Submitter {
+    /// Lower-case address. Never trusted: it only groups.
+    pub address: String,
+    /// Display name.
+    pub name: String,
+    /// The address is not that of From: what speaks for From's domain says nothing about this person.
+    pub rewritten: bool,
+}
+
 /// Where From is the list's own (`Ana via dev <dev@lists.example.org>`), the author stands in X-Original-From,
 /// Reply-To or Cc.
-pub(super) fn submitter(message: &Message) -> (String, String) {
+pub(super) fn submitter(message: &Message) -> Submitter {
+    let (address, name) = find(message);
+    let rewritten = !message.author().address.eq_ignore_ascii_case(&address);
+    Submitter {
+        address,
+        name,
+        rewritten,
+    }
+}
+
+fn find(message: &Message) -> (String, String) {
     let author = message.author();
     let name = plain_name(&author.name);
     let own = name.split_once(" via ").map(|(own, _)| plain_name(own));
@@ -65,4 +83,44 @@ fn mailboxes(value: &str) -> Vec<Mailbox> {
         }
     };
     value.split(',').take(20).map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[track_caller]
+    fn check(header: &str, expected: (&str, &str, bool)) {
+        let message = crate::mail::parse(format!("{header}\n\nx\n").as_bytes());
+        let found = super::submitter(&message);
+        let found = (found.address.as_str(), found.name.as_str(), found.rewritten);
+        assert_eq!(found, expected, "{header}");
+    }
+
+    #[test]
+    fn who_stands_behind_a_lists_address_is_found_and_known_not_to_be_from() {
+        check(
+            "From: Ana Lima <ANA@x.org>",
+            ("ana@x.org", "Ana Lima", false),
+        );
+        check(
+            "From: Ana Lima via dev <dev@l.org>\nX-Original-From: Ana Lima <ana@x.org>",
+            ("ana@x.org", "Ana Lima", true),
+        );
+        check(
+            "From: \"Ana Lima via dev\" <dev@l.org>\nReply-To: Ana Lima <ana@x.org>",
+            ("ana@x.org", "Ana Lima", true),
+        );
+        check(
+            "From: Ana Lima via dev <dev@l.org>\nCc: Ben <ben@x.org>, Ana Lima <ana@x.org>",
+            ("ana@x.org", "Ana Lima", true),
+        );
+        // Nobody is named: then it is who From says.
+        check(
+            "From: Ana via dev <dev@l.org>",
+            ("dev@l.org", "Ana via dev", false),
+        );
+        check(
+            "From: Ana <dev@l.org>\nList-Id: <dev.l.org>\nReply-To: Ana <ana@x.org>",
+            ("ana@x.org", "Ana", true),
+        );
+    }
 }

@@ -294,7 +294,7 @@ fn find_sure(mails: &[&Input]) -> Vec<bool> {
     for mail in mails {
         let standing = &mail.standing;
         let first = standing.proof.is_empty() || proofs.insert(&standing.proof);
-        sure.push(is_sure(standing) && first);
+        sure.push(is_sure(standing) && first && !mail.recognised.rewritten);
     }
     sure
 }

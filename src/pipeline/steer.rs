@@ -91,7 +91,7 @@ impl Ctx {
             };
             lines.push(match refused {
                 Some(why) => format!("Nothing was done: {why}."),
-                None => self.grant(wishing, series, &wish, &who.address).await?,
+                None => self.grant_wish(wishing, series, &wish, &who.address).await?,
             });
         }
         Ok((who.address, lines))
@@ -117,7 +117,7 @@ impl Ctx {
     }
 
     /// Records one wish; what is so now, in words.
-    async fn grant(
+    async fn grant_wish(
         &self,
         wishing: &Wishing,
         series: &WishedFor,

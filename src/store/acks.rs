@@ -96,11 +96,10 @@ impl Reader {
         let given = self.load_answers(patchset).await?;
         let earlier = self.load_earlier(series, &rows, &given).await?;
         let patch = |(number, mail, taken_over, arrived, json, verdict): PatchRow| {
-            let (mail, own) = (
-                MailId(mail),
-                facts(&json).map_or(Vec::new(), |f| f.trailers),
-            );
             let level = Verdict::from_stored(&verdict).level;
+            let facts = facts(&json);
+            let level = facts.as_ref().map_or(level, |f| f.level(level));
+            let (mail, own) = (MailId(mail), facts.map_or(Vec::new(), |f| f.trailers));
             let acks = acks_for(mail, &[level], &own, &covers, &given);
             let before = earlier.get(&mail).into_iter().flatten();
             let before = before.map(|e| Carried {
@@ -210,13 +209,14 @@ impl Reader {
         let answer =
             |(mail, target, message_id, json, verdict): (i64, i64, String, String, String)| {
                 let (facts, message_id) = (facts(&json)?, MessageId::parse(&message_id)?);
+                let level = facts.level(Verdict::from_stored(&verdict).level);
                 Some(Answer {
                     mail: MailId(mail),
                     target: MailId(target),
                     message_id,
                     name: facts.submitter_name,
                     address: facts.submitter,
-                    level: Verdict::from_stored(&verdict).level,
+                    level,
                     trailers: facts.trailers,
                 })
             };

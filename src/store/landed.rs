@@ -96,12 +96,13 @@ fn pending(row: Row) -> Pending {
 }
 
 impl Reader {
-    /// The patches of the newest complete series of a repository's lists that were not rejected or archived.
+    /// The patches of complete series of a repository's lists that were not rejected or archived: open ones first, then the
+    /// newest.
     pub async fn load_pending(&self, repo: i64, series: i64) -> Result<Vec<Pending>, StoreError> {
         let text = format!(
-            "{PENDING} where p.series in (select distinct s.id from series s \
-             join patchset_list pl on pl.patchset = s.patchset join list_repo lr on lr.list = pl.list \
-             where lr.repo = ? and s.complete = 1 and s.archived = 0 and s.state <> ? order by s.id desc limit ?) \
+            "{PENDING} where p.series in (select s.id from series s where s.patchset in \
+             (select pl.patchset from patchset_list pl join list_repo lr on lr.list = pl.list where lr.repo = ?) and s.complete = 1 and s.archived = 0 and s.state <> ? \
+             order by case when s.state in ({OPEN_STATES}) then 0 else 1 end, s.id desc limit ?) \
              order by p.series, p.number"
         );
         let binds = vec![repo.into(), REJECTED.into(), series.into()];

@@ -148,6 +148,49 @@ fn forgeries(environment: &[(&str, &str)]) {
     assert_eq!(site.said("t@x"), "not authenticated");
     let shown = site.server.json(&["series", "show", "1"]).to_string();
     assert!(shown.contains("\"matches\":false"), "a claim: {shown}");
+    well_authenticated_under_another_address(&site, &before);
+}
+
+/// Kim's own mails, signed by her domain, that say in text that they are Ana's or Ben's.
+fn well_authenticated_under_another_address(site: &Site, before: &str) {
+    let send = |mail: &str| site.send(&site.sign(mail));
+    // As a list writes that has put its own address into From.
+    for (id, subject, parent) in [
+        ("v9@x", "[PATCH v9] first", "p2@x"),
+        ("v3@x", "[PATCH v3 2/2] second", "q2@x"),
+    ] {
+        let posing = patch(
+            id,
+            "Ana Lima via dev <kim@example.org>",
+            subject,
+            parent,
+            25,
+        );
+        send(&format!("X-Original-From: {ANA}\n{posing}"));
+        assert_eq!(site.said(id), "authenticated: DKIM example.org");
+        assert_eq!(
+            facts(site),
+            before,
+            "{subject} by whom only a field calls Ana"
+        );
+    }
+    let words = "Reviewed-by: Ben Ode <ben@example.org>\n";
+    let subject = "Re: [PATCH v2 2/2] second";
+    let posing = mail("w1@x", "Ben Ode via dev <kim@example.org>", subject, words);
+    let posing = format!("Reply-To: Ben Ode <ben@example.org>\n{posing}");
+    send(&answer(&posing, "q2@x"));
+    assert_eq!(
+        facts(site),
+        before,
+        "a trailer by whom only a field calls Ben"
+    );
+    let posing = mail("w2@x", "Ben Ode <kim@example.org>", subject, words);
+    send(&answer(&posing, "q2@x"));
+    assert_eq!(
+        facts(site),
+        before,
+        "a trailer by whom only the name calls Ben"
+    );
 }
 
 #[test]

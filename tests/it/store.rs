@@ -22,6 +22,7 @@ mod notices;
 mod order;
 mod schema;
 mod site;
+mod upkeep;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,10 @@ use patchpost::store::{Accepted, Done, NewReceipt, StoreError};
 use patchpost::types::{ListId, MessageId, RealmId, Timestamp};
 use patchpost::worker;
 use site::{Database, START, Site, answers, mail, patch, play};
+use upkeep::{
+    a_series_that_waited_for_a_day_is_tried_without_what_it_names,
+    old_series_are_put_away_and_come_back_when_they_are_open_again,
+};
 
 use bytes::{
     a_dictionary_is_trained_and_bytes_stay_exact, a_purged_list_leaves_no_bytes,
@@ -89,6 +94,8 @@ stories! {
     a_state_set_by_a_person_wins,
     all_orders_of_a_series_give_the_same,
     any_order_of_any_mails_gives_what_reclassify_gives,
+    old_series_are_put_away_and_come_back_when_they_are_open_again,
+    a_series_that_waited_for_a_day_is_tried_without_what_it_names,
     migrations_run_once_under_a_lock,
     a_newer_schema_is_refused,
     a_database_of_the_first_version_is_upgraded,

@@ -309,3 +309,29 @@ fn a_renamed_file_that_is_a_symbolic_link_here_is_a_conflict() {
     let became = became.unwrap_or_else(|why| panic!("{why}"));
     assert!(became.is_err(), "{became:?}");
 }
+
+/// Mail and `git am` take CRs away; the file's own line ends say that they are meant.
+#[test]
+fn a_patch_whose_crs_were_lost_becomes_what_its_sender_had() {
+    let pair = Pair::new(None);
+    let crlf = |text: String| text.replace('\n', "\r\n");
+    pair.write("dos.txt", crlf(text(0..60)));
+    pair.write("unix.txt", text(100..130));
+    let base = pair.commit("base");
+    pair.write("dos.txt", crlf(with(|l| l[30] = "patched".into())));
+    pair.write("unix.txt", text(101..130));
+    let tip = pair.commit("changes both");
+    let mails = mails_of(&pair, &base, &tip, &["--full-index"]);
+    let bare: Vec<Vec<u8>> = mails
+        .iter()
+        .map(|m| m.iter().copied().filter(|b| *b != b'\r').collect())
+        .collect();
+    let tree = |commit: &str| pair.git(&["rev-parse", &format!("{commit}^{{tree}}")]);
+    for fallback in [Fallback::None, Fallback::ThreeWay] {
+        let (ours, repo) = pair.ours(&base, &bare, fallback);
+        let ours = ours.unwrap_or_else(|why| panic!("{why}"));
+        let from = repo.path().to_string_lossy();
+        pair.git(&["fetch", "-q", "--no-tags", &from, "refs/heads/result"]);
+        assert_eq!(tree(&ours), tree(&tip));
+    }
+}

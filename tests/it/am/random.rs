@@ -115,7 +115,9 @@ fn change(pair: &Pair, dice: &mut Dice) {
         && !full(name).ancestors().any(std::path::Path::is_file);
     let some = (!files.is_empty()).then(|| files[dice.roll(files.len().max(1))].clone());
     let plain = some.filter(|f| full(f).is_file() && !full(f).is_symlink());
-    match (dice.roll(16), plain) {
+    let links: Vec<&String> = files.iter().filter(|f| full(f).is_symlink()).collect();
+    let link = (!links.is_empty()).then(|| links[dice.roll(links.len().max(1))].clone());
+    match (dice.roll(18), plain) {
         (0 | 1, _) if free => pair.write(name, text(dice)),
         (2, _) if free => pair.write(name, binary(dice)),
         (3, _) if free => pair.write(name, ""),
@@ -150,6 +152,14 @@ fn change(pair: &Pair, dice: &mut Dice) {
                 &format!("160000,{id},sub"),
             ]);
             std::fs::create_dir_all(full("sub")).unwrap();
+        }
+        (16 | 17, _) if link.is_some() => {
+            let link = full(&link.unwrap());
+            std::fs::remove_file(&link).unwrap();
+            match dice.roll(2) {
+                0 => std::fs::write(link, text(dice)).unwrap(),
+                _ => std::os::unix::fs::symlink(format!("on/{}", dice.roll(9)), link).unwrap(),
+            }
         }
         (_, Some(file)) => {
             let content = std::fs::read(full(&file)).unwrap();
@@ -244,15 +254,56 @@ fn transport(dice: &mut Dice, mail: &[u8]) -> Vec<u8> {
         format!("{}\n{mime}\n\n{body}", kept.join("\n")).into_bytes()
     };
     let single = !head.contains("multipart");
-    match dice.roll(8) {
-        0 => mail
+    let whole = |text: String| [head.as_bytes(), b"\n\n", text.as_bytes()].concat();
+    let utf8 = std::str::from_utf8(body).ok();
+    match (dice.roll(16), utf8) {
+        (8, Some(text)) if single => {
+            // A client that writes Latin 1, whatever the project's files are in.
+            let latin: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(c).ok()).collect();
+            match latin {
+                Some(latin) => {
+                    let head = encoded("8bit", String::new());
+                    let head = String::from_utf8_lossy(&head).replace("UTF-8", "ISO-8859-1");
+                    [head.as_bytes(), &latin].concat()
+                }
+                None => mail.to_vec(),
+            }
+        }
+        (9, Some(text)) => {
+            let escape = |l: &str| {
+                if l.starts_with("From ") {
+                    format!(">{l}")
+                } else {
+                    l.to_owned()
+                }
+            };
+            whole(text.split_inclusive('\n').map(escape).collect())
+        }
+        (10, Some(text)) => whole(format!("{text}\n____________________\ndev mailing list\n")),
+        (11, Some(text)) => {
+            let trimmed = text.lines().map(|l| format!("{}\n", l.trim_end()));
+            whole(trimmed.collect())
+        }
+        (12, Some(text)) => whole(text.replace('\t', "        ")),
+        (13, Some(text)) => {
+            // Long lines broken at a blank, as by clients that fill paragraphs.
+            let fill = |l: &str| match l.char_indices().rfind(|(at, c)| *at < 60 && *c == ' ') {
+                Some((at, _)) if l.len() > 60 && at > 1 => {
+                    format!("{}\n{}\n", &l[..at], &l[at + 1..])
+                }
+                _ => format!("{l}\n"),
+            };
+            whole(text.lines().map(fill).collect())
+        }
+        (14, Some(text)) if single => encoded("8bit", text.replace("  ", "\u{a0} ")),
+        (0, _) => mail
             .split_inclusive(|b| *b == b'\n')
             .flat_map(|l| match l.strip_suffix(b"\n") {
                 Some(l) => [l, b"\r\n"].concat(),
                 None => l.to_vec(),
             })
             .collect(),
-        1 if single => {
+        (1, _) if single => {
             let text = data_encoding::BASE64.encode(body);
             let lines: Vec<&str> = text
                 .as_bytes()
@@ -261,7 +312,7 @@ fn transport(dice: &mut Dice, mail: &[u8]) -> Vec<u8> {
                 .collect();
             encoded("base64", lines.join("\n") + "\n")
         }
-        2 if single => {
+        (2, _) if single => {
             let quote = |b: &u8| match b {
                 b'\n' => "\n".to_owned(),
                 b' '..=b'~' if *b != b'=' => char::from(*b).to_string(),
@@ -370,9 +421,17 @@ fn history(seed: u64) -> Result<(usize, usize), String> {
             match pair.agree(base, &mails, fallback) {
                 Ok(Ok(_)) => applied += 1,
                 Ok(Err(_)) => refused += 1,
-                // Without prefixes git reads the names one folder too high, and mostly refuses.
+                // Without prefixes git reads the names one folder too high, and mostly refuses unless it is told.
                 Err(why) if options.contains(&"--no-prefix") && why.contains("git: Err") => {
-                    refused += 1
+                    match pair.agree_with(&["-p0"], base, &mails, fallback) {
+                        Ok(Ok(_)) => applied += 1,
+                        Ok(Err(_)) => refused += 1,
+                        Err(why) => {
+                            return Err(format!(
+                                "seed {seed}, {options:?}, -p0, {fallback:?}, on {base}: {why}"
+                            ));
+                        }
+                    }
                 }
                 Err(why) => {
                     return Err(format!(
