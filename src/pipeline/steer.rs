@@ -91,7 +91,10 @@ impl Ctx {
             };
             lines.push(match refused {
                 Some(why) => format!("Nothing was done: {why}."),
-                None => self.grant_wish(wishing, series, &wish, &who.address).await?,
+                None => {
+                    self.grant_wish(wishing, series, &wish, &who.address)
+                        .await?
+                }
             });
         }
         Ok((who.address, lines))
