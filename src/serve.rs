@@ -119,6 +119,7 @@ pub async fn run(
         hostname: config.site.hostname.clone(),
         base_url: base_url.clone().into(),
         token_key: Arc::clone(&ctx.token_key),
+        keys: Arc::new(deliver::keys::Keyring::new(data)),
     };
     tracker.spawn(deliver::run(store, settings, stop.clone()));
     tell(&addresses);

@@ -7,3 +7,8 @@ update letter set domain = lower(substr(recipient, instr(recipient, '@') + 1));
 -- Lists take turns.
 drop index delivery_due;
 create index delivery_due on delivery (state, list, run_at, id);
+-- How copies differ from what arrived, decided once (JSON, see list::treatment); held: they wait for an operator.
+alter table fan_out add column treatment text not null default '';
+alter table fan_out add column held bigint not null default 0;
+-- What a list does where the author's domain would have unchanged copies refused: munge, pass or hold.
+alter table list add column dmarc_unaligned text not null default 'munge';

@@ -3,6 +3,7 @@
 mod landing;
 mod operator;
 mod policy;
+mod sending;
 mod series;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use landing::{RepoSet, SeriesApply};
 pub use operator::{Init, Print};
 pub use policy::{By, Held, Moderation, Outside, Policy, PolicySet, Recall, Remove, Switch, Which};
+pub use sending::{Chosen, Dkim, DmarcUnaligned, Queue, QueueState};
 pub use series::{Place, Series, SeriesMbox, State};
 
 /// An e-mail driven patch and mailing-list server in one binary.
@@ -144,6 +146,18 @@ pub enum Command {
         /// What `patchpost backup` wrote
         file: PathBuf,
     },
+    /// Make keys that sign the mail of a domain, and show their DNS records
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  patchpost dkim rotate lists.example.org\n  patchpost dkim show"
+    )]
+    Dkim(Dkim),
+    /// Show and steer what is owed to members and others by mail
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  patchpost queue show\n  patchpost queue retry --to example.com"
+    )]
+    Queue(Queue),
     /// Print the configuration as it is in force
     #[command(after_help = "Example:\n  patchpost config > patchpost.toml")]
     Config,
@@ -276,6 +290,10 @@ pub enum List {
         /// New purpose
         #[arg(long, value_enum)]
         style: Option<Style>,
+        /// What to do with mail that no DKIM signature of its author's domain covers while that domain asks receivers to refuse such
+        /// mail: rewrite From, pass it on as it is, or hold copies in the queue
+        #[arg(long, value_enum)]
+        dmarc_unaligned: Option<DmarcUnaligned>,
     },
     /// Show a list
     #[command(after_help = "Example:\n  patchpost list show dev --json")]

@@ -53,6 +53,7 @@ pub async fn list(ctx: &Ctx, config: &Config, wish: args::List) -> Result<()> {
             description,
             repo,
             style,
+            dmarc_unaligned,
         } => {
             let list = super::find_list(ctx, &name).await?;
             let address = address
@@ -69,9 +70,12 @@ pub async fn list(ctx: &Ctx, config: &Config, wish: args::List) -> Result<()> {
                 style,
                 repos,
                 policy,
+                dmarc_unaligned: dmarc_unaligned.map(|d| d.as_str().to_owned()),
             };
             if change == ListChange::default() {
-                bail!("say what to change: --address, --description, --repo or --style");
+                bail!(
+                    "say what to change: --address, --description, --repo, --style or --dmarc-unaligned"
+                );
             }
             ctx.change_list(list.id, change).await?;
             println!("list {name} is changed");

@@ -6,6 +6,7 @@ pub mod args;
 mod backup;
 mod correct;
 mod demo;
+mod dkim;
 mod events;
 mod held;
 mod init;
@@ -14,6 +15,7 @@ mod lists;
 mod output;
 mod policy;
 mod print;
+mod queue;
 mod series;
 mod standing;
 
@@ -57,6 +59,10 @@ pub fn run(mut cli: Cli) -> Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         Command::Am(wish) => return am::am(wish),
+        Command::Dkim(wish) => {
+            dkim::dkim(&cli.data, wish)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         _ => {}
     }
     if let Command::Restore { file } = &cli.command {
@@ -214,11 +220,13 @@ async fn perform(ctx: &Ctx, config: &Config, command: Command) -> Result<ExitCod
         Command::Jobs(wish) => jobs(ctx, wish).await?,
         Command::Events(wish) => events::events(ctx, wish).await?,
         Command::Backup { file } => backup::backup(ctx, &file).await?,
+        Command::Queue(wish) => queue::queue(ctx, wish).await?,
         Command::Serve(_)
         | Command::Am(_)
         | Command::Doctor(_)
         | Command::Init(_)
         | Command::Print(_)
+        | Command::Dkim(_)
         | Command::Config
         | Command::Restore { .. }
         | Command::Completions { .. }

@@ -107,7 +107,7 @@ struct Ready {
 enum NotReady {
     /// It has its outcome.
     Done(Outcome),
-    /// Nothing can be had of the store now.
+    /// Nothing can be had of the store now, or of the keys.
     Store(String),
 }
 
@@ -203,11 +203,23 @@ impl Sender {
             Owed::Letter(_) => Vec::new(),
             Owed::Copy(copy) => outgoing.own_fields(&self.settings.token_key, copy),
         };
+        let signed = self.sign(&outgoing, &own);
+        let signature = signed.map_err(|error| {
+            tracing::error!(%error, "mail from {} waits, as it cannot be signed: {error}", outgoing.domain);
+            NotReady::Store(error.to_string())
+        })?;
+        let own = [signature.as_bytes(), &own].concat();
         Ok(Ready {
             sender,
             own,
             outgoing,
         })
+    }
+
+    /// Our signatures; none where the domain has no key.
+    fn sign(&self, outgoing: &Outgoing, own: &[u8]) -> io::Result<String> {
+        let keys = self.settings.keys.of(&outgoing.domain)?;
+        keys.sign(&outgoing.draft, own, crate::store::now())
     }
 
     /// The posting as its copies share it; the inner error is why its copies wait.

@@ -6,6 +6,7 @@
 mod batch;
 mod client;
 mod destination;
+pub mod keys;
 mod outbox;
 mod outgoing;
 mod owed;
@@ -60,6 +61,8 @@ pub struct Settings {
     pub base_url: Arc<str>,
     /// Key of the tokens in return paths.
     pub token_key: Arc<[u8]>,
+    /// What signs copies and letters.
+    pub keys: Arc<keys::Keyring>,
 }
 
 /// Copies claimed at once for each connection: two commits for all of them.

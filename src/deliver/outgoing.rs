@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use crate::list::dkim::Draft;
 use crate::list::header::{self, CopyHead};
 use crate::list::token::{self, Bounce};
+use crate::list::treatment::Treatment;
 use crate::mail;
 use crate::store::{Delivery, PostingToSend};
 use crate::view::url;
@@ -27,8 +29,11 @@ pub struct Outgoing {
     pub flaw: Option<&'static str>,
     address: String,
     base_url: String,
+    /// What all copies share of our signature.
+    pub draft: Draft,
+    /// Whose keys sign it.
+    pub domain: String,
     local: String,
-    domain: String,
 }
 
 impl Outgoing {
@@ -38,6 +43,8 @@ impl Outgoing {
         let permalink = format!("{page}{}/", url::message_id(&posting.message_id));
         let (stored, _) = mail::header::to_lf(&posting.bytes);
         let flaw = find_flaw(&stored);
+        let treatment = Treatment::from_stored(&posting.treatment);
+        let stored = treatment.apply(&stored, &posting.list, &posting.address);
         let body = header::body_of_copy(&stored);
         let head = CopyHead {
             address: &posting.address,
@@ -45,8 +52,9 @@ impl Outgoing {
             page: &page,
             permalink: &permalink,
         };
-        let head = header::render(&head, &body);
+        let head = header::render(&head, &body, treatment.optional());
         let (body, stuffed) = for_wire(&body);
+        let draft = Draft::new(&head, &body);
         let (local, domain) = posting
             .address
             .split_once('@')
@@ -60,8 +68,9 @@ impl Outgoing {
             flaw,
             address: posting.address.clone(),
             base_url: base_url.to_owned(),
+            draft,
+            domain: domain.to_lowercase(),
             local: local.to_owned(),
-            domain: domain.to_owned(),
         }
     }
 
@@ -72,13 +81,14 @@ impl Outgoing {
             list: String::new(),
             head: Bytes::new(),
             eight_bit: !body.is_ascii(),
+            draft: Draft::new(&[], &body),
+            domain: from_domain(&body),
             body,
             stuffed,
             flaw: find_flaw(data),
             address: String::new(),
             base_url: String::new(),
             local: String::new(),
-            domain: String::new(),
         }
     }
 
@@ -116,6 +126,16 @@ fn find_flaw(stored: &[u8]) -> Option<&'static str> {
         return Some("the mail holds bare CR, or both CRLF and bare LF, which SMTP does not allow");
     }
     memchr::memchr(0, stored).map(|_| "the mail holds NUL, which SMTP does not allow")
+}
+
+/// The domain in From of a mail that we wrote.
+fn from_domain(mail: &[u8]) -> String {
+    let (block, _) = mail::header::split(mail);
+    let from = mail::header::fields(block).find(|field| field.is("From"));
+    let value = from.map(|field| field.unfolded()).unwrap_or_default();
+    let value = String::from_utf8_lossy(&value);
+    let domain = value.rsplit_once('@').map_or("", |(_, domain)| domain);
+    domain.trim_end_matches(['>', ' ']).to_lowercase()
 }
 
 /// Bytes with CRLF, and as SMTP carries them.

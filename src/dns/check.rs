@@ -68,6 +68,22 @@ impl Dns {
         })
     }
 
+    /// What the DMARC record that holds for mail from a domain asks receivers to do: `none`, `quarantine` or `reject`; `None` without
+    /// a record, or an answer in time.
+    pub async fn find_policy(&self, domain: &str) -> Option<String> {
+        let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+        if domain.is_empty() || !domain.chars().all(plain) {
+            return None;
+        }
+        let mail = format!("From: x@{domain}\r\n\r\n");
+        let message = AuthenticatedMessage::parse(mail.as_bytes())?;
+        let mut facts = Facts::default();
+        let nobody = SpfOutput::default();
+        let asked = self.dmarc(&message, &[], "", &nobody, &mut facts);
+        tokio::time::timeout(self.timeout, asked).await.ok()?;
+        facts.policy
+    }
+
     async fn check_mail(&self, bytes: &[u8], client: Option<Client>) -> Facts {
         let bytes = few_signatures(bytes);
         let Some(message) = AuthenticatedMessage::parse(&bytes) else {

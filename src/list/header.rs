@@ -21,6 +21,15 @@ pub struct CopyHead<'a> {
     pub permalink: &'a str,
 }
 
+/// What becomes of the fields that readers can do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Optional {
+    /// They are added, but those that the author signed as absent.
+    Added,
+    /// None is: else the author's signature would break.
+    LeftOut,
+}
+
 /// A line holds at most this many octets (RFC 5322 section 2.1.1).
 const MAX_LINE: usize = 998;
 /// And should not hold more than this many.
@@ -129,11 +138,12 @@ fn mailto(address: &str, suffix: &str) -> String {
 ///
 /// Left out is a field whose line would be too long for SMTP, and one that an author signed as absent: adding it
 /// would break the signature (RFC 6376 section 5.4.2; Exim signs so by default). What readers sort and leave by stays.
-pub fn render(head: &CopyHead<'_>, body: &[u8]) -> Vec<u8> {
+pub fn render(head: &CopyHead<'_>, body: &[u8], optional: Optional) -> Vec<u8> {
     let absent = signed_as_absent(header::split(body).0);
     let mut out = String::new();
     for (name, pieces) in fields(head) {
-        if absent.contains(&name.to_ascii_lowercase()) && !NEEDED.contains(&name) {
+        let signed_absent = absent.contains(&name.to_ascii_lowercase());
+        if (signed_absent || optional == Optional::LeftOut) && !NEEDED.contains(&name) {
             continue;
         }
         let field = folded(name, &pieces);
@@ -145,7 +155,7 @@ pub fn render(head: &CopyHead<'_>, body: &[u8]) -> Vec<u8> {
 }
 
 /// One field, folded between pieces.
-fn folded(name: &str, pieces: &[String]) -> String {
+pub(super) fn folded(name: &str, pieces: &[String]) -> String {
     let mut out = format!("{name}:");
     let mut width = out.len();
     for (at, piece) in pieces.iter().enumerate() {
@@ -164,7 +174,7 @@ fn folded(name: &str, pieces: &[String]) -> String {
 }
 
 /// A display name in pieces: plain where it can be, quoted or encoded where it must (RFC 5322 section 3.2.5, RFC 2047).
-fn phrase(text: &str) -> Vec<String> {
+pub(super) fn phrase(text: &str) -> Vec<String> {
     let text: String = text
         .chars()
         .filter(|c| !c.is_control())

@@ -3,8 +3,10 @@
 pub mod address;
 pub mod bounce;
 pub mod command;
+pub mod dkim;
 pub mod header;
 pub mod held;
+mod munge;
 pub mod notice;
 pub mod order;
 pub mod policy;
@@ -12,3 +14,4 @@ pub mod rules;
 pub mod score;
 pub mod settings;
 pub mod token;
+pub mod treatment;

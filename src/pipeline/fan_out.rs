@@ -13,6 +13,7 @@ use crate::verdict::Level;
 impl Ctx {
     /// Makes the copies of a posting, batch by batch. Safe to run twice.
     pub async fn fan_out(&self, list: ListId, number: i64, job: Held) -> Result<(), PipelineError> {
+        self.treat(list, number).await?;
         let spared = Arc::new(self.find_spared(list, number).await?);
         while !self
             .store

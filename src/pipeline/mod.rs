@@ -17,6 +17,7 @@ mod late;
 mod moderate;
 mod notify;
 mod postmaster;
+mod queue;
 mod range_diff;
 mod recall;
 mod reclassify;
@@ -25,6 +26,7 @@ mod site;
 mod spam;
 mod steer;
 mod tip;
+mod treat;
 mod trouble;
 mod upkeep;
 

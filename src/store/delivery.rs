@@ -10,6 +10,7 @@ use super::sql::Bind;
 use super::{Dialect, Reader, Store, StoreError, Tx, bounce, job, marks};
 use crate::list::settings::Policy;
 use crate::types::{DeliveryId, ListId, MailId, MemberId, MessageId, Timestamp};
+use crate::verdict::Verdict;
 
 /// A claimed copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +50,12 @@ pub struct PostingToSend {
     pub bytes: Vec<u8>,
     /// The list's copies go over TLS only.
     pub tls_only: bool,
+    /// What was found out about the sender.
+    pub verdict: Verdict,
+    /// What the list does with mail that does not align, as stored.
+    pub unaligned: String,
+    /// How copies differ from the stored bytes, as stored; empty: not decided yet.
+    pub treatment: String,
 }
 
 /// What became of one copy.
@@ -150,14 +157,17 @@ impl Reader {
         list: ListId,
         number: i64,
     ) -> Result<Option<PostingToSend>, StoreError> {
-        let text = "select l.name, l.address, l.description, m.message_id, m.id, l.policy, l.style from posting p join list l on l.id = p.list \
-             join mail m on m.id = p.mail where p.list = $1 and p.number = $2 and m.state = 0";
-        type Row = (String, String, String, String, i64, String, String);
+        type Row = (String, String, String, String, i64, String, String, String, String, String);
+        let text = "select l.name, l.address, l.description, m.message_id, m.id, l.policy, l.style, m.verdict, l.dmarc_unaligned, \
+             coalesce(f.treatment, '') from posting p join list l on l.id = p.list join mail m on m.id = p.mail \
+             left join fan_out f on f.list = p.list and f.number = p.number where p.list = $1 and p.number = $2 and m.state = 0";
         let binds = vec![list.0.into(), number.into()];
         let row: Option<Row> = self.fetch_one(text, binds).await?;
-        let Some((list, address, description, message_id, mail, policy, style)) = row else {
+        let Some(row) = row else {
             return Ok(None);
         };
+        let (list, address, description, message_id, mail, policy, style, verdict, unaligned, treatment) =
+            row;
         let Some((bytes, _)) = self.load_bytes(MailId(mail)).await? else {
             return Ok(None);
         };
@@ -171,6 +181,9 @@ impl Reader {
             message_id,
             bytes,
             tls_only: Policy::from_stored(&policy, &style).tls_only,
+            verdict: Verdict::from_stored(&verdict),
+            unaligned,
+            treatment,
         }))
     }
 
@@ -183,6 +196,20 @@ impl Reader {
 }
 
 impl Store {
+    /// Notes how the copies of a posting are made, and whether they wait for an operator; the first decision stays.
+    pub async fn record_treatment(
+        &self,
+        list: ListId,
+        number: i64,
+        treatment: String,
+        held: bool,
+    ) -> Result<(), StoreError> {
+        let text = "update fan_out set treatment = $1, held = $2 where list = $3 and number = $4 and treatment = ''";
+        let binds = vec![treatment.into(), held.into(), list.0.into(), number.into()];
+        self.write(move |tx| Box::pin(async move { tx.execute(text, binds).await.map(|_| ()) }))
+            .await
+    }
+
     /// Makes the next copies of a posting; `true` when the last member was reached. The job ends with it.
     pub async fn fan_out(
         &self,
@@ -261,10 +288,10 @@ async fn fan_out(
         Dialect::Postgres => " for update",
     };
     let text = format!(
-        "select cursor from fan_out where list = $1 and number = $2 and finished is null{lock}"
+        "select cursor, held from fan_out where list = $1 and number = $2 and finished is null{lock}"
     );
-    let Some((cursor,)) = tx
-        .fetch_one::<(i64,)>(text, vec![list.0.into(), number.into()])
+    let Some((cursor, held)) = tx
+        .fetch_one::<(i64, i64)>(text, vec![list.0.into(), number.into()])
         .await?
     else {
         return Ok(true);
@@ -286,6 +313,8 @@ async fn fan_out(
     };
     let members: Vec<_> = members.into_iter().filter(wants).collect();
     let made = i64::try_from(members.len()).unwrap_or(STEP);
+    // 3: an operator lets them go.
+    let state = 3 * held;
     let row = |(member, address, ..): (i64, String, i64, i64)| {
         let zero = || Bind::from(0);
         let domain = domain_of(&address);
@@ -298,7 +327,7 @@ async fn fan_out(
         ];
         place
             .into_iter()
-            .chain([zero(), zero(), now.0.into(), zero(), "".into()])
+            .chain([state.into(), zero(), now.0.into(), zero(), "".into()])
             .collect()
     };
     let head = "delivery (list, number, member, address, domain, state, attempts, run_at, claimed_until, problem)";

@@ -95,6 +95,8 @@ pub struct ListChange {
     pub repos: Option<Vec<String>>,
     /// New policy.
     pub policy: Option<Policy>,
+    /// What to do where the author's domain would have unchanged copies refused: `munge`, `pass` or `hold`.
+    pub dmarc_unaligned: Option<String>,
 }
 
 /// A repository as stored.
@@ -341,6 +343,7 @@ impl Store {
                     ("description", change.description),
                     ("style", change.style),
                     ("policy", change.policy.map(|p| p.to_stored())),
+                    ("dmarc_unaligned", change.dmarc_unaligned),
                 ];
                 for (column, value) in fields {
                     if let Some(value) = value {

@@ -37,6 +37,7 @@ mod place;
 mod pulse;
 mod purge;
 mod recall;
+pub mod queue;
 mod regroup;
 pub mod remark;
 pub mod search;

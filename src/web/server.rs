@@ -110,5 +110,17 @@ async fn show_metrics(State((pulse, handle)): State<(Pulse, PrometheusHandle)>) 
             metrics::gauge!(name).set(value as f64);
         }
     }
+    if let Ok(queue) = pulse.read.total_queue().await {
+        let now = crate::store::now();
+        let age = queue.oldest.map_or(0, |made| now.secs() - made.secs());
+        for (name, value) in [
+            ("patchpost_mail_owed", queue.owed),
+            ("patchpost_mail_held", queue.held),
+            ("patchpost_mail_given_up", queue.given_up),
+            ("patchpost_mail_oldest_seconds", age),
+        ] {
+            metrics::gauge!(name).set(value as f64);
+        }
+    }
     handle.render()
 }

@@ -17,8 +17,8 @@ on_both! {
     fields_that_the_author_signed_as_absent_are_not_added,
 }
 
-const LIST: &str = "dev@lists.example.org";
-const MEMBERS: [&str; 4] = [
+pub const LIST: &str = "dev@lists.example.org";
+pub const MEMBERS: [&str; 4] = [
     "ben@example.com",
     "chen@example.net",
     "dora@list.example.net",
@@ -80,7 +80,7 @@ pub fn wish(mail: &[u8], canonicalization: &str, extra: &[&str]) -> Value {
     json!({ "mail": to_text(mail), "canonicalization": canonicalization, "fields": fields })
 }
 
-fn start(database: Database, sink: &Sink) -> TestServer {
+pub fn start(database: Database, sink: &Sink) -> TestServer {
     let server = TestServer::start_on_with(
         database,
         &[
@@ -96,7 +96,7 @@ fn start(database: Database, sink: &Sink) -> TestServer {
     server
 }
 
-fn message_id(mail: &[u8]) -> String {
+pub fn message_id(mail: &[u8]) -> String {
     let line = mail
         .split(|b| *b == b'\n')
         .find(|l| l.to_ascii_lowercase().starts_with(b"message-id:"));
@@ -111,7 +111,7 @@ fn body(mail: &[u8]) -> &[u8] {
 
 /// All copies of what was sent, by Message-ID; one for each member.
 #[track_caller]
-fn copies(server: &TestServer, sink: &Sink, sent: &[Vec<u8>]) -> BTreeMap<String, Vec<Copy>> {
+pub fn copies(server: &TestServer, sink: &Sink, sent: &[Vec<u8>]) -> BTreeMap<String, Vec<Copy>> {
     let wanted = sent.len() * MEMBERS.len();
     let all = server.wait_for("all copies", || {
         Some(sink.all()).filter(|copies| copies.len() >= wanted)
@@ -237,13 +237,13 @@ fn every_copy_is_what_was_sent(
     }
 }
 
-const PATCH: &str = "Make it so\n\nFrom now on.\nFrom the start of a line\n\nSigned-off-by: Ana <ana@example.org>\n---\n f.c | 2 +-\n\n\
+pub const PATCH: &str = "Make it so\n\nFrom now on.\nFrom the start of a line\n\nSigned-off-by: Ana <ana@example.org>\n---\n f.c | 2 +-\n\n\
     diff --git a/f.c b/f.c\n--- a/f.c\n+++ b/f.c\n@@ -1,2 +1,2 @@\n-int  a;\t\n+int  b;   \n context  \n-- \n2.43.0\n\n";
 
 const PLAIN: &str = "MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n";
 
 /// A mail with header fields of its own, each ended by LF.
-fn mail(name: &str, fields: &str, body: &str) -> Vec<u8> {
+pub fn mail(name: &str, fields: &str, body: &str) -> Vec<u8> {
     let subject = if fields.contains("Subject:") {
         ""
     } else {
@@ -266,7 +266,7 @@ fn base64(text: &str) -> String {
 }
 
 /// Shapes of mail whose bytes a list server is tempted to touch.
-fn shapes() -> Vec<(&'static str, Vec<u8>)> {
+pub fn shapes() -> Vec<(&'static str, Vec<u8>)> {
     let umlauts = PATCH.replace("Make it so", "Zażółć gęślą jaźń — 日本語");
     let eight_bit = format!("{PLAIN}Content-Transfer-Encoding: 8bit\n");
     let encoded = format!("{PLAIN}Content-Transfer-Encoding: base64\n");
@@ -417,7 +417,7 @@ fn shapes() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// Signs each shape in both ways and sends it.
-fn send_in_both_ways(
+pub fn send_in_both_ways(
     server: &TestServer,
     key: &Key,
     shapes: &[(&str, Vec<u8>)],

@@ -10,6 +10,9 @@ fn posting(bytes: &[u8]) -> PostingToSend {
         message_id: MessageId::parse("<a/b@example.org>").expect("an id"),
         bytes: bytes.to_vec(),
         tls_only: false,
+        verdict: Default::default(),
+        unaligned: String::new(),
+        treatment: String::new(),
     }
 }
 

@@ -10,7 +10,7 @@ fn head(description: &str) -> CopyHead<'_> {
 }
 
 fn block(description: &str) -> String {
-    String::from_utf8(render(&head(description), b"")).expect("UTF-8")
+    String::from_utf8(render(&head(description), b"", Optional::Added)).expect("UTF-8")
 }
 
 /// The first field, with `|` for line ends.
@@ -109,7 +109,7 @@ fn addresses_are_encoded_in_uris() {
     let mut head = head("");
     head.address = "a%b&c@x.org";
     head.page = "https://x.org/a b>\u{e9}/";
-    let block = String::from_utf8(render(&head, b"")).expect("UTF-8");
+    let block = String::from_utf8(render(&head, b"", Optional::Added)).expect("UTF-8");
     assert!(
         block.contains("List-Post: <mailto:a%25b%26c@x.org>\r\n"),
         "{block}"
@@ -125,7 +125,7 @@ fn a_field_too_long_for_smtp_is_left_out() {
     let long = format!("https://x.org/{}/", "a".repeat(1_000));
     let mut head = head("");
     head.permalink = &long;
-    let block = String::from_utf8(render(&head, b"")).expect("UTF-8");
+    let block = String::from_utf8(render(&head, b"", Optional::Added)).expect("UTF-8");
     assert!(!block.contains("Archived-At") && block.contains("Precedence: list\r\n"));
 }
 
@@ -212,7 +212,8 @@ fn many_fields_and_signatures_take_linear_time() {
 
 #[track_caller]
 fn check_left_out(mail: &str, expected: &[&str]) {
-    let block = String::from_utf8(render(&head("D"), mail.as_bytes())).expect("UTF-8");
+    let block =
+        String::from_utf8(render(&head("D"), mail.as_bytes(), Optional::Added)).expect("UTF-8");
     let all = fields(&head("D")).into_iter().map(|(name, _)| name);
     let missing: Vec<&str> = all
         .filter(|name| !block.contains(&format!("{name}: ")))

@@ -1,0 +1,105 @@
+//! `queue`: what is owed by mail, seen and steered.
+
+use anyhow::{Context, Result, ensure};
+
+use super::args::{Chosen, Queue};
+use super::output::{Table, count, print_json};
+use crate::pipeline::Ctx;
+use crate::store::queue::{Choice, Steer};
+use crate::types::Timestamp;
+
+/// `patchpost queue`
+pub async fn queue(ctx: &Ctx, wish: Queue) -> Result<()> {
+    match wish {
+        Queue::Ls {
+            chosen,
+            limit,
+            json,
+        } => {
+            let choice = choose(ctx, &chosen).await?;
+            let rows = ctx.store.load_queue(&choice, limit).await?;
+            if json.json {
+                return print_json(&rows);
+            }
+            let mut table = Table::new([
+                "ID", "LIST", "TO", "WHAT", "STATE", "TRIES", "NEXT", "PROBLEM",
+            ]);
+            for r in &rows {
+                let (tries, next) = (r.attempts.to_string(), Timestamp(r.next).human());
+                let cells = [
+                    &r.id, &r.list, &r.to, &r.what, r.state, &tries, &next, &r.problem,
+                ];
+                table.row(cells);
+            }
+            table.print("nothing is owed");
+            Ok(())
+        }
+        Queue::Show(json) => show(ctx, json.json).await,
+        Queue::Retry(chosen) => steer(ctx, &chosen, Steer::Retry).await,
+        Queue::Hold(chosen) => steer(ctx, &chosen, Steer::Hold).await,
+        Queue::Drop(chosen) => steer(ctx, &chosen, Steer::Drop).await,
+    }
+}
+
+async fn show(ctx: &Ctx, json: bool) -> Result<()> {
+    let counts = ctx.store.count_queue().await?;
+    if json {
+        return print_json(&counts);
+    }
+    let mut table = Table::new(["LIST", "TO", "STATE", "MAILS", "NEXT"]);
+    for c in &counts {
+        let (mails, next) = (c.mails.to_string(), Timestamp(c.next).human());
+        table.row([&c.list, &c.domain, c.state, &mails, &next]);
+    }
+    table.print("nothing is owed");
+    Ok(())
+}
+
+async fn steer(ctx: &Ctx, chosen: &Chosen, how: Steer) -> Result<()> {
+    let any = !chosen.ids.is_empty()
+        || chosen.list.is_some()
+        || chosen.to.is_some()
+        || chosen.state.is_some();
+    ensure!(any, "say which: ids, --list, --to or --state");
+    let choice = choose(ctx, chosen).await?;
+    let done = ctx.steer_queue(choice, how, describe(chosen)).await?;
+    ensure!(
+        done > 0,
+        "no owed mail is meant by that; `patchpost queue ls` shows all, and what is being sent stays"
+    );
+    eprintln!("{}: {}", how.done(), count(done, "mail"));
+    Ok(())
+}
+
+/// The choice in words, for the note.
+fn describe(chosen: &Chosen) -> String {
+    let mut parts = chosen.ids.clone();
+    parts.extend(chosen.list.iter().map(|l| format!("list {l}")));
+    parts.extend(chosen.to.iter().map(|d| format!("to {d}")));
+    parts.extend(chosen.state.iter().map(|s| format!("{s:?}")));
+    parts.join(", ")
+}
+
+async fn choose(ctx: &Ctx, chosen: &Chosen) -> Result<Choice> {
+    let list = match &chosen.list {
+        Some(name) => Some(super::find_list(ctx, name).await?.id),
+        None => None,
+    };
+    let (mut copies, mut letters) = (vec![], vec![]);
+    for id in &chosen.ids {
+        let wrong = || format!("{id} is no number of an owed mail, such as c12 or l3");
+        let (kind, number) = id.split_at_checked(1).with_context(wrong)?;
+        let number = number.parse().ok().with_context(wrong)?;
+        match kind {
+            "c" => copies.push(number),
+            "l" => letters.push(number),
+            _ => anyhow::bail!(wrong()),
+        }
+    }
+    Ok(Choice {
+        ids: (!chosen.ids.is_empty()).then_some((copies, letters)),
+        list,
+        domain: chosen.to.as_ref().map(|d| d.to_lowercase()),
+        state: chosen.state.map(|s| s.number()),
+    })
+}

@@ -1,0 +1,66 @@
+//! How the copies of a posting are made: decided once, before the first of them.
+
+use super::{Ctx, PipelineError, think_of};
+use crate::list::header::CopyHead;
+use crate::list::treatment::{self, Class, Treatment, Unaligned};
+use crate::store::PostingToSend;
+use crate::types::ListId;
+use crate::verdict::from_domain;
+use crate::view::url;
+
+impl Ctx {
+    /// Decides how copies are made, and whether they wait for an operator; what was decided stays.
+    pub(super) async fn treat(&self, list: ListId, number: i64) -> Result<(), PipelineError> {
+        if let Some(mut posting) = self.store.load_posting_to_send(list, number).await?
+            && posting.treatment.is_empty()
+        {
+            self.ask_policy(&mut posting).await;
+            let base_url = self.base_url.clone();
+            let size = posting.bytes.len();
+            let made = think_of(size, move || decide(&posting, &base_url)).await?;
+            count(made);
+            let stored = made.to_stored();
+            self.store
+                .record_treatment(list, number, stored, made.held)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// When a mail came, nobody asked for its domain's policy if nothing was there to be checked: behind a mail server, say.
+    async fn ask_policy(&self, posting: &mut PostingToSend) {
+        let Some(checks) = &self.checks else { return };
+        if posting.verdict.policy.is_some() || treatment::classify(&posting.verdict) == Class::A {
+            return;
+        }
+        let message = crate::mail::parse(&posting.bytes);
+        if let Some(domain) = from_domain(&message) {
+            posting.verdict.policy = checks.dns.find_policy(&domain).await;
+        }
+    }
+}
+
+fn decide(posting: &PostingToSend, base_url: &str) -> Treatment {
+    let page = format!("{base_url}/{}/", posting.list);
+    let permalink = format!("{page}{}/", url::message_id(&posting.message_id));
+    let head = CopyHead {
+        address: &posting.address,
+        description: &posting.description,
+        page: &page,
+        permalink: &permalink,
+    };
+    let unaligned = Unaligned::from_stored(&posting.unaligned);
+    treatment::decide(&posting.bytes, &posting.verdict, &head, unaligned)
+}
+
+fn count(made: Treatment) {
+    if made.class == Class::A || made.broken {
+        metrics::counter!("patchpost_signatures_checked").increment(1);
+    }
+    if made.broken {
+        metrics::counter!("patchpost_signatures_broken").increment(1);
+    }
+    if made.munged {
+        metrics::counter!("patchpost_postings_munged").increment(1);
+    }
+}

@@ -1,0 +1,338 @@
+//! What is owed by mail, as an operator sees and steers it: copies and letters together.
+
+use super::sql::Bind;
+use super::{Dialect, Reader, Store, StoreError, Tx, marks};
+use crate::types::{ListId, Timestamp};
+
+/// Which of the owed mails are meant; all that is given has to hold.
+#[derive(Debug, Clone, Default)]
+pub struct Choice {
+    /// Rows by number: copies, then letters. If any is given, no others are meant.
+    pub ids: Option<(Vec<i64>, Vec<i64>)>,
+    /// Of this list.
+    pub list: Option<ListId>,
+    /// To this domain, in lower case.
+    pub domain: Option<String>,
+    /// In this state.
+    pub state: Option<i64>,
+}
+
+/// A copy or letter that is owed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct QueueRow {
+    /// `c12` is a copy, `l3` a letter.
+    pub id: String,
+    /// The list's name, or empty.
+    pub list: String,
+    /// The recipient.
+    pub to: String,
+    /// The posting's number, or what a letter is for.
+    pub what: String,
+    /// `due`, `sending`, `given-up` or `held`.
+    pub state: &'static str,
+    /// How often it was begun.
+    pub attempts: i64,
+    /// The next try, in microseconds since 1970.
+    pub next: i64,
+    /// What was in the way last.
+    pub problem: String,
+}
+
+/// How many mails are owed of one list to one domain in one state.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct QueueCount {
+    /// The list's name, or empty.
+    pub list: String,
+    /// The recipients' domain.
+    pub domain: String,
+    /// `due`, `sending`, `given-up` or `held`.
+    pub state: &'static str,
+    /// How many.
+    pub mails: i64,
+    /// The earliest moment at which one of them was or is due, in microseconds since 1970.
+    pub next: i64,
+}
+
+/// The whole queue in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueTotals {
+    /// Copies and letters that are due or being sent.
+    pub owed: i64,
+    /// Those that an operator holds.
+    pub held: i64,
+    /// Those that are not tried any more.
+    pub given_up: i64,
+    /// When the oldest that is owed came into being.
+    pub oldest: Option<Timestamp>,
+}
+
+/// What an operator does with owed mails. What is being sent just now is never touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Steer {
+    /// Due now, whatever it was.
+    Retry,
+    /// Not until it is retried.
+    Hold,
+    /// Never.
+    Drop,
+}
+
+impl Steer {
+    /// In which states a mail is meant.
+    fn states(self) -> &'static str {
+        match self {
+            Steer::Retry | Steer::Drop => "(0, 2, 3)",
+            Steer::Hold => "(0)",
+        }
+    }
+
+    /// What was done, for notes.
+    pub fn done(self) -> &'static str {
+        match self {
+            Steer::Retry => "tried again",
+            Steer::Hold => "held back",
+            Steer::Drop => "dropped",
+        }
+    }
+}
+
+fn state_name(state: i64) -> &'static str {
+    match state {
+        0 => "due",
+        1 => "sending",
+        2 => "given-up",
+        _ => "held",
+    }
+}
+
+const TABLES: [&str; 2] = ["delivery", "letter"];
+
+/// The condition for one of the tables, with its binds; `None` if nothing of it is meant.
+fn condition(choice: &Choice, table: usize) -> Option<(String, Vec<Bind>)> {
+    let mut parts = vec!["1 = 1".to_owned()];
+    let mut binds = Vec::new();
+    if let Some((copies, letters)) = &choice.ids {
+        let ids = if table == 0 { copies } else { letters };
+        if ids.is_empty() {
+            return None;
+        }
+        parts.push(format!("q.id in ({})", marks(ids.len())));
+        binds.extend(ids.iter().map(|id| Bind::from(*id)));
+    }
+    if let Some(list) = choice.list {
+        parts.push("q.list = ?".to_owned());
+        binds.push(list.0.into());
+    }
+    if let Some(domain) = &choice.domain {
+        parts.push("q.domain = ?".to_owned());
+        binds.push(domain.into());
+    }
+    if let Some(state) = choice.state {
+        parts.push("q.state = ?".to_owned());
+        binds.push(state.into());
+    }
+    Some((parts.join(" and "), binds))
+}
+
+impl Reader {
+    /// Owed mails, those that are due first first.
+    pub async fn load_queue(
+        &self,
+        choice: &Choice,
+        limit: i64,
+    ) -> Result<Vec<QueueRow>, StoreError> {
+        let columns = [
+            "cast('c' as text) as kind, q.id, coalesce(l.name, '') as list, q.address as recipient, cast(q.number as text) as what",
+            "cast('l' as text) as kind, q.id, coalesce(l.name, '') as list, q.recipient as recipient, q.purpose as what",
+        ];
+        let mut selects = Vec::new();
+        let mut binds = Vec::new();
+        for (at, table) in TABLES.into_iter().enumerate() {
+            let Some((condition, own)) = condition(choice, at) else {
+                continue;
+            };
+            selects.push(format!(
+                "select {}, q.state, q.attempts, q.run_at, q.problem from {table} q left join list l on l.id = q.list where {condition}",
+                columns[at]
+            ));
+            binds.extend(own);
+        }
+        if selects.is_empty() {
+            return Ok(Vec::new());
+        }
+        let text = format!(
+            "select kind, id, list, recipient, what, state, attempts, run_at, problem from ({}) owed order by run_at, kind, id limit ?",
+            selects.join(" union all ")
+        );
+        binds.push(limit.into());
+        type Row = (String, i64, String, String, String, i64, i64, i64, String);
+        let rows: Vec<Row> = self.fetch(text, binds).await?;
+        let row = |(kind, id, list, to, what, state, attempts, next, problem): Row| QueueRow {
+            id: format!("{kind}{id}"),
+            list,
+            to,
+            what,
+            state: state_name(state),
+            attempts,
+            next,
+            problem,
+        };
+        Ok(rows.into_iter().map(row).collect())
+    }
+
+    /// How many are owed by list, domain and state; the largest first.
+    pub async fn count_queue(&self) -> Result<Vec<QueueCount>, StoreError> {
+        let text = "select coalesce(l.name, ''), q.domain, q.state, count(*), min(q.run_at) from \
+             (select list, domain, state, run_at from delivery union all select list, domain, state, run_at from letter) q \
+             left join list l on l.id = q.list group by coalesce(l.name, ''), q.domain, q.state order by 4 desc, 1, 2, 3";
+        let rows: Vec<(String, String, i64, i64, i64)> = self.fetch(text, vec![]).await?;
+        let row = |(list, domain, state, mails, next)| QueueCount {
+            list,
+            domain,
+            state: state_name(state),
+            mails,
+            next,
+        };
+        Ok(rows.into_iter().map(row).collect())
+    }
+
+    /// The queue in sum.
+    pub async fn total_queue(&self) -> Result<QueueTotals, StoreError> {
+        let sum = |condition: &str| {
+            format!("cast(coalesce(sum(case when {condition} then 1 else 0 end), 0) as bigint)")
+        };
+        let text = format!(
+            "select {}, {}, {}, min(case when q.state < 2 then q.made end) from \
+             (select d.state, coalesce(f.started, d.run_at) as made from delivery d left join fan_out f on f.list = d.list and f.number = d.number \
+             union all select state, made from letter) q",
+            sum("q.state < 2"),
+            sum("q.state = 3"),
+            sum("q.state = 2")
+        );
+        let row: Option<(i64, i64, i64, Option<i64>)> = self.fetch_one(text, vec![]).await?;
+        let (owed, held, given_up, oldest) = row.unwrap_or_default();
+        Ok(QueueTotals {
+            owed,
+            held,
+            given_up,
+            oldest: oldest.map(Timestamp),
+        })
+    }
+}
+
+impl Store {
+    /// Steers owed mails and notes it at each list concerned, in one commit; returns how many they were.
+    pub async fn steer_queue(
+        &self,
+        choice: Choice,
+        steer: Steer,
+        why: String,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let done = self
+            .write(move |tx| Box::pin(steer_all(tx, choice, steer, why, now)))
+            .await?;
+        self.deliveries.notify_one();
+        Ok(done)
+    }
+}
+
+async fn steer_all(
+    tx: &mut Tx,
+    choice: Choice,
+    steer: Steer,
+    why: String,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let mut by_list = std::collections::BTreeMap::<i64, i64>::new();
+    let mut all = 0;
+    for (at, table) in TABLES.into_iter().enumerate() {
+        let Some((condition, binds)) = condition(&choice, at) else {
+            continue;
+        };
+        let states = steer.states();
+        let meant = format!("from {table} q where {condition} and q.state in {states}");
+        // A claim must not come between.
+        let lock = match tx.dialect {
+            Dialect::Sqlite => "",
+            Dialect::Postgres => " for update",
+        };
+        let number = if at == 0 { "q.number" } else { "0" };
+        let text = format!("select q.id, coalesce(q.list, 0), {number}, q.state {meant}{lock}");
+        let rows: Vec<(i64, i64, i64, i64)> = tx.fetch(text, binds).await?;
+        for chunk in rows.chunks(400) {
+            let ids: Vec<Bind> = chunk.iter().map(|row| Bind::from(row.0)).collect();
+            change(tx, table, steer, ids, now).await?;
+        }
+        let mut failed = std::collections::BTreeMap::<(i64, i64), i64>::new();
+        for (_, list, number, state) in &rows {
+            *by_list.entry(*list).or_default() += 1;
+            let change = match (steer, *state) {
+                (Steer::Retry, 2) => -1,
+                (Steer::Drop, 0 | 3) => 1,
+                _ => 0,
+            };
+            *failed.entry((*list, *number)).or_default() += change;
+        }
+        if at == 0 {
+            recount(tx, failed).await?;
+        }
+        all += rows.len() as u64;
+    }
+    note(tx, by_list, steer, &why, now).await?;
+    Ok(all)
+}
+
+async fn change(
+    tx: &mut Tx,
+    table: &str,
+    steer: Steer,
+    ids: Vec<Bind>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let marks = marks(ids.len());
+    let (text, mut binds) = match steer {
+        // From the beginning: what was given up after five days gets one more try.
+        Steer::Retry => (
+            format!("update {table} set state = 0, attempts = 0, run_at = ? where id in ({marks})"),
+            vec![Bind::from(now.0)],
+        ),
+        Steer::Hold => (
+            format!("update {table} set state = 3 where id in ({marks})"),
+            vec![],
+        ),
+        Steer::Drop => (format!("delete from {table} where id in ({marks})"), vec![]),
+    };
+    binds.extend(ids);
+    tx.execute(text, binds).await.map(|_| ())
+}
+
+/// Few postings are concerned at a time.
+async fn recount(
+    tx: &mut Tx,
+    failed: std::collections::BTreeMap<(i64, i64), i64>,
+) -> Result<(), StoreError> {
+    for ((list, number), change) in failed.into_iter().filter(|(_, change)| *change != 0) {
+        let text = "update fan_out set failed = failed + $1 where list = $2 and number = $3";
+        tx.execute(text, vec![change.into(), list.into(), number.into()])
+            .await?;
+    }
+    Ok(())
+}
+
+async fn note(
+    tx: &mut Tx,
+    by_list: std::collections::BTreeMap<i64, i64>,
+    steer: Steer,
+    why: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    for (list, mails) in by_list {
+        let detail = format!("{mails} owed mails {}: {why}", steer.done());
+        let text = "insert into event (realm, list, kind, actor, happened, detail) \
+             select realm, id, 'queue', 'operator', cast($1 as bigint), cast($2 as text) from list where id = $3";
+        tx.execute(text, vec![now.0.into(), detail.into(), list.into()])
+            .await?;
+    }
+    Ok(())
+}
