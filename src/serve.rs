@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Level;
 
 use crate::config::{self, BareNewline, Config, LogFormat, LogLevel, Transport, addresses};
-use crate::deliver::{self, Route};
+use crate::deliver::{self, Relay, Route};
 use crate::dns::{self, Dns};
 use crate::doctor;
 use crate::net::{Gate, Listener, Rspamd, Tls, bind};
@@ -115,7 +115,7 @@ pub async fn run(
     let (own, settings) = (data.to_owned(), config.clone());
     tracker.spawn(doctor::watch::run(ctx.clone(), own, settings, stop.clone()));
     let settings = deliver::Settings {
-        route: route(data, &config),
+        route: route(data, &config)?,
         hostname: config.site.hostname.clone(),
         base_url: base_url.clone().into(),
         token_key: Arc::clone(&ctx.token_key),
@@ -312,14 +312,17 @@ fn pages(
     }
 }
 
-fn route(data: &Path, config: &Config) -> Route {
-    match config.delivery.transport {
-        Transport::Smtp => Route::Relay(config.delivery.relay.clone(), config.delivery.connections),
+fn route(data: &Path, config: &Config) -> Result<Route> {
+    Ok(match config.delivery.transport {
+        Transport::Smtp => {
+            let relay = Relay::open(&config.delivery).map_err(anyhow::Error::msg)?;
+            Route::Relay(relay, config.delivery.connections)
+        }
         Transport::Directory if config.delivery.directory.is_empty() => {
             Route::Directory(data.join("outbox"))
         }
         Transport::Directory => Route::Directory(PathBuf::from(&config.delivery.directory)),
-    }
+    })
 }
 
 /// Written under another name first: who waits for the file finds all of it.

@@ -7,7 +7,7 @@ use super::kind::{
     Addresses, AuthservId, BaseUrl, DatabaseUrl, FieldName, HostPort, Hostname, Kind, Line, Listen,
     MaybeAddress, MaybeHostname, Megabytes, Minutes, Number, Path, Servers,
 };
-use super::kind::{BareNewline, LogFormat, LogLevel, Transport};
+use super::kind::{BareNewline, LogFormat, LogLevel, RelayTls, Secret, Transport};
 use crate::list::settings::Moderation;
 
 /// One key as the parser and the reference see it.
@@ -184,6 +184,17 @@ sections! {
         directory: String as Path = "",
         /// The mail server for "smtp", such as 127.0.0.1:25.
         relay: String as HostPort = "",
+        /// How the connection to it is encrypted: "none" (on this machine only), "starttls" (port 587, as a rule) or "tls" from the
+        /// first octet (port 465). Its certificate has to be good for the name in relay.
+        relay_tls: RelayTls as RelayTls = "none",
+        /// Authorities to trust (PEM file) instead of those of this system.
+        relay_ca: String as Path = "",
+        /// Who we are there; empty: nobody logs in. A password is told over TLS only, or on this machine.
+        relay_user: String as Line = "",
+        /// The password; better in the environment, or in relay_password_file. Shown as ***.
+        relay_password: String as Secret = "",
+        /// A file with the password in its first line.
+        relay_password_file: String as Path = "",
         /// Connections to it at once.
         connections: usize as Number<1, 1_000> = "4",
     }

@@ -30,6 +30,17 @@ pub enum Transport {
     Smtp,
 }
 
+/// `delivery.relay_tls`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelayTls {
+    /// No TLS.
+    None,
+    /// After STARTTLS, which the relay must offer.
+    Starttls,
+    /// From the first octet.
+    Tls,
+}
+
 /// `log.level`: what is not worth less than this is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogLevel {
@@ -160,6 +171,24 @@ texts! {
     };
 }
 
+/// Text that is never shown.
+pub(super) struct Secret;
+
+impl Kind<String> for Secret {
+    fn allowed() -> String {
+        "one line of text".to_owned()
+    }
+    fn parse(text: &str) -> Result<String, String> {
+        match text.chars().any(char::is_control) {
+            true => Err("it has a control character".to_owned()),
+            false => Ok(text.to_owned()),
+        }
+    }
+    fn render(value: &String) -> String {
+        quote(if value.is_empty() { "" } else { "***" })
+    }
+}
+
 fn check_listen(text: &str) -> Result<(), String> {
     for address in super::addresses(text) {
         let fine = match address.strip_prefix("unix:") {
@@ -262,6 +291,7 @@ macro_rules! choices {
 choices! {
     BareNewline { Reject = "reject", Normalise = "normalise" }
     Transport { Directory = "directory", Smtp = "smtp" }
+    RelayTls { None = "none", Starttls = "starttls", Tls = "tls" }
     LogLevel { Error = "error", Warn = "warn", Info = "info", Debug = "debug" }
     Moderation { None = "none", Strangers = "strangers", All = "all" }
     LogFormat { Text = "text", Json = "json" }

@@ -16,7 +16,7 @@ pub use keys::{
     Auth, Config, Database, Delivery, Dns, Http, Limits, Lists, Lmtp, Log, Ops, Repos, Site, Smtp,
     SpamFilter,
 };
-pub use kind::{BareNewline, LogFormat, LogLevel, Transport};
+pub use kind::{BareNewline, LogFormat, LogLevel, RelayTls, Transport};
 
 use keys::{KEYS, Key, SECTIONS};
 
@@ -237,7 +237,12 @@ fn set(config: &mut Config, key: &Key, text: &str) -> Result<(), String> {
             format!(": {why}")
         };
         let (section, name, allowed) = (key.section, key.name, (key.allowed)());
-        let shown = kind::masked(text);
+        let secret = key.name.ends_with("password");
+        let shown = if secret {
+            "***".to_owned()
+        } else {
+            kind::masked(text)
+        };
         format!("{section}.{name} cannot be {shown:?}{why}; allowed: {allowed}")
     })
 }
@@ -264,6 +269,23 @@ fn check_together(config: &Config) -> Vec<Problem> {
         wrong(
             "delivery.relay",
             "delivery.transport = \"smtp\" needs it: the mail server, such as 127.0.0.1:25",
+        );
+    }
+    let delivery = &config.delivery;
+    let passwords = [&delivery.relay_password, &delivery.relay_password_file];
+    let given = passwords.iter().filter(|text| !text.is_empty()).count();
+    if given != usize::from(!delivery.relay_user.is_empty()) {
+        wrong(
+            "delivery.relay_user",
+            "delivery.relay_user and one of delivery.relay_password and delivery.relay_password_file belong together",
+        );
+    }
+    let here = ["127.", "[::1]:", "localhost:"];
+    let here = here.iter().any(|start| delivery.relay.starts_with(start));
+    if !delivery.relay_user.is_empty() && delivery.relay_tls == RelayTls::None && !here {
+        wrong(
+            "delivery.relay_tls",
+            "a password is never told without TLS to another machine: set delivery.relay_tls to \"starttls\" or \"tls\"",
         );
     }
     if config.smtp.tls_cert.is_empty() != config.smtp.tls_key.is_empty() {

@@ -16,7 +16,7 @@ use super::destination::Destinations;
 use super::outbox::{self, File};
 use super::outgoing::Outgoing;
 use super::owed::Owed;
-use super::{Route, Settings};
+use super::{Relay, Route, Settings};
 use crate::store::{CLAIM_SECS, Outcome, Store, StoreError};
 use crate::types::ListId;
 
@@ -262,7 +262,7 @@ impl Sender {
     /// Sends a claim to the next hop.
     async fn relay(
         &mut self,
-        relay: &str,
+        relay: &Relay,
         mut queue: VecDeque<Owed>,
         outcomes: &mut Outcomes,
     ) -> Option<Halt> {
@@ -349,7 +349,7 @@ impl Sender {
     /// Sends one mail. Should it take long, its destination is a slow one: then what was claimed for others is handed back.
     async fn send_watched(
         &mut self,
-        relay: &str,
+        relay: &Relay,
         owed: &Owed,
         ready: &Ready,
         queue: &mut VecDeque<Owed>,
@@ -386,7 +386,7 @@ impl Sender {
     }
 
     /// Sends one mail within its time, or less when the program is to stop.
-    async fn send_one(&mut self, relay: &str, mail: &Mail<'_>) -> Result<Answer, Lost> {
+    async fn send_one(&mut self, relay: &Relay, mail: &Mail<'_>) -> Result<Answer, Lost> {
         let stop = self.stop.clone();
         let stopped = async {
             stop.cancelled().await;
@@ -415,7 +415,7 @@ impl Sender {
             );
         }
         let begun = self.client.as_ref().is_some_and(Client::is_used);
-        let problem = format!("the next hop {relay} cannot be used: {problem}");
+        let problem = format!("the next hop {} cannot be used: {problem}", relay.address);
         Err(Lost {
             problem,
             begun,
@@ -423,7 +423,7 @@ impl Sender {
         })
     }
 
-    async fn try_send(&mut self, relay: &str, mail: &Mail<'_>) -> Result<Answer, Trouble> {
+    async fn try_send(&mut self, relay: &Relay, mail: &Mail<'_>) -> Result<Answer, Trouble> {
         if self.client.as_ref().is_some_and(Client::is_used_up) {
             self.close().await;
         }

@@ -1,11 +1,15 @@
 //! The sending side of SMTP: one connection to the next hop, pipelined (RFC 5321, RFC 2920).
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::relay::{Login, Relay, Security, Wire};
 
 /// How long to wait for the next hop.
 #[derive(Debug, Clone, Copy)]
@@ -91,7 +95,7 @@ pub enum Trouble {
 
 /// An open connection.
 pub struct Client {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Wire>>,
     waits: Waits,
     offers: Offers,
     copies: u32,
@@ -107,6 +111,10 @@ struct Offers {
     /// `SIZE`, and its limit if that is not 0 (RFC 1870 section 3).
     size: bool,
     max_size: Option<usize>,
+    starttls: bool,
+    auth_plain: bool,
+    auth_login: bool,
+    dsn: bool,
 }
 
 /// A reply: its code and its words, one line each.
@@ -142,12 +150,18 @@ impl Reply {
 }
 
 impl Client {
-    /// Connects to `host:port` and says EHLO.
-    pub async fn connect(relay: &str, hostname: &str, waits: Waits) -> Result<Client, Trouble> {
-        let stream = timeout(waits.connect, TcpStream::connect(relay))
+    /// Connects, begins TLS, says EHLO and logs in, as the relay wants it.
+    pub async fn connect(relay: &Relay, hostname: &str, waits: Waits) -> Result<Client, Trouble> {
+        let stream = timeout(waits.connect, TcpStream::connect(&relay.address))
             .await
             .map_err(io::Error::from)??;
         stream.set_nodelay(true)?;
+        let peer = stream.peer_addr().ok();
+        let at_once = relay.tls.as_ref().filter(|tls| !tls.starttls);
+        let stream: Box<dyn Wire> = match at_once {
+            Some(tls) => begin_tls(tls, Box::new(stream), waits).await?,
+            None => Box::new(stream),
+        };
         let mut client = Client {
             stream: BufReader::new(stream),
             waits,
@@ -159,15 +173,83 @@ impl Client {
         if greeting.code != 220 {
             return Err(Trouble::SentAway(greeting.says()));
         }
-        client
-            .write(format!("EHLO {hostname}\r\n").as_bytes())
-            .await?;
-        let hello = client.reply(waits.command).await?;
+        client.hello(hostname).await?;
+        if let Some(tls) = relay.tls.as_ref().filter(|tls| tls.starttls) {
+            client = client.start_tls(tls).await?;
+            // What was offered before TLS is forgotten (RFC 3207 section 4.2).
+            client.hello(hostname).await?;
+        }
+        if let Some(login) = &relay.login {
+            if !relay.may_log_in(peer) {
+                let text = "no login: the password would be told without TLS";
+                return Err(Trouble::SentAway(text.to_owned()));
+            }
+            client.log_in(login).await?;
+        }
+        Ok(client)
+    }
+
+    async fn hello(&mut self, hostname: &str) -> Result<(), Trouble> {
+        let hello = self.ask(&format!("EHLO {hostname}")).await?;
         if hello.code != 250 {
             return Err(Trouble::SentAway(hello.says()));
         }
-        client.offers = parse_offers(&hello.text);
-        Ok(client)
+        self.offers = parse_offers(&hello.text);
+        Ok(())
+    }
+
+    async fn start_tls(mut self, tls: &Security) -> Result<Client, Trouble> {
+        if !self.offers.starttls {
+            let text = "it does not offer STARTTLS, which delivery.relay_tls asks for";
+            return Err(Trouble::SentAway(text.to_owned()));
+        }
+        let ready = self.ask("STARTTLS").await?;
+        if ready.code != 220 {
+            return Err(Trouble::SentAway(ready.says()));
+        }
+        if !self.stream.buffer().is_empty() {
+            // Somebody on the way put words in before TLS, to be taken for the server's.
+            return Err(io::Error::other("it speaks on before TLS").into());
+        }
+        let stream = begin_tls(tls, self.stream.into_inner(), self.waits).await?;
+        Ok(Client {
+            stream: BufReader::new(stream),
+            offers: Offers::default(),
+            ..self
+        })
+    }
+
+    /// RFC 4954; PLAIN is RFC 4616, LOGIN is what some old servers know only.
+    async fn log_in(&mut self, login: &Login) -> Result<(), Trouble> {
+        let encode = |text: &str| data_encoding::BASE64.encode(text.as_bytes());
+        let (user, password) = (&login.user, &login.password);
+        let mut done = if self.offers.auth_plain {
+            let secret = encode(&format!("\0{user}\0{password}"));
+            self.ask(&format!("AUTH PLAIN {secret}")).await?
+        } else if self.offers.auth_login {
+            self.ask("AUTH LOGIN").await?
+        } else {
+            let text = "it offers no login by PLAIN or LOGIN";
+            return Err(Trouble::SentAway(text.to_owned()));
+        };
+        for word in [user, password] {
+            if done.code == 334 {
+                done = self.ask(&encode(word)).await?;
+            }
+        }
+        match done.code {
+            235 => Ok(()),
+            _ => Err(Trouble::SentAway(format!(
+                "it refuses the login of {user}: {}",
+                done.says()
+            ))),
+        }
+    }
+
+    /// Sends one line and reads the answer.
+    async fn ask(&mut self, line: &str) -> io::Result<Reply> {
+        self.write(format!("{line}\r\n").as_bytes()).await?;
+        self.reply(self.waits.command).await
     }
 
     /// Whether it is time for a new connection.
@@ -219,7 +301,11 @@ impl Client {
 
     /// Says QUIT; nothing depends on it.
     pub async fn quit(mut self) {
-        let _polite = timeout(Duration::from_secs(2), self.stream.write_all(b"QUIT\r\n")).await;
+        let polite = async {
+            self.stream.write_all(b"QUIT\r\n").await?;
+            self.stream.flush().await
+        };
+        let _polite = timeout(Duration::from_secs(2), polite).await;
     }
 
     /// Why this next hop can never take that mail. Re-encoding would break the author's signature.
@@ -253,8 +339,15 @@ impl Client {
         if mail.needs_utf8() {
             from.push_str(" SMTPUTF8");
         }
-        let to = format!("RCPT TO:<{}>\r\n", mail.recipient);
-        let commands = [from + "\r\n", to, "DATA\r\n".to_owned()];
+        let mut to = format!("RCPT TO:<{}>", mail.recipient);
+        // RFC 3461: a failure only, with the header, and words by which the report is known. The null sender hears of none.
+        if self.offers.dsn && !mail.sender.is_empty() && !mail.needs_utf8() {
+            let (token, _) = mail.sender.rsplit_once('@').unwrap_or((mail.sender, ""));
+            from.push_str(&format!(" RET=HDRS ENVID={}", xtext(token)));
+            let original = xtext(mail.recipient);
+            to.push_str(&format!(" NOTIFY=FAILURE ORCPT=rfc822;{original}"));
+        }
+        let commands = [from + "\r\n", to + "\r\n", "DATA\r\n".to_owned()];
         if self.offers.pipelining {
             self.write(commands.concat().as_bytes()).await?;
         }
@@ -312,6 +405,8 @@ impl Client {
         for block in bytes.chunks(BLOCK_SIZE) {
             timeout(self.waits.block, self.stream.write_all(block)).await??;
         }
+        // TLS keeps octets until it is told.
+        timeout(self.waits.block, self.stream.flush()).await??;
         Ok(())
     }
 
@@ -391,6 +486,13 @@ fn parse_offers(text: &str) -> Offers {
             "PIPELINING" => offers.pipelining = true,
             "8BITMIME" => offers.eight_bit = true,
             "SMTPUTF8" => offers.utf8 = true,
+            "STARTTLS" => offers.starttls = true,
+            "DSN" => offers.dsn = true,
+            "AUTH" => {
+                let known: Vec<String> = words.map(str::to_ascii_uppercase).collect();
+                offers.auth_plain = known.iter().any(|word| word == "PLAIN");
+                offers.auth_login = known.iter().any(|word| word == "LOGIN");
+            }
             "SIZE" => {
                 offers.size = true;
                 // A limit that cannot be read is none: the next hop will say so itself.
@@ -403,9 +505,39 @@ fn parse_offers(text: &str) -> Offers {
     offers
 }
 
+async fn begin_tls(
+    tls: &Security,
+    stream: Box<dyn Wire>,
+    waits: Waits,
+) -> io::Result<Box<dyn Wire>> {
+    let connector = TlsConnector::from(Arc::clone(&tls.config));
+    let begun = connector.connect(tls.name.clone(), stream);
+    let stream = timeout(waits.command, begun).await??;
+    Ok(Box::new(stream))
+}
+
+/// RFC 3461 section 4: what is not plain stands as `+` and two hexadecimal digits.
+fn xtext(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'+' | b'=' => out.push_str(&format!("+{byte:02X}")),
+            b'!'..=b'~' => out.push(char::from(byte)),
+            other => out.push_str(&format!("+{other:02X}")),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_plain_is_written_in_hexadecimal() {
+        assert_eq!(xtext("dev+b-x=1"), "dev+2Bb-x+3D1");
+        assert_eq!(xtext("a b\u{e9}"), "a+20b+C3+A9");
+    }
 
     #[track_caller]
     fn check_line(line: &[u8], expected: Option<(u16, bool, &str)>) {
@@ -437,9 +569,15 @@ mod tests {
             utf8: true,
             size: true,
             max_size: Some(100),
+            starttls: true,
+            auth_plain: true,
+            auth_login: true,
+            dsn: true,
         };
         assert_eq!(
-            parse_offers("mx\nPipelining\n8BITMIME\nSMTPUTF8\nSIZE 100"),
+            parse_offers(
+                "mx\nPipelining\n8BITMIME\nSMTPUTF8\nSIZE 100\nSTARTTLS\nauth LOGIN plain X\nDSN"
+            ),
             all
         );
         assert_eq!(parse_offers("PIPELINING"), Offers::default());

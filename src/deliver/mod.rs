@@ -10,6 +10,7 @@ pub mod keys;
 mod outbox;
 mod outgoing;
 mod owed;
+mod relay;
 pub mod schedule;
 
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use crate::types::ListId;
 use batch::{Outcomes, Place, Sender, Summary};
 use destination::Destinations;
 use owed::Owed;
+pub use relay::Relay;
 use schedule::Throttle;
 
 /// Where copies go.
@@ -31,8 +33,8 @@ use schedule::Throttle;
 pub enum Route {
     /// Two files a copy: nothing leaves the machine.
     Directory(PathBuf),
-    /// `host:port`, over that many connections.
-    Relay(String, usize),
+    /// The next hop, over that many connections.
+    Relay(Relay, usize),
 }
 
 impl Route {
@@ -41,10 +43,10 @@ impl Route {
         let Route::Relay(relay, _) = self else {
             return false;
         };
-        let host = relay
-            .rsplit_once(':')
-            .map_or(relay.as_str(), |(host, _)| host);
-        let host = host.trim_start_matches('[').trim_end_matches(']');
+        if relay.tls.is_some() {
+            return false;
+        }
+        let host = relay::host_of(&relay.address);
         let here = host.parse::<std::net::IpAddr>().map(|ip| ip.is_loopback());
         !here.unwrap_or(host.eq_ignore_ascii_case("localhost"))
     }
@@ -81,7 +83,7 @@ const UNRECORDED: usize = 8;
 const LAST_TRIES: u32 = 2;
 
 /// Says hello and goodbye to the next hop; the error says in words why it takes no mail now.
-pub async fn greet(relay: &str, hostname: &str) -> Result<(), String> {
+pub async fn greet(relay: &Relay, hostname: &str) -> Result<(), String> {
     let soon = Duration::from_secs(10);
     let waits = client::Waits {
         connect: soon,

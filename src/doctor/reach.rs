@@ -22,7 +22,10 @@ pub async fn relay(config: &Config, report: &mut Report) {
         let detail = "copies are written into a folder and nothing leaves this machine";
         return report.note("relay", detail, "set delivery.transport and delivery.relay");
     }
-    let greeted = deliver::greet(relay, &config.site.hostname).await;
+    let greeted = match deliver::Relay::open(&config.delivery) {
+        Ok(relay) => deliver::greet(&relay, &config.site.hostname).await,
+        Err(error) => Err(error),
+    };
     let seen = greeted.map(|()| format!("{relay} takes mail"));
     let seen = seen.map_err(|error| format!("{relay}: {error}"));
     let mend =

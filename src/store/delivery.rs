@@ -157,7 +157,18 @@ impl Reader {
         list: ListId,
         number: i64,
     ) -> Result<Option<PostingToSend>, StoreError> {
-        type Row = (String, String, String, String, i64, String, String, String, String, String);
+        type Row = (
+            String,
+            String,
+            String,
+            String,
+            i64,
+            String,
+            String,
+            String,
+            String,
+            String,
+        );
         let text = "select l.name, l.address, l.description, m.message_id, m.id, l.policy, l.style, m.verdict, l.dmarc_unaligned, \
              coalesce(f.treatment, '') from posting p join list l on l.id = p.list join mail m on m.id = p.mail \
              left join fan_out f on f.list = p.list and f.number = p.number where p.list = $1 and p.number = $2 and m.state = 0";
@@ -166,8 +177,18 @@ impl Reader {
         let Some(row) = row else {
             return Ok(None);
         };
-        let (list, address, description, message_id, mail, policy, style, verdict, unaligned, treatment) =
-            row;
+        let (
+            list,
+            address,
+            description,
+            message_id,
+            mail,
+            policy,
+            style,
+            verdict,
+            unaligned,
+            treatment,
+        ) = row;
         let Some((bytes, _)) = self.load_bytes(MailId(mail)).await? else {
             return Ok(None);
         };

@@ -218,7 +218,7 @@ fn every_copy_is_what_was_sent(
         for copy in &copies {
             let shown = String::from_utf8_lossy(copy);
             assert!(
-                shown.starts_with("List-Id: "),
+                shown.starts_with("List-Unsubscribe: "),
                 "{id}: our fields are on top:\n{shown}"
             );
             assert!(body(copy) == body(mail), "{id}: the body changed:\n{shown}");

@@ -87,7 +87,7 @@ async fn a_destination_that_hangs_holds_up_nobody_else() {
     })
     .await;
     let stop = CancellationToken::new();
-    let route = Route::Relay(sink.address.clone(), 4);
+    let route = Route::Relay(sink.address.clone().into(), 4);
     let running = tokio::spawn(run(store.clone(), settings(route), stop.clone()));
     until(async || sink.mails().len() == 300).await;
     assert!(sink.served().iter().all(|to| to.ends_with("@good.org")));
@@ -119,7 +119,7 @@ async fn a_small_list_does_not_wait_for_all_copies_of_a_large_one() {
 
 #[test]
 fn only_the_way_to_another_machine_is_open() {
-    let open = |relay: &str| Route::Relay(relay.to_owned(), 1).is_open();
+    let open = |relay: &str| Route::Relay(relay.to_owned().into(), 1).is_open();
     assert!(!open("127.0.0.1:25") && !open("[::1]:25") && !open("localhost:587"));
     assert!(open("192.0.2.1:25") && open("[2001:db8::1]:25") && open("mail.example.org:25"));
     assert!(!Route::Directory("outbox".into()).is_open());
