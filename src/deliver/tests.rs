@@ -135,7 +135,8 @@ async fn every_member_gets_the_bytes_that_arrived_over_few_connections() {
         assert_eq!(*to, format!("m{}@y.org", at + 1));
         let text = String::from_utf8_lossy(mail);
         assert!(
-            text.contains("\r\nList-Id: Development <dev.x.org>\r\n"),
+            text.starts_with("List-Unsubscribe: <https://x.org/u/")
+                && text.contains("\r\nList-Id: Development <dev.x.org>\r\n"),
             "{text}"
         );
         assert!(
@@ -477,7 +478,7 @@ async fn copies_go_into_a_directory_when_nothing_may_leave() {
     stop.cancel();
     running.await.expect("an end");
     let mail = std::fs::read(outbox.join("dev-1-3.eml")).expect("a copy");
-    assert!(mail.starts_with(b"List-Unsubscribe: ") && mail.ends_with(BODY));
+    assert!(mail.starts_with(b"List-Unsubscribe: <https://x.org/u/") && mail.ends_with(BODY));
     let envelope = std::fs::read_to_string(outbox.join("dev-1-3.json")).expect("its envelope");
     assert!(envelope.contains("\"recipient\":\"m3@y.org\"") && envelope.contains("\"dev+b-"));
     assert_eq!(std::fs::read_dir(&outbox).expect("a folder").count(), 6);
