@@ -1,6 +1,7 @@
 //! The command line: every command with an example in its `--help`.
 
 mod landing;
+mod member;
 mod operator;
 mod policy;
 mod sending;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use landing::{RepoSet, SeriesApply};
+pub use member::{Member, MemberKind, MemberSet, Nodupes, Switch};
 pub use operator::{Init, Print};
 pub use policy::{By, Held, Moderation, Outside, Policy, PolicySet, Recall, Remove, Switch, Which};
 pub use sending::{Chosen, Dkim, DmarcUnaligned, Queue, QueueState};
@@ -373,55 +375,6 @@ pub struct RepoSource {
     /// New and empty, here
     #[arg(long)]
     pub init: bool,
-}
-
-/// `member`
-#[derive(Debug, Subcommand)]
-pub enum Member {
-    /// Subscribe addresses
-    #[command(after_help = "Example:\n  patchpost member add dev ana@example.org ben@example.org")]
-    Add {
-        /// The list
-        list: String,
-        /// Addresses; none: one a line from standard input
-        addresses: Vec<String>,
-    },
-    /// Unsubscribe addresses
-    #[command(after_help = "Example:\n  patchpost member rm dev ana@example.org")]
-    Rm {
-        /// The list
-        list: String,
-        /// Addresses
-        #[arg(required = true)]
-        addresses: Vec<String>,
-    },
-    /// Show members
-    #[command(after_help = "Example:\n  patchpost member ls dev")]
-    Ls {
-        /// The list
-        list: String,
-        /// How to print
-        #[command(flatten)]
-        json: Json,
-    },
-    /// Show how a member's address stands, and what came back of its copies
-    #[command(after_help = "Example:\n  patchpost member show dev ana@example.org --json")]
-    Show {
-        /// The list
-        list: String,
-        /// The member's address
-        address: String,
-        /// How to print
-        #[command(flatten)]
-        json: Json,
-    },
-    /// Give addresses that were disabled by bounces their copies again, on all their lists
-    #[command(after_help = "Example:\n  patchpost member enable ana@example.org")]
-    Enable {
-        /// Addresses
-        #[arg(required = true)]
-        addresses: Vec<String>,
-    },
 }
 
 /// A form of archive.

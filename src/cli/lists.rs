@@ -1,6 +1,4 @@
-//! `list`, `repo`, `member`.
-
-use std::io::BufRead;
+//! `list`, `repo`.
 
 use anyhow::{Context, Result, bail};
 
@@ -8,7 +6,6 @@ use super::args;
 use super::output::{Table, count, print_json};
 use crate::config::Config;
 use crate::git::Source;
-use crate::list::address::readings;
 use crate::list::settings::{Bits, Policy};
 use crate::pipeline::Ctx;
 use crate::store::{ListChange, ListRow, NewList};
@@ -290,121 +287,4 @@ pub async fn add_repo(
         (None, None) => (Source::New, "init", String::new()),
     };
     Ok(ctx.add_repo(name, source, (kind, text), branch).await?)
-}
-
-/// `patchpost member …`
-pub async fn member(ctx: &Ctx, wish: args::Member) -> Result<()> {
-    match wish {
-        args::Member::Add { list, addresses } => {
-            let list = super::find_list(ctx, &list).await?;
-            let given = if addresses.is_empty() {
-                std::io::stdin()
-                    .lock()
-                    .lines()
-                    .collect::<Result<Vec<_>, _>>()?
-            } else {
-                addresses
-            };
-            let wanted = keys(given.iter().map(|l| l.trim()).filter(|l| !l.is_empty()))?;
-            if let Some(own) = wanted.iter().find(|a| is_own(&list, a)) {
-                bail!("{own} is the list itself; members are people and other lists");
-            }
-            let asked = wanted.len() as u64;
-            let new = ctx.add_members(list.id, wanted).await?;
-            let already = match asked - new {
-                0 => String::new(),
-                n => format!(", {n} there already"),
-            };
-            println!("{}{already}", count(new, "new member"));
-        }
-        args::Member::Rm { list, addresses } => {
-            let list = super::find_list(ctx, &list).await?;
-            let wanted = keys(addresses.iter().map(String::as_str))?;
-            let gone = ctx.remove_members(list.id, wanted.clone()).await?;
-            if !gone.is_empty() {
-                println!("{} removed", count(gone.len() as u64, "member"));
-            }
-            let strangers: Vec<&str> = wanted
-                .iter()
-                .filter(|a| !gone.contains(a))
-                .map(String::as_str)
-                .collect();
-            if !strangers.is_empty() {
-                bail!(
-                    "not among the members of {}: {}",
-                    list.name,
-                    strangers.join(", ")
-                );
-            }
-        }
-        args::Member::Show {
-            list,
-            address,
-            json,
-        } => {
-            let list = super::find_list(ctx, &list).await?;
-            super::standing::show(ctx, &list, &address, json.json).await?;
-        }
-        args::Member::Enable { addresses } => super::standing::enable(ctx, &addresses).await?,
-        args::Member::Ls { list, json } => {
-            let list = super::find_list(ctx, &list).await?;
-            let mut all = Vec::new();
-            loop {
-                let after = all
-                    .last()
-                    .map_or(String::new(), |m: &crate::store::MemberRow| {
-                        m.address.clone()
-                    });
-                let page = ctx.store.load_members(list.id, &after, 1_000).await?;
-                let last = page.len() < 1_000;
-                all.extend(page);
-                if last {
-                    break;
-                }
-            }
-            let disabled = ctx.store.load_disabled(list.id).await?;
-            if json.json {
-                let value = |m: &crate::store::MemberRow| {
-                    serde_json::json!({"address": m.address, "mail": m.mail,
-                    "disabled": disabled.contains(&m.address), "since": m.created.rfc3339()})
-                };
-                return print_json(&all.iter().map(value).collect::<Vec<_>>());
-            }
-            let mut table = Table::new(["ADDRESS", "MAIL", "SINCE"]);
-            all.iter().for_each(|m| {
-                table.row([
-                    &m.address,
-                    match disabled.contains(&m.address) {
-                        true => "disabled by bounces",
-                        false if m.mail => "yes",
-                        false => "no",
-                    },
-                    &m.created.human(),
-                ])
-            });
-            table.print("no members yet; add some with `patchpost member add LIST ADDRESS`");
-        }
-    }
-    Ok(())
-}
-
-/// Whether an address, given as a key, is one of the list's own: what is sent there comes back to it.
-fn is_own(list: &ListRow, key: &str) -> bool {
-    let Ok(address) = key.parse::<Address>() else {
-        return false;
-    };
-    let mut readings = readings(&address).into_iter();
-    let by_name = address.domain() == "localhost" && address.local() == list.name;
-    by_name || readings.any(|(base, _)| base == list.address)
-}
-
-fn keys<'a>(addresses: impl Iterator<Item = &'a str>) -> Result<Vec<String>> {
-    let mut out = Vec::new();
-    for address in addresses {
-        let key = address.parse::<Address>()?.key();
-        if !out.contains(&key) || out.len() > 1_000 {
-            out.push(key);
-        }
-    }
-    Ok(out)
 }

@@ -12,6 +12,7 @@ mod held;
 mod init;
 mod landing;
 mod lists;
+mod members;
 mod output;
 mod policy;
 mod print;
@@ -208,7 +209,7 @@ async fn perform(ctx: &Ctx, config: &Config, command: Command) -> Result<ExitCod
     match command {
         Command::List(list) => lists::list(ctx, config, list).await?,
         Command::Repo(repo) => lists::repo(ctx, repo).await?,
-        Command::Member(member) => lists::member(ctx, member).await?,
+        Command::Member(member) => members::member(ctx, member).await?,
         Command::Policy(wish) => policy::policy(ctx, config, wish).await?,
         Command::Held(wish) => held::held(ctx, wish).await?,
         Command::Recall(wish) => held::recall(ctx, wish).await?,

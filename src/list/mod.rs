@@ -10,6 +10,7 @@ mod munge;
 pub mod notice;
 pub mod order;
 pub mod policy;
+pub mod roster;
 pub mod rules;
 pub mod score;
 pub mod settings;

@@ -1,9 +1,13 @@
 //! What an operator decides about lists, members and repositories.
 
+use std::collections::HashSet;
+
 use super::{Ctx, PipelineError, think};
 use crate::git::Source;
+use crate::list::address::Target;
+use crate::list::roster::Entry;
 use crate::store::{AccessChange, ListChange, ListRow, NewList, NewRepo, RepoRow};
-use crate::types::{ListId, RepoId, Timestamp};
+use crate::types::{Address, ListId, RepoId, Timestamp};
 
 /// The name of the moment of the last backup.
 pub const LAST_BACKUP: &str = "last-backup";
@@ -76,6 +80,57 @@ impl Ctx {
     ) -> Result<u64, PipelineError> {
         let now = crate::store::now();
         Ok(self.store.insert_members(list, addresses, now).await?)
+    }
+
+    /// Subscribes members with their settings, all or none; returns how many are new.
+    pub async fn import_members(
+        &self,
+        list: ListId,
+        entries: Vec<Entry>,
+    ) -> Result<u64, PipelineError> {
+        let now = crate::store::now();
+        Ok(self.store.import_members(list, entries, now).await?)
+    }
+
+    /// Changes what a member gets; `false` if there is no such member.
+    pub async fn set_member(&self, list: ListId, entry: Entry) -> Result<bool, PipelineError> {
+        Ok(self.store.update_member(list, entry).await?)
+    }
+
+    /// Makes two addresses one person's, as the operator says.
+    pub async fn link(&self, addresses: &[Address; 2]) -> Result<(), PipelineError> {
+        let keys = addresses.each_ref().map(Address::key);
+        Ok(self.store.link_addresses(keys, crate::store::now()).await?)
+    }
+
+    /// The first of these addresses, given in lower case, that cannot be a member of a list, and why: it is the list itself, or takes
+    /// commands. Another list may be a member.
+    pub async fn find_own(
+        &self,
+        list: &ListRow,
+        keys: &[String],
+    ) -> Result<Option<(String, &'static str)>, PipelineError> {
+        let lists = self.store.load_lists().await?;
+        let ours = lists.iter().filter_map(|l| l.address.rsplit_once('@'));
+        let mut domains: HashSet<&str> = ours.map(|(_, domain)| domain).collect();
+        domains.extend(["localhost", &*self.hostname]);
+        for key in keys {
+            let address: Address = key.parse()?;
+            if !domains.contains(address.domain()) {
+                continue;
+            }
+            // Few people have an address in a domain of lists.
+            match self.find_target(&address).await? {
+                Some((own, _)) if own.id == list.id => {
+                    return Ok(Some((key.clone(), "is the list itself")));
+                }
+                Some((_, Target::Post)) | None => {}
+                Some(_) => {
+                    return Ok(Some((key.clone(), "takes commands for a list here")));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Removes members; returns those that were there.

@@ -3,6 +3,7 @@
 use super::sql::{self, Bind};
 use super::{Reader, Store, StoreError, Tx};
 use crate::list::settings::Policy;
+use crate::list::roster::{Entry, Kind};
 use crate::types::{ListId, MemberId, RealmId, RepoId, Timestamp};
 
 /// A list as stored.
@@ -175,8 +176,27 @@ pub struct MemberRow {
     pub address: String,
     /// Whether copies are sent now.
     pub mail: bool,
+    /// No copy of what names the member in To or Cc; `None`: as the list's style has it.
+    pub nodupes: Option<bool>,
+    /// A copy of the member's own posts.
+    pub own: bool,
+    /// A person or an archive.
+    pub kind: Kind,
     /// When it was made.
     pub created: Timestamp,
+}
+
+impl MemberRow {
+    /// As a file tells of it.
+    pub fn into_entry(self) -> Entry {
+        Entry {
+            address: self.address,
+            mail: Some(self.mail),
+            nodupes: Some(self.nodupes),
+            own: Some(self.own),
+            kind: Some(self.kind),
+        }
+    }
 }
 
 impl Reader {
@@ -280,14 +300,18 @@ impl Reader {
         after: &str,
         limit: i64,
     ) -> Result<Vec<MemberRow>, StoreError> {
-        let text = "select id, address, mail, created from member where list = $1 and address > $2 order by address limit $3";
-        let rows: Vec<(i64, String, i64, i64)> = self
+        type Row = (i64, String, i64, Option<i64>, i64, String, i64);
+        let text = "select id, address, mail, nodupes, own, kind, created from member where list = $1 and address > $2 order by address limit $3";
+        let rows: Vec<Row> = self
             .fetch(text, vec![list.0.into(), after.into(), limit.into()])
             .await?;
-        let member = |(id, address, mail, created)| MemberRow {
+        let member = |(id, address, mail, nodupes, own, kind, created): Row| MemberRow {
             id: MemberId(id),
             address,
             mail: mail == 1,
+            nodupes: nodupes.map(|n| n == 1),
+            own: own == 1,
+            kind: Kind::parse(&kind),
             created: Timestamp(created),
         };
         Ok(rows.into_iter().map(member).collect())

@@ -1,10 +1,13 @@
 //! What members change about themselves: asked, confirmed and carried out, each in one commit with the record that it was, so that
 //! a mail that comes again does nothing again.
 
+use std::collections::BTreeMap;
+
 use super::notice::{self, CappedLetter, Owed};
 use super::writer::Tx;
 use super::{Reader, Store, StoreError, standing};
 use crate::list::command::Wish;
+use crate::list::roster::{Entry, Kind};
 use crate::types::{Identity, ListId, MemberId, RealmId, Timestamp};
 use crate::verdict::Verdict;
 
@@ -265,6 +268,53 @@ impl Store {
         Ok(acted)
     }
 
+    /// Changes what a member gets; `false` if there is no such member.
+    pub async fn update_member(&self, list: ListId, entry: Entry) -> Result<bool, StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let way = (entry.mail, entry.nodupes, entry.own, entry.kind);
+                Ok(settle(tx, list, way, &[entry.address]).await? > 0)
+            })
+        })
+        .await
+    }
+
+    /// Subscribes members with their settings, all or none; those who are there get the settings that are given. Returns how many are new.
+    pub async fn import_members(
+        &self,
+        list: ListId,
+        entries: Vec<Entry>,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let row = |e: &Entry| {
+                    vec![
+                        list.0.into(),
+                        e.address.as_str().into(),
+                        1.into(),
+                        now.0.into(),
+                    ]
+                };
+                let head = "member (list, address, mail, created)";
+                let tail = "on conflict (list, address) do nothing returning id";
+                let rows = entries.iter().map(row).collect();
+                let new = tx.insert(head, rows, tail).await?.len();
+                // A handful of ways to be a member, whatever the number of members.
+                let mut ways: BTreeMap<Settings, Vec<String>> = BTreeMap::new();
+                for entry in entries {
+                    let way = (entry.mail, entry.nodupes, entry.own, entry.kind);
+                    ways.entry(way).or_default().push(entry.address);
+                }
+                for (way, addresses) in ways {
+                    settle(tx, list, way, &addresses).await?;
+                }
+                Ok(new as u64)
+            })
+        })
+        .await
+    }
+
     /// Makes addresses one person; they are proved by who calls.
     pub async fn link_addresses(
         &self,
@@ -275,6 +325,45 @@ impl Store {
         self.write(move |tx| Box::pin(async move { link(tx, &one, &other, now).await }))
             .await
     }
+}
+
+/// Mail, nodupes, own and kind, where they are given.
+type Settings = (
+    Option<bool>,
+    Option<Option<bool>>,
+    Option<bool>,
+    Option<Kind>,
+);
+
+/// Sets what is given; returns how many of the addresses are members.
+async fn settle(
+    tx: &mut Tx,
+    list: ListId,
+    (mail, nodupes, own, kind): Settings,
+    addresses: &[String],
+) -> Result<u64, StoreError> {
+    let number = |flag: Option<bool>| flag.map(i64::from);
+    let mut touched = 0;
+    for chunk in addresses.chunks(400) {
+        let text = format!(
+            "update member set mail = coalesce(cast(? as bigint), mail), own = coalesce(cast(? as bigint), own), \
+             kind = coalesce(cast(? as text), kind), \
+             nodupes = case when cast(? as bigint) = 1 then cast(? as bigint) else nodupes end \
+             where list = ? and address in ({})",
+            super::marks(chunk.len())
+        );
+        let mut binds = vec![
+            number(mail).into(),
+            number(own).into(),
+            kind.map(|k| k.as_str().to_owned()).into(),
+            nodupes.is_some().into(),
+            number(nodupes.flatten()).into(),
+            list.0.into(),
+        ];
+        binds.extend(chunk.iter().map(super::Bind::from));
+        touched += tx.execute(text, binds).await?;
+    }
+    Ok(touched)
 }
 
 async fn is_first(
