@@ -278,12 +278,9 @@ impl Ctx {
         };
         let reply_to = notice::with_suffix(&of, &format!("+confirm-{token}"));
         let owner = notice::with_suffix(&of, "+owner").map(|o| o.to_string());
-        let what = match wish {
-            Wish::Link => format!("be known here as one person with {other}"),
-            wish => wish.words(&list.address),
-        };
         let text = Confirm {
-            what: &what,
+            // Of two addresses the other is told by the page only: whoever asks chose it.
+            what: &wish.words(&list.address),
             address,
             link: &format!("{}/-/confirm/{token}", self.base_url),
             reply: reply_to.is_some(),

@@ -72,6 +72,33 @@ impl Ctx {
         }
     }
 
+    /// Asks two addresses to confirm that they are one person's; each is asked for itself, and the second yes links them.
+    pub async fn ask_to_link(
+        &self,
+        list: &ListRow,
+        addresses: [&Address; 2],
+        ip: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Owed, PipelineError> {
+        let [one, other] = addresses;
+        let mut last = Owed::EnoughForAddress;
+        for (asked, with) in [(one, other), (other, one)] {
+            let odd = !notice::is_plain(asked) || list.realm != RealmId::PUBLIC;
+            if odd || one.key() == other.key() || self.is_list_address(asked).await? {
+                continue;
+            }
+            let wish = (Wish::Link, with.key());
+            let Some(act) = self.ask(list, asked, (wish.0, &wish.1), None, ip, now)? else {
+                continue;
+            };
+            let place = place(list, "on the page");
+            if let Acted::Asked(owed) = self.store.act(place, None, act, |_| None, now).await? {
+                last = owed;
+            }
+        }
+        Ok(last)
+    }
+
     /// What a link in a confirmation stands for; changes nothing.
     pub async fn find_pending(
         &self,

@@ -2,8 +2,8 @@
 
 use super::sql::{self, Bind};
 use super::{Reader, Store, StoreError, Tx};
-use crate::list::settings::Policy;
 use crate::list::roster::{Entry, Kind};
+use crate::list::settings::Policy;
 use crate::types::{ListId, MemberId, RealmId, RepoId, Timestamp};
 
 /// A list as stored.
@@ -186,6 +186,21 @@ pub struct MemberRow {
     pub created: Timestamp,
 }
 
+type MemberTuple = (i64, String, i64, Option<i64>, i64, String, i64);
+const MEMBER: &str = "select id, address, mail, nodupes, own, kind, created from member";
+
+fn member_row((id, address, mail, nodupes, own, kind, created): MemberTuple) -> MemberRow {
+    MemberRow {
+        id: MemberId(id),
+        address,
+        mail: mail == 1,
+        nodupes: nodupes.map(|n| n == 1),
+        own: own == 1,
+        kind: Kind::parse(&kind),
+        created: Timestamp(created),
+    }
+}
+
 impl MemberRow {
     /// As a file tells of it.
     pub fn into_entry(self) -> Entry {
@@ -245,16 +260,11 @@ impl Reader {
         list: ListId,
         address: &str,
     ) -> Result<Option<MemberRow>, StoreError> {
-        let text = "select id, address, mail, created from member where list = $1 and address = $2";
-        let row: Option<(i64, String, i64, i64)> = self
+        let text = format!("{MEMBER} where list = ? and address = ?");
+        let row: Option<MemberTuple> = self
             .fetch_one(text, vec![list.0.into(), address.into()])
             .await?;
-        Ok(row.map(|(id, address, mail, created)| MemberRow {
-            id: MemberId(id),
-            address,
-            mail: mail == 1,
-            created: Timestamp(created),
-        }))
+        Ok(row.map(member_row))
     }
 
     /// How many (postings, threads, patchsets, members) a list has.
@@ -300,21 +310,11 @@ impl Reader {
         after: &str,
         limit: i64,
     ) -> Result<Vec<MemberRow>, StoreError> {
-        type Row = (i64, String, i64, Option<i64>, i64, String, i64);
-        let text = "select id, address, mail, nodupes, own, kind, created from member where list = $1 and address > $2 order by address limit $3";
-        let rows: Vec<Row> = self
+        let text = format!("{MEMBER} where list = ? and address > ? order by address limit ?");
+        let rows: Vec<MemberTuple> = self
             .fetch(text, vec![list.0.into(), after.into(), limit.into()])
             .await?;
-        let member = |(id, address, mail, nodupes, own, kind, created): Row| MemberRow {
-            id: MemberId(id),
-            address,
-            mail: mail == 1,
-            nodupes: nodupes.map(|n| n == 1),
-            own: own == 1,
-            kind: Kind::parse(&kind),
-            created: Timestamp(created),
-        };
-        Ok(rows.into_iter().map(member).collect())
+        Ok(rows.into_iter().map(member_row).collect())
     }
 }
 

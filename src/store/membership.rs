@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::notice::{self, CappedLetter, Owed};
+use super::person::{self, LINKED};
 use super::writer::Tx;
 use super::{Reader, Store, StoreError, standing};
 use crate::list::command::Wish;
@@ -135,31 +136,6 @@ impl Reader {
         Ok(row.map(|(list, address)| (ListId(list), address)))
     }
 
-    /// Whether an address, given in lower case, or one that is linked with it, is a member of a list.
-    pub async fn is_member(&self, list: ListId, address: &str) -> Result<bool, StoreError> {
-        let text = format!("select count(*) from member where list = $2 and address in ({LINKED})");
-        let row: Option<(i64,)> = self
-            .fetch_one(text, vec![address.into(), list.0.into()])
-            .await?;
-        Ok(row.is_some_and(|r| r.0 > 0))
-    }
-
-    /// Whether an address, given in lower case, or one that is linked with it, is a member of any list of a realm. Realms know
-    /// nothing of each other: who is in a list that is not public is not told by what he may do elsewhere.
-    pub async fn is_member_of_any(
-        &self,
-        realm: RealmId,
-        address: &str,
-    ) -> Result<bool, StoreError> {
-        let text = format!(
-            "select count(*) from member m join list l on l.id = m.list where l.realm = $2 and m.address in ({LINKED})"
-        );
-        let row: Option<(i64,)> = self
-            .fetch_one(text, vec![address.into(), realm.0.into()])
-            .await?;
-        Ok(row.is_some_and(|r| r.0 > 0))
-    }
-
     /// Whether any member of a list wants no copies of some posts.
     pub async fn spares_any(&self, list: ListId) -> Result<bool, StoreError> {
         let text = "select m.id from member m join list l on l.id = m.list where m.list = $1 \
@@ -180,34 +156,7 @@ impl Reader {
             .await?;
         Ok(row.map_or_else(Verdict::default, |r| Verdict::from_stored(&r.0)))
     }
-
-    /// The addresses that are linked with any of these, given in lower case.
-    pub async fn load_all_linked(&self, addresses: &[String]) -> Result<Vec<String>, StoreError> {
-        let mut linked = Vec::new();
-        for chunk in addresses.chunks(400) {
-            let text = format!(
-                "select distinct o.address from person_address p join person_address o on o.person = p.person where p.address in ({})",
-                super::marks(chunk.len())
-            );
-            let binds = chunk.iter().map(super::Bind::from).collect();
-            let rows: Vec<(String,)> = self.fetch(text, binds).await?;
-            linked.extend(rows.into_iter().map(|r| r.0));
-        }
-        Ok(linked)
-    }
-
-    /// The addresses that are linked with one, itself among them.
-    pub async fn load_linked(&self, address: &str) -> Result<Vec<String>, StoreError> {
-        let rows: Vec<(String,)> = self
-            .fetch(format!("{LINKED} order by 1"), vec![address.into()])
-            .await?;
-        Ok(rows.into_iter().map(|r| r.0).collect())
-    }
 }
-
-/// `$1` and all that are linked with it.
-const LINKED: &str = "select cast($1 as text) union select o.address from person_address p \
-     join person_address o on o.person = p.person where p.address = $1";
 
 type AskedRow = (String, String, String, i64);
 const ASKED: &str = "select address, what, other, done from confirmation where list = $1 and nonce = $2 and made >= $3";
@@ -313,17 +262,6 @@ impl Store {
             })
         })
         .await
-    }
-
-    /// Makes addresses one person; they are proved by who calls.
-    pub async fn link_addresses(
-        &self,
-        addresses: [String; 2],
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let [one, other] = addresses;
-        self.write(move |tx| Box::pin(async move { link(tx, &one, &other, now).await }))
-            .await
     }
 }
 
@@ -490,37 +428,10 @@ async fn confirm_link(
     if both.is_none_or(|b| b.0 == 0) {
         return Ok(Acted::Waits);
     }
-    link(tx, &asked.address, &asked.other, now).await?;
+    person::link(tx, &asked.address, &asked.other, now).await?;
     Ok(Acted::Linked {
         address: asked.address,
     })
-}
-
-async fn link(tx: &mut Tx, one: &str, other: &str, now: Timestamp) -> Result<(), StoreError> {
-    let text = "select address, person from person_address where address in ($1, $2)";
-    let known: Vec<(String, i64)> = tx.fetch(text, vec![one.into(), other.into()]).await?;
-    let person = match known.first() {
-        Some((_, person)) => *person,
-        None => {
-            let row = vec![now.0.into()];
-            super::sql::id(
-                &tx.insert("person (created)", vec![row], "returning id")
-                    .await?[0],
-            )?
-        }
-    };
-    // Whoever was linked with the one is linked with the other now.
-    for (_, old) in known.iter().filter(|(_, p)| *p != person) {
-        let text = "update person_address set person = $1 where person = $2";
-        tx.execute(text, vec![person.into(), (*old).into()]).await?;
-        tx.execute("delete from person where id = $1", vec![(*old).into()])
-            .await?;
-    }
-    let rows = [one, other].map(|a| vec![a.into(), person.into()]).to_vec();
-    let tail = "on conflict (address) do nothing";
-    tx.insert("person_address (address, person)", rows, tail)
-        .await?;
-    Ok(())
 }
 
 /// (subscription, whether it gets copies)

@@ -33,6 +33,7 @@ mod notice;
 mod oldest;
 pub mod pages;
 pub mod patch_pages;
+mod person;
 mod place;
 mod pulse;
 mod purge;

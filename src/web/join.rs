@@ -57,13 +57,26 @@ pub async fn join(app: &App, list: &ListRow, wish: &Wish) -> Answer {
         let text = "The form lay open for too long. Press the button again.";
         return Ok(form(app, list, wish, given, text));
     }
-    let address = given.parse::<Address>();
-    let Some(address) = address.ok().filter(notice::is_plain) else {
+    let read = |text: &str| text.parse::<Address>().ok().filter(notice::is_plain);
+    let other = wish.field("other");
+    let (Some(address), Some(other)) = (
+        read(given),
+        match other.trim() {
+            "" => Some(None),
+            text => read(text).map(Some),
+        },
+    ) else {
         let text =
             "This is no e-mail address to which a mail can be sent, such as ana@example.org.";
         return Ok(form(app, list, wish, given, text));
     };
-    let owed = app.ctx.ask_to_join(list, &address, wish.from, now).await;
+    let owed = match &other {
+        None => app.ctx.ask_to_join(list, &address, wish.from, now).await,
+        Some(other) => {
+            let both = [&address, other];
+            app.ctx.ask_to_link(list, both, wish.from, now).await
+        }
+    };
     if owed.map_err(trouble)? == Owed::EnoughFromSource {
         let text = "Your network asked for too many mails within the last hour. Try again in an hour, or write to the address below.";
         let mut response = form(app, list, wish, given, text);
@@ -71,6 +84,19 @@ pub async fn join(app: &App, list: &ListRow, wish: &Wish) -> Answer {
         let hour = HeaderValue::from_static("3600");
         response.headers_mut().insert(header::RETRY_AFTER, hour);
         return Ok(response);
+    }
+    if let Some(other) = other {
+        let text = format!(
+            "A mail to {address} and one to {other} are on their way. Open the links in both within three days, and the addresses \
+             are one person here. An address is sent one such mail a day at most for each list, and three in all."
+        );
+        let frame = wish.frame(app, Some(&list.name), "join");
+        return Ok(said(
+            frame,
+            "Look into your mail".to_owned(),
+            text,
+            ways(list),
+        ));
     }
     let text = format!(
         "A mail to {address} is on its way. Open the link in it within three days, and you are a member. \

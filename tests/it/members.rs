@@ -13,6 +13,7 @@ on_both! {
     one_joins_by_mail_posts_and_leaves_by_one_click,
     one_joins_by_the_form_and_nobody_learns_who_is_a_member,
     a_token_does_one_thing_once_for_one_list,
+    two_addresses_are_one_person_once_both_confirmed,
 }
 
 const LIST: &str = "dev@lists.example.org";
@@ -357,6 +358,64 @@ fn a_token_does_one_thing_once_for_one_list(database: Database) {
     assert_eq!(server.json(&["list", "show", "other"])["members"], 1);
     let told = letter(&server, &sink, "ben@example.com", 1);
     assert!(told.contains("ben@example.com left the list"), "{told}");
+}
+
+fn two_addresses_are_one_person_once_both_confirmed(database: Database) {
+    let sink = Sink::start();
+    let server = start(database, &sink);
+    server.cli(&["member", "add", "dev", "ana@work.example"]);
+    server.cli(&[
+        "member",
+        "set",
+        "dev",
+        "ana@work.example",
+        "--nodupes",
+        "on",
+    ]);
+    let mut filled = fill(&server, "ana@home.example");
+    filled.extend([
+        "--data-urlencode".to_owned(),
+        "other=ana@work.example".to_owned(),
+    ]);
+    let filled: Vec<&str> = filled.iter().map(String::as_str).collect();
+    let (status, page) = curl(&server, "/dev/join/", &filled);
+    assert!(
+        status == "200 0" && page.contains("are on their way"),
+        "{page}"
+    );
+    let copies = |id: &str| {
+        let mail = format!(
+            "From: b@x.org\nTo: {LIST}\nCc: ana@home.example\nMessage-ID: <{id}@x>\n\n{id}\n"
+        );
+        assert!(server.send(&[LIST], mail.as_bytes()).starts_with("250"));
+        server.drain();
+        let of = |c: &Copy| String::from_utf8_lossy(&c.bytes).contains(&format!("<{id}@x>"));
+        // What is owed after it went out before it.
+        server.wait_for("nothing to be owed", || {
+            let page = super::harness::request(
+                &server.addresses["ops"],
+                "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            );
+            page.text()
+                .contains("patchpost_copies_owed 0")
+                .then_some(())
+        });
+        sink.all().iter().filter(|c| of(c)).count()
+    };
+    let home = letter(&server, &sink, "ana@home.example", 1);
+    let work = letter(&server, &sink, "ana@work.example", 1);
+    assert!(
+        !home.contains("ana@work.example"),
+        "the page says it: {home}"
+    );
+    let (_, page) = curl(&server, &link(&home, "/-/confirm/"), &[]);
+    assert!(page.contains("one person with ana@work.example"), "{page}");
+    let (_, page) = curl(&server, &link(&home, "/-/confirm/"), &ONE_CLICK);
+    assert!(page.contains("The other address has to confirm"), "{page}");
+    assert_eq!(copies("one"), 1, "one yes links nothing");
+    let (_, page) = curl(&server, &link(&work, "/-/confirm/"), &ONE_CLICK);
+    assert!(page.contains("one person here now"), "{page}");
+    assert_eq!(copies("both"), 0, "she is named, by her other address");
 }
 
 /// In a real browser, at a phone's width: form, mail, link, button.
