@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use landing::{RepoSet, SeriesApply};
-pub use member::{Member, MemberKind, MemberSet, Nodupes, Switch};
+pub use member::{Member, MemberKind, MemberSet, Nodupes};
 pub use operator::{Init, Print};
 pub use policy::{By, Held, Moderation, Outside, Policy, PolicySet, Recall, Remove, Switch, Which};
 pub use sending::{Chosen, Dkim, DmarcUnaligned, Queue, QueueState};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::Json;
+use super::{Json, Switch};
 
 /// `member`
 #[derive(Debug, Subcommand)]
@@ -105,15 +105,6 @@ pub struct MemberSet {
     /// An archive shows its copies to others: they hold no link to leave by
     #[arg(long, value_enum)]
     pub kind: Option<MemberKind>,
-}
-
-/// Yes or no.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Switch {
-    /// Yes
-    On,
-    /// No
-    Off,
 }
 
 /// Yes, no, or as the list has it.
