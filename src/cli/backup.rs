@@ -19,9 +19,10 @@ use crate::store::{Dialect, Store};
 const LEVEL: i32 = 1;
 /// Looks at a repository until nothing new is in it: a repack may put a new pack in the place of copied ones.
 const MAX_LOOKS: usize = 20;
-/// Database, repositories and settings; locks and copies to send are no part of a backup.
+/// Database, repositories, keys that sign, and settings; locks and copies to send are no part of a backup.
 const DATABASE: &str = "patchpost.db";
 const REPOS: &str = "repos";
+const KEYS: &str = "dkim";
 const SETTINGS: &str = "patchpost.toml";
 
 /// `patchpost backup FILE`
@@ -138,6 +139,12 @@ fn pack(file: &Path, database: &Path, data: &Path) -> Result<()> {
     let settings = data.join(SETTINGS);
     if settings.exists() {
         archive.append_path_with_name(&settings, SETTINGS)?;
+    }
+    let keys = data.join(KEYS);
+    if keys.is_dir() {
+        for path in walk(&keys)? {
+            archive.append_path_with_name(&path, path.strip_prefix(data)?)?;
+        }
     }
     let repos = data.join(REPOS);
     if repos.is_dir() {

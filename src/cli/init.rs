@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::args::Init;
 use super::print::zone;
 use crate::config::{self, Config};
+use crate::deliver::keys;
 use crate::doctor;
 use crate::list::settings::{Bits, Policy};
 use crate::pipeline::Ctx;
@@ -137,10 +138,11 @@ pub async fn init(data: &Path, file: Option<&Path>, wish: Init) -> Result<()> {
     if let Some(name) = &first {
         make_list(&ctx, &config, name).await?;
     }
+    make_key(data, config.site.list_domain())?;
     write_settings(&file, &config)?;
     println!("; Settings: {}", file.display());
     let lists = ctx.store.load_lists().await?;
-    let site = doctor::site(&config, &lists, Vec::new());
+    let site = doctor::site(data, &config, &lists).context("cannot read the keys that sign")?;
     print!("{}", zone(&site));
     let records = doctor::wanted(&site).len();
     println!("{}", steps(&config, data, records, first.is_some()));
@@ -289,6 +291,17 @@ async fn make_list(ctx: &Ctx, config: &Config, name: &ListName) -> Result<()> {
         ..AccessChange::default()
     };
     Ok(ctx.change_access(list, change, "").await?)
+}
+
+/// What signs the lists' mail; keys that are there already stay.
+fn make_key(data: &Path, domain: &str) -> Result<()> {
+    let domain = domain.to_lowercase();
+    let there = keys::load(data, &domain).context("cannot read the keys that sign")?;
+    if there.pairs.is_empty() {
+        let made = keys::make(data, &domain, crate::store::now());
+        made.with_context(|| format!("cannot make a key for {domain}"))?;
+    }
+    Ok(())
 }
 
 /// Readable by its owner and group only, as a password may come into it. Flushed: what is printed after it is true.

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use super::args::Print;
 use super::output::print;
 use crate::config::{Config, addresses};
-use crate::doctor::{self, records::Site};
+use crate::doctor;
+use crate::doctor::records::{Site, Weight};
 use crate::store::{Location, Store};
 
 /// The unit as it is installed for the usual folder.
@@ -38,7 +39,7 @@ async fn load_site(data: &Path, config: &Config) -> Result<Site> {
     if location != Location::File || Store::is_file_in(data) {
         lists = Store::open(data, &location).await?.load_lists().await?;
     }
-    Ok(doctor::site(config, &lists, Vec::new()))
+    doctor::site(data, config, &lists).context("cannot read the keys that sign")
 }
 
 /// The records as a zone file that explains itself; no line but records and comments.
@@ -73,6 +74,16 @@ pub fn zone(site: &Site) -> String {
     );
     for domain in &site.domains {
         text.push_str(&format!("; {}\n", doctor::records::tls_reports(domain)));
+    }
+    if site.keys.iter().any(|key| key.weight == Weight::Spare) {
+        text.push_str(
+            "; Our mail has a second signature, by a shorter key, which few receivers read yet:\n",
+        );
+    }
+    for domain in &site.domains {
+        for record in site.keys_of(domain, Weight::Spare) {
+            text.push_str(&format!("; {record}\n"));
+        }
     }
     text
 }

@@ -8,16 +8,17 @@ mod report;
 mod stored;
 pub mod watch;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
 
 use crate::cli;
 use crate::config::{Config, addresses};
+use crate::deliver::keys;
 use crate::pipeline::LAST_WATCH;
 use crate::store::{ListRow, Store};
-use records::{SigningKey, Site};
+use records::{SigningKey, Site, Weight};
 use report::Report;
 
 /// How to print what was found.
@@ -65,10 +66,13 @@ pub async fn run(data: &Path, config: &Config, form: Form) -> Result<ExitCode> {
     machine::clock(now, seen, &mut report);
     let settings = data.join("patchpost.toml");
     let key = Path::new(&config.smtp.tls_key);
-    machine::secrets(&[&settings, key], &mut report);
+    let signing = key_files(data);
+    let mut secrets = vec![settings.as_path(), key];
+    secrets.extend(signing.iter().map(PathBuf::as_path));
+    machine::secrets(&secrets, &mut report);
     machine::starttls(config, now, &mut report);
     reach::relay(config, &mut report).await;
-    outside(config, &lists, now, &mut report).await;
+    outside(data, config, &lists, now, &mut report).await;
     let serving = there && Store::lock_for_serving(data).is_err();
     for (name, list) in [
         ("smtp", &config.smtp.listen),
@@ -85,6 +89,7 @@ pub async fn run(data: &Path, config: &Config, form: Form) -> Result<ExitCode> {
 
 /// What the world sees of a site that has a name.
 async fn outside(
+    data: &Path,
     config: &Config,
     lists: &[ListRow],
     now: crate::types::Timestamp,
@@ -111,7 +116,13 @@ async fn outside(
     let (Ok(dns), true) = (opened, fine) else {
         return;
     };
-    let site = site(config, lists, Vec::new());
+    let site = match site(data, config, lists) {
+        Ok(site) => site,
+        Err(error) => {
+            let mend = "run this as the user that runs the server";
+            return report.bad("dkim keys", &error.to_string(), mend);
+        }
+    };
     names::check(&dns, &site, report).await;
     let own = lists.iter().find(|l| {
         let domain = l.address.rsplit_once('@').map(|(_, domain)| domain);
@@ -135,15 +146,57 @@ pub fn wanted(site: &Site) -> Vec<records::Record> {
 }
 
 /// What decides about the records of this site.
-pub fn site(config: &Config, lists: &[ListRow], keys: Vec<SigningKey>) -> Site {
+pub fn site(data: &Path, config: &Config, lists: &[ListRow]) -> std::io::Result<Site> {
+    let domains = stored::domains(lists, config);
+    let mut keys = Vec::new();
+    for domain in &domains {
+        keys.extend(signing_keys(data, domain)?);
+    }
     let parsed = addresses(&config.site.addresses).filter_map(|a| a.parse().ok());
-    Site {
+    Ok(Site {
         hostname: config.site.hostname.to_lowercase(),
         addresses: parsed.collect(),
-        domains: stored::domains(lists, config),
+        domains,
         relay: reach::relay_elsewhere(config),
         keys,
+    })
+}
+
+/// The public halves of the keys that sign for a domain.
+fn signing_keys(data: &Path, domain: &str) -> std::io::Result<Vec<SigningKey>> {
+    let keys = keys::load(data, domain)?;
+    let mut all = Vec::new();
+    for (n, pair) in keys.pairs.iter().enumerate() {
+        let newest = n + 1 == keys.pairs.len();
+        for record in pair.records(domain) {
+            let weight = match record.algorithm {
+                "ed25519" => Weight::Spare,
+                _ => Weight::Needed,
+            };
+            // All RSA keys sign; of the others only the newest does.
+            if weight == Weight::Needed || newest {
+                all.push(SigningKey {
+                    domain: domain.to_owned(),
+                    name: record.name,
+                    record: record.strings.concat(),
+                    weight,
+                });
+            }
+        }
     }
+    Ok(all)
+}
+
+/// The files with keys that sign; those that cannot be listed are told of when they are read.
+fn key_files(data: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for domain in keys::domains(data).unwrap_or_default() {
+        let entries = std::fs::read_dir(data.join("dkim").join(domain));
+        files.extend(entries.into_iter().flatten().flatten().map(|e| e.path()));
+    }
+    files.retain(|file| file.extension().is_some_and(|e| e == "pem"));
+    files.sort();
+    files
 }
 
 fn finish(report: &Report, form: Form) -> Result<ExitCode> {

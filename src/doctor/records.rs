@@ -85,10 +85,21 @@ pub struct Site {
 pub struct SigningKey {
     /// The domain that it signs for.
     pub domain: String,
-    /// Under which name.
-    pub selector: String,
+    /// Where its record stands.
+    pub name: String,
     /// The text of its record (RFC 6376 section 3.6.1).
     pub record: String,
+    /// How much it matters.
+    pub weight: Weight,
+}
+
+/// How much a key matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    /// RSA: receivers look for it.
+    Needed,
+    /// Ed25519, a second signature that few receivers read (RFC 8463).
+    Spare,
 }
 
 impl Site {
@@ -103,10 +114,16 @@ impl Site {
     /// What a list's domain needs to take mail and to be believed.
     pub fn of_domain(&self, domain: &str) -> Vec<Record> {
         let mut records = vec![self.mx(domain), self.spf(domain)];
-        let keys = self.keys.iter().filter(|k| k.domain == domain);
-        records.extend(keys.map(SigningKey::as_record));
+        records.extend(self.keys_of(domain, Weight::Needed));
         records.push(dmarc(domain));
         records
+    }
+
+    /// The records of keys that sign for the domain.
+    pub fn keys_of(&self, domain: &str, weight: Weight) -> impl Iterator<Item = Record> {
+        let keys = self.keys.iter();
+        let keys = keys.filter(move |k| k.domain == domain && k.weight == weight);
+        keys.map(SigningKey::as_record)
     }
 
     /// Where mail for the domain goes.
@@ -125,8 +142,7 @@ impl Site {
 impl SigningKey {
     /// Where receivers find the key.
     pub fn as_record(&self) -> Record {
-        let name = format!("{}._domainkey.{}", self.selector, self.domain);
-        Record::new(name, RecordKind::Txt, &self.record)
+        Record::new(&self.name, RecordKind::Txt, &self.record)
     }
 }
 
@@ -169,7 +185,8 @@ mod tests {
             relay: Some("smtp.example.net".to_owned()),
             keys: vec![SigningKey {
                 domain: "lists.example.org".to_owned(),
-                selector: "p1".to_owned(),
+                name: "p1._domainkey.lists.example.org".to_owned(),
+                weight: Weight::Needed,
                 record: "v=DKIM1; p=\"x\\".to_owned(),
             }],
         };

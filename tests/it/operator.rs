@@ -219,6 +219,10 @@ fn doctor_is_content_with_the_printed_records_and_names_each_that_is_broken() {
         .iter()
         .map(|r| r.split(' ').nth(3).unwrap())
         .collect();
+    let keys = records
+        .iter()
+        .filter(|r| r.contains("._domainkey.lists.example.org. 3600 IN TXT \"v=DKIM1;"));
+    assert_eq!(keys.count(), 1, "{printed}");
     for kind in ["A", "AAAA", "PTR", "MX", "TXT"] {
         assert!(kinds.contains(&kind), "{kinds:?}");
     }
@@ -464,7 +468,13 @@ fn init_says_which_option_is_missing_and_leaves_nothing_behind() {
     };
     let there = format!("{whole} --postfix --data {foreign}");
     desk.refused(&there, "runuser --user=patchpost -- patchpost init");
-    desk.good(&format!("{whole} --postfix"));
+    // With the package and `init` itself these are the steps that the manual counts.
+    let said = desk.good(&format!("{whole} --postfix --list dev"));
+    assert!(said.contains("; Left to do, 10 steps:\n;  1-6 "), "{said}");
+    let manual = include_str!("../../docs/operating.md");
+    assert!(
+        manual.contains("\nTwelve steps ") && manual.contains("; six of them are records in DNS")
+    );
 }
 
 #[test]
