@@ -161,7 +161,8 @@ fn a_series_goes_the_whole_road(database: Database) {
     for copy in &copies {
         let text = String::from_utf8_lossy(&copy.bytes).into_owned();
         assert!(
-            text.starts_with("List-Id: Development <dev.lists.example.org>\r\n"),
+            text.starts_with("List-Unsubscribe: <http://")
+                && text.contains("\r\nList-Id: Development <dev.lists.example.org>\r\n"),
             "{text}"
         );
         assert!(

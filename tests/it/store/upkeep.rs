@@ -63,6 +63,7 @@ pub async fn old_series_are_put_away_and_come_back_when_they_are_open_again(site
         mails.push((patch(id, &format!("[PATCH] {id}"), ""), day(days)));
     }
     site.import(&list, &mails).await;
+    site.drain().await;
     for id in ["new@x", "a100@x"] {
         set_state(&site, id, "3").await;
     }
@@ -92,6 +93,7 @@ pub async fn a_series_that_waited_for_a_day_is_tried_without_what_it_names(site:
     let hours = |hours: i64| now().plus_secs(-hours * 3600);
     let mails = [(text("old@x"), hours(23)), (text("new@x"), hours(1))];
     site.import(&list, &mails).await;
+    site.drain().await;
     worker::drain(&site.ctx, &["apply"]).await.unwrap();
     let waiting = "select m.message_id from application a join series s on s.id = a.series join mail m on m.id = s.anchor \
          where a.outcome = 'waits' order by 1";
