@@ -47,12 +47,21 @@ impl Header {
 
 /// Reads the header that `text` begins with (at its `diff --git` line); returns it with its length in bytes. A length of one line
 /// means that nothing follows which belongs to it.
-pub(super) fn read_git(text: &[u8], strip: usize) -> Result<(Header, usize), String> {
+///
+/// `cut` is such a header that was read right before: as in git its names go on to count, so that a patch of which a line was broken on
+/// its way is refused instead of done in part.
+pub(super) fn read_git(
+    text: &[u8],
+    strip: usize,
+    cut: Option<Header>,
+) -> Result<(Header, usize), String> {
     let mut at = line_length(text);
     let default = name::from_git_header(&text[b"diff --git ".len()..at], strip);
     let mut header = Header {
         creates: Some(false),
         deletes: Some(false),
+        old: cut.as_ref().and_then(|c| c.old.clone()),
+        new: cut.and_then(|c| c.new),
         ..Header::default()
     };
     while at < text.len() {

@@ -142,6 +142,7 @@ impl<'a> Reader<'a> {
 
     /// Skips to the next file's header and reads it.
     fn find_header(&mut self) -> Result<Option<Header>, ParseError> {
+        let mut cut = None;
         while !self.rest().is_empty() {
             let line = self.current();
             if line.len() < 6 {
@@ -156,11 +157,12 @@ impl<'a> Reader<'a> {
                 return Ok(None);
             }
             if line.starts_with(b"diff --git ") {
-                let (header, length) =
-                    header::read_git(self.rest(), self.strip).map_err(|e| self.error(e))?;
+                let read = header::read_git(self.rest(), self.strip, cut.take());
+                let (header, length) = read.map_err(|e| self.error(e))?;
                 let alone = length <= line.len();
                 self.skip(length);
                 if alone {
+                    cut = Some(header);
                     continue;
                 }
                 return Ok(Some(header));
