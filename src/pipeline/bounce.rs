@@ -2,6 +2,8 @@
 //!
 //! The rules are pure ([`crate::list::score`]); here is the order of the steps. The token of the return path says whose copy it was.
 
+use askama::Template;
+
 use super::notify::Notice;
 use super::{Ctx, PipelineError};
 use crate::list::address::{Target, readings};
@@ -210,7 +212,7 @@ impl Ctx {
             days: score::PROBE_DAYS,
         };
         let return_path = with_token(&list, "probe", &token);
-        let wish = (Event::Probe, "Does this mail reach you?", render(&text)?);
+        let wish = (Event::Probe, "Does this mail reach you?", text.render()?);
         self.bounce_letter(&list, &to, wish, return_path, now)
     }
 
@@ -245,15 +247,14 @@ impl Ctx {
             last: number + 1 == score::WARN_DAYS.len() as i64,
         };
         let subject = "You get no mail from the lists here any more";
-        let wish = (Event::Disabled, subject, render(&text)?);
+        let wish = (Event::Disabled, subject, text.render()?);
         self.bounce_letter(&list, &to, wish, String::new(), now)
     }
 
     /// The list that a letter speaks for and the address that it goes to; `None` if there is no such list or address any more.
     async fn find_ends(&self, due: &Due) -> Result<Option<(ListRow, Address)>, PipelineError> {
         let Some(id) = due.list else { return Ok(None) };
-        let lists = self.store.load_lists().await?;
-        let list = lists.into_iter().find(|l| l.id == id);
+        let list = self.store.find_list_by_id(id).await?;
         let to = due.row.address.parse::<Address>().ok();
         match (list, to) {
             (Some(list), Some(to)) if !self.is_list_address(&to).await? => Ok(Some((list, to))),
@@ -300,7 +301,7 @@ impl Ctx {
             recipients: storm.recipients,
             began: &storm.span.0.human(),
         };
-        let text = render(&text)?;
+        let text = text.render()?;
         let letter = match &self.operator {
             Some(operator) => {
                 let notice = Notice {
@@ -333,11 +334,6 @@ fn new(copy: token::Bounce, report: Report, now: Timestamp) -> NewBounce {
         text: report.text,
         arrived: now,
     }
-}
-
-fn render(text: &impl askama::Template) -> Result<String, PipelineError> {
-    let rendered = text.render();
-    rendered.map_err(|e| PipelineError::Broken(format!("a template: {e}")))
 }
 
 fn with_token(list: &ListRow, word: &str, token: &str) -> String {

@@ -119,10 +119,9 @@ impl Ctx {
         job: Held,
         now: Timestamp,
     ) -> Result<(), PipelineError> {
-        let lists = self.store.load_lists().await?;
-        if let Some(list) = lists.iter().find(|l| l.id == list) {
-            self.expire_held(list, now).await?;
-            self.tell_moderators(list, now).await?;
+        if let Some(list) = self.store.find_list_by_id(list).await? {
+            self.expire_held(&list, now).await?;
+            self.tell_moderators(&list, now).await?;
         }
         Ok(self.store.finish_jobs(vec![job]).await?)
     }

@@ -119,6 +119,13 @@ pub enum PipelineError {
     Broken(String),
 }
 
+/// A text of ours that could not be made.
+impl From<askama::Error> for PipelineError {
+    fn from(error: askama::Error) -> PipelineError {
+        PipelineError::Broken(format!("a template: {error}"))
+    }
+}
+
 impl PipelineError {
     /// Whether the reason is not the work's own and passes ([`StoreError::passes`]).
     pub fn passes(&self) -> bool {

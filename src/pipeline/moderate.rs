@@ -151,9 +151,7 @@ impl Ctx {
         reply_to: Option<&Address>,
         now: Timestamp,
     ) -> Result<Option<CappedLetter>, PipelineError> {
-        let text = text
-            .render()
-            .map_err(|e| PipelineError::Broken(format!("a template: {e}")))?;
+        let text = text.render()?;
         let notice = Notice {
             event,
             list: Some(list),
@@ -218,9 +216,7 @@ impl Ctx {
             words: &lines,
             owner: &owner.map_or_else(String::new, |o| o.to_string()),
         };
-        let text = text
-            .render()
-            .map_err(|e| PipelineError::Broken(format!("a template: {e}")))?;
+        let text = text.render()?;
         let notice = Notice {
             event: Event::Rejected,
             list: Some(list),
@@ -356,9 +352,7 @@ impl Ctx {
             return Ok(());
         };
         let text = Moderated { text, mails };
-        let text = text
-            .render()
-            .map_err(|e| PipelineError::Broken(format!("a template: {e}")))?;
+        let text = text.render()?;
         let notice = Notice {
             event: Event::Moderated,
             list: Some(list),

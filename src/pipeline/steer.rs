@@ -186,9 +186,7 @@ impl Ctx {
             lines,
             page: &page,
         };
-        let text = text
-            .render()
-            .map_err(|e| PipelineError::Broken(format!("a template: {e}")))?;
+        let text = text.render()?;
         let notice = Notice {
             event: Event::Steered,
             list: Some(list),

@@ -97,8 +97,7 @@ impl Ctx {
                 worse: &worse,
                 better: &better,
             };
-            let text = text.render();
-            let text = text.map_err(|e| PipelineError::Broken(format!("a text of ours: {e}")))?;
+            let text = text.render()?;
             let notice = Notice {
                 event: Event::Trouble,
                 list: None,
