@@ -17,7 +17,11 @@ FILES = 9_000
 
 
 def row(bench):
-    repo, what = project(bench)
+    for repo, what in projects(bench):
+        measure(bench, repo, what)
+
+
+def measure(bench, repo, what):
     base, tip, count = stretch(bench, repo)
     mbox = bench.scratch / "many.mbox"
     patches = bench.run(["git", "--git-dir", repo, "format-patch", "--stdout", "--full-index", "--binary", f"{base}..{tip}"])
@@ -46,17 +50,19 @@ def row(bench):
                [m["cpu"] for m in memory], [s.cpu for s in other], lower_is_better=True, note=f"{IN_MEMORY} times in one process; nothing is written")
 
 
-def project(bench):
-    """A bare repository with enough history, real where the corpus is."""
-    path = bench.scratch / "project.git"
+def projects(bench):
+    """Bare repositories with enough history, and what they are: a real one where the corpus is, and a large made one."""
     corpus = Path(os.environ.get("PATCHPOST_CORPUS", ROOT.parent / "shared" / "corpus"))
     bundle = corpus / "selinux-code.bundle"
     if bundle.exists():
-        bench.run(["git", "clone", "-q", "--bare", bundle, path])
-        return path, "selinux-code, real history"
-    say(f"there is no {bundle}: the history is made")
-    make(bench, path)
-    return path, "made history"
+        real = bench.scratch / "real.git"
+        bench.run(["git", "clone", "-q", "--bare", bundle, real])
+        yield real, "selinux-code, real history"
+    else:
+        say(f"there is no {bundle}: no real history is measured")
+    made = bench.scratch / "made.git"
+    make(bench, made)
+    yield made, f"{FILES:,} files, made history"
 
 
 def make(bench, path):
