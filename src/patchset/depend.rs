@@ -36,6 +36,8 @@ pub struct Target {
     pub repo: Option<RepoId>,
     /// All of its patches came into the project.
     pub landed: bool,
+    /// It is about to be tried for the first time.
+    pub due: bool,
 }
 
 /// What some series name, and what of that is here.
@@ -260,12 +262,13 @@ impl Dependencies {
                 target.title()
             ));
         }
-        let open: Vec<String> = links
-            .iter()
-            .filter(|l| l.is_open())
-            .map(Link::words)
-            .collect();
-        if !open.is_empty() && patience == Patience::Waits {
+        let waits = |l: &&Link<'_>| match patience {
+            Patience::Waits => l.is_open(),
+            // Of a whole archive that comes at once, the order of work is not to decide.
+            Patience::Over => l.is_due(),
+        };
+        let open: Vec<String> = links.iter().filter(waits).map(Link::words).collect();
+        if !open.is_empty() {
             return Choice::Wait(format!("waits for {}", open.join(", and for ")));
         }
         let fits = |link: &&Link<'_>| {
@@ -382,6 +385,12 @@ impl Link<'_> {
         };
         let hopeless = target.outcome.as_deref() == Some("elsewhere");
         !target.is_applied() && !target.landed && !hopeless
+    }
+
+    /// Whether it is here and will be tried soon, whatever comes or not.
+    fn is_due(&self) -> bool {
+        let target = self.series.map(|(_, target)| target);
+        target.is_some_and(|t| t.due && t.complete && !t.landed && t.outcome.is_none())
     }
 
     /// What it is and what is the matter with it: `a@b, which is not here`.

@@ -26,6 +26,7 @@ impl World {
                 .then(|| outcome.to_owned()),
             repo: Some(RepoId(1)),
             landed: outcome == "landed",
+            due: outcome == "due",
         };
         self.0.targets.insert(SeriesId(id), target);
         let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
@@ -118,6 +119,21 @@ fn what_is_not_here_or_not_applied_is_waited_for() {
     one(&["2@", "x@y", "z@y"])
         .series(2, "applied", &[])
         .check("waits for <x@y>, which is not here, and for <z@y>, which is not here");
+}
+
+#[test]
+fn what_is_tried_soon_is_waited_for_however_old_the_series_is() {
+    let world = one(&["2@"]).series(2, "due", &[]);
+    let expected = "waits for patchset 2 v1, which is not applied yet";
+    world.check(expected);
+    world.check_in(None, Patience::Over, expected);
+    // What is not here is not, then.
+    let world = one(&["2@", "x@y"]).series(2, "due", &[]);
+    world.check_in(None, Patience::Over, expected);
+    // In a circle nobody waits.
+    one(&["2@"])
+        .series(2, "due", &["1@"])
+        .check("branch: circular: patchset 2 v1 depends on it in turn");
 }
 
 #[test]

@@ -227,18 +227,20 @@ impl Reader {
             Option<String>,
             Option<i64>,
             i64,
+            i64,
         );
         let mut found = BTreeMap::new();
         let ids: Vec<i64> = series.iter().map(|s| s.0).collect();
         for chunk in ids.chunks(400) {
             let text = format!(
                 "select s.id, s.patchset, s.label, (select n.label from series n where n.id = ps.newest and n.id <> s.id), s.arrived, \
-                 s.complete, a.outcome, a.repo, (select count(*) from patch p where p.series = s.id and p.commit_ref is null) \
+                 s.complete, a.outcome, a.repo, (select count(*) from patch p where p.series = s.id and p.commit_ref is null), \
+                 (select count(*) from job j where j.kind = 'apply' and j.key = cast(s.id as text) and j.state = 0) \
                  from series s join patchset ps on ps.id = s.patchset left join application a on a.series = s.id where s.id in ({})",
                 marks(chunk.len())
             );
             let binds = chunk.iter().map(|s| Bind::from(*s)).collect();
-            for (id, patchset, label, newer, arrived, complete, outcome, repo, left) in
+            for (id, patchset, label, newer, arrived, complete, outcome, repo, left, due) in
                 self.fetch::<Row>(text, binds).await?
             {
                 let target = Target {
@@ -250,6 +252,7 @@ impl Reader {
                     outcome,
                     repo: repo.map(RepoId),
                     landed: complete == 1 && left == 0,
+                    due: due > 0,
                 };
                 found.insert(SeriesId(id), target);
             }

@@ -24,6 +24,7 @@ on_both! {
     a_base_that_comes_by_a_fetch_is_found,
     what_stood_on_a_purged_series_stands_without_it,
     a_series_goes_to_the_repository_that_has_its_blobs,
+    an_archive_that_comes_at_once_is_applied_in_its_order,
 }
 
 fn a_series_is_applied_on_the_one_that_it_depends_on(database: Database) {
@@ -551,4 +552,37 @@ fn a_series_goes_to_the_repository_that_has_its_blobs(database: Database) {
         (refs("tool").lines().count(), refs("other").lines().count()),
         (0, 2)
     );
+}
+
+/// Nobody waits a day for what an old mail names; what the same import brought is waited for all the same.
+fn an_archive_that_comes_at_once_is_applied_in_its_order(database: Database) {
+    let site = Site::new(database);
+    let first = site.patch("line 5", "line five", "First");
+    site.back();
+    let second = site.patch("line 30", "line thirty", "Second");
+    site.back();
+    let third = site.patch("line 35", "line 035", "Third");
+    let mails = [
+        named("third@x", &third, "Depends-on: <never@x>\n"),
+        named("second@x", &second, "Depends-on: <first@x>\n"),
+        named("first@x", &first, ""),
+    ];
+    let old = |mail: &String| -> String {
+        let lines = mail.lines().map(|line| match line.starts_with("Date: ") {
+            true => "Date: Mon, 3 Mar 2025 10:00:00 +0000\n".to_owned(),
+            false => format!("{line}\n"),
+        });
+        format!(
+            "From x@y Mon Mar  3 10:00:00 2025\n{}\n",
+            lines.collect::<String>()
+        )
+    };
+    let mbox = site.server.dir.path().join("old.mbox");
+    std::fs::write(&mbox, mails.iter().map(old).collect::<String>()).unwrap();
+    let import = ["import", "dev", &path(&mbox), "--format", "mbox"];
+    site.server.cli(&import);
+    site.server.drain();
+    site.assert_on(&site.series("Second", "1"), &site.series("First", "1"));
+    let third = site.series("Third", "1");
+    assert_eq!(third["base"], site.tip().as_str(), "{third:#}");
 }
