@@ -286,7 +286,13 @@ impl Repos {
                 "--no-prune",
                 "origin",
             ]);
-            run::within(&mut command, &dir, self.fetch_limit)?;
+            let limit = run::Limit {
+                time: self.fetch_limit,
+                what: "fetch",
+                late: "the source did not give all",
+                mend: " (repos.fetch_seconds)",
+            };
+            run::within(&mut command, &dir, limit)?;
         }
         let tip = self.tip(name, branch)?;
         self.follow(name, branch, tip.as_deref())?;

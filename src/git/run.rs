@@ -144,13 +144,26 @@ pub(super) fn output(
     })
 }
 
-/// Runs a command that speaks with others, with all processes that it starts, and ends them after `limit`.
+/// How long a command may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit {
+    /// That long.
+    pub time: Duration,
+    /// What it does, as errors call it.
+    pub what: &'static str,
+    /// What is said when it takes longer, before the seconds.
+    pub late: &'static str,
+    /// And behind them.
+    pub mend: &'static str,
+}
+
+/// Runs a command with all processes that it starts, and ends them when their time is over.
 ///
 /// Like [`output`] with success wanted: a command that was ended is [`GitError::Failed`] and says so.
 pub(super) fn within(
     command: &mut Command,
     repo: &Path,
-    limit: Duration,
+    limit: Limit,
 ) -> Result<Vec<u8>, GitError> {
     // A group of its own: what speaks is a child of git's, and must not live on.
     let child = command.process_group(0).spawn();
@@ -173,7 +186,7 @@ pub(super) fn within(
             let _late = done.send(());
             out
         });
-        let late = ended.recv_timeout(limit).is_err();
+        let late = ended.recv_timeout(limit.time).is_err();
         // Politely at first: git takes its lock files away then.
         if late && stop(Signal::TERM) && ended.recv_timeout(GRACE).is_err() {
             stop(Signal::KILL);
@@ -181,22 +194,21 @@ pub(super) fn within(
         (waiting.join(), late)
     });
     let failed = |message| GitError::Failed {
-        command: "fetch".to_owned(),
+        command: limit.what.to_owned(),
         repo: repo.to_owned(),
         message,
     };
     if late {
-        return Err(failed(format!(
-            "the source did not give all within {} seconds (repos.fetch_seconds)",
-            limit.as_secs()
-        )));
+        let seconds = limit.time.as_secs();
+        let text = format!("{} within {seconds} seconds{}", limit.late, limit.mend);
+        return Err(failed(text));
     }
     let out = out.map_err(|_| failed("waiting for it failed".to_owned()))?;
     let out = out.map_err(|source| GitError::Start {
         repo: repo.to_owned(),
         source,
     })?;
-    check(out, &["fetch"], repo)
+    check(out, &[limit.what], repo)
 }
 
 /// Runs `git` and wants success; returns what it printed.

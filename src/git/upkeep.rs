@@ -20,6 +20,14 @@ const LEFT_BEHIND: Duration = Duration::from_hours(24);
 /// Joining shares the machine with mail that comes in.
 const MODEST: [&str; 4] = ["-c", "pack.threads=1", "-c", "pack.windowMemory=64m"];
 
+/// A command of upkeep takes no longer: what it did not do is done another time.
+const LIMIT: run::Limit = run::Limit {
+    time: Duration::from_hours(1),
+    what: "upkeep",
+    late: "it was not put in order",
+    mend: "; it is tried again",
+};
+
 /// What upkeep did to a folder; for the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tidied {
@@ -93,7 +101,7 @@ fn tidy(repo: &Path) -> Result<Tidied, GitError> {
     };
     let packs = pack_sizes(repo).map_err(|e| failed(repo, e))?;
     if packs.len() >= INDEX_AT {
-        run::run(repo, &["multi-pack-index", "write"], None)?;
+        bounded(repo, &["multi-pack-index", "write"])?;
     }
     if packs.len() >= JOIN_AT {
         // All packs but those that are as large as the rest together: each object is copied a few times only, however many
@@ -103,17 +111,21 @@ fn tidy(repo: &Path) -> Result<Tidied, GitError> {
         let size = format!("--batch-size={}", rest.max(1));
         let mut join = MODEST.to_vec();
         join.extend(["multi-pack-index", "repack", "--no-progress", &size]);
-        run::run(repo, &join, None)?;
-        run::run(repo, &["multi-pack-index", "expire", "--no-progress"], None)?;
+        bounded(repo, &join)?;
+        bounded(repo, &["multi-pack-index", "expire", "--no-progress"])?;
         let after = pack_sizes(repo).map_err(|e| failed(repo, e))?;
         tidied.joined = Some((packs.len(), after.len()));
     }
     let loose = count_files(&repo.join("refs")).map_err(|e| failed(repo, e))?;
     if loose >= LOOSE_REFS {
-        run::run(repo, &["pack-refs", "--all"], None)?;
+        bounded(repo, &["pack-refs", "--all"])?;
         tidied.refs = loose;
     }
     Ok(tidied)
+}
+
+fn bounded(repo: &Path, arguments: &[&str]) -> Result<Vec<u8>, GitError> {
+    run::within(run::git(repo).args(arguments), repo, LIMIT)
 }
 
 fn pack_sizes(repo: &Path) -> io::Result<Vec<u64>> {
