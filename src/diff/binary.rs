@@ -114,14 +114,31 @@ fn inflate(packed: &[u8], size: usize) -> Option<Vec<u8>> {
     (out.len() == size).then_some(out)
 }
 
-/// Applies a git delta to `base`; the result has at most `limit` bytes. `None` if the delta is not for this base or broken.
-pub fn apply_delta(base: &[u8], delta: &[u8], limit: usize) -> Option<Vec<u8>> {
+/// Why a delta makes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadDelta {
+    /// It is not for this base, or its commands are not what it says.
+    Broken,
+    /// It would make more than is allowed.
+    TooLong,
+}
+
+/// Applies a git delta to `base`; the result has at most `limit` bytes.
+pub fn apply_delta(base: &[u8], delta: &[u8], limit: usize) -> Result<Vec<u8>, BadDelta> {
     let mut rest = delta;
-    let source = read_size(&mut rest)?;
-    let target = read_size(&mut rest)?;
-    if source != base.len() || target > limit {
-        return None;
+    let sizes = read_size(&mut rest).zip(read_size(&mut rest));
+    let (source, target) = sizes.ok_or(BadDelta::Broken)?;
+    if source != base.len() {
+        return Err(BadDelta::Broken);
     }
+    if target > limit {
+        return Err(BadDelta::TooLong);
+    }
+    run(base, rest, target).ok_or(BadDelta::Broken)
+}
+
+/// Runs a delta's commands, which make exactly `target` bytes.
+fn run(base: &[u8], mut rest: &[u8], target: usize) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(target);
     while let Some((&command, after)) = rest.split_first() {
         rest = after;
@@ -209,9 +226,10 @@ mod tests {
     }
 
     #[track_caller]
-    fn delta(delta: &[u8], expected: Option<&[u8]>) {
+    fn delta(delta: &[u8], expected: Result<&[u8], BadDelta>) {
+        let made = apply_delta(b"0123456789", delta, 100);
         assert_eq!(
-            apply_delta(b"0123456789", delta, 100).as_deref(),
+            made.as_deref().map_err(|e| *e),
             expected,
             "delta: {delta:?}"
         );
@@ -219,15 +237,16 @@ mod tests {
 
     #[test]
     fn deltas_copy_and_insert_within_their_bounds() {
-        delta(&[10, 5, 0x91, 7, 3, 2, b'x', b'y'], Some(b"789xy"));
-        delta(&[10, 3, 0x90, 3], Some(b"012"));
-        delta(&[9, 3, 0x90, 3], None);
-        delta(&[10, 4, 0x90, 3], None);
-        delta(&[10, 3, 0x91, 8, 3], None);
-        delta(&[10, 2, 2, b'x'], None);
-        delta(&[10, 1, 0], None);
-        delta(&[10, 0x80 | 101, 0, 1, b'x'], None);
-        delta(&[10], None);
-        delta(&[0xff; 12], None);
+        let broken = Err(BadDelta::Broken);
+        delta(&[10, 5, 0x91, 7, 3, 2, b'x', b'y'], Ok(b"789xy"));
+        delta(&[10, 3, 0x90, 3], Ok(b"012"));
+        delta(&[9, 3, 0x90, 3], broken);
+        delta(&[10, 4, 0x90, 3], broken);
+        delta(&[10, 3, 0x91, 8, 3], broken);
+        delta(&[10, 2, 2, b'x'], broken);
+        delta(&[10, 1, 0], broken);
+        delta(&[10, 0x80 | 101, 0, 1, b'x'], Err(BadDelta::TooLong));
+        delta(&[10], broken);
+        delta(&[0xff; 12], broken);
     }
 }

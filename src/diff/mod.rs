@@ -16,7 +16,7 @@ pub mod path;
 mod place;
 pub mod similarity;
 
-pub use binary::{Binary, apply_delta};
+pub use binary::{BadDelta, Binary, apply_delta};
 pub use header::is_without_prefix;
 pub use hunk::{Hunk, Line};
 pub use name::plain as plain_name;

@@ -12,7 +12,7 @@ use super::GitError;
 use super::objects::{Content, Objects};
 use super::trees::{Edit, Entry};
 use crate::diff::{
-    self, Binary, Body, FILE, FilePatch, GITLINK, Hunk, Kind, Misfit, SYMLINK, file_type,
+    self, BadDelta, Binary, Body, FILE, FilePatch, GITLINK, Hunk, Kind, Misfit, SYMLINK, file_type,
     recorded_mode,
 };
 
@@ -402,8 +402,7 @@ impl Work<'_> {
         let content = match data {
             None => return Err(clash(name, 0, "the patch leaves out its binary content")),
             Some(Binary::Literal(content)) => content.clone(),
-            Some(Binary::Delta(delta)) => diff::apply_delta(&target.content, delta, MAX_CONTENT)
-                .ok_or_else(|| Stop::Bad("its binary delta is broken".to_owned()))?,
+            Some(Binary::Delta(delta)) => make_of_delta(&target.content, delta)?,
         };
         if self.objects.hash(ObjectKind::Blob, &content)? != after {
             return Err(Stop::Bad(
@@ -412,6 +411,18 @@ impl Work<'_> {
         }
         Ok(Rc::new(content))
     }
+}
+
+fn make_of_delta(before: &[u8], delta: &[u8]) -> Result<Vec<u8>, Stop> {
+    diff::apply_delta(before, delta, MAX_CONTENT).map_err(|bad| {
+        Stop::Bad(match bad {
+            BadDelta::Broken => "its binary delta is broken".to_owned(),
+            BadDelta::TooLong => {
+                let most = MAX_CONTENT >> 20;
+                format!("its binary delta makes more than {most} MiB")
+            }
+        })
+    })
 }
 
 /// A text whose lines all end in CRLF, with LF instead; `None` for other texts.

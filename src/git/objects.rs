@@ -1,7 +1,7 @@
 //! Objects: those of a repository and of what it borrows, and those that a series makes, which stay in memory until they are published.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -42,7 +42,8 @@ pub(super) struct Objects {
     odb: gix::odb::Handle,
     /// The project's own objects, where `odb` has those of strangers, too.
     project: Option<gix::odb::Handle>,
-    new: HashMap<ObjectId, (Kind, Content)>,
+    /// In order: ids that are cut short are looked up among many.
+    new: BTreeMap<ObjectId, (Kind, Content)>,
     order: Vec<ObjectId>,
     bytes: usize,
     sizes: RefCell<HashMap<ObjectId, u64>>,
@@ -56,7 +57,7 @@ impl Objects {
             repo: repo.to_owned(),
             odb: open_odb(repo)?,
             project: None,
-            new: HashMap::new(),
+            new: BTreeMap::new(),
             order: Vec::new(),
             bytes: 0,
             sizes: RefCell::default(),
@@ -153,11 +154,10 @@ impl Objects {
             let prefix = gix::hash::Prefix::from_hex(&digits).map_err(|e| self.broken(e))?;
             let looked = odb.lookup_prefix(prefix, Some(&mut candidates));
             looked.map_err(|e| self.broken(e))?;
-            let new = self
-                .new
-                .keys()
-                .filter(|id| id.to_string().starts_with(&digits));
-            candidates.extend(new);
+            let lowest = ObjectId::from_hex(format!("{digits:0<40}").as_bytes());
+            let from = self.new.range(lowest.map_err(|e| self.broken(e))?..);
+            let new = from.map(|(id, _)| *id);
+            candidates.extend(new.take_while(|id| id.to_string().starts_with(&digits)));
         }
         let mut found = None;
         for id in candidates {

@@ -4,7 +4,7 @@
 //! The trees that are merged hold only the files of the patch, so the cost is the patch's, unless a file is gone from our tree: then
 //! all of it is searched for where the file went.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use gix::ObjectId;
 use gix::diff::blob::{Algorithm, Diff, InternedInput};
@@ -154,8 +154,9 @@ impl Merge<'_> {
                 &mut edits,
             )?;
         }
+        let renamed: HashSet<Vec<u8>> = self.their_names.values().cloned().collect();
         for (path, entry) in new {
-            if self.met.contains(&path) || self.their_names.values().any(|to| *to == path) {
+            if self.met.contains(&path) || renamed.contains(&path) {
                 continue;
             }
             match self.our(&path)? {

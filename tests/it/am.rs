@@ -1,5 +1,6 @@
 //! Applying mails: every outcome compared with real `git am` and `git am -3` in a checkout of the same base.
 
+mod bounds;
 mod cases;
 mod command;
 mod hostile;
@@ -135,6 +136,17 @@ impl Pair {
 
     /// Applies mails with real git.
     pub fn theirs(&self, base: &str, mails: &[Vec<u8>], fallback: Fallback) -> Became {
+        self.theirs_with(base, mails, fallback, &[])
+    }
+
+    /// The same, with options.
+    pub fn theirs_with(
+        &self,
+        base: &str,
+        mails: &[Vec<u8>],
+        fallback: Fallback,
+        options: &[&str],
+    ) -> Became {
         // A git that broke off on an odd mail leaves its lock behind.
         drop(std::fs::remove_file(self.checkout.join(".git/index.lock")));
         drop(self.try_git(&["am", "--abort"]));
@@ -154,6 +166,7 @@ impl Pair {
         if fallback == Fallback::ThreeWay {
             arguments.push("-3");
         }
+        arguments.extend(options);
         self.git_with(&arguments, &mbox)?;
         Ok(self.git(&["rev-parse", "HEAD"]))
     }

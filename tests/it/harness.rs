@@ -420,10 +420,16 @@ pub fn corpus() -> Option<PathBuf> {
     path.is_dir().then_some(path)
 }
 
-/// Says a figure of a run also where the test passes and its output is kept back.
+/// Says a figure of a run: at once, also where the test passes and its output is kept back, and at the end of `make test`.
 pub fn report(line: &str) {
     let mut out = std::io::stderr();
     writeln!(out, "{line}").unwrap();
+    if let Some(path) = std::env::var_os("PATCHPOST_SCORES") {
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.create(true).append(true).open(path).unwrap();
+        // In one piece: other tests write there, too.
+        file.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
 }
 
 /// How much to do: 1 small, 2 middle, 3 full.

@@ -1,8 +1,9 @@
 //! Series that mean harm, from mail to commit: the project's repository and our clone of it stay as they are, and both sides stay sound.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::harness::{TestServer, git, project, size};
+use super::am::snapshot;
+use super::harness::{TestServer, git, project, report, size};
 
 /// Patches on the project's files, and beside them.
 const PATCHES: [&str; 10] = [
@@ -46,18 +47,13 @@ fn mail(n: usize, seed: &mut u64) -> String {
     )
 }
 
-/// Refs and objects of a repository, and the files beside it.
-fn state(repo: &Path) -> String {
+/// Refs and objects of a repository by git's word, and every byte of the files in it and beside it.
+fn state(repo: &Path) -> (String, String, Vec<(PathBuf, u64)>) {
     let all = ["cat-file", "--batch-all-objects", "--batch-check"];
-    let beside = std::fs::read_dir(repo.parent().unwrap()).unwrap();
-    let mut beside: Vec<String> = beside
-        .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
-        .collect();
-    beside.sort();
-    format!(
-        "{}\n{}\n{beside:?}",
+    (
         git(repo, &["for-each-ref"]),
-        git(repo, &all)
+        git(repo, &all),
+        snapshot(repo),
     )
 }
 
@@ -69,7 +65,7 @@ fn hostile_series_change_nothing_of_the_project() {
         .unwrap()
         .as_nanos() as u64
         | 1;
-    println!("seed {seed}");
+    report(&format!("hostile: {count} series, seed {seed}"));
     let server = TestServer::start();
     let work = project(server.dir.path());
     server.cli(&["repo", "add", "tool", "--path", &work.display().to_string()]);
@@ -87,10 +83,46 @@ fn hostile_series_change_nothing_of_the_project() {
     std::fs::write(&path, mails).unwrap();
     let clone = server.data().join("repos/tool.git");
     let companion = server.data().join("repos/tool.patches.git");
+    // A canary beside each of them.
+    for beside in [
+        server.dir.path(),
+        &server.data(),
+        &server.data().join("repos"),
+    ] {
+        std::fs::write(beside.join("canary"), "alive\n").unwrap();
+    }
     let before = (state(&work), state(&clone));
+    assert!(!before.0.0.is_empty() && !before.1.1.is_empty());
     server.cli(&["import", "dev", &path.display().to_string()]);
     server.drain();
-    assert_eq!((state(&work), state(&clone)), before);
+    assert!(
+        (state(&work), state(&clone)) == before,
+        "source or clone changed"
+    );
+    for beside in [
+        server.dir.path(),
+        &server.data(),
+        &server.data().join("repos"),
+    ] {
+        let canary = std::fs::read_to_string(beside.join("canary"));
+        assert_eq!(canary.unwrap(), "alive\n");
+    }
+    let mut repos: Vec<String> = std::fs::read_dir(server.data().join("repos"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    repos.sort();
+    assert_eq!(repos, ["canary", "tool.git", "tool.patches.git"]);
+    // All were looked at: they became series that were tried, or no patches at all.
+    let all = server.json(&["series", "ls", "dev"]);
+    let all = all.as_array().unwrap();
+    let tried = |applies: bool| all.iter().filter(|s| s["applies"] == applies).count();
+    let (fit, unfit) = (tried(true), tried(false));
+    report(&format!(
+        "hostile: {} series recognised, {fit} apply, {unfit} do not",
+        all.len()
+    ));
+    assert!(fit > 0 && unfit * 2 > count && fit + unfit <= all.len());
     for repo in [&work, &clone, &companion] {
         git(repo, &["fsck", "--strict"]);
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use patchpost::diff::mailinfo::{Letter, MailinfoError, mailinfo};
 
-use super::harness::{corpus, size};
+use super::harness::{corpus, report, size};
 use super::real_mail::{
     RealMail, feed, files_mails, folder_mails, list_mails, objects, plain_git, unbundle,
 };
@@ -250,11 +250,11 @@ fn reason_to_go_on(ours: &Result<Letter, MailinfoError>, said: &str) -> Result<S
 fn check(what: &str, mails: &[RealMail]) {
     let mut counts = BTreeMap::new();
     let wrong = compare(mails, &mut counts);
-    println!(
+    report(&format!(
         "mailinfo, {what}: {} mails, {counts:?}, {} differ",
         mails.len(),
         wrong.len()
-    );
+    ));
     assert!(wrong.is_empty(), "{what}:\n{}", wrong.join("\n"));
     assert!(
         counts.contains_key("equal"),
@@ -420,6 +420,8 @@ fn series_are_read_as_git_am_commits_them() {
         );
         compared += 1;
     }
-    println!("mailinfo against git am: {compared} commits equal");
+    report(&format!(
+        "mailinfo against git am: {compared} commits equal"
+    ));
     assert!(compared > 0);
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use patchpost::diff::mailinfo::mailinfo;
 use patchpost::diff::patch_id::patch_id;
 
-use super::harness::size;
+use super::harness::{report, size};
 use super::real_mail::{RealMail, feed, files_mails, folder_mails, list_mails, plain_git};
 
 /// Compares the id of every patch; how many there are.
@@ -32,7 +32,10 @@ fn check(what: &str, dir: &Path, mails: Vec<RealMail>, step: usize) {
             wrong.push(format!("{}: {ours:?}, git has {git:?}", mail.name));
         }
     }
-    println!("patch ids, {what}: {equal} equal, {} differ", wrong.len());
+    report(&format!(
+        "patch ids, {what}: {equal} equal, {} differ",
+        wrong.len()
+    ));
     assert!(wrong.is_empty(), "{what}:\n{}", wrong.join("\n"));
     assert!(equal > 0, "{what}: no patch at all");
 }

@@ -6,7 +6,7 @@ use patchpost::git::Fallback;
 use patchpost::mail::{Message, parse};
 
 use super::Pair;
-use crate::harness::{corpus, size};
+use crate::harness::{corpus, report, size};
 use crate::real_mail::{list_mails, unbundle};
 
 /// A line of `selinux-git-am.tsv`.
@@ -156,11 +156,13 @@ fn series_of_a_kernel_list_become_the_commits_that_git_am_makes() {
         }
     }
     for (name, why) in APPLIED_HERE_ONLY {
-        println!("am, kernel list, applied here only: {name}: {why}");
+        report(&format!(
+            "am, kernel list, applied here only: {name}: {why}"
+        ));
     }
-    println!(
+    report(&format!(
         "am, kernel list: {applied} of {wanted} series that git am -3 applies are the same commits, {refused} refused as by git, {separated} refused in the corpus only, {here_only} applied here only"
-    );
+    ));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(applied > 0 && applied == wanted);
     // A reason that no series needs any more is taken out.
