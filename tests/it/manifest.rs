@@ -8,6 +8,8 @@ pub mod story;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use patchpost::diff::mailinfo::mailinfo;
+
 use super::harness::{TestServer, corpus, git, report};
 use story::Story;
 
@@ -84,11 +86,24 @@ fn outcome(folder: &Path, name: &str) -> String {
             .all(|m| !m.message_id.as_str().is_empty());
         return format!("{} mail kept, named: {named}", story.messages.len());
     }
-    let mut found = story.render();
-    if story.inputs.len() == 1 || name.contains("date-missing") {
-        found.push_str(&story.render_contents());
-    }
-    found + &story.render_dependencies()
+    let grown = match name.contains("out-of-order") {
+        true => render_growth(&bytes),
+        false => String::new(),
+    };
+    let parts = [story.render(), grown, story.render_contents()];
+    parts.concat() + &story.render_dependencies()
+}
+
+/// What there is after each mail but the last: pages show a series from its first mail on.
+fn render_growth(mbox: &[u8]) -> String {
+    let reader = patchpost::mail::mbox::Reader::new(mbox);
+    let mails: Vec<Vec<u8>> = reader.map(|m| m.unwrap()).collect();
+    let after = |n: usize| {
+        let story = Story::of_mails(&mails[..n]).render();
+        let sets = story.split_once('\n').map_or("", |(_, sets)| sets);
+        format!("\nafter m{n}\n  {}", sets.replace('\n', "\n  "))
+    };
+    (1..mails.len()).map(after).collect()
 }
 
 /// A diff in mails of all shapes that people send: the diff found is the file's, with the message above it.
@@ -125,34 +140,44 @@ fn built_mails(diff: &[u8]) -> String {
         ("as text/x-diff", part("text/x-diff")),
     ];
     let line = |(shape, mail): &(&str, String)| {
-        let story = Story::of_mails(&[mail.clone().into_bytes()]);
+        let mail = mail.as_bytes();
+        let story = Story::of_mails(&[mail.to_vec()]);
         let facts = &story.inputs[0].recognised;
-        let text = patchpost::patchset::patch_text(&story.messages[0]).unwrap_or_default();
+        let letter = mailinfo(mail).unwrap();
+        let patch = String::from_utf8(letter.patch).unwrap();
+        // The diff to the byte, and what else stands with it.
+        let around = patch.split_once(&diff);
+        let around = around.map_or("not whole".to_owned(), |(above, below)| {
+            format!("whole, above {above:?}, below {below:?}")
+        });
+        let shown = patchpost::patchset::patch_text(&story.messages[0]);
         format!(
-            "{shape}: {}, files {:?}, blobs {:?}, {:?} lines, {}",
+            "{shape}: {}, files {:?}, blobs {:?}, {:?} lines, message {:?}, diff {around}, shown whole: {}",
             facts.kind.as_str(),
             facts.files,
             facts.blobs,
             facts.stat,
-            if text.contains(&diff) {
-                "whole"
-            } else {
-                "not whole"
-            }
+            letter.message,
+            shown.is_some_and(|text| text.matches(&diff).count() == 1)
         )
     };
     mails.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Series that depend on those of `dependency-base-patch.mbox`, named by Message-ID or by the URL of an archive.
+/// Series that depend on those of two other files, named by Message-ID or by the URL of an archive.
 fn filled_template(folder: &Path, template: &[u8]) -> String {
-    let base = std::fs::read(folder.join("series/dependency-base-patch.mbox")).unwrap();
-    let story = Story::of(&base);
-    let name = |n: usize| format!("<{}>", story.messages[n].message_id);
+    let read = |name: &str| std::fs::read(folder.join("series").join(name)).unwrap();
+    let bases = [
+        read("dependency-base-patch.mbox"),
+        read("base-cover-letter.mbox"),
+    ];
+    let [base, other] = [0, 1].map(|n| Story::of(&bases[n]));
+    let name = |n: usize| format!("<{}>", base.messages[n].message_id);
+    let of_other = |n: usize| format!("<{}>", other.messages[n].message_id);
     let url = |n: usize| {
         format!(
             "https://lists.example.org/dev/{}/",
-            story.messages[n].message_id
+            base.messages[n].message_id
         )
     };
     let template = String::from_utf8(template.to_vec()).unwrap();
@@ -163,6 +188,8 @@ fn filled_template(folder: &Path, template: &[u8]) -> String {
         ("the cover", name(0), name(0)),
         ("patch 1 and patch 2", name(1), name(2)),
         ("URLs of the cover and of patch 2", url(0), url(2)),
+        ("one series and another", name(0), of_other(2)),
+        ("the other series first", of_other(0), url(1)),
         ("itself", format!("<{own}>"), format!("<{own}>")),
         ("an unknown mail", "<not@here.example>".to_owned(), name(1)),
     ];
@@ -172,10 +199,17 @@ fn filled_template(folder: &Path, template: &[u8]) -> String {
             .replace("{depends_token}", &one)
             .replace("{depends_token_1}", &one)
             .replace("{depends_token_2}", &two);
-        let both = [&base[..], b"\n", filled.as_bytes()].concat();
+        let all = [
+            &bases[0][..],
+            b"\n",
+            &bases[1][..],
+            b"\n",
+            filled.as_bytes(),
+        ]
+        .concat();
         out.push_str(&format!(
             "\nnaming {what}:{}",
-            Story::of(&both).render_dependencies()
+            Story::of(&all).render_dependencies()
         ));
     }
     out

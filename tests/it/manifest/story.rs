@@ -58,7 +58,7 @@ impl Story {
         out
     }
 
-    /// What single mails hold: message, diff, what it touches, what is to be pulled, what it depends on.
+    /// What the mails hold: message, diff, what it touches, what is to be pulled, what it depends on.
     pub fn render_contents(&self) -> String {
         let mut out = String::new();
         for (n, (message, input)) in self.messages.iter().zip(&self.inputs).enumerate() {
@@ -68,7 +68,8 @@ impl Story {
                 out.push_str(", has no sane date");
             }
             let text = patchset::patch_text(message).unwrap_or(&message.text);
-            out.push_str(&format!("\n  {}", message_words(text)));
+            // Where the diff is attached, the message stands beside it.
+            out.push_str(&format!("\n  {}", message_words(&message.text)));
             if patchset::patch_text(message).is_some() {
                 write!(out, "\n  {}", diff_words(text)).unwrap();
             }
@@ -159,12 +160,14 @@ fn begins_diff(line: &&str) -> bool {
     starts.iter().any(|s| line.starts_with(s))
 }
 
-/// The number of lines above what is no message.
+/// The lines above what is no message: how many, and the first and the last.
 fn message_words(text: &str) -> String {
     let lines = text.lines().take_while(|l| *l != "---" && !begins_diff(l));
-    match lines.filter(|l| !l.trim().is_empty()).count() {
-        0 => "no message".to_owned(),
-        count => format!("{count} lines of message"),
+    let lines: Vec<&str> = lines.filter(|l| !l.trim().is_empty()).collect();
+    match &lines[..] {
+        [] => "no message".to_owned(),
+        [only] => format!("1 line of message: {only:?}"),
+        [first, .., last] => format!("{} lines of message: {first:?} to {last:?}", lines.len()),
     }
 }
 
