@@ -139,6 +139,21 @@ impl Story {
     }
 }
 
+fn unix_now() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    i64::try_from(now.unwrap().as_secs()).unwrap()
+}
+
+/// `2026-11-26T07:20:00Z` by GNU date.
+fn unix_seconds(stamp: &str) -> i64 {
+    let out = Command::new("date")
+        .args(["-u", "+%s", "-d", stamp])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    text.trim().parse().unwrap_or_else(|_| panic!("{stamp}"))
+}
+
 /// The commit that real `git am` makes of what `series mbox` prints.
 fn by_git_am(story: &Story) -> String {
     let mbox = story.server.cli(&["series", "mbox", "1", "--signoff", KIM]);
@@ -190,6 +205,7 @@ fn a_series_lands_with_its_trailers_and_who_did_it(database: Database) {
     assert_eq!(story.series()["state"], "new");
 
     // Then done: what was said.
+    let began = unix_now();
     let landed = story.server.json(&wish);
     assert_eq!(landed["pushed"], true);
     assert_eq!(
@@ -216,6 +232,19 @@ fn a_series_lands_with_its_trailers_and_who_did_it(database: Database) {
     assert!(page.contains("Landed: 2 of 2 patches: 1 as "), "{page}");
     let who = "kim, as Kim Maintainer &#60;kim@example.net&#62;";
     assert!(page.contains(who), "{page}");
+    // And when: between the moments before and after, as the page's machine-readable time says.
+    let line = page.split("<li>").find(|l| l.contains(who)).unwrap();
+    let stamp = line
+        .split("datetime=\"")
+        .nth(1)
+        .and_then(|t| t.split('"').next());
+    let stamp = stamp.unwrap_or_else(|| panic!("{line}"));
+    let at = unix_seconds(stamp);
+    assert!(
+        (began..=unix_now()).contains(&at),
+        "{stamp}: {began} to {}",
+        unix_now()
+    );
     let again = story.server.cli_fails(&wish);
     assert!(again.contains("in main of tool already"), "{again}");
 }
