@@ -124,6 +124,65 @@ fn all_that_is_public(server: &TestServer) -> Vec<(String, String)> {
     paths.into_iter().map(ask).collect()
 }
 
+/// The pages of a private patchset and of its versions, under its own list, another one, and as one whose number is not used:
+/// also whoever knows the tag of the page hears only that there is nothing.
+fn versions_tell_nothing(server: &TestServer) {
+    let inside = server.json(&["series", "ls", "rookery"]);
+    let number = inside[0]["patchset"].as_i64().unwrap();
+    assert_eq!(
+        inside.as_array().unwrap().len(),
+        2,
+        "two versions: {inside}"
+    );
+    // Pages of a public series have tags, and answer those who have them.
+    let open = server.json(&["series", "ls", "dev"])[0]["patchset"].to_string();
+    let endings = [
+        "",
+        "v1/",
+        "v2/",
+        "v1..v2",
+        "mbox",
+        "mbox.gz",
+        "v1/mbox",
+        "v2/mbox.gz",
+    ];
+    let ask = |path: &str, tag: &str| {
+        let text = format!(
+            "GET {path} HTTP/1.1\r\nHost: x\r\nIf-None-Match: {tag}\r\nConnection: close\r\n\r\n"
+        );
+        request(&server.addresses["http"], &text)
+    };
+    for ending in endings {
+        let path = format!("/dev/patches/{open}/{ending}");
+        let first = server.get(&path);
+        let tag = first.header("ETag").or(first.header("Etag"));
+        let tag = tag.unwrap_or_else(|| panic!("{path}: {}", first.head));
+        assert_eq!(first.status, 200, "{path}");
+        assert_eq!(ask(&path, &tag).status, 304, "{path}");
+        for list in ["rookery", "dev", "nobody"] {
+            for tag in ["*", &tag, "W/\"x\", *"] {
+                let seen = |n: i64| {
+                    let path = format!("/{list}/patches/{n}/{ending}");
+                    let answer = ask(&path, tag);
+                    assert!(answer.header("ETag").is_none(), "{path}: {}", answer.head);
+                    let text = answer.text().replace(&n.to_string(), "N");
+                    (answer.status, text.replace(list, "LIST"))
+                };
+                let (there, not_there) = (seen(number), seen(number + 77));
+                assert_eq!(there, not_there, "{list} {ending} {tag}");
+                assert_eq!(there.0, 404, "{list} {ending} {tag}");
+            }
+        }
+    }
+    for (word, list) in [("rookery", "nobody")] {
+        let of = |name: &str| ask(&format!("/{name}/patches/{number}/v1/"), "*").text();
+        assert_eq!(
+            of(word).replace(word, "LIST"),
+            of(list).replace(list, "LIST")
+        );
+    }
+}
+
 /// What a stranger typed comes back in the page; that tells nothing.
 fn without_echo(path: &str, text: &str) -> String {
     let mut text = text.to_owned();
@@ -143,10 +202,30 @@ fn without_echo(path: &str, text: &str) -> String {
 
 fn nothing_tells(environment: &[(&str, &str)]) {
     let server = site(environment);
+    for (id, subject) in [("o1@x", "[PATCH] open"), ("o2@x", "[PATCH v2] open")] {
+        let text = patch(id, subject)
+            .replace("anary", "ommon")
+            .replace("sparrow", "ana");
+        let text = text
+            .replace("Sparrow", "Ana")
+            .replace("finch", "line 5 changed");
+        let text = text.replacen("Subject:", "References: <o1@x>\nSubject:", 1);
+        assert!(
+            server
+                .send(&["dev@lists.example.org"], text.as_bytes())
+                .starts_with("250")
+        );
+        server.drain();
+    }
     let before = all_that_is_public(&server);
     let mail = "From: Sparrow <sparrow@canary.example>\nMessage-ID: <m@canary.example>\nIn-Reply-To: <open@x>\nSubject: canary words\n\nA canary.\n";
     for text in [
         patch("c1@canary.example", "[PATCH] canary"),
+        patch("c2@canary.example", "[PATCH v2] canary").replacen(
+            "Subject:",
+            "References: <c1@canary.example>\nSubject:",
+            1,
+        ),
         mail.to_owned(),
     ] {
         let mut smtp = super::harness::Smtp::connect(&server.addresses["smtp"]);
@@ -160,6 +239,7 @@ fn nothing_tells(environment: &[(&str, &str)]) {
         "it is there for those who may: {inside}"
     );
 
+    versions_tell_nothing(&server);
     let after = all_that_is_public(&server);
     for ((path, was), (_, is)) in before.iter().zip(&after) {
         // A stranger sees the same as if it had never come: no count, no redirect, no other status.
@@ -175,7 +255,10 @@ fn nothing_tells(environment: &[(&str, &str)]) {
             server.dir.path(),
             &["ls-remote", &format!("{}/{repo}", server.base())],
         );
-        assert!(!refs.contains("refs/patches"), "{repo}: {refs}");
+        let others = refs
+            .lines()
+            .filter(|l| l.contains("refs/patches") && !l.contains("refs/patches/1/"));
+        assert_eq!(others.count(), 0, "{repo}: {refs}");
     }
     let log = server.log().to_lowercase();
     for word in ["canary", "sparrow", "finch"] {
