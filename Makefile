@@ -5,7 +5,7 @@
 export PATCHPOST_TEST_SIZE ?= small
 export PATCHPOST_TOOLS ?= $(CURDIR)/target/tools
 # Where tests write the figures that are shown at the end, as cargo keeps back what passing tests print.
-export PATCHPOST_SCORES ?= $(CURDIR)/target/scores
+export PATCHPOST_TEST_SCORES ?= $(CURDIR)/target/scores
 
 .PHONY: run test test-full setup bench deb lint fmt
 
@@ -16,8 +16,8 @@ setup:
 	tests/install
 
 test: setup
-	@: >"$(PATCHPOST_SCORES)"
-	@cargo test --locked; status=$$?; echo; echo "Figures of this run:"; sort "$(PATCHPOST_SCORES)"; exit $$status
+	@: >"$(PATCHPOST_TEST_SCORES)"
+	@cargo test --locked; status=$$?; echo; echo "Figures of this run:"; sort "$(PATCHPOST_TEST_SCORES)"; exit $$status
 	@echo "test size: $(PATCHPOST_TEST_SIZE)"
 
 test-full:

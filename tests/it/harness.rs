@@ -424,7 +424,7 @@ pub fn corpus() -> Option<PathBuf> {
 pub fn report(line: &str) {
     let mut out = std::io::stderr();
     writeln!(out, "{line}").unwrap();
-    if let Some(path) = std::env::var_os("PATCHPOST_SCORES") {
+    if let Some(path) = std::env::var_os("PATCHPOST_TEST_SCORES") {
         let mut options = std::fs::OpenOptions::new();
         let mut file = options.create(true).append(true).open(path).unwrap();
         // In one piece: other tests write there, too.
