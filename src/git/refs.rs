@@ -62,6 +62,13 @@ pub(super) fn set(repo: &Path, wishes: &[Wish<'_>]) -> Result<(), GitError> {
         {
             return Err(GitError::Published(wish.name.to_owned()));
         }
+        if holds_files(&repo.join(wish.name)) {
+            // Found now, before anything moves: it would fail after the refs before it were set.
+            let name = wish.name;
+            return Err(failed(format!(
+                "refs stand below {name}: delete them, as one ref cannot lie in another"
+            )));
+        }
         let expected = match now {
             Some(now) => PreviousValue::MustExistAndMatch(now),
             None => PreviousValue::MustNotExist,
@@ -87,6 +94,17 @@ pub(super) fn set(repo: &Path, wishes: &[Wish<'_>]) -> Result<(), GitError> {
         })?;
     }
     Ok(())
+}
+
+/// Whether there is a folder with any file in it; empty ones give way to a ref.
+fn holds_files(path: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return false;
+    };
+    entries.flatten().any(|entry| {
+        let is_folder = entry.file_type().is_ok_and(|t| t.is_dir());
+        !is_folder || holds_files(&entry.path())
+    })
 }
 
 /// Flushes a ref's file and the folders that it is in.

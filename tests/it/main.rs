@@ -40,6 +40,7 @@ mod postfix;
 mod postgres;
 mod postmaster;
 mod private;
+mod published;
 mod queue;
 mod range_diff;
 mod real_mail;

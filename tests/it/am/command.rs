@@ -1,7 +1,8 @@
 //! `patchpost am` as people call it.
 
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::{Pair, bare_beside, mails_of, snapshot};
 
@@ -12,8 +13,29 @@ fn run(arguments: &[&str], input: &[u8]) -> (bool, String, String) {
         .env("GIT_COMMITTER_NAME", "C")
         .env("GIT_COMMITTER_EMAIL", "c@x.org")
         .env("GIT_COMMITTER_DATE", "@1700000000 +0000");
-    let (fine, out, said) = crate::real_mail::feed(&mut command, input);
-    (fine, String::from_utf8(out).unwrap(), said)
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let writing = std::thread::spawn(move || {
+        // A program that refuses its arguments reads nothing.
+        drop(pipe.write_all(&input));
+    });
+    let out = child.wait_with_output().unwrap();
+    writing.join().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    // Applied, or not and then 1: never a signal, nor the 2 of a command line that is not understood.
+    let status = out.status.code();
+    assert!(
+        matches!(status, Some(0 | 1)),
+        "{arguments:?}: {status:?} {said}"
+    );
+    let text = String::from_utf8(out.stdout).unwrap();
+    (status == Some(0), text, said)
 }
 
 /// A repository with two commits on top of a base, as mails, and a bare one without them.
@@ -229,6 +251,134 @@ fn the_first_patch_that_fails_is_named_and_nothing_is_left_behind() {
         "{out}"
     );
     assert_eq!(snapshot(set.bare.path()), before);
+}
+
+/// The second hunk of the second file of the second patch is the one that does not fit.
+#[test]
+fn patch_file_and_hunk_that_fail_are_named_by_number_and_nothing_changes() {
+    let pair = Pair::new(None);
+    let lines: Vec<String> = (1..=40).map(|n| format!("{n}\n")).collect();
+    for file in ["a.txt", "b.txt"] {
+        pair.write(file, lines.concat());
+    }
+    let base = pair.commit("base");
+    let put = |file: &str, at: &[usize]| {
+        let mut lines = lines.clone();
+        at.iter().for_each(|n| lines[*n].insert_str(0, "new "));
+        pair.write(file, lines.concat());
+    };
+    put("a.txt", &[3]);
+    pair.commit("First");
+    put("a.txt", &[3, 35]);
+    put("b.txt", &[3, 35]);
+    let tip = pair.commit("Second");
+    let mails = mails_of(&pair, &base, &tip, &[]);
+    pair.git(&["checkout", "-q", "-f", "--detach", &base]);
+    pair.write("b.txt", lines.concat().replace("36\n", "thirty-six\n"));
+    let here = pair.commit("here");
+    let bare = tempfile::tempdir().unwrap();
+    bare_beside(bare.path(), &pair.checkout.join(".git/objects"));
+    let before = snapshot(bare.path());
+    let mbox: Vec<u8> = mails
+        .iter()
+        .flat_map(|m| [m, &b"\n"[..]].concat())
+        .collect();
+    let to = ["--ref", "refs/heads/x"];
+    let start = ["am", "--repo", text(bare.path()), "--base", &here];
+    for more in [&["--no-3way"][..], &["--3way"]] {
+        let words = [&start[..], &to, more, &["-"]].concat();
+        let (fine, out, _) = run(&words, &mbox);
+        assert!(
+            !fine && out.starts_with("patch 2 does not apply: b.txt hunk 2: "),
+            "{out}"
+        );
+        let (fine, out, _) = run(&[&words[..], &["--json"]].concat(), &mbox);
+        let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+        let named = (&json["patch"], &json["file"], &json["hunk"]);
+        assert_eq!(named, (&2.into(), &"b.txt".into(), &2.into()), "{out}");
+        assert!(!fine && json["applies"] == false);
+        assert_eq!(snapshot(bare.path()), before, "byte for byte");
+    }
+    let theirs = pair.theirs(&here, &mails, patchpost::git::Fallback::ThreeWay);
+    assert!(theirs.is_err(), "{theirs:?}");
+}
+
+/// What is made reaches the repository as one pack with its index, and a second run adds nothing.
+#[test]
+fn a_series_is_one_pack_with_its_index_and_no_loose_object() {
+    let set = set();
+    let mbox: Vec<u8> = set
+        .mails
+        .iter()
+        .flat_map(|m| [m, &b"\n"[..]].concat())
+        .collect();
+    let repo = text(set.bare.path());
+    let words = [
+        "am",
+        "--repo",
+        repo,
+        "--base",
+        &set.base,
+        "--ref",
+        "refs/heads/x",
+        "-",
+    ];
+    let files = |folder: &str| -> Vec<String> {
+        let all = snapshot(&set.bare.path().join(folder));
+        all.iter()
+            .map(|(path, _)| path.display().to_string())
+            .collect()
+    };
+    let git = |words: &[&str]| {
+        let (fine, out, said) = crate::real_mail::feed(
+            crate::real_mail::plain_git(set.bare.path()).args(words),
+            b"",
+        );
+        assert!(fine, "{words:?}: {said}");
+        String::from_utf8(out).unwrap()
+    };
+    // Of its own: what the contributor made is not within reach.
+    let checkout = set.pair.checkout.display().to_string();
+    let info = set.bare.path().join("objects/info/alternates");
+    std::fs::remove_file(info).unwrap();
+    set.pair.git(&["branch", "base", &set.base]);
+    git(&[
+        "-c",
+        "fetch.unpackLimit=1",
+        "fetch",
+        "-q",
+        &checkout,
+        "base",
+    ]);
+    let old = files("objects");
+    let (fine, out, said) = run(&words, &mbox);
+    assert!(fine, "{said}");
+    let new = |old: &[String]| -> Vec<String> {
+        files("objects")
+            .into_iter()
+            .filter(|f| !old.contains(f))
+            .collect()
+    };
+    let packs = new(&old);
+    let stem = packs[0].strip_suffix(".idx").unwrap();
+    assert_eq!(packs, [format!("{stem}.idx"), format!("{stem}.pack")]);
+    // Two commits, three trees and two blobs: all that is new, and nothing else.
+    let listed = git(&["verify-pack", "-v", &packs[0]]);
+    let kinds = ["commit", "tree", "blob"].map(|k| {
+        listed
+            .lines()
+            .filter(|l| l.split(' ').nth(1) == Some(k))
+            .count()
+    });
+    assert_eq!(kinds, [2, 3, 2], "{listed}");
+    git(&["fsck", "--strict", "--no-dangling"]);
+    let before = snapshot(set.bare.path());
+    let again = run(&words, &mbox);
+    assert!(again.0 && again.1 == out);
+    assert!(
+        snapshot(set.bare.path()) == before,
+        "the same again adds nothing"
+    );
 }
 
 #[test]
