@@ -68,8 +68,9 @@ fn ancestor(patches: &[FilePatch<'_>], ours: &Trees, objects: &Objects) -> Resul
         } else if let Some(id) = objects.find_blob(&patch.old_id)? {
             Some(id)
         } else if !patch.changes_lines() {
-            // Mode and name alone change: any content will do.
-            ours.get(objects, path)?.map(|e| e.id)
+            // Mode and name alone change: any content will do, but a submodule has none.
+            let there = ours.get(objects, path)?;
+            there.filter(|e| e.mode != GITLINK).map(|e| e.id)
         } else {
             None
         };

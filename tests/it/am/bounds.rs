@@ -431,7 +431,7 @@ fn grown(path: &str, times: usize, end: &[u8]) -> String {
 }
 
 fn delta_bombs(field: &mut Field) {
-    let most = 64 * MIB >> 16;
+    let most = (64 * MIB) >> 16;
     field.does("a delta that makes 64 MiB", grown("d", most, b""), 320);
     field.refuses(
         "a delta that makes more than 64 MiB",

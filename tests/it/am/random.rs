@@ -2,8 +2,8 @@
 
 use patchpost::git::Fallback;
 
-use super::{Pair, mails_of};
-use crate::harness::size;
+use super::{Became, Pair, mails_of};
+use crate::harness::{report, size};
 
 /// A small generator whose seed is printed.
 pub struct Dice(u64);
@@ -343,8 +343,52 @@ fn transport(dice: &mut Dice, mail: &[u8]) -> Vec<u8> {
     }
 }
 
+/// What became of series without prefixes that `git am` refuses.
+#[derive(Default, Clone, Copy)]
+struct Bare {
+    /// As by `git am -p0`.
+    as_stripped_of_nothing: usize,
+    /// Some patches as by `git am`, others as by `git am -p0`.
+    mixed: usize,
+}
+
+/// A series without prefixes that `git am` refuses; whether it is applied. It is as by `git am -p0`; or, as a patch at its
+/// beginning does fit with one folder taken off, each patch as `git am` has it, else as `git am -p0`.
+fn bare(
+    pair: &Pair,
+    base: &str,
+    mails: &[Vec<u8>],
+    fallback: Fallback,
+    told: &mut Bare,
+) -> Result<bool, String> {
+    let ours = pair.ours(base, mails, fallback).0;
+    let same = |theirs: &Became| match (&ours, theirs) {
+        (Ok(a), Ok(b)) => a == b,
+        (a, b) => a.is_err() && b.is_err(),
+    };
+    let stripped = pair.theirs_with(base, mails, fallback, &["-p0"]);
+    if same(&stripped) {
+        told.as_stripped_of_nothing += 1;
+        return Ok(ours.is_ok());
+    }
+    let mut first_ones = 0;
+    let each = mails.iter().try_fold(base.to_owned(), |head, mail| {
+        let one = std::slice::from_ref(mail);
+        let by_default = pair.theirs_with(&head, one, fallback, &[]);
+        first_ones += usize::from(by_default.is_ok());
+        by_default.or_else(|_| pair.theirs_with(&head, one, fallback, &["-p0"]))
+    });
+    if same(&each) && first_ones > 0 {
+        told.mixed += 1;
+        return Ok(ours.is_ok());
+    }
+    Err(format!(
+        "git am -p0: {stripped:?}, patch by patch: {each:?}, here: {ours:?}"
+    ))
+}
+
 /// What of a history agrees: (applied, refused) counts, or the first difference.
-fn history(seed: u64) -> Result<(usize, usize), String> {
+fn history(seed: u64, told: &mut Bare) -> Result<(usize, usize), String> {
     let mut dice = Dice::new(seed);
     let pair = Pair::new(None);
     for _ in 0..4 + dice.roll(5) {
@@ -418,14 +462,19 @@ fn history(seed: u64) -> Result<(usize, usize), String> {
     let (mut applied, mut refused) = (0, 0);
     for base in [&base, &other] {
         for fallback in [Fallback::None, Fallback::ThreeWay] {
-            match pair.agree(base, &mails, fallback) {
-                Ok(Ok(_)) => applied += 1,
-                Ok(Err(_)) => refused += 1,
-                // Without prefixes git reads the names one folder too high, and mostly refuses; here each patch that does not
-                // fit so is tried with its names as they stand, which is neither `git am` nor `git am -p0`.
-                Err(why) if options.contains(&"--no-prefix") && why.contains("git: Err") => {
-                    refused += 1
-                }
+            let agreed = pair.agree(base, &mails, fallback);
+            // Without prefixes git reads the names one folder too high, and mostly refuses: `git am -p0` is what is meant.
+            let is_refused = match &agreed {
+                Ok(became) => became.is_err(),
+                Err(why) => why.contains("git: Err"),
+            };
+            let agreed = match options.contains(&"--no-prefix") && is_refused {
+                true => bare(&pair, base, &mails, fallback, told),
+                false => agreed.map(|became| became.is_ok()),
+            };
+            match agreed {
+                Ok(true) => applied += 1,
+                Ok(false) => refused += 1,
                 Err(why) => {
                     return Err(format!(
                         "seed {seed}, {options:?}, {fallback:?}, on {base}: {why}"
@@ -448,12 +497,13 @@ fn random_histories_become_what_git_am_makes_of_them() {
     let next = std::sync::atomic::AtomicU64::new(first);
     let work = || {
         let (mut applied, mut refused, mut wrong) = (0, 0, Vec::new());
+        let mut told = Bare::default();
         loop {
             let seed = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             if seed >= first + count {
-                return (applied, refused, wrong);
+                return (applied, refused, wrong, told);
             }
-            match history(seed) {
+            match history(seed, &mut told) {
                 Ok((a, r)) => (applied, refused) = (applied + a, refused + r),
                 Err(why) => wrong.push(why),
             }
@@ -465,10 +515,15 @@ fn random_histories_become_what_git_am_makes_of_them() {
     });
     let (applied, refused) = (one.0 + two.0, one.1 + two.1);
     let wrong = [one.2, two.2].concat();
-    println!(
+    report(&format!(
         "am, random: {count} histories from seed {first}: {applied} applied, {refused} refused, each as by git, {} differ",
         wrong.len()
-    );
+    ));
+    report(&format!(
+        "am, random: of these {} without prefixes are as by git am -p0 where git am refuses; {} more are for their first patches as by git am, which fit with one folder taken off, and else as by git am -p0",
+        one.3.as_stripped_of_nothing + two.3.as_stripped_of_nothing,
+        one.3.mixed + two.3.mixed
+    ));
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
     assert!(applied > refused / 4, "{applied} {refused}");
 }
