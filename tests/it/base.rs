@@ -1,13 +1,13 @@
 //! On which commit a series is applied: looked up in a real history, and compared with the tip by real `git am -3`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use patchpost::git::{Base, Repos, Source};
 use patchpost::mail;
 use patchpost::patchset::{Recognised, first_blobs, recognise};
 
-use super::harness::{corpus, git, project, size};
+use super::harness::{corpus, git, project, report, size};
 use super::real_mail::{Entry, RealMail, entries, feed, list_mails, objects, plain_git, unbundle};
 
 fn run(dir: &Path, arguments: &[&str], input: &[u8]) -> Result<String, String> {
@@ -22,22 +22,27 @@ fn run(dir: &Path, arguments: &[&str], input: &[u8]) -> Result<String, String> {
 }
 
 /// The real project as one of our repositories, and a work tree that borrows its objects.
-struct Project {
+pub struct Project {
     repos: Repos,
     branch: String,
     clone: PathBuf,
-    work: PathBuf,
+    pub work: PathBuf,
 }
 
 impl Project {
-    fn new(corpus: &Path, dir: &Path) -> Project {
+    pub fn new(corpus: &Path, dir: &Path) -> Project {
         let code = unbundle(&corpus.join("selinux-code.bundle"), dir);
         // The bundle names a commit and no branch.
         run(&code, &["update-ref", "refs/heads/main", "HEAD"], b"").unwrap();
         run(&code, &["symbolic-ref", "HEAD", "refs/heads/main"], b"").unwrap();
+        Project::of(&code, dir)
+    }
+
+    /// A repository that is followed here.
+    fn of(code: &Path, dir: &Path) -> Project {
         let repos = Repos::new(dir);
         let (branch, _) = repos
-            .create("code", &Source::Path(code.clone()), None)
+            .create("code", &Source::Path(code.to_owned()), None)
             .unwrap();
         let work = dir.join("work");
         let (from, to) = (code.display().to_string(), work.display().to_string());
@@ -55,7 +60,7 @@ impl Project {
         }
     }
 
-    fn base(&self, named: Option<&str>, blobs: &[(String, String)]) -> Base {
+    pub fn base(&self, named: Option<&str>, blobs: &[(String, String)]) -> Base {
         self.repos
             .find_base("code", &self.branch, named, blobs)
             .unwrap()
@@ -244,6 +249,81 @@ fn a_branch_that_moves_is_looked_at_as_it_is() {
     );
 }
 
+/// Of some series, how many `git am -3` applies at the tip of their time, and how many on the base that is chosen.
+#[derive(Default)]
+struct Shares {
+    count: usize,
+    at_tip: usize,
+    chosen: usize,
+    reasons: BTreeMap<String, usize>,
+    lost: Vec<String>,
+}
+
+impl Shares {
+    /// Judges a series; `at_tip` says whether it applies at the tip of its time, which is the branch's now.
+    fn judge(
+        &mut self,
+        project: &Project,
+        entry: &Entry,
+        mails: &[RealMail],
+        at_tip: Option<bool>,
+    ) {
+        let series: Vec<&RealMail> = entry.mails.iter().map(|at| &mails[*at]).collect();
+        let facts: Vec<Recognised> = series
+            .iter()
+            .map(|m| recognise(&mail::parse(&m.bytes)))
+            .collect();
+        let files: Vec<String> = facts.iter().flat_map(|f| f.files.iter().cloned()).collect();
+        let paths = project.repos.count_paths("code", &project.branch, &files);
+        if paths.unwrap() == 0 {
+            return;
+        }
+        self.count += 1;
+        let at_tip = at_tip.unwrap_or_else(|| project.applies(&entry.base, &series));
+        self.at_tip += usize::from(at_tip);
+        let named = facts.iter().find_map(|f| f.base_commit.clone());
+        let base = project.base(named.as_deref(), &first_blobs(&facts));
+        let why = base.why.replace(&project.branch, "the branch");
+        *self.reasons.entry(why).or_default() += 1;
+        let applies = match base.commit == entry.base {
+            true => at_tip,
+            false => project.applies(&base.commit, &series),
+        };
+        self.chosen += usize::from(applies);
+        if at_tip && !applies {
+            self.lost.push(describe(entry, &base));
+        }
+    }
+
+    fn check(&self, what: &str) {
+        let share = |n: usize| format!("{n} ({:.1} %)", 100.0 * n as f64 / self.count as f64);
+        report(&format!(
+            "bases, {what}: of {} series whose files are in the repository, git am -3 applies {} at the tip of their time, {} on the base chosen here",
+            self.count,
+            share(self.at_tip),
+            share(self.chosen)
+        ));
+        println!("bases, {what}: {:#?}", self.reasons);
+        let lost = &self.lost;
+        assert!(lost.is_empty(), "a better tip was passed over: {lost:#?}");
+        let (chosen, at_tip) = (self.chosen, self.at_tip);
+        // Of a few series all may apply at the tip.
+        let more = match size() {
+            1 => chosen >= at_tip,
+            _ => chosen > at_tip,
+        };
+        assert!(more, "{what}: {chosen} against {at_tip} of {}", self.count);
+    }
+}
+
+/// All series, or a few: of those that apply at the tip and of the others as many as there are of each in all.
+fn sample(entries: Vec<Entry>) -> Vec<Entry> {
+    let step = if size() == 1 { 8 } else { 1 };
+    let (apply, others): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(|e| e.three_way);
+    let apply = apply.into_iter().step_by(step);
+    apply.chain(others.into_iter().step_by(step)).collect()
+}
+
 /// Series of a real list whose files are in the project: how many apply on the base that is chosen, and how many at the tip.
 #[test]
 fn more_series_apply_on_the_chosen_base_than_at_the_tip() {
@@ -254,54 +334,57 @@ fn more_series_apply_on_the_chosen_base_than_at_the_tip() {
     let dir = tempfile::tempdir().unwrap();
     let mails = list_mails(dir.path());
     let project = Project::new(&corpus, dir.path());
-    let step = if size() == 1 { 8 } else { 1 };
-    let (mut count, mut at_tip, mut chosen) = (0, 0, 0);
-    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
-    let mut lost = Vec::new();
-    for entry in entries(&corpus, &mails).iter().step_by(step) {
-        let series: Vec<&RealMail> = entry.mails.iter().map(|at| &mails[*at]).collect();
-        let facts: Vec<Recognised> = series
-            .iter()
-            .map(|m| recognise(&mail::parse(&m.bytes)))
-            .collect();
+    let mut shares = Shares::default();
+    for entry in &sample(entries(&corpus, &mails)) {
         project.move_branch(&entry.base);
-        let files: Vec<String> = facts.iter().flat_map(|f| f.files.iter().cloned()).collect();
-        if project
-            .repos
-            .count_paths("code", &project.branch, &files)
-            .unwrap()
-            == 0
-        {
-            continue;
-        }
-        count += 1;
-        at_tip += usize::from(entry.three_way);
-        let named = facts.iter().find_map(|f| f.base_commit.clone());
-        let base = project.base(named.as_deref(), &first_blobs(&facts));
-        *reasons
-            .entry(base.why.replace(&project.branch, "the branch"))
-            .or_default() += 1;
-        let applies = match base.commit == entry.base {
-            true => entry.three_way,
-            false => project.applies(&base.commit, &series),
-        };
-        chosen += usize::from(applies);
-        if entry.three_way && !applies {
-            lost.push(describe(entry, &base));
-        }
+        shares.judge(&project, entry, &mails, Some(entry.three_way));
     }
-    println!(
-        "bases: of {count} series whose files are in the repository, git am -3 applies {at_tip} at the tip of their time, {chosen} on the base chosen"
-    );
-    println!("bases: {reasons:#?}\nbases: apply at the tip, but not on the base chosen: {lost:#?}");
-    assert!(lost.is_empty(), "a better tip was passed over: {lost:#?}");
-    // Of a few series all may apply at the tip.
-    let more = if size() == 1 {
-        chosen >= at_tip
-    } else {
-        chosen > at_tip
+    shares.check("with all of the history there");
+}
+
+/// The same where nothing of the repository is younger than the series: no commit, no blob that `git am -3` could merge with.
+#[test]
+fn more_series_apply_on_the_chosen_base_than_at_the_tip_with_the_history_of_their_time() {
+    let Some(corpus) = corpus() else {
+        println!("the corpus is not here; the other tests stand in");
+        return;
     };
-    assert!(more, "{chosen} against {at_tip} of {count}");
+    let dir = tempfile::tempdir().unwrap();
+    let mails = list_mails(dir.path());
+    let code = unbundle(&corpus.join("selinux-code.bundle"), dir.path());
+    let order = run(
+        &code,
+        &["rev-list", "--topo-order", "--reverse", "HEAD"],
+        b"",
+    )
+    .unwrap();
+    let place: HashMap<&str, usize> = order.lines().zip(0..).collect();
+    let mut entries = sample(entries(&corpus, &mails));
+    entries.sort_by_key(|e| place[e.base.as_str()]);
+    let past = dir.path().join("past.git");
+    let (from, to) = (code.display().to_string(), past.display().to_string());
+    run(
+        dir.path(),
+        &["init", "-q", "--bare", "-b", "main", &to],
+        b"",
+    )
+    .unwrap();
+    let go_to = |commit: &str| {
+        run(&code, &["update-ref", "refs/heads/then", commit], b"").unwrap();
+        let wish = "+refs/heads/then:refs/heads/main";
+        run(&past, &["fetch", "-q", "--no-tags", &from, wish], b"").unwrap();
+    };
+    go_to(&entries[0].base);
+    let project = Project::of(&past, dir.path());
+    let mut shares = Shares::default();
+    for entry in &entries {
+        go_to(&entry.base);
+        project.repos.fetch("code", &project.branch).unwrap();
+        let newest = run(&past, &["rev-list", "--all", "--max-count=1"], b"").unwrap();
+        assert_eq!(newest, entry.base, "the repository ends there");
+        shares.judge(&project, entry, &mails, None);
+    }
+    shares.check("with the history of their time");
 }
 
 fn describe(entry: &Entry, base: &Base) -> String {

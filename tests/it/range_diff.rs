@@ -1,18 +1,22 @@
 //! Versions of real series compared with each other, here and by real `git range-diff`.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+mod made;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use patchpost::diff::mailinfo::mailinfo;
 use patchpost::patchset::range_diff::{Commit, Fate, range_diff, render};
+use patchpost::patchset::{Recognised, Series, assemble, first_blobs, recognise};
 
 use super::am::random::Dice;
-use super::harness::{TestServer, change, corpus, git, project, send_email, size};
-use super::real_mail::{Entry, RealMail, entries, feed, list_mails, plain_git, unbundle};
+use super::base::Project;
+use super::harness::{TestServer, change, corpus, git, project, report, send_email, size};
+use super::manifest::story::Story;
+use super::real_mail::{RealMail, entries, feed, list_mails, plain_git};
 
 /// A version of a series that `git am` applies.
 struct Version {
-    number: u32,
     base: String,
     /// Commits, oldest first.
     commits: Vec<String>,
@@ -32,8 +36,8 @@ fn run(work: &Path, arguments: &[&str], input: &[u8]) -> Result<String, String> 
     }
 }
 
-/// Applies a version with the real `git am`, on the base that the table names.
-fn apply(work: &Path, base: &str, number: u32, mails: &[&RealMail]) -> Version {
+/// Applies a version with the real `git am`, on this base, if it does.
+fn apply(work: &Path, base: &str, mails: &[&RealMail]) -> Option<Version> {
     let _none_to_end = run(work, &["am", "--abort"], b"");
     run(work, &["checkout", "-q", "-f", base], b"").unwrap();
     let mbox: Vec<u8> = mails.iter().fold(Vec::new(), |mut all, mail| {
@@ -42,7 +46,11 @@ fn apply(work: &Path, base: &str, number: u32, mails: &[&RealMail]) -> Version {
         all.extend(b"\n");
         all
     });
-    run(work, &["am", "-q", "-3"], &mbox).unwrap();
+    if run(work, &["am", "-q", "-3"], &mbox).is_err() {
+        let _none_to_end = run(work, &["am", "--abort"], b"");
+        run(work, &["reset", "-q", "--hard"], b"").unwrap();
+        return None;
+    }
     let range = format!("{base}..HEAD");
     let out = run(work, &["rev-list", "--reverse", &range], b"").unwrap();
     let commits: Vec<String> = out.lines().map(str::to_owned).collect();
@@ -56,12 +64,12 @@ fn apply(work: &Path, base: &str, number: u32, mails: &[&RealMail]) -> Version {
             patch: letter.patch,
         }
     };
-    Version {
-        number,
+    // A change that is there already makes no commit.
+    (commits.len() == mails.len()).then(|| Version {
         base: base.to_owned(),
         patches: mails.iter().zip(&commits).map(patch).collect(),
         commits,
-    }
+    })
 }
 
 fn git_range_diff(work: &Path, old: &Version, new: &Version) -> String {
@@ -89,21 +97,107 @@ fn pairing(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Versions of one change first, then series of one author that have nothing to do with each other.
-fn pairs(entries: &[Entry]) -> Vec<(usize, usize)> {
-    let same_author: Vec<(usize, usize)> = (0..entries.len())
-        .flat_map(|j| (0..j).map(move |i| (i, j)))
-        .filter(|(i, j)| entries[*i].author == entries[*j].author)
-        .collect();
-    let related = |(i, j): &(usize, usize)| {
-        entries[*i]
-            .titles
+/// A version as the grouping found it.
+struct Sent {
+    label: String,
+    title: String,
+    /// Places among the mails, in order.
+    mails: Vec<usize>,
+}
+
+/// Two versions of one patchset, and how many others lie between them.
+struct Two {
+    old: Sent,
+    new: Sent,
+    between: usize,
+}
+
+/// Every two complete versions of one patchset, as these mails are grouped here: neighbours first.
+fn pairs(mails: &[RealMail]) -> Vec<Two> {
+    let bytes: Vec<Vec<u8>> = mails.iter().map(|m| m.bytes.clone()).collect();
+    let sets = assemble(&Story::inputs_of(&bytes));
+    let sent = |series: &Series| Sent {
+        label: series.label.clone(),
+        title: series.title.clone(),
+        // Rows are numbered from 1.
+        mails: series
+            .patches
             .iter()
-            .any(|t| entries[*j].titles.contains(t))
+            .map(|p| usize::try_from(p.mail.0).unwrap() - 1)
+            .collect(),
     };
-    let (mut versions, others): (Vec<_>, Vec<_>) = same_author.into_iter().partition(related);
-    versions.extend(others.into_iter().filter(|(i, j)| j - i < 3));
-    versions
+    let mut all = Vec::new();
+    for set in sets {
+        let whole: Vec<&Series> = set.series.iter().filter(|s| s.complete).collect();
+        for new in 1..whole.len() {
+            for old in 0..new {
+                all.push(Two {
+                    old: sent(whole[old]),
+                    new: sent(whole[new]),
+                    between: new - old - 1,
+                });
+            }
+        }
+    }
+    all.sort_by_key(|two| two.between);
+    all
+}
+
+/// Versions as commits, each made once by real git.
+struct Workshop<'a> {
+    project: Project,
+    /// A repository for patches whose project is not here.
+    elsewhere: PathBuf,
+    mails: &'a [RealMail],
+    /// Bases on which the table says that `git am -3` applies these mails.
+    known: HashMap<Vec<usize>, String>,
+    made: HashMap<(bool, Vec<usize>), Option<Version>>,
+}
+
+impl Workshop<'_> {
+    /// Both versions in one repository, which is the project's if they apply there; and that repository.
+    fn make(&mut self, two: &Two) -> Option<(PathBuf, &Version, &Version)> {
+        let there = [true, false]
+            .into_iter()
+            .find(|there| self.make_one(*there, &two.old) && self.make_one(*there, &two.new))?;
+        let work = if there {
+            self.project.work.clone()
+        } else {
+            self.elsewhere.clone()
+        };
+        let made = |sent: &Sent| self.made[&(there, sent.mails.clone())].as_ref();
+        Some((work, made(&two.old)?, made(&two.new)?))
+    }
+
+    fn make_one(&mut self, there: bool, sent: &Sent) -> bool {
+        let key = (there, sent.mails.clone());
+        if !self.made.contains_key(&key) {
+            let mails: Vec<&RealMail> = sent.mails.iter().map(|at| &self.mails[*at]).collect();
+            let version = if there {
+                apply(&self.project.work, &self.base(sent, &mails), &mails)
+            } else {
+                let base = made::base(&self.elsewhere, &mails);
+                base.and_then(|base| apply(&self.elsewhere, &base, &mails))
+            };
+            self.made.insert(key.clone(), version);
+        }
+        self.made[&key].is_some()
+    }
+
+    /// The base that the table of the corpus names, or the one that is found here.
+    fn base(&self, sent: &Sent, mails: &[&RealMail]) -> String {
+        if let Some(base) = self.known.get(&sent.mails) {
+            return base.clone();
+        }
+        let facts: Vec<Recognised> = mails
+            .iter()
+            .map(|m| recognise(&patchpost::mail::parse(&m.bytes)))
+            .collect();
+        let named = facts.iter().find_map(|f| f.base_commit.clone());
+        self.project
+            .base(named.as_deref(), &first_blobs(&facts))
+            .commit
+    }
 }
 
 #[test]
@@ -114,65 +208,137 @@ fn versions_are_compared_as_git_compares_them() {
     };
     let dir = tempfile::tempdir().unwrap();
     let mails = list_mails(dir.path());
-    let code = unbundle(&corpus.join("selinux-code.bundle"), dir.path());
-    let work = dir.path().join("work");
-    let (from, to) = (code.display().to_string(), work.display().to_string());
-    run(
-        dir.path(),
-        &["clone", "-q", "--shared", "--no-checkout", &from, &to],
-        b"",
-    )
-    .unwrap();
-    let mut entries = entries(&corpus, &mails);
-    entries.retain(|e| e.three_way);
+    let elsewhere = dir.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    run(&elsewhere, &["init", "-q", "-b", "main"], b"").unwrap();
+    let entries = entries(&corpus, &mails).into_iter().filter(|e| e.three_way);
+    let mut workshop = Workshop {
+        project: Project::new(&corpus, dir.path()),
+        elsewhere: elsewhere.clone(),
+        mails: &mails,
+        known: entries.map(|e| (e.mails, e.base)).collect(),
+        made: HashMap::new(),
+    };
     let wanted = [15, 80, 200][size() - 1];
+    let all = pairs(&mails);
     let step = if size() == 1 { 8 } else { 1 };
-    let mut versions: BTreeMap<usize, Version> = BTreeMap::new();
-    let (mut count, mut same_text, mut wrong) = (0, 0, Vec::new());
-    for (i, j) in pairs(&entries).into_iter().step_by(step).take(wanted) {
-        for at in [i, j] {
-            versions.entry(at).or_insert_with(|| {
-                let mails: Vec<&RealMail> =
-                    entries[at].mails.iter().map(|at| &mails[*at]).collect();
-                apply(&work, &entries[at].base, entries[at].version, &mails)
-            });
+    let mut judged = Judged::default();
+    let mut no_commits = 0;
+    // At least as many as are wanted; where all is looked at, all.
+    for two in all.iter().step_by(step) {
+        if judged.count == wanted && size() < 3 {
+            break;
         }
-        let (old, new) = (&versions[&i], &versions[&j]);
-        let git = git_range_diff(&work, old, new);
-        let what = format!("{} v{}..v{}", entries[j].titles[0], old.number, new.number);
+        let Some((work, old, new)) = workshop.make(two) else {
+            no_commits += 1;
+            continue;
+        };
+        judged.made += usize::from(work == elsewhere);
+        judged.compare(&work, two, old, new);
+    }
+    report(&format!(
+        "range-diff: {} pairs of versions of one patchset, {} of them neighbours, {} on the project's own history and {} on bases made of what their hunks say (kernel patches, whose history is not in the corpus): {} differ from git in pairing or text; {no_commits} more became no commits, as git applies one of the two on neither",
+        judged.count,
+        judged.neighbours,
+        judged.count - judged.made,
+        judged.made,
+        judged.wrong.len()
+    ));
+    report(&format!(
+        "range-diff: made of the mails and not of the commits, {} have the same text, {} another one for the reasons listed",
+        judged.same_text,
+        judged.explained.len()
+    ));
+    let mut explained = judged.explained.clone();
+    explained.sort();
+    explained.iter().for_each(|line| println!("{line}"));
+    assert!(judged.wrong.is_empty(), "{}", judged.wrong.join("\n"));
+    assert!(judged.count >= wanted, "{} pairs are commits", judged.count);
+    assert_eq!(judged.same_text + judged.explained.len(), judged.count);
+}
+
+/// What came of the comparisons.
+#[derive(Default)]
+struct Judged {
+    count: usize,
+    neighbours: usize,
+    /// On made bases.
+    made: usize,
+    same_text: usize,
+    /// Pairs whose text is another one when it is made of the mails, and why.
+    explained: Vec<String>,
+    wrong: Vec<String>,
+}
+
+impl Judged {
+    fn compare(&mut self, work: &Path, two: &Two, old: &Version, new: &Version) {
+        self.count += 1;
+        self.neighbours += usize::from(two.between == 0);
+        let git = git_range_diff(work, old, new);
+        let what = format!("{} v{}..v{}", two.new.title, two.old.label, two.new.label);
         let ours = render(&range_diff(&old.patches, &new.patches).unwrap());
-        count += 1;
         if pairing(&ours) != pairing(&git) {
-            wrong.push(format!(
-                "{what}: {:?}, git has {:?}",
-                pairing(&ours),
-                pairing(&git)
-            ));
+            let (ours, git) = (pairing(&ours), pairing(&git));
+            self.wrong
+                .push(format!("{what}: {ours:?}, git has {git:?}"));
         } else if ours == git {
-            same_text += 1;
+            self.same_text += 1;
         } else {
             let line = ours.lines().zip(git.lines()).find(|(a, b)| a != b);
-            println!("mails give another text than commits: {what}: {line:?}");
+            match reason(work, old).or_else(|| reason(work, new)) {
+                Some(why) => self
+                    .explained
+                    .push(format!("range-diff of mails, {what}: {why}")),
+                None => self.wrong.push(format!("{what}: {line:?}, for no reason")),
+            }
         }
-        // A mail's diff may have been made by other rules than git's defaults: made of the commits' own, the text is the same.
-        let ours =
-            render(&range_diff(&as_git_diffs(&work, old), &as_git_diffs(&work, new)).unwrap());
+        // Made of the commits' own diffs, the text is the same.
+        let ours = render(&range_diff(&as_git_diffs(work, old), &as_git_diffs(work, new)).unwrap());
         if ours != git {
             let line = ours.lines().zip(git.lines()).find(|(a, b)| a != b);
-            wrong.push(format!(
+            self.wrong.push(format!(
                 "{what}: the text of the commits differs, we and git: {line:?}"
             ));
         }
     }
-    println!(
-        "range-diff: {count} pairs of versions, {} differ in pairing or text; made of mails, {same_text} have the same text",
-        wrong.len()
-    );
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(
-        count == wanted && same_text * 10 >= count * 8,
-        "{same_text} of {count}"
-    );
+}
+
+/// Why a mail's diff is not the commit's: its sender's git made it by other rules, or the change stands elsewhere in the base.
+fn reason(work: &Path, version: &Version) -> Option<String> {
+    let commits = as_git_diffs(work, version);
+    let mut pairs = version.patches.iter().zip(&commits).enumerate();
+    pairs.find_map(|(at, (mail, commit))| {
+        let (sent, made) = (lines_of(&mail.patch), lines_of(&commit.patch));
+        let (one, two) = sent.iter().zip(&made).find(|(a, b)| a != b)?;
+        let (changes, made_changes) = (changed(&sent), changed(&made));
+        let what = if changes == made_changes {
+            "the mail's diff has other context around the same changes"
+        } else {
+            "the mail's diff names the same change by other lines"
+        };
+        let number = at + 1;
+        Some(format!(
+            "{what} (patch {number}: {one:?}, the commit has {two:?})"
+        ))
+    })
+}
+
+/// The lines of a diff, without ids and line numbers.
+fn lines_of(patch: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(patch).into_owned();
+    let from = text.lines().skip_while(|l| !l.starts_with("diff --git "));
+    let kept = from.filter(|l| !l.starts_with("index ") && !l.starts_with("-- "));
+    kept.map(
+        |l| match l.strip_prefix("@@ ").and_then(|l| l.split_once(" @@")) {
+            Some((_, function)) => format!("@@{function}"),
+            None => l.to_owned(),
+        },
+    )
+    .collect()
+}
+
+fn changed(lines: &[String]) -> Vec<&String> {
+    lines.iter().filter(|l| l.starts_with(['+', '-'])).collect()
 }
 
 /// The version's patches with the diffs that git makes of the commits.
@@ -203,14 +369,14 @@ fn ties_are_decided_as_git_decides_them() {
     let mut wrong = Vec::new();
     for seed in 1..=wanted {
         let mut dice = Dice::new(seed);
-        let (old, new) = (tiny(work, &mut dice, 1), tiny(work, &mut dice, 2));
+        let (old, new) = (tiny(work, &mut dice), tiny(work, &mut dice));
         let git = git_range_diff(work, &old, &new);
         let ours = range_diff(&as_git_diffs(work, &old), &as_git_diffs(work, &new)).unwrap();
         if render(&ours) != git {
             wrong.push(format!("seed {seed}: {}\ngit:\n{git}", render(&ours)));
         }
     }
-    println!("range-diff: {wanted} pairs of tiny series");
+    report(&format!("range-diff: {wanted} pairs of tiny series"));
     assert!(
         wrong.is_empty(),
         "{} differ\n{}",
@@ -220,7 +386,7 @@ fn ties_are_decided_as_git_decides_them() {
 }
 
 /// Up to five commits, each of which puts one of few words at the end of one of few files.
-fn tiny(work: &Path, dice: &mut Dice, number: u32) -> Version {
+fn tiny(work: &Path, dice: &mut Dice) -> Version {
     let mut files = ["a\n", "a\nb\n", "a\nb\nc\nd\n"].map(str::to_owned);
     let write = |at: usize, text: &str| std::fs::write(work.join(format!("f{at}")), text).unwrap();
     run(work, &["checkout", "-q", "--orphan", "next"], b"").unwrap();
@@ -235,7 +401,6 @@ fn tiny(work: &Path, dice: &mut Dice, number: u32) -> Version {
     };
     let base = commit("base");
     let mut version = Version {
-        number,
         base,
         commits: Vec::new(),
         patches: Vec::new(),

@@ -152,7 +152,6 @@ pub struct Entry {
     pub base: String,
     /// Places among the mails, in order.
     pub mails: Vec<usize>,
-    pub author: String,
     pub titles: Vec<String>,
     /// Whether `git am -3` applies it there.
     pub three_way: bool,
@@ -198,7 +197,6 @@ pub fn entries(corpus: &Path, mails: &[RealMail]) -> Vec<Entry> {
             entries.push(Entry {
                 version: version.parse().unwrap(),
                 base: row[4].to_owned(),
-                author: facts[all[0]].0.author().address,
                 titles: all.iter().map(title).collect(),
                 mails: all,
                 three_way: row[6] == "1",
