@@ -248,8 +248,9 @@ impl fmt::Display for Address {
 }
 
 /// Words that a list may not be called, because URLs use them (fixed for ever).
-pub const RESERVED_NAMES: [&str; 12] = [
+pub const RESERVED_NAMES: [&str; 13] = [
     "api", "all", "me", "r", "u", "s", "help", "project", "series", "patch", "health", "static",
+    "sign-in",
 ];
 
 /// A list's name in URLs and commands: 1 to 20 of `a-z 0-9 . _ -`, beginning with a letter or digit.

@@ -1,6 +1,6 @@
 //! `queue`: what is owed by mail, seen and steered.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::args::{Chosen, Queue};
 use super::output::{Table, count, print_json};
@@ -85,21 +85,15 @@ async fn choose(ctx: &Ctx, chosen: &Chosen) -> Result<Choice> {
         Some(name) => Some(super::find_list(ctx, name).await?.id),
         None => None,
     };
-    let (mut copies, mut letters) = (vec![], vec![]);
-    for id in &chosen.ids {
-        let wrong = || format!("{id} is no number of an owed mail, such as c12 or l3");
-        let (kind, number) = id.split_at_checked(1).with_context(wrong)?;
-        let number = number.parse().ok().with_context(wrong)?;
-        match kind {
-            "c" => copies.push(number),
-            "l" => letters.push(number),
-            _ => anyhow::bail!(wrong()),
-        }
-    }
+    let ids = match chosen.ids.is_empty() {
+        true => None,
+        false => Some(Choice::parse_ids(&chosen.ids).map_err(anyhow::Error::msg)?),
+    };
     Ok(Choice {
-        ids: (!chosen.ids.is_empty()).then_some((copies, letters)),
+        ids,
         list,
         domain: chosen.to.as_ref().map(|d| d.to_lowercase()),
         state: chosen.state.map(|s| s.number()),
+        recipient: None,
     })
 }

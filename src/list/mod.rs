@@ -14,5 +14,6 @@ pub mod roster;
 pub mod rules;
 pub mod score;
 pub mod settings;
+pub mod sign_in;
 pub mod token;
 pub mod treatment;

@@ -3,6 +3,7 @@
 //! Pure. The texts are templates in `templates/mail`. A mail of this kind follows RFC 3834: it says that it is automatic, it is
 //! answered by nobody (null return path), and it holds no word of whoever caused it, so that nobody can send messages with it.
 
+mod manual;
 mod moderation;
 mod text;
 
@@ -11,8 +12,9 @@ mod tests;
 
 use std::net::IpAddr;
 
+pub use manual::{Audience, audience, manual};
 pub use moderation::{Held, Moderated, Rejected, Steered, Waiting, excerpt, one_line};
-pub use text::{Confirm, Disabled, Done, Help, Probe, Storm, Trouble, Welcome};
+pub use text::{Confirm, Disabled, Done, Help, Probe, SignIn, Storm, Trouble, Welcome};
 
 use super::header;
 use crate::mail::Message;
@@ -100,6 +102,14 @@ pub const STEERED: Cap = Cap {
     per_source: i64::MAX,
 };
 
+/// One may sign in from some browsers a day; each mail gives a few guesses of its code, and no more than these.
+pub const SIGN_IN: Cap = Cap {
+    name: "sign-in",
+    per_list: 10,
+    per_address: 10,
+    per_source: 20,
+};
+
 /// What an automatic mail is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
@@ -131,6 +141,8 @@ pub enum Event {
     Disabled,
     /// Copies to a whole destination come back.
     Storm,
+    /// Somebody wants to sign in.
+    SignIn,
 }
 
 /// A row of the table.
@@ -153,7 +165,7 @@ pub struct Rule {
 }
 
 /// All automatic mail there is.
-pub const RULES: [Rule; 14] = [
+pub const RULES: [Rule; 15] = [
     Rule {
         event: Event::Confirm,
         purpose: "confirmation",
@@ -278,6 +290,15 @@ pub const RULES: [Rule; 14] = [
         who: "the operator",
         default: "if one is named",
         cap: BOUNCES,
+        answers: false,
+    },
+    Rule {
+        event: Event::SignIn,
+        purpose: "sign-in",
+        when: "somebody wants to sign in on the pages with an address that is known here: a member's, an author's, a moderator's, the operator's",
+        who: "that address",
+        default: "always",
+        cap: SIGN_IN,
         answers: false,
     },
 ];
@@ -533,52 +554,3 @@ pub fn counted_source(ip: Option<IpAddr>) -> String {
         }
     }
 }
-
-/// The manual's page about automatic mail.
-pub fn manual() -> String {
-    let mut out = MANUAL.to_owned();
-    out.push_str("| Mail | When | Who gets it | Default | One address and list, a day | One address, a day | One network, an hour |\n");
-    out.push_str("|---|---|---|---|---|---|---|\n");
-    for rule in RULES {
-        let number = |n: i64| match n {
-            i64::MAX => "–".to_owned(),
-            n => n.to_string(),
-        };
-        let Cap {
-            per_list,
-            per_address,
-            per_source,
-            ..
-        } = rule.cap;
-        let row = [
-            rule.purpose,
-            rule.when,
-            rule.who,
-            rule.default,
-            &number(per_list),
-            &number(per_address),
-            &number(per_source),
-        ];
-        out.push_str(&format!("| {} |\n", row.join(" | ")));
-    }
-    out
-}
-
-/// What stands above the table.
-const MANUAL: &str = "# Automatic mail
-
-This is all that patchpost sends by itself, beside the copies of what was posted. The table is made from the program.
-
-- It goes to people who are known to have written (their mail is authenticated), or it asks an address to confirm
-  something. What it says is fixed text: nothing that a stranger wrote stands in it, so nobody can use it to send words
-  to others. Only moderators read what strangers wrote: the beginning of the mail that they decide about.
-- It carries `Auto-Submitted` (RFC 3834) and the null return path, so that no machine answers it; a probe has a return path of its own, which takes bounces only.
-- It never answers a mail with the null sender, an `Auto-Submitted` other than `no`, `Precedence: bulk`, `junk` or `list`, any
-  `List-` field, `X-Auto-Response-Suppress`, a sender such as `mailer-daemon` or `…-bounces`, an address of a list here, or a mail that
-  fails DMARC where the domain asks for `reject` or `quarantine`. Such a mail carries out no command either, but
-  one to leave by the token of a copy.
-- Addresses are counted without what stands behind a plus sign, and Gmail's without dots: one mailbox is one address. What is
-  above a limit is not sent; who asked is not told so.
-- Networks are IPv4 /24 and IPv6 /64. A proxy or mail server on this machine speaks for many and is not counted.
-
-";

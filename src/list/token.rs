@@ -208,7 +208,7 @@ fn masked(key: &[u8], purpose: &[u8], code: &[u8], ids: &[u8]) -> Vec<u8> {
 }
 
 /// `use_` keeps the code and the mask apart; no purpose ends in an octet below 2.
-fn mac(key: &[u8], purpose: &[u8], use_: u8, data: &[u8]) -> Hmac<Sha256> {
+pub(super) fn mac(key: &[u8], purpose: &[u8], use_: u8, data: &[u8]) -> Hmac<Sha256> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.update(purpose);
     mac.update(&[use_]);

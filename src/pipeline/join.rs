@@ -8,7 +8,7 @@ use crate::list::command::Wish;
 use crate::list::notice::{self, Answered};
 use crate::list::token;
 use crate::store::{Act, Acted, ListRow, Owed};
-use crate::types::{Address, RealmId, Timestamp};
+use crate::types::{Address, ListId, RealmId, Timestamp};
 
 /// How long a form may lie open, in seconds.
 const FORM_HOLDS: i64 = 12 * 3_600;
@@ -44,9 +44,24 @@ impl Ctx {
 
     /// Whether a form was made here for this list and network, within the last hours.
     pub fn is_form(&self, list: &ListRow, ip: Option<IpAddr>, token: &str, now: Timestamp) -> bool {
+        self.is_form_of(list.id, ip, token, now)
+    }
+
+    fn is_form_of(&self, list: ListId, ip: Option<IpAddr>, token: &str, now: Timestamp) -> bool {
         let source = notice::counted_source(ip);
-        let shown = token::parse_form(&self.token_key, list.id, &source, token);
+        let shown = token::parse_form(&self.token_key, list, &source, token);
         shown.is_some_and(|secs| (0..=FORM_HOLDS).contains(&(now.secs() - secs)))
+    }
+
+    /// A token for a form of the site, which is of no list.
+    pub fn render_site_form(&self, ip: Option<IpAddr>, now: Timestamp) -> String {
+        let source = notice::counted_source(ip);
+        token::render_form(&self.token_key, ListId(0), now.secs(), &source).unwrap_or_default()
+    }
+
+    /// Whether a form of the site was made here for this network, within the last hours.
+    pub fn is_site_form(&self, ip: Option<IpAddr>, token: &str, now: Timestamp) -> bool {
+        self.is_form_of(ListId(0), ip, token, now)
     }
 
     /// Asks an address to confirm that it joins a public list. What is told says nothing of who is a member.

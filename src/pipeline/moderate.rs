@@ -116,6 +116,10 @@ impl Ctx {
             answer: answer.is_some(),
             days: list.policy.hold_days,
             id: held.id,
+            page: &format!(
+                "{}/sign-in?to=/{}/settings/held/{}/",
+                self.base_url, list.name, held.id
+            ),
             excerpt: &excerpt,
         };
         let subject = format!("Held {}: a mail to {own}", held.id);
@@ -135,6 +139,7 @@ impl Ctx {
             name: &list.name,
             count,
             days: list.policy.hold_days,
+            page: &format!("{}/sign-in?to=/{}/settings/held/", self.base_url, list.name),
         };
         let subject = format!("{count} further mails to {own} are held");
         self.moderation_letter(list, to, Event::Waiting, &subject, text, None, now)
@@ -275,11 +280,7 @@ impl Ctx {
         let Some(id) = token::parse_moderate(&self.token_key, &who.address, text) else {
             return Ok(Err("the address was made for somebody else"));
         };
-        let access = self.store.load_access(list.id).await?;
-        let mut own = access.iter().filter(|a| a.address == who.address);
-        let operator = self.operator.as_ref().map(Address::key);
-        let moderates = own.any(|a| a.rights.has(Bits::MODERATE));
-        if !moderates && operator.as_deref() != Some(who.address.as_str()) {
+        if !self.is_moderator(list, &who.address).await? {
             return Ok(Err("its sender is no moderator"));
         }
         let suffix = format!("+mod-{}@", text.to_lowercase());

@@ -57,7 +57,20 @@ pub(super) async fn insert(
     letter: CappedLetter,
     now: Timestamp,
 ) -> Result<Owed, StoreError> {
-    let full = look(tx, &letter, now).await?;
+    let owed = count(tx, &letter, now).await?;
+    if owed == Owed::Yes {
+        letter::insert(tx, vec![letter.letter], now).await?;
+    }
+    Ok(owed)
+}
+
+/// Counts a letter as if it went out.
+pub(super) async fn count(
+    tx: &mut Tx,
+    letter: &CappedLetter,
+    now: Timestamp,
+) -> Result<Owed, StoreError> {
+    let full = look(tx, letter, now).await?;
     if full != Owed::Yes {
         return Ok(full);
     }
@@ -65,7 +78,7 @@ pub(super) async fn insert(
         // Several processes may write: they take turns here, so that each counts what the others owed.
         let turn = "insert into meta (key, value) values ('notices', '') on conflict (key) do update set value = excluded.value";
         tx.execute(turn, vec![]).await?;
-        let full = look(tx, &letter, now).await?;
+        let full = look(tx, letter, now).await?;
         if full != Owed::Yes {
             return Ok(full);
         }
@@ -75,14 +88,13 @@ pub(super) async fn insert(
         .await?;
     let row = vec![
         letter.cap.name.into(),
-        letter.counted.into(),
+        letter.counted.as_str().into(),
         letter.letter.list.map_or(0, |l| l.0).into(),
-        letter.source.into(),
+        letter.source.as_str().into(),
         now.0.into(),
     ];
     let head = "notice (cap, address, list, source, made)";
     tx.insert(head, vec![row], "").await?;
-    letter::insert(tx, vec![letter.letter], now).await?;
     Ok(Owed::Yes)
 }
 

@@ -15,6 +15,8 @@ pub struct Choice {
     pub domain: Option<String>,
     /// In this state.
     pub state: Option<i64>,
+    /// To this address, in lower case.
+    pub recipient: Option<String>,
 }
 
 /// A copy or letter that is owed.
@@ -96,12 +98,33 @@ impl Steer {
     }
 }
 
+/// States by their stored numbers.
+pub const STATES: [&str; 4] = ["due", "sending", "given-up", "held"];
+
 fn state_name(state: i64) -> &'static str {
-    match state {
-        0 => "due",
-        1 => "sending",
-        2 => "given-up",
-        _ => "held",
+    let at = usize::try_from(state).unwrap_or(STATES.len());
+    STATES.get(at).unwrap_or(&"held")
+}
+
+impl Choice {
+    /// Reads numbers such as `c12` and `l3`: copies, then letters.
+    pub fn parse_ids(ids: &[String]) -> Result<(Vec<i64>, Vec<i64>), String> {
+        let (mut copies, mut letters) = (vec![], vec![]);
+        for id in ids {
+            let read = id
+                .split_at_checked(1)
+                .and_then(|(kind, n)| Some((kind, n.parse().ok()?)));
+            match read {
+                Some(("c", number)) => copies.push(number),
+                Some(("l", number)) => letters.push(number),
+                _ => {
+                    return Err(format!(
+                        "{id} is no number of an owed mail, such as c12 or l3"
+                    ));
+                }
+            }
+        }
+        Ok((copies, letters))
     }
 }
 
@@ -126,6 +149,11 @@ fn condition(choice: &Choice, table: usize) -> Option<(String, Vec<Bind>)> {
     if let Some(domain) = &choice.domain {
         parts.push("q.domain = ?".to_owned());
         binds.push(domain.into());
+    }
+    if let Some(recipient) = &choice.recipient {
+        let column = ["q.address", "q.recipient"][table];
+        parts.push(format!("lower({column}) = ?"));
+        binds.push(recipient.into());
     }
     if let Some(state) = choice.state {
         parts.push("q.state = ?".to_owned());
@@ -196,6 +224,17 @@ impl Reader {
         Ok(rows.into_iter().map(row).collect())
     }
 
+    /// What was in the way last, by the recipients' domain.
+    pub async fn load_queue_problems(
+        &self,
+    ) -> Result<std::collections::BTreeMap<String, String>, StoreError> {
+        let text = "select domain, max(problem) from \
+             (select domain, problem from delivery where problem <> '' union all select domain, problem from letter where problem <> '') q \
+             group by domain";
+        let rows: Vec<(String, String)> = self.fetch(text, vec![]).await?;
+        Ok(rows.into_iter().collect())
+    }
+
     /// The queue in sum.
     pub async fn total_queue(&self) -> Result<QueueTotals, StoreError> {
         let sum = |condition: &str| {
@@ -237,7 +276,8 @@ impl Store {
     }
 }
 
-async fn steer_all(
+/// As [`Store::steer_queue`], in a transaction that has more to do.
+pub(super) async fn steer_all(
     tx: &mut Tx,
     choice: Choice,
     steer: Steer,

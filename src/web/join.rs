@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::page::{Answer, Frame, Problem, html};
-use super::routes::{App, Wish, parse_query};
+use super::routes::{App, Wish};
 use crate::list::command::Wish as Asked;
 use crate::list::notice;
 use crate::pipeline;
@@ -291,17 +291,6 @@ fn trouble(error: pipeline::PipelineError) -> Problem {
     match error {
         pipeline::PipelineError::Store(error) => Problem::Store(error),
         error => Problem::Store(crate::store::StoreError::Unusable(error.to_string())),
-    }
-}
-
-/// A field of a form body, decoded; empty if it is not there.
-impl Wish {
-    fn field(&self, name: &str) -> String {
-        let body = std::str::from_utf8(&self.body).unwrap_or_default();
-        let mut fields = parse_query(body).into_iter();
-        fields
-            .find(|(n, _)| n == name)
-            .map_or_else(String::new, |(_, v)| v)
     }
 }
 

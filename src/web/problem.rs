@@ -21,6 +21,8 @@ pub enum Problem {
     Store(StoreError),
     /// Their mistake.
     Bad(String),
+    /// Not theirs to do.
+    Refused(String),
     /// Others ask for as much as can be done at once; the text says of what.
     Busy(String),
     /// One of these on pages of that list: its navigation stays.
@@ -81,6 +83,10 @@ impl Problem {
                     _ => Vec::new(),
                 },
             ),
+            Problem::Refused(text) => {
+                let ways = vec![("/me/".to_owned(), "Your page".to_owned())];
+                (StatusCode::FORBIDDEN, "Not done", text, ways)
+            }
             Problem::Busy(text) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "In a moment",

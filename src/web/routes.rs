@@ -22,7 +22,11 @@ use super::limits::Limits;
 use super::list::Place;
 use super::page::{Answer, Frame, Problem, Theme, etag, file, has};
 use super::server::Client;
-use super::{assets, enable, feed, git, join, list, message, patches, search, style};
+use super::session::{is_personal, private};
+use super::{
+    assets, enable, feed, git, join, list, me, message, patches, queue, search, settings, sign_in,
+    style,
+};
 use crate::pipeline::{Ctx, Repos};
 use crate::store::{ListRow, Reader};
 use crate::types::MessageId;
@@ -169,6 +173,7 @@ async fn dispatch(State((app, cache)): State<(App, Arc<Cache>)>, request: Reques
         || path.starts_with(ENABLE)
         || path.ends_with("/git-upload-pack")
         || wish.wants_mbox()
+        || is_personal(&path)
         || is_form(&path);
     if wish.post && !takes_post {
         return refused();
@@ -176,7 +181,11 @@ async fn dispatch(State((app, cache)): State<(App, Arc<Cache>)>, request: Reques
     let mut frame = wish.frame(&app, None, "");
     frame.q = wish.get("q").to_owned();
     let answer = route(&app, &path, wish).await;
-    answer.unwrap_or_else(|problem| problem.answer(frame))
+    let answer = answer.unwrap_or_else(|problem| problem.answer(frame));
+    match is_personal(&path) {
+        true => private(answer),
+        false => answer,
+    }
 }
 
 /// Pages with a form of their own.
@@ -235,6 +244,7 @@ async fn route(app: &App, path: &str, wish: Wish) -> Answer {
     match path {
         "/" => return list::index(app, &wish).await,
         "/-/style" => return style::show(app, &wish),
+        "/-/queue" => return queue::serve(app, &wish).await,
         "/-/theme" if wish.post => return Ok(choose_theme(&wish)),
         "/robots.txt" => return Ok(file("text/plain", None, ROBOTS)),
         "/help/plain-text" => return list::plain_text(app, &wish),
@@ -250,6 +260,11 @@ async fn route(app: &App, path: &str, wish: Wish) -> Answer {
         return enable::show(app, token, &wish).await;
     }
     let rest = path.strip_prefix('/').unwrap_or(path);
+    match rest.split_once('/').unwrap_or((rest, "")) {
+        ("sign-in", below) => return sign_in::serve(app, below, &wish).await,
+        ("me", below) => return me::serve(app, below, &wish).await,
+        _ => {}
+    }
     let (first, rest) = rest
         .split_once('/')
         .map_or((rest, None), |(f, r)| (f, Some(r)));
@@ -261,6 +276,11 @@ async fn route(app: &App, path: &str, wish: Wish) -> Answer {
         return everywhere(app, rest.unwrap_or_default(), &wish).await;
     }
     let list = app.store.find_list(&first).await?;
+    if let (Some(list), Some(below)) = (&list, rest.and_then(settings::below))
+        && let Some(page) = settings::serve(app, list, below, &wish).await?
+    {
+        return Ok(page);
+    }
     let Some(list) = list.filter(|l| l.visibility == "public") else {
         return message::anywhere(app, path.trim_start_matches('/')).await;
     };

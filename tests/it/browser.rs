@@ -1,6 +1,8 @@
 //! The pages in a real browser: wide and narrow, light and dark, with nothing in the console, nothing that scrolls
 //! sideways, and no serious finding of axe-core.
 
+mod personal;
+
 use std::fmt::Write;
 
 use serde_json::Value;

@@ -22,6 +22,7 @@ mod notices;
 mod order;
 mod schema;
 mod search;
+mod sign_in;
 mod site;
 mod upkeep;
 mod waiting;

@@ -145,6 +145,22 @@ impl Browser {
         self.command("/execute/sync", &json!({ "script": script, "args": [] }))
     }
 
+    /// Keeps a picture of the whole page in the folder that `PATCHPOST_TEST_SHOTS` names, if it does.
+    pub fn shoot(&self, name: &str) {
+        let Some(folder) = std::env::var_os("PATCHPOST_TEST_SHOTS") else {
+            return;
+        };
+        let whole =
+            json!({ "cmd": "Page.captureScreenshot", "params": { "captureBeyondViewport": true } });
+        let taken = self.command("/goog/cdp/execute", &whole);
+        let picture = taken["data"].as_str().unwrap();
+        let picture = data_encoding::BASE64.decode(picture.as_bytes()).unwrap();
+        let plain = |c: char| if c.is_alphanumeric() { c } else { '-' };
+        let name: String = name.chars().map(plain).collect();
+        let path = std::path::Path::new(&folder).join(format!("{name}.png"));
+        std::fs::write(path, picture).unwrap();
+    }
+
     /// Clicks the first element that the selector finds.
     #[track_caller]
     pub fn click(&self, selector: &str) {

@@ -28,6 +28,8 @@ pub struct Held<'a> {
     pub days: i64,
     /// Its number.
     pub id: i64,
+    /// Where it is decided.
+    pub page: &'a str,
     /// Its first lines.
     pub excerpt: &'a [String],
 }
@@ -44,6 +46,8 @@ pub struct Waiting<'a> {
     pub count: usize,
     /// After how many days they are dropped.
     pub days: i64,
+    /// Where they are decided.
+    pub page: &'a str,
 }
 
 /// `templates/mail/rejected.txt`

@@ -52,6 +52,7 @@ fn every_event_has_one_row() {
         Event::Probe,
         Event::Disabled,
         Event::Storm,
+        Event::SignIn,
     ] {
         assert!(seen.contains(&event), "{event:?} is missing");
     }
@@ -453,4 +454,60 @@ fn a_storm_as_it_is_told() {
 
             patchpost member rm LIST ADDRESS"#]]
     .assert_eq(&text.render().expect("it renders"));
+}
+
+#[test]
+fn a_sign_in_as_it_leaves() {
+    let text = SignIn {
+        address: &address("ana@example.org"),
+        site: "https://x.org",
+        link: "https://x.org/sign-in/token",
+        code: "012345",
+        minutes: 15,
+    };
+    let text = text.render().expect("it renders");
+    let to = address("ana@example.org");
+    let draft = Draft {
+        event: Event::SignIn,
+        list: None,
+        hostname: "mx.x.org",
+        to: &to,
+        subject: "Sign in at mx.x.org",
+        text: &text,
+        reply_to: None,
+        answered: None,
+        now: Timestamp::from_secs(1_774_000_000),
+        unique: 0xabc,
+    };
+    let mail = String::from_utf8(render(&draft).expect("plain addresses"));
+    expect![[r#"
+        From: Postmaster <postmaster@mx.x.org>
+        To: ana@example.org
+        Subject: Sign in at mx.x.org
+        Date: Fri, 20 Mar 2026 09:46:40 +0000
+        Message-ID: <00000000000000000000000000000abc.auto@mx.x.org>
+        Auto-Submitted: auto-generated
+        X-Auto-Response-Suppress: All
+        MIME-Version: 1.0
+        Content-Type: text/plain; charset=utf-8
+        Content-Transfer-Encoding: 7bit
+
+        Hello,
+
+        somebody, we hope you, wants to sign in at https://x.org as
+
+            ana@example.org
+
+        If that was you, open this page and press the button there:
+
+            https://x.org/sign-in/token
+
+        or type this code into the page that asked for it:
+
+            012345
+
+        Both hold for 15 minutes, and once. Tell them to nobody: whoever has them is
+        you here. If it was not you, do nothing: nothing happens.
+    "#]]
+    .assert_eq(&mail.expect("UTF-8"));
 }

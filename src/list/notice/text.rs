@@ -118,3 +118,19 @@ pub struct Storm<'a> {
     /// When it began.
     pub began: &'a str,
 }
+
+/// `templates/mail/sign_in.txt`
+#[derive(Debug, Template)]
+#[template(path = "mail/sign_in.txt")]
+pub struct SignIn<'a> {
+    /// Who is to sign in.
+    pub address: &'a Address,
+    /// Where.
+    pub site: &'a str,
+    /// The page with the button.
+    pub link: &'a str,
+    /// Six digits for the browser that asked.
+    pub code: &'a str,
+    /// How long both hold.
+    pub minutes: i64,
+}

@@ -1,0 +1,237 @@
+//! Signing in on the pages: by a mail with a link and a code, without a password.
+//!
+//! What is told says nothing of who is known here, and an address that is not known costs the same steps.
+
+use std::net::IpAddr;
+
+use askama::Template;
+
+use super::notify::Notice;
+use super::{Ctx, PipelineError};
+use crate::list::notice::{self, Confirm, Event, SignIn};
+use crate::list::sign_in::{self, Hash, SECRET, SEEN_SECS};
+use crate::store::{NewSignIn, Owed, SessionRow, SignInRow};
+use crate::types::{Address, Timestamp};
+
+/// A browser that was just signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedIn {
+    /// As whom, in lower case.
+    pub address: String,
+    /// What its cookie is to hold.
+    pub cookie: String,
+}
+
+/// Who looks at a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Viewer {
+    /// As whom, in lower case.
+    pub address: String,
+    /// What forms carry.
+    pub guard: String,
+    /// The hash of the browser's cookie.
+    pub session: Vec<u8>,
+    /// The operator that the settings name.
+    pub operator: bool,
+}
+
+impl Ctx {
+    /// Sends an address a link and a code, if it is known here. Returns what became of it, and what the cookie of the browser that asks is to hold.
+    pub async fn ask_to_sign_in(
+        &self,
+        address: &Address,
+        ip: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<(Owed, String), PipelineError> {
+        let key = address.key();
+        let ours = self.is_list_address(address).await?;
+        let known = self.store.is_known(&key).await? || self.is_operator(&key);
+        let (link, browser, code) = (secret()?, secret()?, code()?);
+        // As it is stored: nobody gets a mail for an address that only looks like a known one.
+        let Ok(to) = key.parse::<Address>() else {
+            return Ok((Owed::EnoughForAddress, browser));
+        };
+        let text = SignIn {
+            address: &to,
+            site: &self.base_url,
+            link: &format!("{}/sign-in/{link}", self.base_url),
+            code: &code,
+            minutes: sign_in::HOLDS_SECS / 60,
+        };
+        let notice = Notice {
+            event: Event::SignIn,
+            list: None,
+            to: &to,
+            subject: &format!("Sign in at {}", self.hostname),
+            text: &text.render()?,
+            reply_to: None,
+            return_path: String::new(),
+            answered: None,
+            ip,
+        };
+        let Some(letter) = self.draft(&notice, now)? else {
+            return Ok((Owed::EnoughForAddress, browser));
+        };
+        let of = sign_in::hash(&browser);
+        let new = NewSignIn {
+            link: sign_in::hash(&link),
+            browser: of,
+            code: sign_in::hash_code(&self.token_key, &of, &code),
+            address: key,
+            other: String::new(),
+            known: known && !ours,
+            letter,
+        };
+        let owed = self.store.insert_sign_in(new, now).await?;
+        Ok((owed, browser))
+    }
+
+    /// Asks an address whether it is the same person's as one that is signed in; the link in the mail says yes.
+    pub async fn ask_to_link_with(
+        &self,
+        viewer: &Viewer,
+        address: &Address,
+        ip: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Owed, PipelineError> {
+        let odd = !notice::is_plain(address) || self.is_list_address(address).await?;
+        if odd || address.key() == viewer.address {
+            return Ok(Owed::EnoughForAddress);
+        }
+        let link = secret()?;
+        // Of two addresses the other is told by the page only: whoever asks chose it.
+        let text = Confirm {
+            what: "link an address with another one",
+            address,
+            link: &format!("{}/sign-in/{link}", self.base_url),
+            reply: false,
+            owner: "",
+        };
+        let notice = Notice {
+            event: Event::Confirm,
+            list: None,
+            to: address,
+            subject: "Please confirm: link two addresses",
+            text: &text.render()?,
+            reply_to: None,
+            return_path: String::new(),
+            answered: None,
+            ip,
+        };
+        let Some(letter) = self.draft(&notice, now)? else {
+            return Ok(Owed::EnoughForAddress);
+        };
+        let new = NewSignIn {
+            link: sign_in::hash(&link),
+            // No browser and no code fit.
+            browser: sign_in::hash(&secret()?),
+            code: sign_in::hash(&secret()?),
+            address: address.key(),
+            other: viewer.address.clone(),
+            known: true,
+            letter,
+        };
+        Ok(self.store.insert_sign_in(new, now).await?)
+    }
+
+    /// What the link in a mail is for, while it holds; changes nothing.
+    pub async fn find_sign_in(
+        &self,
+        link: &str,
+        now: Timestamp,
+    ) -> Result<Option<SignInRow>, PipelineError> {
+        Ok(self.store.find_sign_in(&sign_in::hash(link), now).await?)
+    }
+
+    /// Uses a link up; the browser's session of before, if it has one, ends.
+    pub async fn sign_in_by_link(
+        &self,
+        link: &str,
+        old: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Option<SignedIn>, PipelineError> {
+        let cookie = secret()?;
+        let (link, session) = (sign_in::hash(link), sign_in::hash(&cookie));
+        let old = old.map(sign_in::hash);
+        let signed = self.store.sign_in_by_link(link, session, old, now).await?;
+        Ok(signed.map(|address| SignedIn { address, cookie }))
+    }
+
+    /// Tries a code in the browser that asked.
+    pub async fn sign_in_by_code(
+        &self,
+        browser: &str,
+        code: &str,
+        old: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Option<SignedIn>, PipelineError> {
+        let cookie = secret()?;
+        let (browser, session) = (sign_in::hash(browser), sign_in::hash(&cookie));
+        let code = sign_in::hash_code(&self.token_key, &browser, code);
+        let old = old.map(sign_in::hash);
+        let signed = self
+            .store
+            .sign_in_by_code(browser, code, session, old, now)
+            .await?;
+        Ok(signed.map(|address| SignedIn { address, cookie }))
+    }
+
+    /// Links the two addresses that a link is for.
+    pub async fn link_by_mail(
+        &self,
+        link: &str,
+        now: Timestamp,
+    ) -> Result<Option<SignInRow>, PipelineError> {
+        Ok(self.store.link_by_mail(sign_in::hash(link), now).await?)
+    }
+
+    /// Who a session is of, noting now and then that it was used.
+    pub async fn greet(&self, row: SessionRow, now: Timestamp) -> Result<Viewer, PipelineError> {
+        if row.seen.plus_secs(SEEN_SECS) < now {
+            self.store.record_seen(row.id.clone(), now).await?;
+        }
+        let id = Hash::try_from(row.id.as_slice()).unwrap_or_default();
+        Ok(Viewer {
+            guard: sign_in::render_guard(&self.token_key, &id),
+            operator: self.is_operator(&row.address),
+            address: row.address,
+            session: row.id,
+        })
+    }
+
+    /// Whether a form was made for this browser.
+    pub fn is_guard(&self, viewer: &Viewer, text: &str) -> bool {
+        let id = Hash::try_from(viewer.session.as_slice());
+        id.is_ok_and(|id| sign_in::is_guard(&self.token_key, &id, text))
+    }
+
+    /// Signs a browser out.
+    pub async fn sign_out(&self, viewer: &Viewer) -> Result<(), PipelineError> {
+        Ok(self.store.end_session(viewer.session.clone()).await?)
+    }
+
+    /// Signs all browsers of somebody out.
+    pub async fn sign_out_everywhere(&self, viewer: &Viewer) -> Result<(), PipelineError> {
+        Ok(self.store.end_sessions(viewer.address.clone()).await?)
+    }
+
+    pub(super) fn is_operator(&self, key: &str) -> bool {
+        self.operator.as_ref().is_some_and(|o| o.key() == key)
+    }
+}
+
+fn secret() -> Result<String, PipelineError> {
+    let mut chance = [0u8; SECRET];
+    getrandom::fill(&mut chance).map_err(no_chance)?;
+    Ok(sign_in::render_secret(chance))
+}
+
+fn code() -> Result<String, PipelineError> {
+    let mut chance = [0u8; 8];
+    getrandom::fill(&mut chance).map_err(no_chance)?;
+    Ok(sign_in::render_code(u64::from_be_bytes(chance)))
+}
+
+fn no_chance(error: getrandom::Error) -> PipelineError {
+    PipelineError::Broken(format!("no random numbers: {error}"))
+}

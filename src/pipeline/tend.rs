@@ -1,0 +1,198 @@
+//! What people who look after a list do on its pages: those with the right `moderate` there, and the operator.
+
+use super::command::place;
+use super::{Ctx, PipelineError, Viewer, think_of};
+use crate::list::command::Wish;
+use crate::list::settings::{Bits, Policy};
+use crate::mail::{self, Message};
+use crate::store::{Act, Acted, HeldRow, ListChange, ListRow};
+use crate::types::{Address, ReceiptId, Timestamp};
+
+/// What becomes of a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemberWish {
+    /// Gets no copies for now.
+    Pause,
+    /// Gets copies again.
+    Resume,
+    /// Is a member no more.
+    Remove,
+}
+
+impl MemberWish {
+    fn wish(self) -> (Wish, &'static str) {
+        match self {
+            MemberWish::Pause => (Wish::Nomail, "paused"),
+            MemberWish::Resume => (Wish::Mail, "resumed"),
+            MemberWish::Remove => (Wish::Unsubscribe, "removed"),
+        }
+    }
+}
+
+impl Ctx {
+    /// Whether an address, in lower case, has the right to moderate a list, or is the operator's.
+    pub async fn is_moderator(&self, list: &ListRow, key: &str) -> Result<bool, PipelineError> {
+        let access = self.store.load_access(list.id).await?;
+        let mut own = access.iter().filter(|a| a.address == key);
+        Ok(own.any(|a| a.rights.has(Bits::MODERATE)) || self.is_operator(key))
+    }
+
+    /// Changes what a member gets, with a note of who did it; `false`: there is no such member.
+    pub async fn tend_member(
+        &self,
+        viewer: &Viewer,
+        list: &ListRow,
+        address: &str,
+        wish: MemberWish,
+        now: Timestamp,
+    ) -> Result<bool, PipelineError> {
+        let member = self.store.find_member_by_address(list.id, address).await?;
+        if member.is_none() {
+            return Ok(false);
+        }
+        let (wish, word) = wish.wish();
+        let act = Act::Change(address.to_owned(), wish);
+        let acted = self
+            .store
+            .act(place(list, "by a moderator"), None, act, |_| None, now)
+            .await?;
+        let detail = format!("{address} was {word}");
+        self.note_tended(viewer, list, "members", detail, now)
+            .await?;
+        Ok(matches!(acted, Acted::Holds { .. }))
+    }
+
+    /// The operator adds members without asking them; returns how many are new, or what is wrong with them.
+    pub async fn add_tended(
+        &self,
+        viewer: &Viewer,
+        list: &ListRow,
+        given: &str,
+        now: Timestamp,
+    ) -> Result<Result<u64, String>, PipelineError> {
+        let mut keys = Vec::new();
+        for word in given.split(|c: char| c.is_whitespace() || c == ',' || c == ';') {
+            if word.is_empty() {
+                continue;
+            }
+            match word.parse::<Address>() {
+                Ok(address) => keys.push(address.key()),
+                Err(error) => return Ok(Err(error.to_string())),
+            }
+        }
+        if keys.is_empty() {
+            return Ok(Err("no address is given".to_owned()));
+        }
+        if let Some((own, why)) = self.find_own(list, &keys).await? {
+            return Ok(Err(format!("{own} {why}")));
+        }
+        let new = self.add_members(list.id, keys.clone()).await?;
+        let detail = format!("added by the operator: {}", keys.join(", "));
+        self.note_tended(viewer, list, "members", detail, now)
+            .await?;
+        Ok(Ok(new))
+    }
+
+    /// Sets what can be set on the page, with a note of what changed; an error in words if a value is none.
+    pub async fn tend_policy(
+        &self,
+        viewer: &Viewer,
+        list: &ListRow,
+        (policy, description): (Policy, String),
+        now: Timestamp,
+    ) -> Result<Result<(), String>, PipelineError> {
+        if let Err(why) = policy.check() {
+            return Ok(Err(why));
+        }
+        if description.chars().count() > 200 || description.chars().any(char::is_control) {
+            return Ok(Err(
+                "a description is one line of at most 200 characters".to_owned()
+            ));
+        }
+        let detail = changes(list, &policy, &description);
+        if detail.is_empty() {
+            return Ok(Ok(()));
+        }
+        let change = ListChange {
+            policy: Some(policy),
+            description: Some(description),
+            ..ListChange::default()
+        };
+        self.change_list(list.id, change).await?;
+        self.note_tended(viewer, list, "settings", detail, now)
+            .await?;
+        Ok(Ok(()))
+    }
+
+    async fn note_tended(
+        &self,
+        viewer: &Viewer,
+        list: &ListRow,
+        kind: &'static str,
+        detail: String,
+        now: Timestamp,
+    ) -> Result<(), PipelineError> {
+        let actor = viewer.address.clone();
+        Ok(self
+            .store
+            .insert_event(list, kind, actor, detail, now)
+            .await?)
+    }
+
+    /// A held mail as it can be read; `None`: it is held no longer.
+    pub async fn read_held(
+        &self,
+        held: &HeldRow,
+    ) -> Result<Option<(Message, Vec<u8>)>, PipelineError> {
+        let receipts = self.store.load_receipts(&[ReceiptId(held.id)]).await?;
+        let Some(receipt) = receipts.into_iter().next() else {
+            return Ok(None);
+        };
+        let bytes = receipt.bytes;
+        let read = think_of(bytes.len(), move || (mail::parse(&bytes), bytes)).await?;
+        Ok(Some(read))
+    }
+}
+
+/// `emergency off to on, delay 60 to 0`
+fn changes(list: &ListRow, new: &Policy, description: &str) -> String {
+    let old = &list.policy;
+    let pairs = [
+        (
+            "moderation",
+            old.moderation.as_str().to_owned(),
+            new.moderation.as_str().to_owned(),
+        ),
+        (
+            "emergency",
+            old.emergency.to_string(),
+            new.emergency.to_string(),
+        ),
+        (
+            "max-size",
+            old.max_size.to_string(),
+            new.max_size.to_string(),
+        ),
+        (
+            "strangers-per-hour",
+            old.strangers_per_hour.to_string(),
+            new.strangers_per_hour.to_string(),
+        ),
+        ("delay", old.delay.to_string(), new.delay.to_string()),
+        (
+            "hold-days",
+            old.hold_days.to_string(),
+            new.hold_days.to_string(),
+        ),
+        (
+            "description",
+            list.description.clone(),
+            description.to_owned(),
+        ),
+    ];
+    let changed = pairs.into_iter().filter(|(_, old, new)| old != new);
+    let words: Vec<String> = changed
+        .map(|(name, old, new)| format!("{name} {old:?} to {new:?}"))
+        .collect();
+    words.join(", ").replace('"', "")
+}

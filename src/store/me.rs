@@ -1,0 +1,278 @@
+//! What is kept of one person, as they see it; and its deletion.
+
+use super::event::{self, NewEvent};
+use super::list::MemberRow;
+use super::queue::{self, Choice, Steer};
+use super::sql::Bind;
+use super::writer::Tx;
+use super::{Reader, Store, StoreError, marks, sign_in};
+use crate::list::notice;
+use crate::list::roster::Kind;
+use crate::list::settings::Bits;
+use crate::types::{Address, ListId, MemberId, Timestamp};
+
+/// A subscription with its list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MembershipRow {
+    /// The list.
+    pub list: ListId,
+    /// Its name.
+    pub name: String,
+    /// Its posting address.
+    pub list_address: String,
+    /// Its style: what holds where the member has not chosen.
+    pub style: String,
+    /// Everybody may know of it.
+    pub public: bool,
+    /// The subscription.
+    pub member: MemberRow,
+}
+
+/// A mail of an author.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct OwnMail {
+    /// The list.
+    pub list: String,
+    /// Its number there.
+    pub number: i64,
+    /// Its name.
+    pub message_id: String,
+    /// Its subject.
+    pub subject: String,
+    /// Arrival, in microseconds since 1970.
+    pub arrived: i64,
+}
+
+/// A note that names an address as who did something, or to whom it happened.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct OwnNote {
+    /// The list.
+    pub list: String,
+    /// What happened, in a word.
+    pub kind: String,
+    /// When, in microseconds since 1970.
+    pub happened: i64,
+    /// What it was.
+    pub detail: String,
+}
+
+/// An automatic mail of the last days, as limits count it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct OwnNotice {
+    /// The limit's name.
+    pub kind: String,
+    /// When, in microseconds since 1970.
+    pub made: i64,
+    /// The network from which it was caused; may be empty.
+    pub network: String,
+}
+
+/// Lists of which an address may be told: the public ones, and those that it is a member of.
+const SHOWN: &str =
+    "(l.visibility = 'public' or l.id in (select list from member where address = $1))";
+
+impl Reader {
+    /// The subscriptions of some addresses by list and address. The postmaster's list is made of the settings and left out.
+    pub async fn load_memberships(
+        &self,
+        addresses: &[String],
+    ) -> Result<Vec<MembershipRow>, StoreError> {
+        type Row = (
+            i64,
+            String,
+            String,
+            String,
+            String,
+            i64,
+            String,
+            i64,
+            Option<i64>,
+            i64,
+            String,
+            i64,
+        );
+        let text = format!(
+            "select l.id, l.name, l.address, l.style, l.visibility, m.id, m.address, m.mail, m.nodupes, m.own, m.kind, m.created \
+             from member m join list l on l.id = m.list where l.name <> 'postmaster' and m.address in ({}) order by l.name, m.address",
+            marks(addresses.len())
+        );
+        let binds = addresses.iter().map(Bind::from).collect();
+        let rows: Vec<Row> = self.fetch(text, binds).await?;
+        let row = |(
+            list,
+            name,
+            list_address,
+            style,
+            visibility,
+            id,
+            address,
+            mail,
+            nodupes,
+            own,
+            kind,
+            created,
+        ): Row| MembershipRow {
+            list: ListId(list),
+            name,
+            list_address,
+            style,
+            public: visibility == "public",
+            member: MemberRow {
+                id: MemberId(id),
+                address,
+                mail: mail == 1,
+                nodupes: nodupes.map(|n| n == 1),
+                own: own == 1,
+                kind: Kind::parse(&kind),
+                created: Timestamp(created),
+            },
+        };
+        Ok(rows.into_iter().map(row).collect())
+    }
+
+    /// Rights of its own that an address has, by list.
+    pub async fn load_rights(&self, address: &str) -> Result<Vec<(String, Bits)>, StoreError> {
+        let text = "select l.name, a.bits from access a join list l on l.id = a.list where a.address = $1 order by l.name";
+        let rows: Vec<(String, i64)> = self.fetch(text, vec![address.into()]).await?;
+        Ok(rows.into_iter().map(|(l, b)| (l, Bits(b))).collect())
+    }
+
+    /// How many mails a list holds.
+    pub async fn count_held_of(&self, list: ListId) -> Result<i64, StoreError> {
+        let text = "select count(*) from held where list = $1";
+        let row: Option<(i64,)> = self.fetch_one(text, vec![list.0.into()]).await?;
+        Ok(row.map_or(0, |r| r.0))
+    }
+
+    /// The newest mails with that author's address, as far as the author may know of their lists.
+    pub async fn load_own_mails(
+        &self,
+        address: &str,
+        limit: i64,
+    ) -> Result<Vec<OwnMail>, StoreError> {
+        let text = format!(
+            "select l.name, p.number, m.message_id, m.subject, p.arrived from realm r join mail m on m.realm = r.id \
+             join posting p on p.mail = m.id join list l on l.id = p.list where lower(m.address) = $1 and m.state = 0 and {SHOWN} \
+             order by p.arrived desc, p.number desc limit $2"
+        );
+        let binds = vec![address.into(), limit.into()];
+        let rows: Vec<(String, i64, String, String, i64)> = self.fetch(text, binds).await?;
+        let row = |(list, number, message_id, subject, arrived)| OwnMail {
+            list,
+            number,
+            message_id,
+            subject,
+            arrived,
+        };
+        Ok(rows.into_iter().map(row).collect())
+    }
+
+    /// The newest notes about an address, as far as it may know of their lists.
+    pub async fn load_own_notes(
+        &self,
+        address: &str,
+        limit: i64,
+    ) -> Result<Vec<OwnNote>, StoreError> {
+        let text = format!(
+            "select l.name, e.kind, e.happened, e.detail from event e join list l on l.id = e.list \
+             where e.actor = $1 and {SHOWN} order by e.id desc limit $2"
+        );
+        let binds = vec![address.into(), limit.into()];
+        let rows: Vec<(String, String, i64, String)> = self.fetch(text, binds).await?;
+        let row = |(list, kind, happened, detail)| OwnNote {
+            list,
+            kind,
+            happened,
+            detail,
+        };
+        Ok(rows.into_iter().map(row).collect())
+    }
+
+    /// Automatic mails to an address that limits still count.
+    pub async fn load_own_notices(&self, address: &str) -> Result<Vec<OwnNotice>, StoreError> {
+        let text =
+            "select cap, made, source from notice where address = $1 order by id desc limit 1000";
+        let rows: Vec<(String, i64, String)> =
+            self.fetch(text, vec![counted(address).into()]).await?;
+        let row = |(kind, made, network)| OwnNotice {
+            kind,
+            made,
+            network,
+        };
+        Ok(rows.into_iter().map(row).collect())
+    }
+}
+
+/// An address as limits count it.
+fn counted(address: &str) -> String {
+    let parsed = address.parse::<Address>();
+    parsed.map_or_else(|_| address.to_owned(), |a| notice::counted(&a))
+}
+
+impl Store {
+    /// An address is nobody else's any more; the others of the person stay one.
+    pub async fn unlink_address(&self, address: String) -> Result<(), StoreError> {
+        self.write(move |tx| Box::pin(async move { unlink(tx, &address).await }))
+            .await
+    }
+
+    /// Deletes all that is kept of an address but mail that is archived or held, bans, and who decided what.
+    pub async fn erase_address(&self, address: String, now: Timestamp) -> Result<(), StoreError> {
+        self.write(move |tx| Box::pin(async move { erase(tx, &address, now).await }))
+            .await
+    }
+}
+
+/// A person with one address is none.
+async fn unlink(tx: &mut Tx, address: &str) -> Result<(), StoreError> {
+    let text = "delete from person_address where address = $1 returning person";
+    let Some((person,)) = tx.fetch_one::<(i64,)>(text, vec![address.into()]).await? else {
+        return Ok(());
+    };
+    let text = "select count(*) from person_address where person = $1";
+    let left: Option<(i64,)> = tx.fetch_one(text, vec![person.into()]).await?;
+    if left.is_none_or(|l| l.0 < 2) {
+        for text in [
+            "delete from person_address where person = $1",
+            "delete from person where id = $1",
+        ] {
+            tx.execute(text, vec![person.into()]).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn erase(tx: &mut Tx, address: &str, now: Timestamp) -> Result<(), StoreError> {
+    let choice = Choice {
+        recipient: Some(address.to_owned()),
+        ..Choice::default()
+    };
+    let why = "their recipient was erased".to_owned();
+    queue::steer_all(tx, choice, Steer::Drop, why, now).await?;
+    unlink(tx, address).await?;
+    sign_in::end_all(tx, address).await?;
+    let text = "delete from member where address = $1 returning list";
+    let lists: Vec<(i64,)> = tx.fetch(text, vec![address.into()]).await?;
+    let left = |(list,): (i64,)| NewEvent {
+        list: ListId(list),
+        kind: "left",
+        actor: String::new(),
+        detail: "erased on the page".to_owned(),
+        happened: now,
+    };
+    event::record(tx, lists.into_iter().map(left).collect()).await?;
+    for text in [
+        "delete from access where address = $1",
+        "delete from standing where address = $1",
+        "delete from bounce where address = $1",
+        "delete from complaint where address = $1",
+        "delete from confirmation where address = $1 or other = $1",
+        "delete from sign_in where address = $1 or other = $1",
+        "update event set actor = '' where actor = $1 and mail is null and patchset is null",
+    ] {
+        tx.execute(text, vec![address.into()]).await?;
+    }
+    let text = "delete from notice where address = $1";
+    tx.execute(text, vec![counted(address).into()]).await?;
+    Ok(())
+}

@@ -1,0 +1,242 @@
+//! Somebody's own page: lists, addresses, bounces, data.
+
+use super::harness::{Copy, Database, Sink, TestServer, on_both};
+use super::visitor::{Visitor, link, to, wait};
+
+on_both! {
+    a_member_pauses_chooses_leaves_and_joins,
+    two_addresses_are_linked_by_mail_and_unlinked,
+    data_is_taken_along_and_erased,
+}
+
+const ANA: &str = "ana@example.org";
+const HOME: &str = "ana@home.example";
+
+fn start(database: Database, sink: &Sink) -> TestServer {
+    let server = TestServer::start_on_with(database, &to(sink));
+    for (name, more) in [
+        ("dev", None),
+        ("users", None),
+        ("rookery", Some("--private")),
+    ] {
+        let address = format!("{name}@lists.example.org");
+        let mut create = vec!["list", "create", name, "--address", &address];
+        create.extend(more);
+        server.cli(&create);
+    }
+    server.cli(&["member", "add", "dev", ANA, "ben@example.com"]);
+    server
+}
+
+#[track_caller]
+fn member(server: &TestServer, list: &str, address: &str) -> Option<serde_json::Value> {
+    let all = server.json(&["member", "ls", list]);
+    let mut all = all.as_array().unwrap().iter();
+    all.find(|m| m["address"] == address).cloned()
+}
+
+fn a_member_pauses_chooses_leaves_and_joins(database: Database) {
+    let sink = Sink::start();
+    let server = start(database, &sink);
+    let ana = Visitor::new(&server);
+    ana.sign_in(&sink, ANA);
+    let page = ana.get("/me/").body;
+    assert!(
+        page.contains("gets copies") && page.contains("Join another list"),
+        "{page}"
+    );
+    assert!(
+        !page.contains("rookery"),
+        "of a list that is not hers: {page}"
+    );
+    let save = |mail: &str, own: &str, nodupes: &str| {
+        let fields = [
+            ("do", "save"),
+            ("list", "dev"),
+            ("address", ANA),
+            ("mail", mail),
+            ("own", own),
+            ("nodupes", nodupes),
+        ];
+        let seen = ana.press("/me/", &fields);
+        assert_eq!(seen.header("location").as_deref(), Some("/me/?done=saved"));
+        member(&server, "dev", ANA).unwrap()
+    };
+    let now = save("no", "no", "yes");
+    assert_eq!(
+        (&now["mail"], &now["own"], &now["nodupes"]),
+        (&false.into(), &false.into(), &true.into())
+    );
+    let page = ana.get("/me/?done=saved").body;
+    assert!(page.contains("Saved.") && page.contains("paused"), "{page}");
+    let now = save("yes", "yes", "default");
+    assert_eq!((&now["mail"], &now["own"]), (&true.into(), &true.into()));
+    assert!(now["nodupes"].is_null());
+    let noted = server.cli(&["events", "dev"]);
+    assert!(
+        noted.contains("paused") && noted.contains("resumed"),
+        "{noted}"
+    );
+
+    let press = |what: &str, list: &str| {
+        let seen = ana.press("/me/", &[("do", what), ("list", list), ("address", ANA)]);
+        seen.header("location").unwrap()
+    };
+    assert_eq!(press("leave", "dev"), "/me/?done=left");
+    assert!(member(&server, "dev", ANA).is_none());
+    assert!(ana.get("/me/").body.contains("You are a member of no list"));
+    assert_eq!(press("leave", "dev"), "/me/?done=nothing");
+    assert_eq!(press("join", "users"), "/me/?done=joined");
+    assert!(member(&server, "users", ANA).is_some());
+    server.wait_for("a welcome", || {
+        let welcome = |c: &Copy| String::from_utf8_lossy(&c.bytes).contains("Welcome to users@");
+        sink.all().into_iter().find(welcome)
+    });
+    // A list that is not public is not there for her; nobody else's subscription is hers.
+    for (what, list) in [
+        ("join", "rookery"),
+        ("save", "rookery"),
+        ("join", "postmaster"),
+        ("x", "dev"),
+    ] {
+        assert_eq!(press(what, list), "/me/?done=nothing", "{what} {list}");
+    }
+    assert!(member(&server, "rookery", ANA).is_none());
+    let of_ben = [("do", "enable"), ("address", "ben@example.com")];
+    assert_eq!(
+        ana.press("/me/", &of_ben).header("location").as_deref(),
+        Some("/me/?done=nothing")
+    );
+    // Once she is in, she sees it, and that she cannot come back by herself.
+    server.cli(&["member", "add", "rookery", ANA]);
+    let page = ana.get("/me/").body;
+    assert!(
+        page.contains("not public") && page.contains("only the people who run the list"),
+        "{page}"
+    );
+    assert!(!page.contains("href=\"/rookery/\""));
+}
+
+fn two_addresses_are_linked_by_mail_and_unlinked(database: Database) {
+    let sink = Sink::start();
+    let server = start(database, &sink);
+    server.cli(&["member", "add", "users", HOME]);
+    let ana = Visitor::new(&server);
+    ana.sign_in(&sink, ANA);
+    assert!(!ana.get("/me/").body.contains(HOME));
+    let ask = |address: &str| {
+        let seen = ana.press("/me/", &[("do", "link"), ("address", address)]);
+        seen.header("location").unwrap()
+    };
+    assert_eq!(ask(HOME), "/me/?done=asked");
+    let mail = wait(&server, &sink, HOME, 0);
+    // Who asks chose the other address: no word of it goes out.
+    assert!(
+        !mail.contains(ANA) && mail.contains("from this site"),
+        "{mail}"
+    );
+    assert_eq!(ask("no address"), "/me/?done=odd");
+    assert_eq!(ask("dev@lists.example.org"), "/me/?done=asked");
+    assert_eq!(ask(HOME), "/me/?done=asked", "and no second mail a day");
+    let home = Visitor::new(&server);
+    let shown = home.get(&link(&mail)).body;
+    assert!(
+        shown.contains(ANA) && shown.contains("Nothing has happened yet"),
+        "{shown}"
+    );
+    assert!(
+        !ana.get("/me/").body.contains(HOME),
+        "looking changes nothing"
+    );
+    assert!(
+        home.post(&link(&mail), &[])
+            .body
+            .contains("one person here now")
+    );
+    assert!(home.cookie("session").is_none(), "it signs nobody in");
+    assert_eq!(home.post(&link(&mail), &[]).status, 404);
+    let page = ana.get("/me/").body;
+    assert!(
+        page.contains(HOME) && page.contains("users@lists.example.org"),
+        "{page}"
+    );
+    let leave = [("do", "leave"), ("list", "users"), ("address", HOME)];
+    assert_eq!(
+        ana.press("/me/", &leave).header("location").as_deref(),
+        Some("/me/?done=left")
+    );
+    assert!(member(&server, "users", HOME).is_none());
+    let unlink = [("do", "unlink"), ("address", HOME)];
+    ana.press("/me/", &unlink);
+    assert!(!ana.get("/me/").body.contains(HOME));
+    server.drain();
+    let asked = super::visitor::letters(&sink, HOME);
+    assert_eq!(asked.len(), 1);
+}
+
+fn data_is_taken_along_and_erased(database: Database) {
+    let sink = Sink::start();
+    let server = start(database, &sink);
+    server.cli(&["member", "add", "rookery", ANA]);
+    server.cli(&[
+        "policy",
+        "set",
+        "dev",
+        "--person",
+        "ana@example.org=reply,post,moderate",
+    ]);
+    let post = |list: &str, id: &str| {
+        let mail =
+            format!("From: Ana <{ANA}>\nMessage-ID: <{id}>\nSubject: words of {list}\n\nx\n");
+        let to = format!("{list}@lists.example.org");
+        assert!(server.send(&[&to], mail.as_bytes()).starts_with("250"));
+    };
+    post("dev", "1@x");
+    post("rookery", "2@x");
+    server.drain();
+    let ana = Visitor::new(&server);
+    ana.sign_in(&sink, ANA);
+    let export = || {
+        let seen = ana.get("/me/export.json");
+        assert_eq!(
+            seen.header("cache-control").as_deref(),
+            Some("no-store, private")
+        );
+        serde_json::from_str::<serde_json::Value>(&seen.body).unwrap()
+    };
+    let all = export();
+    assert_eq!(all["address"], ANA);
+    assert_eq!(all["memberships"].as_array().unwrap().len(), 2, "{all}");
+    assert_eq!(all["rights"][0]["rights"], "reply,post,moderate");
+    assert_eq!(all["mails"].as_array().unwrap().len(), 2, "{all}");
+    assert_eq!(all["browsers"].as_array().unwrap().len(), 1);
+    assert_eq!(all["automatic_mail"][0]["kind"], "sign-in");
+    // Of a list that she left, nothing is told that others may not know.
+    server.cli(&["member", "rm", "rookery", ANA]);
+    let all = export().to_string();
+    assert!(all.contains("1@x") && !all.contains("rookery"), "{all}");
+
+    let page = ana.get("/me/erase").body;
+    assert!(
+        page.contains("Your archived mails (1 mail)") && page.contains("Your rights at dev"),
+        "{page}"
+    );
+    assert_eq!(ana.press("/me/erase", &[]).status, 400, "without the tick");
+    assert_eq!(ana.post("/me/erase", &[("sure", "yes")]).status, 403);
+    assert!(member(&server, "dev", ANA).is_some());
+    assert_eq!(ana.press("/me/erase", &[("sure", "yes")]).status, 200);
+    assert!(member(&server, "dev", ANA).is_none());
+    assert_eq!(ana.get("/me/").status, 303);
+    let policy = server.json(&["policy", "show", "dev"]);
+    assert!(policy["people"].as_array().unwrap().is_empty(), "{policy}");
+    let noted = server.cli(&["events"]);
+    assert!(!noted.contains(ANA), "{noted}");
+    assert!(
+        server.page("/dev/1@x/").contains("words of dev"),
+        "archived mail stays"
+    );
+    assert!(member(&server, "dev", "ben@example.com").is_some());
+    // She is an author still, and may look.
+    ana.sign_in(&sink, ANA);
+    assert_eq!(export()["notes"], serde_json::json!([]));
+}

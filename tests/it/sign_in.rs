@@ -1,0 +1,373 @@
+//! Signing in by mail, and what strangers try: guessing, replaying, foreign forms, listening at doors.
+
+use super::harness::{Database, Sink, TestServer, on_both, request};
+use super::visitor::{Visitor, code, letters, link, to, wait};
+
+on_both! {
+    one_signs_in_by_link_or_code_and_out_again,
+    nobody_learns_who_is_known,
+    codes_are_not_guessed_and_links_work_once,
+    a_form_of_another_site_or_person_does_nothing,
+}
+
+const ANA: &str = "ana@example.org";
+
+fn start(database: Database, sink: &Sink) -> TestServer {
+    let server = TestServer::start_on_with(database, &to(sink));
+    server.cli(&[
+        "list",
+        "create",
+        "dev",
+        "--address",
+        "dev@lists.example.org",
+    ]);
+    server.cli(&["member", "add", "dev", ANA, "ben@example.com"]);
+    server
+}
+
+fn one_signs_in_by_link_or_code_and_out_again(database: Database) {
+    let sink = Sink::start();
+    let server = start(database, &sink);
+    let (desk, phone) = (Visitor::new(&server), Visitor::new(&server));
+    let asked = desk.get("/me/");
+    assert_eq!(asked.status, 303);
+    assert_eq!(
+        asked.header("location").as_deref(),
+        Some("/sign-in?to=%2Fme%2F")
+    );
+    let page = desk.ask_to_sign_in(" Ana@Example.org ");
+    assert!(page.body.contains("Look into your mail"), "{}", page.body);
+    let mail = wait(&server, &sink, ANA, 0);
+    assert!(mail.contains("Auto-Submitted: auto-generated"), "{mail}");
+
+    // A program that looks for bad links opens it, and again.
+    let path = link(&mail);
+    for arguments in [&[][..], &["-I"], &["-A", "scanner"]] {
+        let seen = phone.ask(&path, arguments);
+        assert_eq!(seen.status, 200);
+        assert!(seen.header("set-cookie").is_none(), "{}", seen.head);
+        assert_eq!(
+            seen.header("cache-control").as_deref(),
+            Some("no-store, private")
+        );
+        assert_eq!(seen.header("x-robots-tag").as_deref(), Some("noindex"));
+    }
+    assert_eq!(phone.get("/me/").status, 303, "looking signs nobody in");
+    let seen = phone.post(&path, &[]);
+    assert_eq!(seen.status, 303, "{}", seen.body);
+    let flags = seen.header("set-cookie").unwrap();
+    assert!(flags.starts_with("session="), "{flags}");
+    for flag in ["HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=5184000"] {
+        assert!(flags.contains(flag), "{flags}");
+    }
+    let page = phone.get("/me/");
+    assert!(
+        page.body.contains("Signed in as ana@example.org"),
+        "{}",
+        page.body
+    );
+    assert_eq!(
+        page.header("cache-control").as_deref(),
+        Some("no-store, private")
+    );
+    assert!(page.header("etag").is_none());
+
+    // The browser at the desk by its code.
+    desk.sign_in(&sink, ANA);
+    assert!(desk.get("/me/").body.contains("2 browsers are signed in"));
+    let (was, out) = (
+        desk.cookie("session").unwrap(),
+        desk.press("/me/", &[("do", "sign-out")]),
+    );
+    assert_eq!(out.status, 303);
+    assert!(desk.cookie("session").is_none());
+    assert_eq!(desk.get("/me/").status, 303);
+    let stolen = format!("session={was}");
+    assert_eq!(
+        desk.ask("/me/", &["-H", &format!("Cookie: {stolen}")])
+            .status,
+        303
+    );
+    assert_eq!(phone.get("/me/").status, 200, "only here");
+    desk.sign_in(&sink, ANA);
+    assert_eq!(
+        desk.press("/me/", &[("do", "sign-out-everywhere")]).status,
+        303
+    );
+    assert_eq!(phone.get("/me/").status, 303);
+    if database == Database::Sqlite {
+        phone.sign_in(&sink, ANA);
+        let secret = phone.cookie("session").unwrap();
+        for file in ["patchpost.db", "patchpost.db-wal"] {
+            let bytes = std::fs::read(server.data().join(file)).unwrap();
+            let found = memchr_find(&bytes, secret.as_bytes());
+            assert!(!found, "{file} holds what the cookie holds");
+        }
+    }
+}
+
+fn memchr_find(bytes: &[u8], word: &[u8]) -> bool {
+    bytes.windows(word.len()).any(|w| w == word)
+}
+
+fn nobody_learns_who_is_known(database: Database) {
+    let sink = Sink::start();
+    let server = start(database, &sink);
+    server.cli(&["list", "create", "rookery", "--private"]);
+    server.cli(&["member", "add", "rookery", "canary@example.org"]);
+    let page = |address: &str| {
+        let seen = Visitor::new(&server).ask_to_sign_in(address);
+        let varies = |l: &&str| {
+            let lower = l.to_lowercase();
+            !["set-cookie:", "date:", "content-length:"]
+                .iter()
+                .any(|n| lower.starts_with(n))
+        };
+        let head: Vec<&str> = seen.head.lines().filter(varies).collect();
+        assert!(seen.head.contains("asking="), "{}", seen.head);
+        (head.join("\n"), seen.body.replace(address, "X"))
+    };
+    let known = page(ANA);
+    for other in [
+        "nobody@example.org",
+        "canary@example.org",
+        "dev@lists.example.org",
+        "rookery@localhost",
+    ] {
+        assert_eq!(page(other), known, "{other}");
+    }
+    // Above the limit of one mailbox, known or not.
+    for _ in 0..12 {
+        assert_eq!(page("ana+x@example.org"), known);
+        assert_eq!(page("nobody@example.org"), known);
+    }
+    for odd in [
+        "",
+        "ana",
+        "ana@example.org\r\nBcc: eve@example.net",
+        "\"a b\"@example.org",
+        "<script>@example.org",
+        "ana@example.org, eve@example.net",
+    ] {
+        let seen = Visitor::new(&server).ask_to_sign_in(odd);
+        assert!(
+            seen.body.contains("no e-mail address") && !seen.body.contains("<script>@"),
+            "{odd}"
+        );
+        assert!(!seen.head.contains("asking="), "{}", seen.head);
+    }
+    wait(&server, &sink, ANA, 0);
+    wait(&server, &sink, "canary@example.org", 0);
+    server.drain();
+    assert_eq!(sink.all().len(), 2, "only those who are known");
+    // A page that lies open too long, or of another site.
+    let seen = Visitor::new(&server).post("/sign-in", &[("address", ANA), ("form", "x")]);
+    assert!(seen.body.contains("Press the button again"));
+    // Authors and people with rights are known as well.
+    let post = "From: Eve <eve@example.net>\nMessage-ID: <1@x>\nSubject: s\n\nx\n";
+    assert!(
+        server
+            .send(&["dev@lists.example.org"], post.as_bytes())
+            .starts_with("250")
+    );
+    server.drain();
+    server.cli(&[
+        "policy",
+        "set",
+        "dev",
+        "--person",
+        "mia@example.net=moderate",
+    ]);
+    for who in ["eve@example.net", "mia@example.net"] {
+        Visitor::new(&server).sign_in(&sink, who);
+    }
+}
+
+fn codes_are_not_guessed_and_links_work_once(database: Database) {
+    let sink = Sink::start();
+    let server = start(database, &sink);
+    let wrong = |right: &str| format!("{:06}", (right.parse::<u32>().unwrap() + 1) % 1_000_000);
+    let signed = |v: &Visitor<'_>, code: &str| v.post("/sign-in/code", &[("code", code)]);
+    // Another browser's code is none.
+    let (ana, eve) = (Visitor::new(&server), Visitor::new(&server));
+    ana.ask_to_sign_in(ANA);
+    let mail = wait(&server, &sink, ANA, 0);
+    let seen = signed(&eve, &code(&mail));
+    assert!(
+        seen.body.contains("This code is not right"),
+        "{}",
+        seen.body
+    );
+    assert!(eve.cookie("session").is_none());
+    // Five guesses, and the right one comes too late; the link still works, once.
+    for _ in 0..5 {
+        assert_eq!(signed(&ana, &wrong(&code(&mail))).status, 200);
+    }
+    assert_eq!(signed(&ana, &code(&mail)).status, 200);
+    assert_eq!(eve.post(&link(&mail), &[]).status, 303);
+    assert_eq!(eve.post(&link(&mail), &[]).status, 404);
+    assert_eq!(ana.get(&link(&mail)).status, 404);
+    assert_eq!(signed(&ana, &code(&mail)).status, 200);
+    // With three mails' guesses spent, codes are off for this address today, and links are not.
+    for n in 1..3 {
+        let guesser = Visitor::new(&server);
+        guesser.ask_to_sign_in(ANA);
+        let mail = wait(&server, &sink, ANA, n);
+        for _ in 0..5 {
+            signed(&guesser, &wrong(&code(&mail)));
+        }
+    }
+    ana.ask_to_sign_in(ANA);
+    let mail = wait(&server, &sink, ANA, 3);
+    assert_eq!(signed(&ana, &code(&mail)).status, 200);
+    assert_eq!(ana.post(&link(&mail), &[]).status, 303);
+    // Others are not harmed; a code works once, and blanks in it do not count.
+    let ben = Visitor::new(&server);
+    ben.ask_to_sign_in("ben@example.com");
+    let mail = wait(&server, &sink, "ben@example.com", 0);
+    let spaced = format!("{} {}", &code(&mail)[..3], &code(&mail)[3..]);
+    assert_eq!(signed(&ben, &spaced).status, 303);
+    assert_eq!(eve.post(&link(&mail), &[]).status, 404, "used by the code");
+    // Made up links.
+    for path in [
+        format!("/sign-in/{}", "a".repeat(32)),
+        "/sign-in/x".to_owned(),
+        format!("{}a", link(&mail)),
+        "/sign-in/..%2f".to_owned(),
+    ] {
+        assert_eq!(eve.get(&path).status, 404, "{path}");
+        assert_eq!(eve.post(&path, &[]).status, 404, "{path}");
+    }
+    // What a browser brought before it signed in is worth nothing after.
+    let fixed = "session=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    let mia = Visitor::new(&server);
+    mia.ask_to_sign_in("ben@example.com");
+    let mail = wait(&server, &sink, "ben@example.com", 1);
+    let seen = mia.ask(
+        &link(&mail),
+        &["-X", "POST", "-H", &format!("Cookie: {fixed}")],
+    );
+    assert_eq!(seen.status, 303);
+    let new = mia.cookie("session").unwrap();
+    assert!(new.len() == 32 && !fixed.contains(&new));
+    let with = |cookie: &str| {
+        let text = format!(
+            "GET /me/ HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n"
+        );
+        request(&server.addresses["http"], &text).status
+    };
+    assert_eq!(with(fixed), 303);
+    assert_eq!(with(&format!("session={new}")), 200);
+    // Signing in again ends what the browser had.
+    mia.sign_in(&sink, "ben@example.com");
+    assert_eq!(with(&format!("session={new}")), 303);
+}
+
+fn a_form_of_another_site_or_person_does_nothing(database: Database) {
+    let sink = Sink::start();
+    let server = start(database, &sink);
+    let (ana, ben) = (Visitor::new(&server), Visitor::new(&server));
+    ana.sign_in(&sink, ANA);
+    ben.sign_in(&sink, "ben@example.com");
+    let (own, foreign) = (ana.guard(), ben.guard());
+    assert_ne!(own, foreign);
+    let leave = [("do", "leave"), ("list", "dev"), ("address", ANA)];
+    let members = || server.json(&["list", "show", "dev"])["members"].as_u64();
+    let with = |guard: &str, more: &[&str]| {
+        let mut fields = vec![format!("guard={guard}")];
+        fields.extend(leave.iter().map(|(n, v)| format!("{n}={v}")));
+        let mut arguments: Vec<&str> = more.to_vec();
+        for field in &fields {
+            arguments.extend(["--data-urlencode", field.as_str()]);
+        }
+        ana.ask("/me/", &arguments).status
+    };
+    assert_eq!(with(&foreign, &[]), 403);
+    assert_eq!(with("", &[]), 403);
+    for header in [
+        "Origin: https://evil.example",
+        "Origin: null",
+        "Sec-Fetch-Site: cross-site",
+        "Sec-Fetch-Site: same-site",
+        "Sec-Fetch-Site: none",
+    ] {
+        assert_eq!(with(&own, &["-H", header]), 403, "{header}");
+    }
+    assert_eq!(members(), Some(2));
+    // Nobody is signed in by a foreign form, as somebody else.
+    let form = Visitor::new(&server);
+    form.ask_to_sign_in("ben@example.com");
+    let mail = wait(&server, &sink, "ben@example.com", 1);
+    let evil = ["-X", "POST", "-H", "Sec-Fetch-Site: cross-site"];
+    assert_eq!(ana.ask(&link(&mail), &evil).status, 403);
+    let field = ["-H", "Origin: https://evil.example", "-d", "address=x"];
+    assert_eq!(ana.ask("/sign-in", &field).status, 403);
+    assert!(
+        ana.get("/me/")
+            .body
+            .contains("Signed in as ana@example.org")
+    );
+    // Nor does it change by being looked at, or by another's address.
+    ana.get(&format!("/me/?do=leave&list=dev&guard={own}"));
+    ana.press(
+        "/me/",
+        &[
+            ("do", "leave"),
+            ("list", "dev"),
+            ("address", "ben@example.com"),
+        ],
+    );
+    assert_eq!(members(), Some(2));
+    let origin = format!("Origin: {}", server.base());
+    let same = ["-H", origin.as_str(), "-H", "Sec-Fetch-Site: same-origin"];
+    assert_eq!(with(&own, &same), 303);
+    assert_eq!(members(), Some(1));
+
+    // Public pages are the same for everybody, signed in or not, and are cached as before.
+    let public = |v: &Visitor<'_>| {
+        let seen = v.get("/dev/");
+        assert!(seen.header("set-cookie").is_none());
+        (
+            seen.header("etag").expect("a tag"),
+            seen.header("cache-control"),
+            seen.body,
+        )
+    };
+    let stranger = Visitor::new(&server);
+    assert_eq!(public(&ben), public(&stranger));
+    assert_eq!(public(&stranger).1.as_deref(), Some("no-cache"));
+}
+
+#[test]
+fn with_tls_the_cookies_are_of_this_host_alone() {
+    let sink = Sink::start();
+    let base = ("PATCHPOST_HTTP_BASE_URL", "https://lists.example.org");
+    let relay = to(&sink);
+    let server = TestServer::start_with(&[relay[0], relay[1], base]);
+    server.cli(&["list", "create", "dev", "--address", "dev@x.org"]);
+    server.cli(&["member", "add", "dev", ANA]);
+    let ana = Visitor::new(&server);
+    let seen = ana.ask_to_sign_in(ANA);
+    let asking = seen.header("set-cookie").unwrap();
+    assert!(
+        asking.starts_with("__Host-asking=") && asking.ends_with("SameSite=Strict; Secure"),
+        "{asking}"
+    );
+    let mail = wait(&server, &sink, ANA, 0);
+    assert!(
+        mail.contains("https://lists.example.org/sign-in/"),
+        "{mail}"
+    );
+    assert_eq!(letters(&sink, ANA).len(), 1);
+    let origin = ["-X", "POST", "-H", "Origin: https://lists.example.org"];
+    let seen = ana.ask(&link(&mail), &origin);
+    let session = seen.header("set-cookie").unwrap();
+    assert!(
+        session.starts_with("__Host-session=") && session.ends_with("SameSite=Lax; Secure"),
+        "{session}"
+    );
+    assert!(
+        session.contains("; Path=/;") && !session.contains("Domain"),
+        "{session}"
+    );
+}

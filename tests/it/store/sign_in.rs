@@ -1,0 +1,150 @@
+//! What signs somebody in ends in time, and two at once are one.
+
+use patchpost::list::notice::SIGN_IN;
+use patchpost::list::sign_in::{HOLDS_SECS, IDLE_SECS, LIFE_SECS, LINK_SECS, TRIES, hash};
+use patchpost::store::{CappedLetter, NewLetter, NewSignIn, Owed, SignInRow};
+use patchpost::types::Timestamp;
+
+use super::site::{Database, START, Site, play};
+use crate::harness::on_both;
+
+on_both! {
+    everything_that_signs_in_ends,
+    two_at_once_sign_in_once_and_guess_no_more_than_one,
+}
+
+fn everything_that_signs_in_ends(database: Database) {
+    play(database, ends);
+}
+
+fn two_at_once_sign_in_once_and_guess_no_more_than_one(database: Database) {
+    play(database, at_once);
+}
+
+async fn ask(site: &Site, name: &str, other: &str, now: Timestamp) {
+    let letter = NewLetter {
+        list: None,
+        purpose: "sign-in",
+        recipient: "ana@example.org".to_owned(),
+        return_path: String::new(),
+        data: b"x\n".to_vec(),
+    };
+    let new = NewSignIn {
+        link: hash(name),
+        browser: hash(&format!("browser {name}")),
+        code: hash(&format!("code {name}")),
+        address: "ana@example.org".to_owned(),
+        other: other.to_owned(),
+        known: true,
+        letter: CappedLetter {
+            letter,
+            cap: SIGN_IN,
+            counted: "ana@example.org".to_owned(),
+            source: String::new(),
+        },
+    };
+    let owed = site.ctx.store.insert_sign_in(new, now).await.unwrap();
+    assert_eq!(owed, Owed::Yes);
+}
+
+async fn ends(site: Site) {
+    let store = &site.ctx.store;
+    let ana = Some("ana@example.org".to_owned());
+    let after = |secs: i64| START.plus_secs(secs);
+    ask(&site, "one", "", START).await;
+    let late = after(HOLDS_SECS + 1);
+    assert_eq!(store.find_sign_in(&hash("one"), late).await.unwrap(), None);
+    let by_link = |link: &str, session: &str, now| {
+        store.sign_in_by_link(hash(link), hash(session), None, now)
+    };
+    assert_eq!(by_link("one", "s1", late).await.unwrap(), None);
+    let (browser, code) = (hash("browser one"), hash("code one"));
+    let coded = store.sign_in_by_code(browser, code, hash("s1"), None, late);
+    assert_eq!(coded.await.unwrap(), None);
+    let in_time = after(HOLDS_SECS);
+    assert_eq!(by_link("one", "s1", in_time).await.unwrap(), ana);
+    assert_eq!(by_link("one", "s2", in_time).await.unwrap(), None, "once");
+
+    // A session that is not used ends, one that is used ends as well.
+    let found = |now| async move {
+        let row = store.find_session(&hash("s1"), now).await.unwrap();
+        row.is_some()
+    };
+    assert!(found(in_time.plus_secs(IDLE_SECS)).await);
+    assert!(!found(in_time.plus_secs(IDLE_SECS + 1)).await);
+    let mut now = in_time;
+    while now < in_time.plus_secs(LIFE_SECS) {
+        let row = store.find_session(&hash("s1"), now).await.unwrap();
+        let row = row.expect("it is used every week");
+        site.ctx.greet(row, now).await.unwrap();
+        now = now.plus_secs(7 * 86_400);
+    }
+    assert!(!found(in_time.plus_secs(LIFE_SECS + 1)).await);
+    // Both are gone for good when the next one signs in.
+    ask(&site, "two", "", now).await;
+    assert_eq!(by_link("two", "s3", now).await.unwrap(), ana);
+    let rows = site.rows("select count(*) from session").await;
+    assert_eq!(rows, [["1"]]);
+    let rows = site.rows("select count(*) from sign_in").await;
+    assert_eq!(rows, [["1"]]);
+
+    // A link that links does not sign in, and holds for three days.
+    ask(&site, "three", "ben@example.org", now).await;
+    assert_eq!(by_link("three", "s4", now).await.unwrap(), None);
+    let late = now.plus_secs(LINK_SECS + 1);
+    assert_eq!(store.link_by_mail(hash("three"), late).await.unwrap(), None);
+    let linked = store.link_by_mail(hash("three"), now.plus_secs(LINK_SECS));
+    let expected = SignInRow {
+        address: "ana@example.org".to_owned(),
+        other: "ben@example.org".to_owned(),
+    };
+    assert_eq!(linked.await.unwrap(), Some(expected));
+    let both = store.load_linked("ben@example.org").await.unwrap();
+    assert_eq!(both, ["ana@example.org", "ben@example.org"]);
+    store
+        .end_sessions("ana@example.org".to_owned())
+        .await
+        .unwrap();
+    let rows = site.rows("select count(*) from session").await;
+    assert_eq!(rows, [["0"]]);
+}
+
+async fn at_once(site: Site) {
+    let other = site.another().await;
+    ask(&site, "one", "", START).await;
+    let mut links = tokio::task::JoinSet::new();
+    for n in 0..8 {
+        let store = [&site.ctx, &other][n % 2].store.clone();
+        let session = hash(&format!("s{n}"));
+        links.spawn(async move {
+            store
+                .sign_in_by_link(hash("one"), session, None, START)
+                .await
+        });
+    }
+    let signed = links.join_all().await;
+    let signed = signed.into_iter().filter_map(Result::unwrap);
+    assert_eq!(signed.count(), 1);
+
+    ask(&site, "two", "", START).await;
+    let mut guesses = tokio::task::JoinSet::new();
+    for n in 0..20 {
+        let store = [&site.ctx, &other][n % 2].store.clone();
+        let wrong = hash(&format!("guess {n}"));
+        let session = hash(&format!("t{n}"));
+        guesses.spawn(async move {
+            let browser = hash("browser two");
+            store
+                .sign_in_by_code(browser, wrong, session, None, START)
+                .await
+        });
+    }
+    let signed = guesses.join_all().await;
+    assert!(signed.into_iter().all(|s| s.unwrap().is_none()));
+    let tries = site.rows("select max(tries) from sign_in").await;
+    assert_eq!(tries, [[TRIES.to_string()]]);
+    let right = (hash("browser two"), hash("code two"));
+    let store = &site.ctx.store;
+    let late = store.sign_in_by_code(right.0, right.1, hash("u"), None, START);
+    assert_eq!(late.await.unwrap(), None);
+}
