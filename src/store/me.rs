@@ -43,6 +43,19 @@ pub struct OwnMail {
     pub arrived: i64,
 }
 
+/// A mail of an author that waits for a moderator.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct OwnHeld {
+    /// The list.
+    pub list: String,
+    /// Its name.
+    pub message_id: String,
+    /// Its subject.
+    pub subject: String,
+    /// Arrival, in microseconds since 1970.
+    pub arrived: i64,
+}
+
 /// A note that names an address as who did something, or to whom it happened.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct OwnNote {
@@ -167,6 +180,23 @@ impl Reader {
         Ok(rows.into_iter().map(row).collect())
     }
 
+    /// Held mails that are proved to be of that author, as far as the author may know of their lists.
+    pub async fn load_own_held(&self, address: &str) -> Result<Vec<OwnHeld>, StoreError> {
+        let text = format!(
+            "select l.name, h.message_id, h.subject, h.arrived from held h join list l on l.id = h.list \
+             where h.address = $1 and h.level = 1 and {SHOWN} order by h.receipt limit 1000"
+        );
+        let rows: Vec<(String, String, String, i64)> =
+            self.fetch(text, vec![address.into()]).await?;
+        let row = |(list, message_id, subject, arrived)| OwnHeld {
+            list,
+            message_id,
+            subject,
+            arrived,
+        };
+        Ok(rows.into_iter().map(row).collect())
+    }
+
     /// The newest notes about an address, as far as it may know of their lists.
     pub async fn load_own_notes(
         &self,
@@ -271,6 +301,15 @@ async fn erase(tx: &mut Tx, address: &str, now: Timestamp) -> Result<(), StoreEr
         "update event set actor = '' where actor = $1 and mail is null and patchset is null",
     ] {
         tx.execute(text, vec![address.into()]).await?;
+    }
+    // Notes of what moderators did with a member name the address; that they did it stays.
+    for word in ["paused", "resumed", "removed"] {
+        let text = "update event set detail = $1 where kind = 'members' and detail = $2";
+        let (new, old) = (
+            format!("somebody was {word}"),
+            format!("{address} was {word}"),
+        );
+        tx.execute(text, vec![new.into(), old.into()]).await?;
     }
     let text = "delete from notice where address = $1";
     tx.execute(text, vec![counted(address).into()]).await?;

@@ -81,7 +81,7 @@ pub use letter::{Letter, NewLetter};
 pub use list::{ListChange, ListRow, MemberRow, NewList, NewRepo, RepoRow};
 pub(crate) use mail::Packer;
 pub use mail::Receipt;
-pub use me::{MembershipRow, OwnMail, OwnNote, OwnNotice};
+pub use me::{MembershipRow, OwnHeld, OwnMail, OwnNote, OwnNotice};
 pub use membership::{Act, Acted, Asked, NewConfirmation, Once, Place};
 pub use notice::{CappedLetter, Owed};
 pub use pulse::Pulse;

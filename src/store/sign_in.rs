@@ -236,9 +236,10 @@ async fn insert(tx: &mut Tx, new: NewSignIn, now: Timestamp) -> Result<Owed, Sto
     if owed != Owed::Yes {
         return Ok(owed);
     }
-    let old = now.plus_secs(-LINK_SECS).0;
-    tx.execute("delete from sign_in where made < $1", vec![old.into()])
-        .await?;
+    // Tries of a day are counted.
+    let text = "delete from sign_in where made < $1 or (other = '' and made < $2)";
+    let old = [LINK_SECS, DAY].map(|secs| now.plus_secs(-secs).0.into());
+    tx.execute(text, old.to_vec()).await?;
     let row = vec![
         new.link.into(),
         new.browser.into(),

@@ -370,7 +370,7 @@ fn leave(app: &App, to: &str) -> Response {
     response
 }
 
-/// `GET /me/export.json`: all that is stored of the person.
+/// `GET /me/export.json`: what is stored of the person.
 async fn export(app: &App, viewer: &Viewer) -> Answer {
     let (now, store, own) = (crate::store::now(), &app.store, viewer.address.as_str());
     let linked = store.load_linked(own).await?;
@@ -402,6 +402,7 @@ async fn export(app: &App, viewer: &Viewer) -> Answer {
     let notes = store.load_own_notes(own, EXPORTED).await?;
     let mails = store.load_own_mails(own, EXPORTED).await?;
     let sessions = store.load_sessions(own, now).await?;
+    let held = store.load_own_held(own).await?;
     let all = serde_json::json!({
         "address": own,
         "made": now.rfc3339(),
@@ -412,6 +413,7 @@ async fn export(app: &App, viewer: &Viewer) -> Answer {
         "automatic_mail": notices.iter().map(|n| serde_json::json!({"kind": n.kind, "when": time(n.made), "network": n.network})).collect::<Vec<_>>(),
         "browsers": sessions.iter().map(|s| serde_json::json!({"since": s.made.rfc3339(), "seen": s.seen.rfc3339()})).collect::<Vec<_>>(),
         "notes": notes.iter().map(|n| serde_json::json!({"list": n.list, "kind": n.kind, "when": time(n.happened), "detail": n.detail})).collect::<Vec<_>>(),
+        "held": held.iter().map(|h| serde_json::json!({"list": h.list, "message_id": h.message_id, "subject": h.subject, "arrived": time(h.arrived)})).collect::<Vec<_>>(),
         "mails": mails.iter().map(|m| serde_json::json!({"list": m.list, "number": m.number, "message_id": m.message_id, "subject": m.subject, "arrived": time(m.arrived)})).collect::<Vec<_>>(),
     });
     let text = serde_json::to_string_pretty(&all).unwrap_or_default() + "\n";

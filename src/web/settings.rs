@@ -83,6 +83,8 @@ struct SettingsPage {
     description: String,
     kind: String,
     policy: Policy,
+    /// Raised by every change: a form that is older than the last one is not taken.
+    version: i64,
     moderations: Vec<(&'static str, &'static str, bool)>,
     numbers: Vec<(&'static str, String)>,
     commands: Vec<ByCommand>,
@@ -170,6 +172,7 @@ async fn show(app: &App, tending: &Tending<'_>, wish: &Wish, problem: &str) -> A
         ],
         numbers: in_words(&numbers),
         commands: by_command(app, list).await?,
+        version: list.version,
         policy,
     }))
 }
@@ -286,6 +289,12 @@ async fn by_command(app: &App, list: &ListRow) -> Result<Vec<ByCommand>, Problem
 }
 
 async fn change(app: &App, tending: &Tending<'_>, wish: &Wish) -> Answer {
+    let version = wish.field("version");
+    if !version.is_empty() && version != tending.list.version.to_string() {
+        let text =
+            "somebody changed these settings since the page was opened; here is what holds now";
+        return show(app, tending, wish, text).await;
+    }
     let wanted = match wished(&tending.list.policy, wish) {
         Ok(policy) => policy,
         Err(problem) => return show(app, tending, wish, &problem).await,

@@ -7,6 +7,7 @@ on_both! {
     a_member_pauses_chooses_leaves_and_joins,
     two_addresses_are_linked_by_mail_and_unlinked,
     data_is_taken_along_and_erased,
+    an_address_that_bounced_is_explained_and_enabled,
 }
 
 const ANA: &str = "ana@example.org";
@@ -239,4 +240,61 @@ fn data_is_taken_along_and_erased(database: Database) {
     // She is an author still, and may look.
     ana.sign_in(&sink, ANA);
     assert_eq!(export()["notes"], serde_json::json!([]));
+}
+
+/// Changes the database itself: bounces that are counted take days.
+fn change(server: &TestServer, text: String) {
+    let url = match server.variable("PATCHPOST_DATABASE_URL").as_str() {
+        "" => format!("sqlite://{}/patchpost.db", server.data().display()),
+        url => url.to_owned(),
+    };
+    sqlx::any::install_default_drivers();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let pool = sqlx::AnyPool::connect(&url).await.unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(text))
+            .execute(&pool)
+            .await
+            .unwrap();
+        pool.close().await;
+    });
+}
+
+fn an_address_that_bounced_is_explained_and_enabled(database: Database) {
+    let sink = Sink::start();
+    let server = start(database, &sink);
+    let ana = Visitor::new(&server);
+    ana.sign_in(&sink, ANA);
+    let since = patchpost::store::now().0;
+    let stands = |state: &str, halves: i64| {
+        change(
+            &server,
+            format!(
+                "insert into standing (address, state, halves, days, last_day, day_halves, since, told, next) \
+                 values ('{ANA}', '{state}', {halves}, 2, 20000, 1, {since}, 0, null) \
+                 on conflict (address) do update set state = '{state}', halves = {halves}, since = {since}"
+            ),
+        );
+        ana.get("/me/").body
+    };
+    let page = stands("fine", 5);
+    assert!(page.contains("2.5 of 5 points, on 2 of 3 days"), "{page}");
+    let page = stands("probed", 10);
+    assert!(
+        page.contains("being tried") && page.contains("gets copies"),
+        "{page}"
+    );
+    let page = stands("disabled", 10);
+    assert!(
+        page.contains("leaves all lists on") && page.contains("no copies: mail came back"),
+        "{page}"
+    );
+    let seen = ana.press("/me/", &[("do", "enable"), ("address", ANA)]);
+    assert_eq!(
+        seen.header("location").as_deref(),
+        Some("/me/?done=enabled")
+    );
+    let stands = server.json(&["member", "show", "dev", ANA]);
+    assert_eq!(stands["state"], "fine", "{stands}");
+    assert!(!ana.get("/me/").body.contains("no copies: mail came back"));
 }

@@ -335,6 +335,19 @@ fn a_moderator_sets_the_list_and_its_members(database: Database) {
         (&after["emergency"], &after["hold_days"]),
         (&true.into(), &20.into())
     );
+    // A form that lay open while somebody else changed something undoes nothing.
+    let stale = page.split("name=\"version\" value=\"").nth(1).unwrap();
+    let stale = stale.split('"').next().unwrap();
+    let seen = mia.press(
+        "/dev/settings/",
+        &[("version", stale), ("emergency", "off")],
+    );
+    assert!(
+        seen.body.contains("somebody changed these settings"),
+        "{}",
+        seen.body
+    );
+    assert_eq!(policy(), after);
     // What decides about rights is set on the server only.
     for key in ["proof", "anybody", "max_size", "delay_seconds", "people"] {
         assert_eq!(after[key], before[key], "{key}");
