@@ -2,6 +2,7 @@
 
 use super::Ctx;
 use super::screen::NewMail;
+use crate::list::address::Target;
 use crate::list::order::Spam;
 use crate::mail::Message;
 use crate::net::Scan;
@@ -15,7 +16,7 @@ impl Ctx {
             return Spam::Unknown;
         };
         // What comes for a command, a bounce or an answer is looked at by other rules.
-        if new.recipients.iter().all(|r| r.local().contains('+')) {
+        if !self.is_for_a_list(new).await {
             return Spam::Unknown;
         }
         let scan = Scan {
@@ -32,6 +33,18 @@ impl Ctx {
             recipients: new.recipients.iter().map(Address::to_string).collect(),
         };
         rspamd.ask(wire, &scan).await
+    }
+
+    /// Whether any recipient is a list itself, however it is spelled. Trouble says yes: it is no way past the filter.
+    async fn is_for_a_list(&self, new: &NewMail) -> bool {
+        for recipient in &new.recipients {
+            match self.find_target(recipient).await {
+                Ok(None) => {}
+                Ok(Some((_, target))) if target != Target::Post => {}
+                Ok(Some(_)) | Err(_) => return true,
+            }
+        }
+        false
     }
 
     /// The word of the mail server in front, where it gives one, else the filter's.

@@ -317,6 +317,18 @@ fn what_rspamd_calls_spam_is_held_whoever_sent_it() {
 }
 
 #[test]
+fn every_spelling_of_a_list_goes_past_the_filter() {
+    let (address, asked) = rspamd("winner", 1);
+    let site = Site::start(&[("PATCHPOST_SPAM_RSPAMD", &address)]);
+    let spam = site.sign(&mail("spam@x", ANA, "s", "you are the winner\n"));
+    let reply = site.server.send(&["dev+post@lists.example.org"], &spam);
+    assert!(reply.starts_with("250"), "{reply}");
+    let held = site.server.json(&["held", "ls"]);
+    assert_eq!(held[0]["reason"], "rspamd gives it 17.5 of 15.0: reject");
+    assert_eq!(asked.join().unwrap().len(), 1);
+}
+
+#[test]
 fn a_filter_in_trouble_keeps_no_mail_out() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
