@@ -41,6 +41,14 @@ pub async fn member(ctx: &Ctx, wish: args::Member) -> Result<()> {
             println!("{address} and {other} are one person");
             Ok(())
         }
+        args::Member::Unlink { address } => {
+            let key = address.parse::<Address>()?.key();
+            if !ctx.store.unlink_address(key).await? {
+                bail!("{address} is linked with no other address");
+            }
+            println!("{address} stands for itself");
+            Ok(())
+        }
     }
 }
 

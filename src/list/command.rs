@@ -180,10 +180,14 @@ fn is_for(asking: &Asking<'_>) -> bool {
         addresses.any(|a| a.key() == key)
     };
     let signed = |name, boxes| named(boxes) && verdict.signs(message, name);
-    let fresh = message.date.is_some_and(|date| {
-        date >= asking.now.plus_secs(-FRESH) && date <= asking.now.plus_secs(AHEAD)
-    });
-    fresh && (signed("to", &message.to) || signed("cc", &message.cc))
+    is_fresh(message, asking.now) && (signed("to", &message.to) || signed("cc", &message.cc))
+}
+
+/// Whether a mail that comes now was written lately: an older one is obeyed no more.
+pub fn is_fresh(message: &Message, now: Timestamp) -> bool {
+    message
+        .date
+        .is_some_and(|date| date >= now.plus_secs(-FRESH) && date <= now.plus_secs(AHEAD))
 }
 
 #[cfg(test)]

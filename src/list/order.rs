@@ -150,7 +150,7 @@ impl Asked<'_> {
         self.bits.has(bits)
     }
 
-    /// Nothing that a moderator sends is held.
+    /// What a moderator sends is held for no doubts; rules, types and rights count for it as for any.
     fn moderates(&self) -> bool {
         self.who.proven && self.may(Bits::MODERATE)
     }
@@ -183,6 +183,24 @@ pub fn who(message: &Message, verdict: &Verdict, proof: Proof) -> Who {
         proven: speaks && !address.is_empty(),
         address,
     }
+}
+
+/// Whether the author himself wrote the fields of that name (one of [`verdict::FREE`]): where a From field is enough, that is, too.
+pub fn holds(verdict: &Verdict, proof: Proof, name: &str) -> bool {
+    proof == Proof::From || verdict.holds(name)
+}
+
+/// Whether the author himself named such an address in To or Cc.
+pub fn names(
+    message: &Message,
+    verdict: &Verdict,
+    proof: Proof,
+    is_meant: impl Fn(&str) -> bool,
+) -> bool {
+    let named = |boxes: &[crate::mail::Mailbox], name| {
+        boxes.iter().any(|m| is_meant(&m.address)) && holds(verdict, proof, name)
+    };
+    named(&message.to, "to") || named(&message.cc, "cc")
 }
 
 /// Walks the steps for a mail to the list itself.

@@ -44,20 +44,26 @@ const SETTLED: [i64; 3] = [3, 4, 8];
 /// Lines of a mail that are looked at.
 const MAX_LINES: usize = 2_000;
 
-/// What a mail asks for: of each kind the first, and what contradicts it as [`Wish::Unclear`].
+/// Where a mail's author did not sign the field that wishes.
+const UNSIGNED: &str = "the field that asks for it is not signed (DKIM), so anybody may have put it there; write a line into the text instead";
+
+/// What a mail asks for: of each kind the first, and what contradicts it as [`Wish::Unclear`]. A field counts only if its author
+/// himself wrote it, as `holds` says of its name in lower case.
 ///
 /// Read are `X-Sourcehut-Patchset-Update`, `X-Patchwork-State`, `X-Patchwork-Delegate`, and of an answer lines that begin with
 /// `/state` or `/delegate`, unquoted and above a diff and the signature.
-pub fn wishes(message: &Message) -> Vec<Wish> {
+pub fn wishes(message: &Message, holds: impl Fn(&str) -> bool) -> Vec<Wish> {
     let mut found = Found::default();
-    for name in ["X-Sourcehut-Patchset-Update", "X-Patchwork-State"] {
-        message
-            .header(name)
-            .into_iter()
-            .for_each(|v| found.state(v));
+    let mut free = Found::default();
+    for name in ["x-sourcehut-patchset-update", "x-patchwork-state"] {
+        let place = if holds(name) { &mut found } else { &mut free };
+        let value = message.header(name);
+        value.into_iter().for_each(|v| place.state(v));
     }
-    let delegate = message.header("X-Patchwork-Delegate");
-    delegate.into_iter().for_each(|v| found.delegate(v));
+    let signed = holds("x-patchwork-delegate");
+    let place = if signed { &mut found } else { &mut free };
+    let delegate = message.header("x-patchwork-delegate");
+    delegate.into_iter().for_each(|v| place.delegate(v));
     // A line of a patch's own message is no command: programs make these.
     if !message.parents.is_empty() {
         for line in message.text.lines().take(MAX_LINES) {
@@ -72,6 +78,10 @@ pub fn wishes(message: &Message) -> Vec<Wish> {
             }
         }
     }
+    // What anybody may have put there says nothing beside what the author says.
+    let unsigned = |wish: Option<Wish>| wish.map(|_| Wish::Unclear(UNSIGNED));
+    found.state = found.state.or(unsigned(free.state));
+    found.delegate = found.delegate.or(unsigned(free.delegate));
     found.finish()
 }
 
@@ -141,7 +151,10 @@ mod tests {
     #[track_caller]
     fn check(fields: &str, text: &str, expected: &[Wish]) {
         let mail = format!("From: a@b.c\n{fields}\n{text}");
-        assert_eq!(wishes(&crate::mail::parse(mail.as_bytes())), expected);
+        assert_eq!(
+            wishes(&crate::mail::parse(mail.as_bytes()), |_| true),
+            expected
+        );
     }
 
     const REPLY: &str = "In-Reply-To: <p@x>\n";
@@ -155,7 +168,7 @@ mod tests {
         check("X-Patchwork-State: Under Review\n", "", &[STATE(2)]);
         let both = "X-Patchwork-State: rfc\nX-Patchwork-Delegate: Ana@X.org\n";
         let ana = Wish::Delegate(Some("Ana@x.org".to_owned()));
-        let found = wishes(&crate::mail::parse(both.as_bytes()));
+        let found = wishes(&crate::mail::parse(both.as_bytes()), |_| true);
         assert_eq!(found[0], STATE(5));
         assert!(
             matches!(&found[1], Wish::Delegate(Some(a)) if a.eq_ignore_ascii_case("ana@x.org")),
@@ -180,10 +193,31 @@ mod tests {
     }
 
     #[test]
+    fn a_field_that_anybody_may_have_put_there_is_no_wish_of_the_author() {
+        let fields = "From: a@b.c\nIn-Reply-To: <p@x>\nX-Patchwork-State: rejected\nX-Patchwork-Delegate: eve@x.org\n\n";
+        let free = |text: &str, holds: fn(&str) -> bool| {
+            wishes(
+                &crate::mail::parse(format!("{fields}{text}").as_bytes()),
+                holds,
+            )
+        };
+        let unsigned = Wish::Unclear(UNSIGNED);
+        assert_eq!(free("", |_| false), [unsigned.clone(), unsigned.clone()]);
+        let delegate = |name: &str| name == "x-patchwork-delegate";
+        let eve = Wish::Delegate(Some("eve@x.org".to_owned()));
+        assert_eq!(free("", delegate), [unsigned.clone(), eve]);
+        assert_eq!(
+            free("/state accepted\n", |_| false),
+            [STATE(3), unsigned],
+            "what the author says stands"
+        );
+    }
+
+    #[test]
     fn what_cannot_be_read_is_said() {
         let unclear = |fields: &str, text: &str, words: &str| {
             let mail = format!("From: a@b.c\n{fields}\n{text}");
-            let found = wishes(&crate::mail::parse(mail.as_bytes()));
+            let found = wishes(&crate::mail::parse(mail.as_bytes()), |_| true);
             assert!(
                 matches!(found[..], [Wish::Unclear(why)] if why.contains(words)),
                 "{found:?}"

@@ -13,7 +13,7 @@ use crate::list::token::{self, Confirmation};
 use crate::mail::Message;
 use crate::session::{Protocol, Reply};
 use crate::store::{Act, Acted, CappedLetter, ListRow, NewConfirmation, Once, Place};
-use crate::types::{Address, Identity, MemberId, RealmId, Timestamp};
+use crate::types::{Address, MemberId, RealmId, Timestamp};
 
 /// A mail that asks, with the list it asks.
 pub(super) struct Errand<'a> {
@@ -116,7 +116,16 @@ impl Ctx {
         if confirmation.list != list.id {
             return self.refuse(errand, no_such_address()).await.map(Some);
         }
-        let act = Act::Confirm(confirmation.nonce);
+        let now = errand.asking.now;
+        let nonce = confirmation.nonce;
+        let asked = self.store.find_confirmation(list.id, nonce, now).await?;
+        if asked.is_some_and(|a| a.wish == Wish::Link) {
+            // The mail does not name the other address, which whoever asked chose: who only asks back must link nothing.
+            let text = "This is confirmed on the page that the mail names, where the other address stands; a reply does nothing";
+            let refusal = (Reply::new(550, "5.7.1", text), "linking by mail");
+            return self.refuse(errand, refusal).await.map(Some);
+        }
+        let act = Act::Confirm(nonce);
         match self.act_by_mail(errand, "confirm", act).await? {
             Acted::Unknown => self.refuse(errand, no_such_address()).await.map(Some),
             _ => Ok(Some(Ok(()))),
@@ -139,12 +148,11 @@ impl Ctx {
 
     async fn help(&self, errand: &Errand<'_>, leave: Leave) -> Result<Option<Said>, PipelineError> {
         let list = errand.list;
-        if list.realm != RealmId::PUBLIC
-            && !self
-                .store
-                .is_member(list.id, &leave.address().key())
-                .await?
-        {
+        let public = list.realm == RealmId::PUBLIC;
+        // Who proves nothing must not learn from the answer whether the address he names is a member's.
+        let heard = public || !matches!(leave, Leave::Ask(_));
+        let key = leave.address().key();
+        if !heard || (!public && !self.store.is_member(list.id, &key).await?) {
             return Ok(None);
         }
         if let Leave::Ask(_) = leave {
@@ -232,8 +240,19 @@ impl Ctx {
                     .await?;
             }
         } else if public && matches!(leave, Leave::Answer(_)) {
-            let act = Act::Change(key, wish);
-            self.act_by_mail(errand, wish.as_str(), act).await?;
+            // Perhaps somebody else sent his mail here: he is told as seldom as whom anybody may have asked for.
+            let nobody = Acted::NoMember { address: key };
+            let (answered, now) = (errand.answered(), errand.asking.now);
+            let letter = self.answer(list, &nobody, &answered, now);
+            let letter = letter.map(|letter| CappedLetter {
+                cap: notice::ASK,
+                source: notice::counted_source(errand.ip.and_then(crate::net::source)),
+                ..letter
+            });
+            let (place, once) = (errand.place(), errand.once(wish.as_str()));
+            self.store
+                .act(place, Some(once), Act::Answer, |_| letter, now)
+                .await?;
         }
         Ok(Some(Ok(())))
     }
@@ -246,7 +265,7 @@ impl Ctx {
     ) -> Result<Acted, PipelineError> {
         let (ctx, list) = (self.clone(), errand.list.clone());
         let (answered, now) = (errand.answered(), errand.asking.now);
-        let letter = move |acted: &Acted| ctx.answer(&list, acted, &answered, now);
+        let letter = move |acted: &Acted| ctx.answers(&list, acted, &answered, now);
         let once = errand.once(word);
         Ok(self
             .store
@@ -276,10 +295,11 @@ impl Ctx {
         let Some(token) = token::render_confirm(&self.token_key, confirmation) else {
             return Ok(None);
         };
-        let reply_to = notice::with_suffix(&of, &format!("+confirm-{token}"));
+        // Of two addresses the other is told by the page only: whoever asks chose it. So a reply confirms nothing there.
+        let by_reply = wish != Wish::Link;
+        let reply_to = notice::with_suffix(&of, &format!("+confirm-{token}")).filter(|_| by_reply);
         let owner = notice::with_suffix(&of, "+owner").map(|o| o.to_string());
         let text = Confirm {
-            // Of two addresses the other is told by the page only: whoever asks chose it.
             what: &wish.words(&list.address),
             address,
             link: &format!("{}/-/confirm/{token}", self.base_url),
@@ -307,6 +327,40 @@ impl Ctx {
             other: other.to_owned(),
         };
         Ok(letter.map(|letter| Act::Ask(confirmation, Box::new(letter))))
+    }
+
+    /// The answers to what was done, for all whom it concerns.
+    pub(super) fn answers(
+        &self,
+        list: &ListRow,
+        acted: &Acted,
+        answered: &Answered,
+        now: Timestamp,
+    ) -> Vec<CappedLetter> {
+        let Acted::Linked { address, other } = acted else {
+            return self
+                .answer(list, acted, answered, now)
+                .into_iter()
+                .collect();
+        };
+        let to = |to: &String, with: &String| {
+            let text = wrapped(&format!(
+                "{to} and {with} have both confirmed that they are one person's. What either may do here, the other may do, and mail \
+                 to one of them spares the other a copy."
+            ));
+            let address: Address = to.parse().ok()?;
+            let own: Address = list.address.parse().ok()?;
+            let owner = notice::with_suffix(&own, "+owner").map(|o| o.to_string());
+            let text = rendered(&Done {
+                text: &text,
+                next: "If that is wrong, have it undone by the people below.",
+                owner: &owner.unwrap_or_default(),
+            });
+            let subject = "Two addresses of yours are linked";
+            self.letter(list, &address, (Event::Done, subject, text), answered, now)
+        };
+        let both = [to(address, other), to(other, address)];
+        both.into_iter().flatten().collect()
     }
 
     /// The answer to what was done, for whom it concerns.
@@ -362,6 +416,17 @@ impl Ctx {
                     Event::Nothing,
                     format!("Nothing to do: {of}"),
                     done(text, String::new()),
+                )
+            }
+            Acted::Used { address } => {
+                let text = format!(
+                    "{address} has confirmed this before. Nothing was done now: what it did then may have been changed since."
+                );
+                (
+                    address,
+                    Event::Nothing,
+                    format!("Nothing to do: {of}"),
+                    done(wrapped(&text), String::new()),
                 )
             }
             Acted::NoMember { address } if !address.is_empty() && list.realm == RealmId::PUBLIC => {
@@ -432,8 +497,11 @@ impl Errand<'_> {
 
     fn once(&self, word: &'static str) -> Once {
         let message: &Message = self.asking.message;
-        let identity: Identity = message.identity;
-        Once { word, identity }
+        let mut keys = super::steer::proofs(self.asking.verdict);
+        if keys.is_empty() {
+            keys.push(message.identity);
+        }
+        Once { word, keys }
     }
 
     fn place(&self) -> Place {

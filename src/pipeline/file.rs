@@ -198,7 +198,7 @@ pub(super) fn understand(message: Message, size: usize, owed: &Owed, plain: bool
     }
     let patch = (!plain).then(|| patchset::patch_text(&message)).flatten();
     // Old mail wishes nothing any more.
-    let wishing = !plain && !owed.import && !steer::wishes(&message).is_empty();
+    let wishing = !plain && !owed.import && !steer::wishes(&message, |_| true).is_empty();
     let marks = query::marks(&message, patch);
     let author = message.author();
     let mut flaws: Vec<String> = message.flaws.iter().map(|f| format!("{f:?}")).collect();

@@ -156,8 +156,10 @@ impl Ctx {
                 wish: Wish::Subscribe,
                 new: true,
                 ..
-            } => ctx.answer(&list, acted, &Answered::default(), now),
-            _ => None,
+            }
+            // Both hear of it, so that neither is linked unawares.
+            | Acted::Linked { .. } => ctx.answers(&list, acted, &Answered::default(), now),
+            _ => Vec::new(),
         };
         let act = Act::Confirm(asked.nonce);
         match self.store.act(place, None, act, letter, now).await? {

@@ -1,21 +1,24 @@
 //! States and delegates by mail: who may have his wish gets it, and everybody who is known to have written hears what came of it.
 //!
-//! A From field is no authority: a wish counts if the mail is authenticated as that of a moderator, or of who sent the series, and if it
-//! names the list in To or Cc, so that no signed mail to others can be sent here. What is recorded is a correction on the mail that was
+//! A From field is no authority: a wish counts if the mail is authenticated as that of a moderator of a list that has the series, or of
+//! who sent it, if it is signed that the mail is for that list, if it is of these days, and once for each signature: whoever has a signed
+//! mail can send it again under another name and with fields of his own. What is recorded is a correction on the mail that was
 //! answered, so that it holds for that version, and survives every recomputation.
 
 use askama::Template;
+use sha2::Digest;
 
 use super::notify::Notice;
 use super::{Ctx, PipelineError};
 use crate::list::notice::{self, Answered, Event, Steered};
-use crate::list::order;
-use crate::list::settings::Bits;
+use crate::list::settings::{Bits, Proof};
+use crate::list::{command, order};
 use crate::mail::{self, Message};
 use crate::patchset::steer::{Wish, own_refusal, wishes};
 use crate::store::job::Held;
 use crate::store::{CappedLetter, ListRow, NewCorrection, WishedFor, Wishing, state_name};
-use crate::types::{Address, MailId};
+use crate::types::{Address, Identity, MailId, RealmId};
+use crate::verdict::Verdict;
 
 /// What a person is to a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +26,26 @@ enum Standing {
     Moderator,
     Submitter,
     Nobody,
+}
+
+/// Who is answered (nobody where nothing proves who wrote), about which list, and a line for each wish.
+struct Answer {
+    actor: String,
+    list: Option<ListRow>,
+    lines: Vec<String>,
+    /// It was obeyed or refused for what it is: it is not looked at again.
+    counts: bool,
+}
+
+impl Answer {
+    fn nothing(actor: &str, list: Option<&ListRow>, why: &str) -> Answer {
+        Answer {
+            actor: actor.to_owned(),
+            list: list.cloned(),
+            lines: vec![format!("Nothing was done: {why}.")],
+            counts: !actor.is_empty(),
+        }
+    }
 }
 
 impl Ctx {
@@ -33,77 +56,140 @@ impl Ctx {
             return Ok(self.store.finish_jobs(vec![job]).await?);
         };
         let message = mail::parse(&wishing.bytes);
-        let lists = self.store.load_lists().await?;
-        let named = |l: &&ListRow| wishing.lists.contains(&l.id) && names(&message, &l.address);
-        let lists: Vec<ListRow> = lists.iter().filter(named).cloned().collect();
-        let (actor, lines) = self.answer_wishes(&wishing, &message, &lists).await?;
-        let list = lists.first();
-        let letter = match (list, actor.parse::<Address>()) {
+        let proofs = proofs(&wishing.verdict);
+        let answer = self.answer_wishes(&wishing, &message, &proofs).await?;
+        let letter = match (&answer.list, answer.actor.parse::<Address>()) {
             (Some(list), Ok(to)) => {
-                self.steered_letter(list, &to, &message, &wishing, &lines)
+                self.steered_letter(list, &to, &message, &wishing, &answer.lines)
                     .await?
             }
             _ => None,
         };
         let about = (wishing.realm, wishing.lists.first().copied(), mail);
-        let detail = format!("{}: {}", message.message_id, lines.join("; "));
+        let detail = format!("{}: {}", message.message_id, answer.lines.join("; "));
         let now = crate::store::now();
+        let proofs = if answer.counts { proofs } else { Vec::new() };
+        let owed = (letter, proofs);
         let recorded = self
             .store
-            .record_wish(about, actor, detail, letter, job, now);
+            .record_wish(about, answer.actor, detail, owed, job, now);
         Ok(recorded.await?)
     }
 
-    /// Does what may be done. Who is answered (nobody where nothing proves who wrote), and a line for each wish.
+    /// Does what may be done.
     async fn answer_wishes(
         &self,
         wishing: &Wishing,
         message: &Message,
-        lists: &[ListRow],
-    ) -> Result<(String, Vec<String>), PipelineError> {
-        let nothing = |actor: &str, why: &str| {
-            Ok((actor.to_owned(), vec![format!("Nothing was done: {why}.")]))
+        proofs: &[Identity],
+    ) -> Result<Answer, PipelineError> {
+        let verdict = &wishing.verdict;
+        let lists = self.store.load_lists().await?;
+        let proven = |l: &&ListRow| order::who(message, verdict, l.policy.proof).proven;
+        let has_it = |l: &&ListRow| wishing.lists.contains(&l.id);
+        let lists: Vec<&ListRow> = lists.iter().filter(has_it).filter(proven).collect();
+        if lists.is_empty() {
+            return Ok(Answer::nothing(
+                "",
+                None,
+                "nothing proves who sent the mail",
+            ));
+        }
+        let is_named = |l: &&ListRow| {
+            let is_it = |address: &str| address.eq_ignore_ascii_case(&l.address);
+            order::names(message, verdict, l.policy.proof, is_it)
         };
-        let who = |l: &ListRow| order::who(message, &wishing.verdict, l.policy.proof);
-        let Some(who) = lists.iter().map(who).find(|w| w.proven) else {
-            return match lists.is_empty() {
-                true => nothing("", "the mail does not name the list in To or Cc"),
-                false => nothing("", "nothing proves who sent the mail"),
-            };
+        let lists: Vec<&ListRow> = lists.into_iter().filter(is_named).collect();
+        let Some(first) = lists.first() else {
+            let why = "the mail does not name the list in To or Cc, or nobody signed that it does";
+            return Ok(Answer::nothing("", None, why));
         };
-        let sender = who.address.parse::<Address>().ok();
+        let open = lists.iter().any(|l| l.policy.proof == Proof::From);
+        if !open && !command::is_fresh(message, wishing.arrived) {
+            let why = "its Date is not of these days, so anybody may have sent it again";
+            return Ok(Answer::nothing("", None, why));
+        }
+        if self.store.was_obeyed(wishing.realm, proofs).await? {
+            let why = "a mail with the same signature was obeyed before";
+            return Ok(Answer::nothing("", None, why));
+        }
+        let who = order::who(message, verdict, first.policy.proof).address;
+        let sender = who.parse::<Address>().ok();
         if notice::unanswerable(message, sender.as_ref(), |_| false).is_some() {
-            return nothing("", "a machine wrote the mail");
+            return Ok(Answer::nothing("", None, "a machine wrote the mail"));
         }
+        let nothing = |why| Ok(Answer::nothing(&who, Some(first), why));
         let Some(series) = &wishing.series else {
-            return nothing(&who.address, "the mail answers no patch series");
+            return nothing("the mail answers no patch series");
         };
-        let standing = self.standing(&who.address, lists, series).await?;
-        let mut lines = Vec::new();
-        for wish in wishes(message) {
-            let refused = match (&wish, standing) {
-                (Wish::Unclear(why), _) => Some(*why),
-                (_, Standing::Moderator) => None,
-                (_, Standing::Submitter) => own_refusal(&wish, series.state),
-                (_, Standing::Nobody) => {
-                    Some("only moderators of the list and who sent the series may say that")
-                }
-            };
-            lines.push(match refused {
-                Some(why) => format!("Nothing was done: {why}."),
-                None => {
-                    self.grant_wish(wishing, series, &wish, &who.address)
-                        .await?
-                }
-            });
+        let own = lists.iter().filter(|l| series.lists.contains(&l.id));
+        let own: Vec<&ListRow> = own.copied().collect();
+        if own.is_empty() {
+            return nothing("the series is not on a list that the mail names");
         }
-        Ok((who.address, lines))
+        let standing = self.standing(&who, &own, series).await?;
+        let mut lines = Vec::new();
+        let holds = |name: &str| open || verdict.holds(name);
+        for wish in wishes(message, holds) {
+            lines.push(
+                self.answer_wish(wishing, series, &wish, &who, standing)
+                    .await?,
+            );
+        }
+        Ok(Answer {
+            actor: who,
+            list: Some((*first).clone()),
+            lines,
+            counts: true,
+        })
+    }
+
+    /// What is so now, in words, or why nothing was done.
+    async fn answer_wish(
+        &self,
+        wishing: &Wishing,
+        series: &WishedFor,
+        wish: &Wish,
+        who: &str,
+        standing: Standing,
+    ) -> Result<String, PipelineError> {
+        let refused = match (wish, standing) {
+            (Wish::Unclear(why), _) => Some(*why),
+            (_, Standing::Moderator) => None,
+            // Told by a try that broke off: it is so by his own word.
+            (_, Standing::Submitter) if self.is_granted(wishing, series, wish, who).await? => None,
+            (_, Standing::Submitter) => own_refusal(wish, series.state),
+            (_, Standing::Nobody) => {
+                Some("only moderators of the list and who sent the series may say that")
+            }
+        };
+        match refused {
+            Some(why) => Ok(format!("Nothing was done: {why}.")),
+            None => self.grant_wish(wishing, series, wish, who).await,
+        }
+    }
+
+    /// Whether an earlier try recorded a wish. The mail's arrival is the decision's moment.
+    async fn is_granted(
+        &self,
+        wishing: &Wishing,
+        series: &WishedFor,
+        wish: &Wish,
+        actor: &str,
+    ) -> Result<bool, PipelineError> {
+        let kind = match wish {
+            Wish::State(_) => "state",
+            Wish::Delegate(_) => "delegate",
+            Wish::Unclear(_) => return Ok(false),
+        };
+        let noted = (kind, series.mail);
+        Ok(self.store.is_noted(noted, actor, wishing.arrived).await?)
     }
 
     async fn standing(
         &self,
         address: &str,
-        lists: &[ListRow],
+        lists: &[&ListRow],
         series: &WishedFor,
     ) -> Result<Standing, PipelineError> {
         for list in lists {
@@ -145,9 +231,7 @@ impl Ctx {
             ),
             Wish::Unclear(why) => return Ok(format!("Nothing was done: {why}.")),
         };
-        // The mail's arrival is the decision's moment: a second try finds it.
-        let at = wishing.arrived;
-        if !self.store.is_noted((kind, series.mail), actor, at).await? {
+        if !self.is_granted(wishing, series, wish, actor).await? {
             let correction = NewCorrection {
                 kind,
                 mail: series.mail,
@@ -155,9 +239,20 @@ impl Ctx {
                 detail,
                 actor: actor.to_owned(),
             };
+            let at = wishing.arrived;
             self.correct_at(wishing.realm, correction, at).await?;
         }
         Ok(said)
+    }
+
+    /// Whether somebody may hear what is on a list: of one that is not public, only its members and who has a right there.
+    async fn may_know(&self, list: &ListRow, who: &Address) -> Result<bool, PipelineError> {
+        if list.realm == RealmId::PUBLIC || self.store.is_member(list.id, &who.key()).await? {
+            return Ok(true);
+        }
+        let access = self.store.load_access(list.id).await?;
+        let mut own = access.iter().filter(|a| a.address == who.key());
+        Ok(own.any(|a| a.rights != Bits(0)))
     }
 
     async fn steered_letter(
@@ -168,10 +263,14 @@ impl Ctx {
         wishing: &Wishing,
         lines: &[String],
     ) -> Result<Option<CappedLetter>, PipelineError> {
-        if self.is_list_address(to).await? {
+        if self.is_list_address(to).await? || !self.may_know(list, to).await? {
             return Ok(None);
         }
         let (what, page) = match &wishing.series {
+            // What goes over TLS only has no numbers in plain mail.
+            Some(_) if list.policy.tls_only => {
+                (format!("a patchset of {}", list.name), String::new())
+            }
             Some(s) => (
                 format!("patchset {} v{} of {}", s.patchset, s.label, list.name),
                 format!(
@@ -202,8 +301,8 @@ impl Ctx {
     }
 }
 
-/// Whether a mail names an address in To or Cc.
-fn names(message: &Message, address: &str) -> bool {
-    let mut to = message.to.iter().chain(&message.cc);
-    to.any(|m| m.address.eq_ignore_ascii_case(address))
+/// What a mail was signed with, as it is remembered.
+pub(super) fn proofs(verdict: &Verdict) -> Vec<Identity> {
+    let hash = |proof: &str| Identity(sha2::Sha256::digest(proof.as_bytes()).into());
+    verdict.proofs().map(hash).collect()
 }

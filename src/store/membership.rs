@@ -17,8 +17,8 @@ use crate::verdict::Verdict;
 pub struct Once {
     /// What was asked, in a word.
     pub word: &'static str,
-    /// The mail.
-    pub identity: Identity,
+    /// What the mail is known by: the signatures that speak for it, else what makes copies the same mail.
+    pub keys: Vec<Identity>,
 }
 
 /// The list that is meant, and how the wish came: `by mail`, `on the page`, `by one click`.
@@ -87,7 +87,14 @@ pub enum Acted {
     Waits,
     /// The addresses are one person now.
     Linked {
-        /// One of them.
+        /// The one that confirmed last.
+        address: String,
+        /// The other.
+        other: String,
+    },
+    /// This was confirmed before; nothing was done now.
+    Used {
+        /// Which address has confirmed.
         address: String,
     },
     /// Nothing was asked under that number, or too long ago.
@@ -178,15 +185,15 @@ fn asked((address, what, other, done): AskedRow) -> Option<Asked> {
 }
 
 impl Store {
-    /// Carries an act out and owes what `letter` makes of its outcome, in one commit; with `once`, only the first time.
+    /// Carries an act out and owes what `letters` makes of its outcome, in one commit; with `once`, only the first time.
     ///
-    /// Returns when the commit is flushed. What `letter` makes is not sent if it would be one too many.
-    pub async fn act(
+    /// Returns when the commit is flushed. What `letters` makes is not sent if it would be one too many.
+    pub async fn act<L: IntoIterator<Item = CappedLetter, IntoIter: Send>>(
         &self,
         place: Place,
         once: Option<Once>,
         act: Act,
-        letter: impl FnOnce(&Acted) -> Option<CappedLetter> + Send + 'static,
+        letters: impl FnOnce(&Acted) -> L + Send + 'static,
         now: Timestamp,
     ) -> Result<Acted, StoreError> {
         let acted = self
@@ -206,7 +213,8 @@ impl Store {
                         // Nothing was done: a flood leaves nothing behind.
                         forget(tx, place.list, once).await?;
                     }
-                    if let Some(letter) = letter(&acted) {
+                    let letters = letters(&acted).into_iter();
+                    for letter in letters {
                         notice::insert(tx, letter, now).await?;
                     }
                     Ok(acted)
@@ -313,21 +321,21 @@ async fn is_first(
     let old = now.plus_secs(-REMEMBERED).0;
     tx.execute("delete from command where happened < $1", vec![old.into()])
         .await?;
-    let row = vec![
-        list.0.into(),
-        once.word.into(),
-        once.identity.0.into(),
-        now.0.into(),
-    ];
+    let row = |key: &Identity| vec![list.0.into(), once.word.into(), key.0.into(), now.0.into()];
+    let rows: Vec<_> = once.keys.iter().map(row).collect();
     let head = "command (list, word, identity, happened)";
     let tail = "on conflict do nothing returning list";
-    Ok(!tx.insert(head, vec![row], tail).await?.is_empty())
+    // One signature that was seen before is enough: the others may have been taken off then.
+    Ok(tx.insert(head, rows, tail).await?.len() == once.keys.len())
 }
 
 async fn forget(tx: &mut Tx, list: ListId, once: &Once) -> Result<(), StoreError> {
-    let text = "delete from command where list = $1 and word = $2 and identity = $3";
-    let binds = vec![list.0.into(), once.word.into(), once.identity.0.into()];
-    tx.execute(text, binds).await.map(|_| ())
+    for key in &once.keys {
+        let text = "delete from command where list = $1 and word = $2 and identity = $3";
+        let binds = vec![list.0.into(), once.word.into(), key.0.into()];
+        tx.execute(text, binds).await?;
+    }
+    Ok(())
 }
 
 async fn run(tx: &mut Tx, place: Place, act: Act, now: Timestamp) -> Result<Acted, StoreError> {
@@ -395,17 +403,10 @@ async fn confirm(
     match (asked.wish, first) {
         (Wish::Link, true) => confirm_link(tx, place, asked, now).await,
         // Used before: what it did may have been undone since, and is not done again.
-        (Wish::Link, false) => Ok(Acted::Waits),
         (wish, true) => change(tx, place, asked.address, wish, now).await,
-        (wish, false) => {
-            let member = find(tx, place.list, &asked.address).await?;
-            Ok(Acted::Holds {
-                wish,
-                address: asked.address,
-                member: member.map_or(MemberId(0), |m| m.0),
-                new: false,
-            })
-        }
+        (_, false) => Ok(Acted::Used {
+            address: asked.address,
+        }),
     }
 }
 
@@ -431,6 +432,7 @@ async fn confirm_link(
     person::link(tx, &asked.address, &asked.other, now).await?;
     Ok(Acted::Linked {
         address: asked.address,
+        other: asked.other,
     })
 }
 

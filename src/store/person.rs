@@ -71,6 +71,27 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Parts an address from those that it is linked with; `false` if it was linked with none.
+    pub async fn unlink_address(&self, address: String) -> Result<bool, StoreError> {
+        self.write(move |tx| Box::pin(async move { unlink(tx, &address).await }))
+            .await
+    }
+}
+
+async fn unlink(tx: &mut Tx, address: &str) -> Result<bool, StoreError> {
+    let text = "delete from person_address where address = $1 returning person";
+    let Some((person,)) = tx.fetch_one::<(i64,)>(text, vec![address.into()]).await? else {
+        return Ok(false);
+    };
+    // Who is left alone is no person of several addresses.
+    let text = "delete from person_address where person = $1 and (select count(*) from person_address o where o.person = $1) = 1";
+    tx.execute(text, vec![person.into()]).await?;
+    let text = "delete from person where id = $1 and not exists (select 1 from person_address o where o.person = $1)";
+    tx.execute(text, vec![person.into()]).await?;
+    Ok(true)
+}
+
 /// Whoever is linked with the one is linked with the other from now on.
 pub(super) async fn link(
     tx: &mut Tx,

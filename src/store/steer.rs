@@ -4,7 +4,7 @@ use super::landed::OWN_MAILS;
 use super::notice::{self, CappedLetter};
 use super::sql::Bind;
 use super::{Reader, Store, StoreError, job};
-use crate::types::{ListId, MailId, RealmId, Timestamp};
+use crate::types::{Identity, ListId, MailId, RealmId, Timestamp};
 use crate::verdict::Verdict;
 
 /// A mail that has wishes.
@@ -39,6 +39,8 @@ pub struct WishedFor {
     pub state: i64,
     /// Address of who sent it.
     pub submitter: String,
+    /// The lists that have a patch of it, or its cover: only their moderators decide about it.
+    pub lists: Vec<ListId>,
 }
 
 /// Kind of the note that a mail's wishes were answered, and of the note that nothing proved whose they were: a better
@@ -74,21 +76,46 @@ impl Reader {
 
     /// The version of which a mail is a patch or cover, or in which what it answers is one; not one that took a patch over.
     async fn find_wished_for(&self, mail: MailId) -> Result<Option<WishedFor>, StoreError> {
-        let text = "select t.mail, s.patchset, s.label, s.state, s.submitter from \
+        let text = "select t.mail, s.patchset, s.label, s.state, s.submitter, s.id from \
              (select cast($1 as bigint) as mail, 0 as rank union all select target, 1 from comment where mail = $2) t \
              join series s on s.cover = t.mail or exists \
              (select 1 from patch p where p.series = s.id and p.mail = t.mail and p.taken_over = 0) \
              order by t.rank, s.id limit 1";
         let binds: Vec<Bind> = vec![mail.0.into(), mail.0.into()];
-        let row: Option<(i64, i64, String, i64, String)> = self.fetch_one(text, binds).await?;
-        let row = row.map(|(mail, patchset, label, state, submitter)| WishedFor {
+        let row: Option<(i64, i64, String, i64, String, i64)> = self.fetch_one(text, binds).await?;
+        let Some((mail, patchset, label, state, submitter, series)) = row else {
+            return Ok(None);
+        };
+        let text = "select distinct p.list from posting p where p.mail in (select mail from patch where series = $1 and taken_over = 0) \
+             or p.mail in (select cover from series where id = $1 and cover is not null) order by 1";
+        let lists: Vec<(i64,)> = self.fetch(text, vec![series.into()]).await?;
+        Ok(Some(WishedFor {
             mail: MailId(mail),
             patchset,
             label,
             state,
             submitter,
-        });
-        Ok(row)
+            lists: lists.into_iter().map(|l| ListId(l.0)).collect(),
+        }))
+    }
+
+    /// Whether a mail with one of these signatures was obeyed in a realm before.
+    pub async fn was_obeyed(
+        &self,
+        realm: RealmId,
+        proofs: &[Identity],
+    ) -> Result<bool, StoreError> {
+        if proofs.is_empty() {
+            return Ok(false);
+        }
+        let text = format!(
+            "select count(*) from command where list = ? and word = ? and identity in ({})",
+            super::marks(proofs.len())
+        );
+        let mut binds = vec![of_realm(realm).into(), KIND.into()];
+        binds.extend(proofs.iter().map(|p| Bind::from(p.0)));
+        let row: Option<(i64,)> = self.fetch_one(text, binds).await?;
+        Ok(row.is_some_and(|r| r.0 > 0))
     }
 
     /// Whether a decision of that kind was noted for that mail, by that person at that moment.
@@ -117,15 +144,20 @@ impl Reader {
     }
 }
 
+/// Wishes are remembered beside the lists' commands, under no list's number.
+fn of_realm(realm: RealmId) -> i64 {
+    -realm.0
+}
+
 impl Store {
     /// Notes that a mail's wishes were answered (`actor` empty: that nothing proves whose they are), owes the answer within its
-    /// limits, and strikes the job off, in one commit.
+    /// limits, remembers what the mail was signed with, and strikes the job off, in one commit.
     pub async fn record_wish(
         &self,
         (realm, list, mail): (RealmId, Option<ListId>, MailId),
         actor: String,
         detail: String,
-        letter: Option<CappedLetter>,
+        (letter, proofs): (Option<CappedLetter>, Vec<Identity>),
         job: job::Held,
         now: Timestamp,
     ) -> Result<(), StoreError> {
@@ -143,6 +175,17 @@ impl Store {
                 ];
                 let head = "event (realm, list, kind, mail, actor, happened, detail)";
                 tx.insert(head, vec![row], "").await?;
+                let row = |p: Identity| {
+                    vec![
+                        of_realm(realm).into(),
+                        KIND.into(),
+                        p.0.into(),
+                        now.0.into(),
+                    ]
+                };
+                let head = "command (list, word, identity, happened)";
+                let rows = proofs.into_iter().map(row).collect();
+                tx.insert(head, rows, "on conflict do nothing").await?;
                 if let Some(letter) = letter {
                     notice::insert(tx, letter, now).await?;
                 }

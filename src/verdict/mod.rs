@@ -78,6 +78,14 @@ pub struct Signature {
     pub proof: String,
 }
 
+impl Signature {
+    /// Whether it speaks for the mail, which was judged just now.
+    fn speaks(&self, message: &Message) -> bool {
+        let sound = self.aligned && self.outcome == Outcome::Pass && !self.partial;
+        sound && covers(message, &self.fields)
+    }
+}
+
 /// SPF (RFC 7208) of the envelope sender.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spf {
@@ -124,7 +132,23 @@ pub struct Verdict {
     /// Set if a signature alone gives the level: whoever has the mail can send it again, so it counts once.
     #[serde(default)]
     pub proof: String,
+    /// Of the signatures that speak for it those that [`Verdict::proof`] is not of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<String>,
+    /// Names in lower case of those of [`FREE`] that stand in the mail and that such a signature covers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signed: Vec<String>,
 }
+
+/// Fields that a mail may be obeyed by, and that a signature may leave free all the same: who sends a signed mail again writes
+/// there what he likes.
+pub const FREE: [&str; 5] = [
+    "to",
+    "cc",
+    "x-patchwork-state",
+    "x-patchwork-delegate",
+    "x-sourcehut-patchset-update",
+];
 
 /// What grouping needs of a verdict.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -193,6 +217,15 @@ pub fn judge(message: &Message, facts: Facts) -> Verdict {
     if verdict.level != Level::Aligned {
         verdict.proof = String::new();
     }
+    let speaking = verdict.signatures.iter().filter(|s| s.speaks(message));
+    let proofs = speaking.map(|s| s.proof.clone());
+    verdict.further = proofs
+        .filter(|p| !p.is_empty() && *p != verdict.proof)
+        .collect();
+    let there = FREE
+        .iter()
+        .filter(|name| message.header(name).is_some() && verdict.signs(message, name));
+    verdict.signed = there.map(|name| (*name).to_owned()).collect();
     verdict
 }
 
@@ -242,11 +275,21 @@ impl Verdict {
     ///
     /// Only for a mail that was judged just now: what is stored has no names of fields.
     pub fn signs(&self, message: &Message, name: &str) -> bool {
-        let mut speaking = self
-            .signatures
-            .iter()
-            .filter(|s| s.aligned && s.outcome == Outcome::Pass && !s.partial);
-        speaking.any(|s| covers(message, &s.fields) && covers_all(message, &s.fields, name))
+        let mut speaking = self.signatures.iter().filter(|s| s.speaks(message));
+        speaking.any(|s| covers_all(message, &s.fields, name))
+    }
+
+    /// Whether nobody but who speaks for the mail can have written its fields of that name, one of [`FREE`]: it came from the
+    /// domain's own server, or they are signed. What a server in front vouches for was perhaps sent on by somebody else.
+    pub fn holds(&self, name: &str) -> bool {
+        let direct = self.by == "SPF" || self.signed.iter().any(|signed| signed == name);
+        self.level == Level::Aligned && direct
+    }
+
+    /// What the same mail has again, whatever is changed of it that is not signed: to be obeyed once.
+    pub fn proofs(&self) -> impl Iterator<Item = &str> {
+        let own = Some(&self.proof).filter(|proof| !proof.is_empty());
+        own.into_iter().chain(&self.further).map(String::as_str)
     }
 
     /// Reads what is stored; what is empty or of another version is as if nobody had looked.

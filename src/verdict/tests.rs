@@ -204,3 +204,56 @@ fn levels_are_in_order_and_old_rows_are_unchecked() {
     assert_eq!(Verdict::from_stored("").level, Level::Unchecked);
     assert_eq!(Verdict::default().words(), "");
 }
+
+#[test]
+fn only_what_is_signed_or_came_from_the_domain_itself_is_the_authors() {
+    let mail = MAIL.replace("Subject:", "To: l@x.org\nX-Patchwork-State: new\nSubject:");
+    let one = |fields: &str| signed(vec![signature("example.org", Outcome::Pass, fields)]);
+    let aligned = "authenticated: DKIM example.org";
+    let free = check(&mail, one(ALL), aligned);
+    assert!(!free.holds("to") && !free.holds("x-patchwork-state"));
+    let whole = check(
+        &mail,
+        one("from:subject:date:to:x-patchwork-state"),
+        aligned,
+    );
+    assert!(whole.holds("to") && whole.holds("x-patchwork-state"));
+    let stored = Verdict::from_stored(&whole.to_stored());
+    assert!(stored.holds("to") && stored.holds("x-patchwork-state"));
+    assert!(!stored.holds("cc"), "it has none");
+    // A second field of that name, on top of the one that is signed.
+    let twice = format!("To: other@x.org\n{mail}");
+    assert!(!check(&twice, one("from:subject:date:to"), aligned).holds("to"));
+    let spf = Facts {
+        spf: Some(Spf {
+            domain: "example.org".to_owned(),
+            outcome: Outcome::Pass,
+            aligned: false,
+        }),
+        ..Facts::default()
+    };
+    assert!(check(&mail, spf, "authenticated: SPF example.org").holds("to"));
+    let vouched = Facts {
+        vouched: true,
+        ..Facts::default()
+    };
+    let front = "authenticated: the mail server in front example.org";
+    assert!(!check(&mail, vouched, front).holds("to"));
+    assert!(!check(&mail, Facts::default(), "not authenticated").holds("to"));
+}
+
+#[test]
+fn every_signature_that_speaks_is_known_again() {
+    let named = |proof: &str, domain: &str| Signature {
+        proof: proof.to_owned(),
+        ..signature(domain, Outcome::Pass, ALL)
+    };
+    let facts = signed(vec![
+        named("one", "example.org"),
+        named("two", "example.org"),
+        named("other", "example.net"),
+    ]);
+    let verdict = check(MAIL, facts, "authenticated: DKIM example.org");
+    let verdict = Verdict::from_stored(&verdict.to_stored());
+    assert_eq!(verdict.proofs().collect::<Vec<_>>(), ["one", "two"]);
+}

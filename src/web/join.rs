@@ -185,6 +185,10 @@ fn words(acted: &Acted, list: &str) -> (String, String) {
             "The other address has to confirm as well, by the link in the mail that it got."
                 .to_owned(),
         ),
+        Acted::Used { address } => (
+            "Confirmed",
+            format!("{address} has confirmed this already."),
+        ),
         _ => (
             "Nothing to do",
             format!("The address is no member of {list}."),

@@ -1,6 +1,7 @@
 //! Joining, pausing and leaving as people do it: by mail, by the form, by one click; and what strangers try with it.
 
 mod abuse;
+mod replay;
 mod settings;
 
 use std::process::Command;
@@ -408,6 +409,15 @@ fn two_addresses_are_one_person_once_both_confirmed(database: Database) {
         !home.contains("ana@work.example"),
         "the page says it: {home}"
     );
+    // Who only replies, to ask who that is, links nothing.
+    assert!(
+        !home.contains("+confirm-") && !home.contains("simply reply"),
+        "{home}"
+    );
+    let token = link(&home, "/-/confirm/").replace("/-/confirm/", "dev+confirm-");
+    let reply = b"From: ana@home.example\nMessage-ID: <who@x>\n\nWho are you?\n";
+    let said = server.send(&[&format!("{token}@lists.example.org")], reply);
+    assert!(said.starts_with("550 5.7.1"), "{said}");
     let (_, page) = curl(&server, &link(&home, "/-/confirm/"), &[]);
     assert!(page.contains("one person with ana@work.example"), "{page}");
     let (_, page) = curl(&server, &link(&home, "/-/confirm/"), &ONE_CLICK);
@@ -415,7 +425,22 @@ fn two_addresses_are_one_person_once_both_confirmed(database: Database) {
     assert_eq!(copies("one"), 1, "one yes links nothing");
     let (_, page) = curl(&server, &link(&work, "/-/confirm/"), &ONE_CLICK);
     assert!(page.contains("one person here now"), "{page}");
+    // Both hear of it, each with the other's name.
+    for (to, with) in [
+        ("ana@home.example", "ana@work.example"),
+        ("ana@work.example", "ana@home.example"),
+    ] {
+        let told = letter(&server, &sink, to, 2);
+        assert!(
+            told.contains(with) && told.contains("both confirmed"),
+            "{told}"
+        );
+    }
     assert_eq!(copies("both"), 0, "she is named, by her other address");
+    server.cli(&["member", "unlink", "ana@home.example"]);
+    assert_eq!(copies("apart"), 1, "they are two again");
+    let said = server.cli_fails(&["member", "unlink", "ana@work.example"]);
+    assert!(said.contains("is linked with no other address"), "{said}");
 }
 
 /// In a real browser, at a phone's width: form, mail, link, button.

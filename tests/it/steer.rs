@@ -38,7 +38,24 @@ fn answer(mail: &str, parent: &str) -> String {
 
 /// A reply to `parent` with these lines of text.
 fn reply(id: &str, from: &str, parent: &str, text: &str) -> String {
-    answer(&mail(id, from, "Re: [PATCH v2] first", text), parent)
+    let now = patchpost::store::now().rfc5322();
+    let mail = mail(id, from, "Re: [PATCH v2] first", text);
+    let mail = mail.replace("Mon, 01 Jan 2024 10:00:00 +0000", &now);
+    answer(&mail, parent)
+}
+
+/// What many providers sign: neither the name of the mail nor fields that they do not know.
+const SIGNED: [&str; 6] = ["from", "to", "subject", "date", "in-reply-to", "references"];
+
+/// A signed mail under another name, as whoever has it can send it.
+fn renamed(mail: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let text = String::from_utf8(mail.to_vec()).unwrap();
+    assert!(text.contains(from));
+    text.replace(
+        &format!("Message-ID: <{from}>"),
+        &format!("Message-ID: <{to}>"),
+    )
+    .into_bytes()
 }
 
 #[track_caller]
@@ -109,13 +126,15 @@ fn a_moderator_sets_states_and_delegates_by_mail() {
     // Fields of aerc, mutt and the like; the version that is answered is meant.
     let field = reply("r2@x", BEN, "p1@x", "Old.\n");
     let field = format!("X-Sourcehut-Patchset-Update: REJECTED\n{field}");
-    post(&site, &site.sign(&field));
-    assert_eq!(states(&site), "v1 rejected, v2 under review");
-    let field = reply("r3@x", BEN, "r1@x", "Done.\n");
+    let with = |name: &'static str| [&SIGNED[..], &[name]].concat();
     post(
         &site,
-        &site.sign(&format!("X-Patchwork-State: Accepted\n{field}")),
+        &site.sign_only(&field, &with("x-sourcehut-patchset-update")),
     );
+    assert_eq!(states(&site), "v1 rejected, v2 under review");
+    let field = reply("r3@x", BEN, "r1@x", "Done.\n");
+    let field = format!("X-Patchwork-State: Accepted\n{field}");
+    post(&site, &site.sign_only(&field, &with("x-patchwork-state")));
     assert_eq!(states(&site), "v1 rejected, v2 accepted");
 
     // It holds through a reading anew, and `auto` takes it back.
@@ -221,4 +240,106 @@ fn copies_of_one_mail_are_obeyed_once_and_only_for_what_is_signed() {
     site.server.cli(&["series", "state", "1", "deferred"]);
     post(&site, &signed);
     assert_eq!(states(&site), "v1 superseded, v2 deferred");
+}
+
+#[test]
+fn fields_that_a_stranger_put_on_a_signed_mail_move_nothing() {
+    let site = site();
+    let before = states(&site);
+    let mail = reply("r1@x", BEN, "p2@x", "Looks good to me.\n");
+    let mail = site.sign_only(&mail, &SIGNED);
+    post(&site, &mail);
+    let field = b"X-Patchwork-State: rejected\r\nX-Patchwork-Delegate: eve@example.net\r\n";
+    let forged = [field.as_slice(), &renamed(&mail, "r1@x", "f1@x")].concat();
+    post(&site, &forged);
+    assert_eq!(states(&site), before);
+    assert!(!site.server.page("/dev/patches/1/").contains("looked after"));
+    // Nor does the list's address on a mail that was for somebody else.
+    let other = reply("r2@x", BEN, "p2@x", "/state rejected\n");
+    let other = other.replace(&format!("To: {LIST}\n"), "");
+    let other = site.sign_only(
+        &other,
+        &["from", "subject", "date", "in-reply-to", "references"],
+    );
+    let forged = [format!("To: {LIST}\r\n").as_bytes(), &other].concat();
+    post(&site, &forged);
+    assert_eq!(states(&site), before);
+    let notes = site.server.cli(&["events", "dev"]);
+    assert!(notes.contains("or nobody signed that it does"), "{notes}");
+}
+
+#[test]
+fn a_signed_wish_counts_once_and_for_some_days() {
+    let site = site();
+    let wish = site.sign_only(&reply("r1@x", BEN, "p2@x", "/state rejected\n"), &SIGNED);
+    post(&site, &wish);
+    assert_eq!(states(&site), "v1 superseded, v2 rejected");
+    site.server.cli(&["series", "state", "1", "deferred"]);
+    post(&site, &renamed(&wish, "r1@x", "again@x"));
+    assert_eq!(states(&site), "v1 superseded, v2 deferred");
+    let old = mail("r2@x", BEN, "Re: [PATCH v2] first", "/state rejected\n");
+    post(&site, &site.sign(&answer(&old, "p2@x")));
+    assert_eq!(states(&site), "v1 superseded, v2 deferred");
+}
+
+#[test]
+fn a_moderator_of_another_list_moves_nothing_here() {
+    let site = site();
+    let users = "users@lists.example.org";
+    let kim = "kim@example.org=reply,post,moderate";
+    site.server
+        .cli(&["list", "create", "users", "--address", users]);
+    site.server
+        .cli(&["policy", "set", "users", "--person", kim]);
+    let before = states(&site);
+    for (id, to, lists) in [
+        ("r1@x", users.to_owned(), vec![users]),
+        ("r2@x", format!("{LIST}, {users}"), vec![LIST, users]),
+    ] {
+        let wish = reply(id, KIM, "p2@x", "/state rejected\n");
+        let wish = wish.replace(&format!("To: {LIST}"), &format!("To: {to}"));
+        let said = site.server.send(&lists, &site.sign(&wish));
+        assert!(said.starts_with("250"), "{said}");
+        settle(&site.server);
+        assert_eq!(states(&site), before, "{to}");
+    }
+    wait_for_letter(
+        &site,
+        "kim@example.org",
+        "is not on a list that the mail names",
+    );
+    wait_for_letter(&site, "kim@example.org", "only moderators of the list");
+}
+
+#[test]
+fn a_list_that_is_not_public_answers_its_own_people_only() {
+    let site = site();
+    let core = "core@lists.example.org";
+    site.server.cli(&[
+        "list",
+        "create",
+        "core",
+        "--style",
+        "security",
+        "--address",
+        core,
+    ]);
+    let ben = "ben@example.org=reply,post,moderate";
+    site.server.cli(&["policy", "set", "core", "--person", ben]);
+    let to_core = |mail: String| mail.replace(&format!("To: {LIST}"), &format!("To: {core}"));
+    let body = "Text.\n---\ndiff --git a/f b/f\n--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n";
+    let patch = to_core(mail("hole@x", ANA, "[PATCH] hole", body));
+    for text in [
+        patch,
+        to_core(reply("k1@x", KIM, "hole@x", "/state rejected\n")),
+        to_core(reply("b1@x", BEN, "hole@x", "/state rejected\n")),
+    ] {
+        let said = site.server.send(&[core], &site.sign(&text));
+        assert!(said.starts_with("250"), "{said}");
+        settle(&site.server);
+    }
+    wait_for_letter(&site, "ben@example.org", "Its state is: rejected.");
+    let told = letters(&site, "ben@example.org").concat();
+    assert!(!told.contains("/patches/"), "no number travels: {told}");
+    assert!(letters(&site, "kim@example.org").is_empty());
 }

@@ -84,6 +84,12 @@ pub enum Member {
         /// And the other
         other: String,
     },
+    /// Part an address from all that it was linked with
+    #[command(after_help = "Example:\n  patchpost member unlink ana@home.example")]
+    Unlink {
+        /// The address
+        address: String,
+    },
 }
 
 /// `member set`

@@ -110,7 +110,7 @@ fn nothing_of_a_stranger_stands_in_our_mail(database: Database) {
 }
 
 /// A server whose zone knows the keys of example.org, and that strict.example wants unsigned mail refused.
-fn start_with_keys(sink: &Sink) -> (TestServer, Key, tempfile::TempDir) {
+pub(super) fn start_with_keys(sink: &Sink) -> (TestServer, Key, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let key = Key::make(folder.path());
     let zone = folder.path().join("zone");
@@ -128,7 +128,7 @@ fn start_with_keys(sink: &Sink) -> (TestServer, Key, tempfile::TempDir) {
     (server, key, folder)
 }
 
-fn now() -> String {
+pub(super) fn now() -> String {
     patchpost::store::now().rfc5322()
 }
 
