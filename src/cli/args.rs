@@ -87,7 +87,7 @@ pub enum Command {
     Recall(Recall),
     /// Delete a posted mail for ever
     #[command(
-        after_help = "Example:\n  patchpost remove 20260319140509.1-1-ana@example.org --redact --why 'names a third person'"
+        after_help = "Examples:\n  patchpost remove 20260319140509.1-1-ana@example.org --redact --why 'names a third person'\n  patchpost remove 20260319140509.1-1-ana@example.org --purge --everywhere"
     )]
     Remove(Remove),
     /// Take an archive into a list; nobody gets a copy

@@ -76,6 +76,7 @@ pub async fn recall(ctx: &Ctx, wish: args::Recall) -> Result<()> {
         let how = RecallWish {
             how: Removal::Recall,
             ban: wish.ban,
+            everywhere: false,
             why: wish.why.clone(),
             actor: "by the operator".to_owned(),
         };
@@ -83,12 +84,9 @@ pub async fn recall(ctx: &Ctx, wish: args::Recall) -> Result<()> {
         let Some(done) = ctx.recall(mail.mail, how, now).await? else {
             continue;
         };
-        let subject = printable(&mail.subject);
-        println!(
-            "recalled from {}: {subject} by {}",
-            done.lists.join(", "),
-            mail.address
-        );
+        let (subject, address) = (line(&mail.subject), line(&mail.address));
+        let lists = done.lists.join(", ");
+        println!("recalled from {lists}: {subject} by {address}");
         println!(
             "copies: {} stopped, {} under way, {} sent before",
             done.stopped, done.under_way, done.sent
@@ -97,8 +95,19 @@ pub async fn recall(ctx: &Ctx, wish: args::Recall) -> Result<()> {
             println!("banned: {}", done.banned.join(", "));
         }
     }
-    // Refs go and groups are made anew before the command says that it is done.
-    Ok(crate::worker::drain(ctx, &["aftermath"]).await?)
+    clear_aftermath(ctx).await
+}
+
+/// Refs go and groups are made anew before a command says that it is done.
+async fn clear_aftermath(ctx: &Ctx) -> Result<()> {
+    crate::worker::drain(ctx, &["aftermath"]).await?;
+    match ctx.store.find_parked("aftermath").await? {
+        None => Ok(()),
+        Some((id, problem)) => bail!(
+            "the mail is off the lists, but refs or pages still have it: job {id} failed for good: {problem}; mend that, then: \
+             patchpost jobs --retry"
+        ),
+    }
 }
 
 /// The one posted mail that is meant, or an error that says what there is.
@@ -119,7 +128,7 @@ async fn find_posted(
         [] => bail!("no mail {id} is posted; `patchpost held ls` shows what is held"),
         [one] => Ok(one.clone()),
         several => {
-            let whose: Vec<&str> = several.iter().map(|m| m.address.as_str()).collect();
+            let whose: Vec<String> = several.iter().map(|m| line(&m.address)).collect();
             bail!(
                 "{} mails have the name {id}; say whose with --author, or which with --list: {}",
                 several.len(),
@@ -135,7 +144,20 @@ pub async fn remove(ctx: &Ctx, wish: args::Remove) -> Result<()> {
         Some(name) => Some(super::find_list(ctx, name).await?.id),
         None => None,
     };
-    let mail = find_posted(ctx, &wish.id, list, wish.author.as_deref()).await?;
+    let owed = ctx.store.load_scrubs().await?;
+    let mail = match find_posted(ctx, &wish.id, list, wish.author.as_deref()).await {
+        // It went, but the command broke off before the files were written anew.
+        Err(error) if wish.purge && !owed.is_empty() => {
+            eprintln!("{error:#}");
+            clear_aftermath(ctx).await?;
+            for realm in owed {
+                ctx.scrub(realm).await?;
+            }
+            println!("what was removed before is gone from the database's files, too");
+            return Ok(());
+        }
+        found => found?,
+    };
     let how = match wish.purge {
         true => Removal::Purge,
         false => Removal::Redact,
@@ -143,14 +165,17 @@ pub async fn remove(ctx: &Ctx, wish: args::Remove) -> Result<()> {
     let wanted = RecallWish {
         how,
         ban: false,
+        everywhere: wish.everywhere,
         why: wish.why,
         actor: "by the operator".to_owned(),
     };
     let now = ctx.store.time().await?;
     let done = ctx.recall(mail.mail, wanted, now).await?;
-    crate::worker::drain(ctx, &["aftermath"]).await?;
+    clear_aftermath(ctx).await?;
     if how == Removal::Purge {
-        ctx.scrub(mail.realm).await?;
+        for realm in ctx.store.load_scrubs().await? {
+            ctx.scrub(realm).await?;
+        }
     }
     if let Some(done) = done {
         println!("removed from {}", done.lists.join(", "));
@@ -160,7 +185,7 @@ pub async fn remove(ctx: &Ctx, wish: args::Remove) -> Result<()> {
 
 fn say(what: &str, done: &[HeldRow]) {
     for h in done {
-        println!("{what}: {} from {}", h.subject, h.address);
+        println!("{what}: {} from {}", line(&h.subject), line(&h.address));
     }
 }
 
@@ -210,19 +235,24 @@ async fn show(ctx: &Ctx, id: i64, json: bool) -> Result<()> {
         held.list,
         Timestamp(held.arrived).human()
     );
-    println!("held as: {}", held.reason);
+    println!("held as: {}", line(&held.reason));
     if !held.verdict.is_empty() {
-        println!("{}", held.verdict);
+        println!("{}", line(&held.verdict));
     }
     if series.len() > 1 {
         println!("accepted together with it:");
         for other in series.iter().filter(|h| h.id != held.id) {
-            println!("  {} {}", other.id, printable(&other.subject));
+            println!("  {} {}", other.id, line(&other.subject));
         }
     }
     println!();
     // A stranger's bytes must not steer the terminal.
     print(&printable(&text))
+}
+
+/// A stranger's words within one line.
+fn line(text: &str) -> String {
+    printable(&text.replace(['\n', '\t'], "\u{fffd}"))
 }
 
 fn printable(text: &str) -> String {
@@ -232,4 +262,18 @@ fn printable(text: &str) -> String {
         c => c,
     };
     text.chars().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strangers_subject_steers_no_terminal_and_makes_no_line() {
+        let subject = "hello\u{1b}[2J\naccepted: all is well\r\u{9b}1m";
+        let shown = line(subject);
+        assert!(!shown.chars().any(char::is_control), "{shown:?}");
+        assert!(shown.starts_with("hello"), "{shown:?}");
+        assert_eq!(printable("a\n\tb"), "a\n\tb", "a mail keeps its lines");
+    }
 }

@@ -58,6 +58,7 @@ pub async fn run(data: &Path, config: &Config, form: Form) -> Result<ExitCode> {
     let mut seen = None;
     if let Some(store) = &store {
         stored::owed(store, now, &mut report).await?;
+        stored::held(store, now, &mut report).await?;
         stored::backup(store, now, &mut report).await?;
         stored::repositories(store, &mut report).await?;
         lists = store.load_lists().await?;

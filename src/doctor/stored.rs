@@ -59,6 +59,34 @@ pub async fn owed(store: &Store, now: Timestamp, report: &mut Report) -> Result<
     Ok(())
 }
 
+/// Held mail is dropped after days, so somebody has to look at it.
+const HELD_DAYS: i64 = 3;
+
+/// What a person has to look at, and files that still hold what was purged.
+pub async fn held(store: &Store, now: Timestamp, report: &mut Report) -> Result<(), StoreError> {
+    let (count, oldest) = store.count_held().await?;
+    let mend = "`patchpost held ls` shows it; `patchpost policy set LIST --person ADDRESS=reply,post,moderate` names somebody who is told";
+    match oldest {
+        None => report.ok("held mail", "nothing is held"),
+        Some(at) => {
+            let seen = format!("{count} held, the oldest since {}", minute(at));
+            match at < now.plus_secs(-HELD_DAYS * 24 * HOUR) {
+                true => report.bad("held mail", &seen, mend),
+                false => report.ok("held mail", &seen),
+            }
+        }
+    }
+    match store.load_scrubs().await?.is_empty() {
+        true => report.ok("purged mail", "the files hold nothing of it"),
+        false => report.bad(
+            "purged mail",
+            "a removal broke off: the database's files still hold bytes of it",
+            "run the same `patchpost remove --purge` again",
+        ),
+    }
+    Ok(())
+}
+
 /// How to look at a queue that does not move.
 pub const QUEUE: &str = "the server's log says what the relay answers; delivery.relay names it";
 

@@ -55,6 +55,7 @@ async fn look(
     let mut report = Report::default();
     machine::disk(data, config.limits.free_disk_mb, &mut report);
     stored::owed(&ctx.store, now, &mut report).await?;
+    stored::held(&ctx.store, now, &mut report).await?;
     stored::backup(&ctx.store, now, &mut report).await?;
     machine::starttls(config, now, &mut report);
     Ok(report)

@@ -13,7 +13,9 @@ mod tests;
 use std::net::IpAddr;
 
 pub use manual::{Audience, audience, manual};
-pub use moderation::{Held, Moderated, Rejected, Steered, Waiting, excerpt, one_line};
+pub use moderation::{
+    Held, Moderated, REMINDERS, Rejected, Reminder, Steered, Waiting, excerpt, one_line,
+};
 pub use text::{Confirm, Disabled, Done, Help, Probe, SignIn, Storm, Trouble, Welcome};
 
 use super::header;
@@ -129,6 +131,8 @@ pub enum Event {
     Held,
     /// Many do.
     Waiting,
+    /// Some wait for a day or longer.
+    Reminder,
     /// A moderator's answer was carried out, or was not.
     Moderated,
     /// Wishes for a series were answered.
@@ -236,6 +240,15 @@ pub const RULES: [Rule; 15] = [
         who: "the list's moderators",
         default: "always",
         cap: WAVES,
+        answers: false,
+    },
+    Rule {
+        event: Event::Reminder,
+        purpose: "held mail reminder",
+        when: "mail is held for a day or longer: once a day, with how much of it is dropped within three days",
+        who: "the list's moderators",
+        default: "always",
+        cap: REMINDERS,
         answers: false,
     },
     Rule {

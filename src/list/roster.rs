@@ -152,7 +152,8 @@ pub fn render(entries: &[Entry]) -> String {
         None => "",
     };
     for entry in entries {
-        // A program that opens tables must not take an address for a formula; quotes are doubled.
+        // An address may have commas and quotes in it; these are doubled. What begins with `=` table programs take for a formula all
+        // the same: whoever opens the file in one imports the column as text.
         let address = format!("\"{}\"", entry.address.replace('"', "\"\""));
         let nodupes = match entry.nodupes {
             Some(None) => "default",

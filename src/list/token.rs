@@ -89,20 +89,26 @@ pub fn parse_confirm(key: &[u8], token: &str) -> Option<Confirmation> {
     })
 }
 
-/// The token in the address where one moderator answers about one held mail: 32 characters. It holds as long as the mail is held.
-pub fn render_moderate(key: &[u8], held: i64, moderator: &str) -> Option<String> {
-    seal(key, MODERATE, [held, short(key, moderator)])
+/// The token in the address where one moderator answers about one held mail: 32 characters. It holds as long as the mail is
+/// held; a mail that is taken back is held for another `turn`.
+pub fn render_moderate(key: &[u8], held: i64, turn: i64, moderator: &str) -> Option<String> {
+    seal(key, MODERATE, [held, short(key, &of(turn, moderator))])
 }
 
-/// Which held mail an answer is about, if the token was made for this moderator; in any case.
-pub fn parse_moderate(key: &[u8], moderator: &str, token: &str) -> Option<i64> {
-    let [held, of] = open(key, MODERATE, token)?;
-    (of == short(key, moderator)).then_some(held)
+/// Which held mail a token is about, whosever it is and of whatever turn; in any case.
+pub fn parse_moderate(key: &[u8], token: &str) -> Option<i64> {
+    let [held, _] = open(key, MODERATE, token)?;
+    Some(held)
 }
 
-/// Whether a token is one for an answer about held mail, whosever.
-pub fn is_moderate(key: &[u8], token: &str) -> bool {
-    open::<2>(key, MODERATE, token).is_some()
+/// Whether it was made for this moderator and for this turn.
+pub fn is_moderators(key: &[u8], token: &str, turn: i64, moderator: &str) -> bool {
+    open(key, MODERATE, token)
+        .is_some_and(|[_, to]: [i64; 2]| to == short(key, &of(turn, moderator)))
+}
+
+fn of(turn: i64, moderator: &str) -> String {
+    format!("{turn} {moderator}")
 }
 
 /// A form as it was shown: for which list, when (seconds since 1970), and to which network (`list::notice::counted_source`).
@@ -347,14 +353,13 @@ mod tests {
 
     #[test]
     fn an_answer_is_of_one_moderator_about_one_mail() {
-        let token = render_moderate(b"key", 7, "ben@x.org").expect("in range");
-        assert_eq!(
-            parse_moderate(b"key", "ben@x.org", &token.to_uppercase()),
-            Some(7)
-        );
-        assert_eq!(parse_moderate(b"key", "eve@x.org", &token), None);
-        assert_eq!(parse_moderate(b"other", "ben@x.org", &token), None);
-        assert!(is_moderate(b"key", &token) && !is_moderate(b"other", &token));
+        let token = render_moderate(b"key", 7, 1, "ben@x.org").expect("in range");
+        assert_eq!(parse_moderate(b"key", &token.to_uppercase()), Some(7));
+        assert_eq!(parse_moderate(b"other", &token), None);
+        let is_his = |turn, who| is_moderators(b"key", &token.to_uppercase(), turn, who);
+        assert!(is_his(1, "ben@x.org"));
+        assert!(!is_his(2, "ben@x.org"), "it was taken back since");
+        assert!(!is_his(1, "eve@x.org"));
         assert_eq!(parse_confirm(b"key", &token), None);
         let address = format!("{}+mod-{token}@x.org", "a".repeat(20));
         address

@@ -126,6 +126,7 @@ impl Ctx {
         }
         let old = now.plus_secs(-KEPT_DAYS * DAY);
         self.store.delete_old_bounces(old).await?;
+        self.store.delete_old_notes(old).await?;
         Ok(())
     }
 

@@ -86,10 +86,17 @@ impl Ctx {
         quiet: bool,
     ) -> Result<(), PipelineError> {
         let wishing: Vec<bool> = mails.iter().map(|m| m.wishing).collect();
-        let rows = self.store.file_mails(realm, mails).await?;
-        let wishing = rows.iter().zip(wishing).filter(|(_, wishing)| *wishing);
-        let wishing = wishing.map(|(mail, _)| *mail).collect();
-        let receipts = ids.into_iter().zip(rows.iter().copied()).collect();
+        let mails = ids.iter().copied().zip(mails).collect();
+        let filed = self.store.file_mails(realm, mails).await?;
+        let rows: Vec<MailId> = filed.iter().flatten().copied().collect();
+        if rows.is_empty() {
+            // All of them were taken back meanwhile.
+            return Ok(self.store.finish_jobs(jobs).await?);
+        }
+        let wishing = filed.iter().zip(wishing).filter(|(_, wishing)| *wishing);
+        let wishing = wishing.filter_map(|(mail, _)| *mail).collect();
+        let filed = ids.into_iter().zip(filed);
+        let receipts = filed.filter_map(|(r, mail)| Some((r, mail?))).collect();
         let done = Done {
             receipts,
             jobs,

@@ -1,5 +1,7 @@
 //! What moderators decide about held mail.
 
+use std::collections::{BTreeMap, HashSet};
+
 use super::{Ctx, PipelineError};
 use crate::list::rules;
 use crate::list::settings::Bits;
@@ -32,6 +34,29 @@ impl HeldFilter {
     }
 }
 
+/// Whose mails are looked through together.
+fn sender(held: &HeldRow) -> (ListId, String, bool) {
+    (held.list_id, held.address.clone(), held.authenticated)
+}
+
+/// By any of these a mail is of one series with others that have the same (`SeriesKey::is_same`).
+fn ties(held: &HeldRow) -> impl Iterator<Item = ((ListId, String, bool), String, Tie)> {
+    let series = &held.series;
+    let root = Some(Tie::Root(series.root.clone()));
+    let sending = Some(&series.sending).filter(|s| !s.is_empty());
+    let sending = sending.map(|s| Tie::Sending(s.clone()));
+    let (who, shape) = (sender(held), series.shape.clone());
+    let ties = root.into_iter().chain(sending);
+    ties.filter(|_| !held.series.shape.is_empty())
+        .map(move |tie| (who.clone(), shape.clone(), tie))
+}
+
+#[derive(PartialEq, Eq, Hash)]
+enum Tie {
+    Root(String),
+    Sending(String),
+}
+
 impl Ctx {
     /// Everything that is held, of one list if that is given.
     pub async fn load_held(&self, list: Option<ListId>) -> Result<Vec<HeldRow>, PipelineError> {
@@ -60,18 +85,22 @@ impl Ctx {
     /// These held mails and all others of the same series: from the same address, and authenticated alike, so that nobody's
     /// mail slips in by looking like a part of it.
     pub async fn with_series(&self, held: Vec<HeldRow>) -> Result<Vec<HeldRow>, PipelineError> {
-        let mut all: Vec<HeldRow> = Vec::new();
-        for one in held {
+        let mut senders = HashSet::new();
+        let mut keys = HashSet::new();
+        let mut all: BTreeMap<i64, HeldRow> = BTreeMap::new();
+        for one in &held {
             if !one.series.shape.is_empty() && !one.address.is_empty() {
-                let beside = self.store.load_held_beside(&one).await?;
-                let same = |other: &HeldRow| other.series.is_same(&one.series);
-                all.extend(beside.into_iter().filter(same));
+                keys.extend(ties(one));
+                if senders.insert(sender(one)) {
+                    let beside = self.store.load_held_beside(one).await?;
+                    all.extend(beside.into_iter().map(|h| (h.id, h)));
+                }
             }
-            all.push(one);
         }
-        all.sort_by_key(|h| h.id);
-        all.dedup_by_key(|h| h.id);
-        Ok(all)
+        // What ties mails together names their sender too.
+        all.retain(|_, other| ties(other).any(|tie| keys.contains(&tie)));
+        all.extend(held.into_iter().map(|h| (h.id, h)));
+        Ok(all.into_values().collect())
     }
 
     /// Lets held mails through, with their series; with `person`, their authors may post from now on. Returns those that it
@@ -122,6 +151,7 @@ impl Ctx {
         if let Some(list) = self.store.find_list_by_id(list).await? {
             self.expire_held(&list, now).await?;
             self.tell_moderators(&list, now).await?;
+            self.remind_moderators(&list, now).await?;
         }
         Ok(self.store.finish_jobs(vec![job]).await?)
     }

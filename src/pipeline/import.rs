@@ -74,9 +74,9 @@ impl<'a> Import<'a> {
         let (ready, ()) = tokio::join!(reading, self.file(before));
         let mut ready = ready??;
         let all: Vec<Identity> = ready.iter().map(|r| r.0.0.identity).collect();
-        let denied = self.ctx.store.find_denied(&all).await?;
+        let barred = self.ctx.store.find_barred(self.list.realm, &all).await?;
         let count = ready.len();
-        ready.retain(|r| !denied.contains(&r.0.0.identity));
+        ready.retain(|r| !barred.contains(&r.0.0.identity));
         let removed = (count - ready.len()) as u64;
         self.done.read += removed;
         self.done.removed += removed;

@@ -12,13 +12,16 @@ use super::ask::Asked;
 use super::notify::Notice;
 use super::{Ctx, PipelineError};
 use crate::list::held::{Answer, parse_answer};
-use crate::list::notice::{self, Answered, Event, Held, Moderated, Rejected, Waiting};
+use crate::list::notice::{self, Answered, Event, Held, Moderated, Rejected, Reminder, Waiting};
 use crate::list::settings::Bits;
 use crate::list::{order, token};
 use crate::mail;
 use crate::store::{CappedLetter, Fate, HeldRow, ListRow};
 use crate::types::{Address, ReceiptId, Timestamp};
 
+const DAY: i64 = 24 * 3_600;
+/// Days before the end on which a reminder says that it is near.
+const SOON: i64 = 3;
 /// Held mails of one look that are told one by one; further ones are counted.
 const ONE_BY_ONE: usize = 5;
 
@@ -41,35 +44,92 @@ impl Ctx {
             list.name,
             news.len()
         );
-        let people = self.store.load_access(list.id).await?;
-        let moderators = people.iter().filter(|p| p.rights.has(Bits::MODERATE));
-        let addresses = moderators.filter_map(|p| p.address.parse::<Address>().ok());
-        let mut addresses: Vec<Address> = addresses.collect();
-        if addresses.is_empty() {
-            // Somebody has to look.
-            addresses.extend(self.operator.clone());
-        }
+        let addresses = self.find_moderators(list).await?;
         let groups = groups(&news);
         let shown: Vec<&Vec<&HeldRow>> = groups.iter().take(ONE_BY_ONE).collect();
         let ids: Vec<ReceiptId> = shown.iter().map(|g| ReceiptId(g[0].id)).collect();
         let bytes = self.store.load_receipts(&ids).await?;
         let bytes: HashMap<i64, Vec<u8>> = bytes.into_iter().map(|r| (r.id.0, r.bytes)).collect();
+        let turns = self.store.load_turns(&ids).await?;
+        let all = |groups: &[Vec<&HeldRow>]| -> Vec<i64> {
+            groups.iter().flatten().map(|h| h.id).collect()
+        };
+        let rest = all(groups.get(ONE_BY_ONE..).unwrap_or_default());
         let mut letters = Vec::new();
         for to in &addresses {
-            if self.is_list_address(to).await? {
-                continue;
-            }
             for group in &shown {
-                let text = bytes.get(&group[0].id).map(Vec::as_slice);
-                letters.extend(self.held_letter(list, &own, to, group, text, now)?);
+                let id = group[0].id;
+                let text = bytes.get(&id).map(Vec::as_slice);
+                let turn = turns.get(&id).copied().unwrap_or(0);
+                let letter = self.held_letter(list, &own, to, (group, turn), text, now)?;
+                let about = group.iter().map(|h| h.id).collect();
+                letters.extend(letter.map(|l| (about, l)));
             }
-            let rest: usize = groups.iter().skip(ONE_BY_ONE).map(Vec::len).sum();
-            if rest > 0 {
-                letters.extend(self.waiting_letter(list, &own, to, rest, now)?);
+            if !rest.is_empty() {
+                let letter = self.waiting_letter(list, &own, to, rest.len(), now)?;
+                letters.extend(letter.map(|l| (rest.clone(), l)));
             }
         }
-        let told = news.iter().map(|h| h.id).collect();
-        Ok(self.store.record_told(told, letters, now).await?)
+        // Of whatever has no letter that goes out the moderators hear the next time.
+        Ok(self.store.record_told(letters, now).await?)
+    }
+
+    /// Who decides about a list's held mail: its moderators, or the operator where it has none that mail reaches.
+    async fn find_moderators(&self, list: &ListRow) -> Result<Vec<Address>, PipelineError> {
+        let people = self.store.load_access(list.id).await?;
+        let moderators = people.iter().filter(|p| p.rights.has(Bits::MODERATE));
+        let addresses = moderators.filter_map(|p| p.address.parse::<Address>().ok());
+        let mut reached = Vec::new();
+        for address in addresses {
+            // A list's address is nobody's mailbox.
+            if !self.is_list_address(&address).await? {
+                reached.push(address);
+            }
+        }
+        if reached.is_empty()
+            && let Some(operator) = &self.operator
+            && !self.is_list_address(operator).await?
+        {
+            reached.push(operator.clone());
+        }
+        Ok(reached)
+    }
+
+    /// Once a day the moderators hear what is held for a day or longer, and how much of it is dropped soon.
+    pub(super) async fn remind_moderators(
+        &self,
+        list: &ListRow,
+        now: Timestamp,
+    ) -> Result<(), PipelineError> {
+        let ends = |days: i64| now.plus_secs(-(list.policy.hold_days - days) * DAY);
+        let (old, oldest) = self
+            .store
+            .count_held_before(list.id, now.plus_secs(-DAY))
+            .await?;
+        let (Some(oldest), Ok(own)) = (oldest, list.address.parse::<Address>()) else {
+            return Ok(());
+        };
+        let (soon, _) = self.store.count_held_before(list.id, ends(SOON)).await?;
+        for to in self.find_moderators(list).await? {
+            let text = Reminder {
+                list: &own,
+                name: &list.name,
+                count: old,
+                since: &oldest.human(),
+                soon,
+                days: list.policy.hold_days,
+            };
+            let subject = match soon {
+                0 => format!("{old} mails to {own} are held"),
+                _ => format!("{old} mails to {own} are held, {soon} of them are dropped soon"),
+            };
+            let letter =
+                self.moderation_letter(list, &to, Event::Reminder, &subject, text, None, now)?;
+            if let Some(letter) = letter {
+                self.store.insert_capped_letter(letter, now).await?;
+            }
+        }
+        Ok(())
     }
 
     fn held_letter(
@@ -77,14 +137,14 @@ impl Ctx {
         list: &ListRow,
         own: &Address,
         to: &Address,
-        group: &[&HeldRow],
+        (group, turn): (&[&HeldRow], i64),
         bytes: Option<&[u8]>,
         now: Timestamp,
     ) -> Result<Option<CappedLetter>, PipelineError> {
         let Some(held) = group.first() else {
             return Ok(None);
         };
-        let token = token::render_moderate(&self.token_key, held.id, &to.key());
+        let token = token::render_moderate(&self.token_key, held.id, turn, &to.key());
         let answer = token.and_then(|t| notice::with_suffix(own, &format!("+mod-{t}")));
         // What goes over TLS only does not travel in a notice.
         let open = !list.policy.tls_only;
@@ -123,7 +183,11 @@ impl Ctx {
             excerpt: &excerpt,
         };
         let subject = format!("Held {}: a mail to {own}", held.id);
-        self.moderation_letter(list, to, Event::Held, &subject, text, answer.as_ref(), now)
+        let reply_to = answer.as_ref();
+        let letter =
+            self.moderation_letter(list, to, Event::Held, &subject, text, reply_to, now)?;
+        let about = group.iter().map(|h| h.id).collect();
+        Ok(letter.map(|letter| letter.about(about)))
     }
 
     fn waiting_letter(
@@ -197,7 +261,8 @@ impl Ctx {
                     continue;
                 }
                 let letter = self.rejection_letter(list, &to, &message, words, now)?;
-                letters.extend(letter.map(|l| (receipt.id.0, l)));
+                let about = vec![receipt.id.0];
+                letters.extend(letter.map(|l| (receipt.id.0, l.about(about))));
             }
         }
         Ok(letters)
@@ -255,9 +320,8 @@ impl Ctx {
                 Ok(())
             }
             Ok(held) => {
-                let (text, mails) = self.carry_out(list, held, asked, &who.address, now).await?;
-                self.tell_done(list, asked, &who.address, (&text, &mails), now)
-                    .await
+                let done = self.carry_out(list, held, asked, &who.address, now).await?;
+                self.tell_done(list, asked, &who.address, done, now).await
             }
         }
     }
@@ -277,16 +341,26 @@ impl Ctx {
         if !who.proven {
             return Ok(Err("nothing proves who sent it"));
         }
-        let Some(id) = token::parse_moderate(&self.token_key, &who.address, text) else {
-            return Ok(Err("the address was made for somebody else"));
+        let Some(id) = token::parse_moderate(&self.token_key, text) else {
+            return Ok(Err("the address was made for nobody here"));
         };
+        let turns = self.store.load_turns(&[ReceiptId(id)]).await?;
+        let turn = turns.get(&id).copied().unwrap_or(0);
+        if !token::is_moderators(&self.token_key, text, turn, &who.address) {
+            return Ok(Err(
+                "the address was made for somebody else, or before the mail was taken back",
+            ));
+        }
         if !self.is_moderator(list, &who.address).await? {
             return Ok(Err("its sender is no moderator"));
         }
         let suffix = format!("+mod-{}@", text.to_lowercase());
-        let mut to = asked.message.to.iter().chain(&asked.message.cc);
-        if !to.any(|m| m.address.to_lowercase().contains(&suffix)) {
-            return Ok(Err("it does not name the address in To or Cc"));
+        let is_it = |address: &str| address.to_lowercase().contains(&suffix);
+        let proof = list.policy.proof;
+        if !order::names(asked.message, asked.verdict, proof, is_it) {
+            return Ok(Err(
+                "it does not name the address in To or Cc, or nobody signed that it does",
+            ));
         }
         let held = self.store.find_held(id).await?;
         match held {
@@ -295,7 +369,7 @@ impl Ctx {
         }
     }
 
-    /// Does what the first line says; what was done, in words, and with which mails.
+    /// Does what the first line says.
     async fn carry_out(
         &self,
         list: &ListRow,
@@ -303,8 +377,13 @@ impl Ctx {
         asked: &Asked<'_>,
         actor: &str,
         now: Timestamp,
-    ) -> Result<(String, Vec<String>), PipelineError> {
-        let nothing = |text: &str| Ok((text.to_owned(), Vec::new()));
+    ) -> Result<Moderation, PipelineError> {
+        let nothing = |text: &str| {
+            Ok(Moderation {
+                text: text.to_owned(),
+                ..Moderation::default()
+            })
+        };
         let Some(held) = held else {
             return nothing(
                 "This mail is held no longer: it was decided before. Nothing was done now.",
@@ -318,26 +397,33 @@ impl Ctx {
         };
         let done = match answer {
             Answer::Accept { person } => self.accept_held(vec![held], person, actor, now).await?,
+            // The notice was about the series.
             Answer::Reject(words) => {
+                let series = self.with_series(vec![held]).await?;
                 let fate = Fate::Reject(words);
-                self.refuse_held(vec![held], fate, actor, now).await?
+                self.refuse_held(series, fate, actor, now).await?
             }
             Answer::Discard => {
-                self.refuse_held(vec![held], Fate::Discard, actor, now)
-                    .await?
+                let series = self.with_series(vec![held]).await?;
+                self.refuse_held(series, Fate::Discard, actor, now).await?
             }
         };
+        let ids = done.iter().map(|h| h.id).collect();
         let mails = done.iter().filter(|_| !list.policy.tls_only);
         let mails = mails.map(|h| notice::one_line(&h.subject, 150)).collect();
         let text = match asked_words(&asked.message.text) {
             _ if done.is_empty() => "Somebody else was faster: it was decided before.",
             "accept" => "It goes through now, with the held mails of its series:",
             "reject" => {
-                "It is rejected. Its author hears your words if his mail was authenticated."
+                "It is rejected. Its author hears your words if his mail was authenticated. With the held mails of its series:"
             }
-            _ => "It is discarded.",
+            _ => "It is discarded, with the held mails of its series:",
         };
-        Ok((text.to_owned(), mails))
+        Ok(Moderation {
+            text: text.to_owned(),
+            mails,
+            ids,
+        })
     }
 
     async fn tell_done(
@@ -345,14 +431,17 @@ impl Ctx {
         list: &ListRow,
         asked: &Asked<'_>,
         to: &str,
-        (text, mails): (&str, &[String]),
+        done: Moderation,
         now: Timestamp,
     ) -> Result<(), PipelineError> {
         // It was read as an address when the answer was checked.
         let Ok(to) = to.parse::<Address>() else {
             return Ok(());
         };
-        let text = Moderated { text, mails };
+        let text = Moderated {
+            text: &done.text,
+            mails: &done.mails,
+        };
         let text = text.render()?;
         let notice = Notice {
             event: Event::Moderated,
@@ -365,9 +454,22 @@ impl Ctx {
             answered: Some(&Answered::from(asked.message)),
             ip: None,
         };
-        self.notify(&notice, now).await?;
+        if !self.is_list_address(&to).await?
+            && let Some(letter) = self.draft(&notice, now)?
+        {
+            let letter = letter.about(done.ids);
+            self.store.insert_capped_letter(letter, now).await?;
+        }
         Ok(())
     }
+}
+
+/// What was done, in words, and with which mails: their subjects and numbers.
+#[derive(Default)]
+struct Moderation {
+    text: String,
+    mails: Vec<String>,
+    ids: Vec<i64>,
 }
 
 /// `accept`, `reject` or something else.

@@ -77,6 +77,7 @@ impl Ctx {
                 recipient: notice.to.to_string(),
                 return_path: notice.return_path.clone(),
                 data,
+                about: Vec::new(),
             },
             cap: rule.cap,
             counted: notice::counted(notice.to),

@@ -301,7 +301,9 @@ impl Ctx {
     fn checked(&self, target: Target) -> Target {
         match target {
             Target::Bounce(token) if !self.knows_return(&token) => Target::Answer("bounce", token),
-            Target::Answer("mod", token) if !token::is_moderate(&self.token_key, &token) => {
+            Target::Answer("mod", token)
+                if token::parse_moderate(&self.token_key, &token).is_none() =>
+            {
                 Target::Answer("unknown", token)
             }
             other => other,

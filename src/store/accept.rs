@@ -184,13 +184,18 @@ pub(super) async fn run(tx: &mut Tx, mails: &mut [Pending], alone: Option<&'stat
 }
 
 /// Files the receipt again if the new copy's sender is authenticated better than all before, with that copy, or if it
-/// arrived earlier. Copies of a mail that is held, or was refused after that, change nothing.
+/// arrived earlier. Of a mail that is held, or was refused after that, only a copy that is authenticated better is decided on
+/// anew, in the place of the one before: else whoever is faster with a forged copy would keep the true one out.
 const AGAIN: &str = "on conflict (list, identity) do update set \
      hash = case when excluded.level > receipt.level then excluded.hash else receipt.hash end, \
      verdict = case when excluded.level > receipt.level then excluded.verdict else receipt.verdict end, \
      level = case when excluded.level > receipt.level then excluded.level else receipt.level end, \
      arrived = case when excluded.arrived < receipt.arrived then excluded.arrived else receipt.arrived end, \
-     state = 0, again = 1 where receipt.state < 3 and (excluded.level > receipt.level or excluded.arrived < receipt.arrived) \
+     sender = case when receipt.state < 3 then receipt.sender else excluded.sender end, \
+     stranger = case when receipt.state < 3 then receipt.stranger else excluded.stranger end, \
+     send_at = case when receipt.state < 3 then receipt.send_at else excluded.send_at end, \
+     state = case when receipt.state < 3 then 0 else excluded.state end, again = 1 \
+     where excluded.level > receipt.level or (receipt.state < 3 and excluded.arrived < receipt.arrived) \
      returning id, list, identity, source, again, state";
 
 /// Where the arrival stands in a receipt's row.
@@ -293,6 +298,7 @@ async fn record(tx: &mut Tx, mails: Vec<Share>) -> Result<Vec<Vec<Accepted>>, St
     let rows = tx.insert(head, receipts, AGAIN).await?;
     let mut new = std::collections::HashMap::new();
     let (mut jobs, mut held, mut lists) = (Vec::new(), Vec::new(), Vec::new());
+    let mut freed = Vec::new();
     for row in &rows {
         use sqlx::Row;
         let id = ReceiptId(sql::id(row)?);
@@ -305,10 +311,12 @@ async fn record(tx: &mut Tx, mails: Vec<Share>) -> Result<Vec<Vec<Accepted>>, St
             }
             false => jobs.push((Job::File(id), i64::from(import))),
         }
-        if row.try_get::<i64, _>(4)? == 0 {
-            new.insert((list, identity), id);
+        match row.try_get::<i64, _>(4)? {
+            0 => drop(new.insert((list, identity), id)),
+            _ => freed.push(id.0),
         }
     }
+    hold::free(tx, &freed).await?;
     super::job::insert(tx, &jobs, Timestamp(0)).await?;
     let newest = mails.iter().flat_map(|m| &m.1).map(|r| r.arrived).max();
     hold::insert(tx, lists, held, newest.unwrap_or(Timestamp(0))).await?;

@@ -5,7 +5,7 @@ use super::writer::Tx;
 use super::{ListRow, Reader, Store, StoreError, marks};
 use crate::list::order::Known;
 use crate::list::settings::{Bits, ban_keys};
-use crate::types::{Identity, ListId, MessageId, Timestamp};
+use crate::types::{Identity, ListId, MessageId, RealmId, Timestamp};
 
 /// Rights of one address.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -76,7 +76,7 @@ impl Reader {
              case when exists (select 1 from node n join mail m on m.node = n.id join posting p on p.mail = m.id and p.list = ? \
              where n.realm = ? and n.message_id in ({}) and m.state = 0) then 1 else 0 end, \
              (select min(name) from ban where list in (?, 0) and name in ({})), \
-             case when exists (select 1 from denied where identity = ?) then 1 else 0 end",
+             case when exists (select 1 from barred where realm in (?, 0) and identity = ?) then 1 else 0 end",
             marks(names.len()),
             marks(keys.len())
         );
@@ -96,6 +96,7 @@ impl Reader {
         binds.extend(names.iter().map(|n| Bind::from(*n)));
         binds.push(id());
         binds.extend(keys.iter().map(Bind::from));
+        binds.push(realm());
         binds.push(asked.identity.0.into());
         type Row = (i64, i64, i64, i64, Option<String>, i64);
         let row: Option<Row> = self.fetch_one(text, binds).await?;
@@ -121,18 +122,20 @@ impl Reader {
         }
     }
 
-    /// Those of these mails that were removed here and must not come back.
-    pub async fn find_denied(
+    /// Those of these mails that were removed from a realm and must not come back.
+    pub async fn find_barred(
         &self,
+        realm: RealmId,
         identities: &[Identity],
     ) -> Result<std::collections::HashSet<Identity>, StoreError> {
         let mut found = std::collections::HashSet::new();
         for chunk in identities.chunks(400) {
             let text = format!(
-                "select identity from denied where identity in ({})",
+                "select identity from barred where realm in (?, 0) and identity in ({})",
                 marks(chunk.len())
             );
-            let binds = chunk.iter().map(|i| Bind::from(i.0)).collect();
+            let ids = chunk.iter().map(|i| Bind::from(i.0));
+            let binds = std::iter::once(Bind::from(realm.0)).chain(ids).collect();
             for (identity,) in self.fetch::<(Vec<u8>,)>(text, binds).await? {
                 found.insert(Identity(super::mail::hash_of(identity)?.0));
             }

@@ -243,6 +243,7 @@ const MIGRATIONS: [(i64, &str, (&str, &str)); 11] = [
     (9, "bounces", texts!("0009_bounces.sql")),
     (10, "policy", texts!("0010_policy.sql")),
     (11, "sign_in", texts!("0011_sign_in.sql")),
+    (14, "holding", texts!("0014_holding.sql")),
 ];
 
 fn migrations(dialect: Dialect) -> Migrator {

@@ -296,6 +296,31 @@ impl Store {
     }
 }
 
+/// Who had a copy of a posting before it was taken back and let through again: members up to the cursor, but a few.
+struct Reach {
+    receipt: i64,
+    cursor: i64,
+    without: HashSet<i64>,
+}
+
+async fn load_reach(tx: &mut Tx, list: ListId, number: i64) -> Result<Option<Reach>, StoreError> {
+    let text = "select k.receipt, k.cursor from posting p join mail m on m.id = p.mail join receipt r on r.list = p.list \
+         and r.identity = m.identity join reached k on k.receipt = r.id where p.list = $1 and p.number = $2";
+    let found: Option<(i64, i64)> = tx
+        .fetch_one(text, vec![list.0.into(), number.into()])
+        .await?;
+    let Some((receipt, cursor)) = found else {
+        return Ok(None);
+    };
+    let text = "select member from unreached where receipt = $1";
+    let rows: Vec<(i64,)> = tx.fetch(text, vec![receipt.into()]).await?;
+    Ok(Some(Reach {
+        receipt,
+        cursor,
+        without: rows.into_iter().map(|r| r.0).collect(),
+    }))
+}
+
 async fn fan_out(
     tx: &mut Tx,
     list: ListId,
@@ -327,10 +352,15 @@ async fn fan_out(
         .await?;
     let count = i64::try_from(members.len()).unwrap_or(STEP);
     let last = members.last().map_or(cursor, |m| m.0);
-    let wants = |(_, address, nodupes, own): &(i64, String, i64, i64)| {
+    let before = load_reach(tx, list, number).await?;
+    let has = |member: i64| {
+        let reach = before.as_ref();
+        reach.is_some_and(|r| member <= r.cursor && !r.without.contains(&member))
+    };
+    let wants = |(member, address, nodupes, own): &(i64, String, i64, i64)| {
         let named = *nodupes == 1 && spared.named.contains(address);
         let wrote = *own == 0 && spared.authors.contains(address);
-        !named && !wrote
+        !named && !wrote && !has(*member)
     };
     let members: Vec<_> = members.into_iter().filter(wants).collect();
     let made = i64::try_from(members.len()).unwrap_or(STEP);
@@ -362,6 +392,12 @@ async fn fan_out(
         bounce::note_copies(tx, list, now).await?;
     }
     let done = count < STEP;
+    for table in ["reached", "unreached"] {
+        if let Some(reach) = before.as_ref().filter(|_| done) {
+            let text = format!("delete from {table} where receipt = $1");
+            tx.execute(text, vec![reach.receipt.into()]).await?;
+        }
+    }
     let finished = done.then_some(now.0);
     let text = "update fan_out set cursor = $1, made = made + $2, finished = $3 where list = $4 and number = $5";
     tx.execute(

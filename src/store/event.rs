@@ -62,9 +62,37 @@ impl Store {
             kind,
             actor,
             detail,
+            receipt: None,
         };
         self.write(move |tx| Box::pin(insert(tx, vec![note], now)))
             .await
+    }
+}
+
+/// Kinds of notes that strangers cause, as many as they like.
+const CAUSED: &str = "('dropped', 'refused', 'moderation', 'unproven wish')";
+
+impl Store {
+    /// Forgets what is noted of mail that did nothing, and letters that were given up, of before then.
+    pub async fn delete_old_notes(&self, before: Timestamp) -> Result<(), StoreError> {
+        let old = format!(
+            "select id from (select id from event where kind in {CAUSED} and happened < $1 limit 1) e \
+             union all select id from (select id from letter where state = 2 and made < $1 limit 1) l"
+        );
+        let at = move || vec![Bind::from(before.0)];
+        if self.fetch_one::<(i64,)>(old, at()).await?.is_none() {
+            return Ok(());
+        }
+        self.write(move |tx| {
+            Box::pin(async move {
+                let text = format!("delete from event where kind in {CAUSED} and happened < $1");
+                tx.execute(text, at()).await?;
+                let text = "delete from letter where state = 2 and made < $1";
+                tx.execute(text, at()).await?;
+                Ok(())
+            })
+        })
+        .await
     }
 }
 
@@ -75,6 +103,8 @@ pub(super) struct Note {
     pub kind: &'static str,
     pub actor: String,
     pub detail: String,
+    /// The receipt of the mail that it is about: the note goes when the mail is removed.
+    pub receipt: Option<i64>,
 }
 
 /// Makes notes in a transaction that has more to do.
@@ -91,10 +121,11 @@ pub(super) async fn insert(
             n.actor.into(),
             now.0.into(),
             n.detail.into(),
+            n.receipt.into(),
         ]
     };
     let rows = notes.into_iter().map(row).collect();
-    let head = "event (realm, list, kind, actor, happened, detail)";
+    let head = "event (realm, list, kind, actor, happened, detail, receipt)";
     tx.insert(head, rows, "").await?;
     Ok(())
 }

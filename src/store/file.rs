@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::place::{Nodes, place};
 use super::sql::{self, Bind};
 use super::{Dialect, Store, StoreError, Tx, index, marks};
-use crate::types::{BlobHash, Identity, Job, ListId, MailId, MessageId, RealmId, Timestamp};
+use crate::types::{
+    BlobHash, Identity, Job, ListId, MailId, MessageId, RealmId, ReceiptId, Timestamp,
+};
 use crate::verdict::Verdict;
 
 /// A mail as the pipeline understood it, ready to be filed for one list.
@@ -60,12 +62,13 @@ pub struct NewMail {
 }
 
 impl Store {
-    /// Files mails of one realm; returns the row of each, in order. Safe to repeat.
+    /// Files mails of one realm, each for the receipt beside it; returns the row of each, in order, `None` for those that are
+    /// held or refused by now. Safe to repeat.
     pub async fn file_mails(
         &self,
         realm: RealmId,
-        mails: Vec<NewMail>,
-    ) -> Result<Vec<MailId>, StoreError> {
+        mails: Vec<(ReceiptId, NewMail)>,
+    ) -> Result<Vec<Option<MailId>>, StoreError> {
         let rows = self
             .write(move |tx| Box::pin(file(tx, realm, mails)))
             .await?;
@@ -74,8 +77,20 @@ impl Store {
     }
 }
 
-async fn file(tx: &mut Tx, realm: RealmId, mails: Vec<NewMail>) -> Result<Vec<MailId>, StoreError> {
+async fn file(
+    tx: &mut Tx,
+    realm: RealmId,
+    mails: Vec<(ReceiptId, NewMail)>,
+) -> Result<Vec<Option<MailId>>, StoreError> {
     lock_realm(tx, realm).await?;
+    // Whoever took a mail back meanwhile had the realm before us.
+    let all: Vec<ReceiptId> = mails.iter().map(|m| m.0).collect();
+    let owed = owed(tx, &all).await?;
+    let mails = mails.into_iter().filter(|m| owed.contains(&m.0));
+    let (receipts, mails): (Vec<ReceiptId>, Vec<NewMail>) = mails.unzip();
+    if mails.is_empty() {
+        return Ok(vec![None; all.len()]);
+    }
     let nodes = place(tx, realm, &mails).await?;
     let filed = insert_mails(tx, realm, &mails, &nodes).await?;
     describe(tx, realm, &mails, &filed, &nodes).await?;
@@ -84,7 +99,24 @@ async fn file(tx: &mut Tx, realm: RealmId, mails: Vec<NewMail>) -> Result<Vec<Ma
     let threads: Vec<i64> = threads.into_iter().collect();
     refresh_list_threads(tx, &threads).await?;
     raise(tx, realm, &threads).await?;
-    Ok(filed.rows)
+    let rows: HashMap<ReceiptId, MailId> = receipts.into_iter().zip(filed.rows).collect();
+    Ok(all.iter().map(|r| rows.get(r).copied()).collect())
+}
+
+/// Those of these receipts that are to be filed: not held, and not refused.
+async fn owed(tx: &mut Tx, receipts: &[ReceiptId]) -> Result<HashSet<ReceiptId>, StoreError> {
+    let mut owed = HashSet::new();
+    for chunk in receipts.chunks(400) {
+        let text = format!(
+            "select id from receipt where state < {} and id in ({})",
+            super::hold::HELD,
+            marks(chunk.len())
+        );
+        let binds = chunk.iter().map(|r| Bind::from(r.0)).collect();
+        let rows: Vec<(i64,)> = tx.fetch(text, binds).await?;
+        owed.extend(rows.into_iter().map(|r| ReceiptId(r.0)));
+    }
+    Ok(owed)
 }
 
 /// Of each mail the copy whose sender is authenticated best, else the first.

@@ -2,7 +2,7 @@
 
 use super::sql::Bind;
 use super::writer::Tx;
-use super::{CappedLetter, Reader, Store, StoreError, job, marks};
+use super::{CappedLetter, Owed, Reader, Store, StoreError, job, marks};
 use crate::list::held::SeriesKey;
 use crate::list::settings::Bits;
 use crate::types::{BlobHash, Identity, Job, ListId, RealmId, ReceiptId, Timestamp};
@@ -75,6 +75,21 @@ pub struct Also {
     /// Letters, each with the held mail that it is about.
     pub letters: Vec<(i64, CappedLetter)>,
 }
+
+impl Also {
+    /// What of it goes with some of the mails.
+    fn of(&self, held: &[HeldRow]) -> Also {
+        let ids: std::collections::HashSet<i64> = held.iter().map(|h| h.id).collect();
+        let letters = self.letters.iter().filter(|(id, _)| ids.contains(id));
+        Also {
+            rights: self.rights,
+            letters: letters.cloned().collect(),
+        }
+    }
+}
+
+/// Mails of one commit: others write meanwhile.
+const AT_ONCE: usize = 256;
 
 /// What a person decides about held mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,15 +205,14 @@ impl Reader {
         Ok(rows.into_iter().map(held_row).collect())
     }
 
-    /// Held mails that arrived before a moment, of lists that keep them for the days given.
+    /// Mails of a list that are held since before a moment.
     pub async fn load_held_before(
         &self,
         list: ListId,
         before: Timestamp,
         limit: i64,
     ) -> Result<Vec<HeldRow>, StoreError> {
-        let text =
-            format!("{COLUMNS} where h.list = ? and h.arrived < ? order by h.receipt limit ?");
+        let text = format!("{COLUMNS} where h.list = ? and h.since < ? order by h.receipt limit ?");
         let binds = vec![list.0.into(), before.0.into(), limit.into()];
         let rows: Vec<Row> = self.fetch(text, binds).await?;
         Ok(rows.into_iter().map(held_row).collect())
@@ -212,9 +226,36 @@ impl Reader {
         Ok(rows.into_iter().map(held_row).collect())
     }
 
-    /// How many mails are held, and when the oldest of them arrived.
+    /// How many mails of a list are held since before a moment, and since when the first of them.
+    pub async fn count_held_before(
+        &self,
+        list: ListId,
+        before: Timestamp,
+    ) -> Result<(i64, Option<Timestamp>), StoreError> {
+        let text = "select count(*), min(since) from held where list = $1 and since < $2";
+        let binds = vec![list.0.into(), before.0.into()];
+        let row: Option<(i64, Option<i64>)> = self.fetch_one(text, binds).await?;
+        let (count, oldest) = row.unwrap_or((0, None));
+        Ok((count, oldest.map(Timestamp)))
+    }
+
+    /// How often these mails were taken back.
+    pub async fn load_turns(
+        &self,
+        ids: &[ReceiptId],
+    ) -> Result<std::collections::HashMap<i64, i64>, StoreError> {
+        let text = format!(
+            "select id, turn from receipt where id in ({})",
+            marks(ids.len())
+        );
+        let binds = ids.iter().map(|id| Bind::from(id.0)).collect();
+        let rows: Vec<(i64, i64)> = self.fetch(text, binds).await?;
+        Ok(rows.into_iter().collect())
+    }
+
+    /// How many mails are held, and since when the oldest of them.
     pub async fn count_held(&self) -> Result<(i64, Option<Timestamp>), StoreError> {
-        let text = "select count(*), min(arrived) from held";
+        let text = "select count(*), min(since) from held";
         let row: Option<(i64, Option<i64>)> = self.fetch_one(text, vec![]).await?;
         let (count, oldest) = row.unwrap_or((0, None));
         Ok((count, oldest.map(Timestamp)))
@@ -222,25 +263,23 @@ impl Reader {
 }
 
 impl Store {
-    /// Notes that the moderators know of held mails, with the letters that tell them.
+    /// Owes letters to moderators as far as their limits allow, and notes of the mails that one which goes out is about that they
+    /// know of them; of the others they do not.
     pub async fn record_told(
         &self,
-        told: Vec<i64>,
-        letters: Vec<CappedLetter>,
+        letters: Vec<(Vec<i64>, CappedLetter)>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                for chunk in told.chunks(400) {
-                    let text = format!(
-                        "update held set told = 1 where receipt in ({})",
-                        marks(chunk.len())
-                    );
-                    let binds = chunk.iter().map(|id| Bind::from(*id)).collect();
-                    tx.execute(text, binds).await?;
-                }
-                for letter in letters {
-                    super::notice::insert(tx, letter, now).await?;
+                for (told, letter) in letters {
+                    if super::notice::insert(tx, letter, now).await? != Owed::Yes {
+                        continue;
+                    }
+                    for chunk in told.chunks(400) {
+                        let text = "update held set told = 1 where receipt in (..)";
+                        super::purge::on(tx, text, chunk).await?;
+                    }
                 }
                 Ok(())
             })
@@ -260,7 +299,7 @@ impl Store {
         self.insert_jobs(jobs, now).await
     }
 
-    /// Does with held mails what was decided, in one commit, with a note for each; those that are held no longer are left
+    /// Does with held mails what was decided, some hundred a commit, with a note for each; those that are held no longer are left
     /// alone. With `rights`, the authors get them; letters go out about those that it was done with. Returns the mails that it was done with.
     pub async fn decide_held(
         &self,
@@ -269,9 +308,15 @@ impl Store {
         also: Also,
         (actor, now): (String, Timestamp),
     ) -> Result<Vec<HeldRow>, StoreError> {
-        let done = self
-            .write(move |tx| Box::pin(decide(tx, held, fate, also, actor, now)))
-            .await?;
+        let mut done = Vec::new();
+        for chunk in held.chunks(AT_ONCE) {
+            let (chunk, fate, also) = (chunk.to_vec(), fate.clone(), also.of(chunk));
+            let actor = actor.clone();
+            let some = self
+                .write(move |tx| Box::pin(decide(tx, chunk, fate, also, actor, now)))
+                .await?;
+            done.extend(some);
+        }
         self.jobs.ring("file");
         self.deliveries.notify_one();
         Ok(done)
@@ -320,6 +365,7 @@ async fn decide(
             kind: fate.kind(),
             actor: actor.clone(),
             detail,
+            receipt: Some(h.id),
         }
     };
     super::event::insert(tx, done.iter().map(note).collect(), now).await?;
@@ -394,7 +440,9 @@ pub(super) async fn forget_refused(
 async fn forget(tx: &mut Tx, realm: RealmId, identities: Vec<Vec<u8>>) -> Result<(), StoreError> {
     let rows = marks(identities.len());
     let text = format!(
-        "select identity from receipt where realm = ? and identity in ({rows}) group by identity having min(state) >= {REFUSED}"
+        "select identity from receipt where realm = ? and identity in ({rows}) and not exists \
+         (select 1 from mail m where m.realm = receipt.realm and m.identity = receipt.identity and m.state = 0) \
+         group by identity having min(state) >= {REFUSED}"
     );
     let binds = |identities: Vec<Vec<u8>>| {
         let all = identities.into_iter().map(Bind::from);
@@ -421,13 +469,17 @@ pub(super) fn row_of(
     identity: &[u8],
     mails: &[super::accept::Share],
 ) -> Option<Vec<Bind>> {
-    let mut shares = mails.iter().filter(|share| share.0.identity.0 == identity);
-    shares.find_map(|share| {
+    let copies = mails.iter().filter(|share| share.0.identity.0 == identity);
+    let copies = copies.filter_map(|share| {
         let (mail, receipts) = &**share;
         let receipt = receipts.iter().find(|r| r.list.0 == list)?;
-        let held = receipt.held.as_ref()?;
+        Some((mail, receipt, receipt.held.as_ref()?))
+    });
+    // Of two copies in one commit the first of the best authenticated ones, as for the receipt.
+    let best = copies.min_by_key(|c| std::cmp::Reverse(c.0.verdict.level.rank()));
+    best.map(|(mail, receipt, held)| {
         let BlobHash(hash) = mail.hash;
-        Some(vec![
+        vec![
             id.0.into(),
             list.into(),
             receipt.realm.0.into(),
@@ -439,6 +491,7 @@ pub(super) fn row_of(
             held.address.as_str().into(),
             mail.size.into(),
             receipt.arrived.0.into(),
+            receipt.arrived.0.into(),
             held.reason.as_str().into(),
             held.verdict.as_str().into(),
             mail.verdict.level.rank().into(),
@@ -446,8 +499,16 @@ pub(super) fn row_of(
             held.series.root.as_str().into(),
             held.series.sending.as_str().into(),
             0.into(),
-        ])
+        ]
     })
+}
+
+/// The copies that were held of these receipts are held no longer; better ones came.
+pub(super) async fn free(tx: &mut Tx, receipts: &[i64]) -> Result<(), StoreError> {
+    for chunk in receipts.chunks(400) {
+        super::purge::on(tx, "delete from held where receipt in (..)", chunk).await?;
+    }
+    Ok(())
 }
 
 /// Mails that are held within so many seconds are told of together.
@@ -471,8 +532,8 @@ pub(super) async fn insert(
 
 /// Holds mails, in the order of the table's columns.
 pub(super) async fn insert_rows(tx: &mut Tx, rows: Vec<Vec<Bind>>) -> Result<(), StoreError> {
-    let head = "held (receipt, list, realm, identity, hash, message_id, subject, author, address, size, arrived, reason, verdict, \
-                level, shape, root, sending, told)";
+    let head = "held (receipt, list, realm, identity, hash, message_id, subject, author, address, size, arrived, since, reason, \
+                verdict, level, shape, root, sending, told)";
     tx.insert(head, rows, "on conflict do nothing").await?;
     Ok(())
 }

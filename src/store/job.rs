@@ -229,6 +229,15 @@ impl Reader {
         Ok(row.is_some())
     }
 
+    /// A job of that kind that failed for good, and why.
+    pub async fn find_parked(
+        &self,
+        kind: &'static str,
+    ) -> Result<Option<(i64, String)>, StoreError> {
+        let text = "select id, problem from job where kind = $1 and state = 1 order by id limit 1";
+        self.fetch_one(text, vec![kind.into()]).await
+    }
+
     /// How many jobs are owed and how many of them are parked.
     pub async fn count_jobs(&self) -> Result<(i64, i64), StoreError> {
         let text = "select count(*), cast(coalesce(sum(state), 0) as bigint) from job";

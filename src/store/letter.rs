@@ -21,6 +21,8 @@ pub struct NewLetter {
     pub return_path: String,
     /// The whole mail with LF line ends.
     pub data: Vec<u8>,
+    /// Receipts of the mails of which it has words: it goes with them.
+    pub about: Vec<i64>,
 }
 
 /// A claimed letter.
@@ -140,6 +142,7 @@ pub(super) async fn insert(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let row = |letter: NewLetter| {
+        let about: String = letter.about.iter().map(|id| format!("{id}/")).collect();
         vec![
             letter.list.map(|l| l.0).into(),
             letter.purpose.into(),
@@ -153,10 +156,14 @@ pub(super) async fn insert(
             now.0.into(),
             0.into(),
             "".into(),
+            match about.as_str() {
+                "" => "".into(),
+                ids => format!("/{ids}").into(),
+            },
         ]
     };
     let rows: Vec<_> = letters.into_iter().map(row).collect();
-    let head = "letter (list, purpose, domain, recipient, return_path, data, made, state, attempts, run_at, claimed_until, problem)";
+    let head = "letter (list, purpose, domain, recipient, return_path, data, made, state, attempts, run_at, claimed_until, problem, about)";
     tx.insert(head, rows, "returning id").await?;
     Ok(())
 }

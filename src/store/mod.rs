@@ -42,6 +42,7 @@ pub mod queue;
 mod recall;
 mod regroup;
 pub mod remark;
+mod scrub;
 pub mod search;
 mod series;
 mod sign_in;

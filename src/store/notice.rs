@@ -20,6 +20,14 @@ pub struct CappedLetter {
     pub source: String,
 }
 
+impl CappedLetter {
+    /// Says of which mails, by their receipts, it has words: it goes with them.
+    pub fn about(mut self, receipts: Vec<i64>) -> CappedLetter {
+        self.letter.about = receipts;
+        self
+    }
+}
+
 /// What became of a [`CappedLetter`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owed {

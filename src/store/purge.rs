@@ -123,15 +123,9 @@ impl Store {
             .await
     }
 
-    /// Forgets a realm's dictionaries and writes the database's files anew, so that no bytes of what was deleted stay.
-    pub async fn scrub_realm(&self, realm: RealmId) -> Result<(), StoreError> {
-        self.replace_dictionaries(realm).await?;
-        self.scrub().await
-    }
-
     /// Makes a realm's dictionary anew out of what is there, compresses all with it, and forgets the old ones: they hold
     /// pieces of mails that are gone.
-    async fn replace_dictionaries(&self, realm: RealmId) -> Result<(), StoreError> {
+    pub(super) async fn replace_dictionaries(&self, realm: RealmId) -> Result<(), StoreError> {
         let text = "select id from dictionary where realm = $1 and id > 0";
         let old: Vec<(i64,)> = self.fetch(text, vec![realm.0.into()]).await?;
         let old: Vec<i64> = old.into_iter().map(|r| r.0).collect();
@@ -207,7 +201,7 @@ impl Store {
     }
 
     /// Writes the database's files anew without what was deleted. Writers wait meanwhile.
-    async fn scrub(&self) -> Result<(), StoreError> {
+    pub(super) async fn scrub(&self) -> Result<(), StoreError> {
         if self.dialect == Dialect::Postgres {
             let mut connection = self.reader.acquire().await?;
             for table in SCRUBBED {
@@ -226,7 +220,7 @@ impl Store {
                 Ok(true) => return Ok(()),
                 Ok(false) if begun.elapsed() > PATIENCE => {
                     return Err(StoreError::Refused(
-                        "the archive is deleted, but a reader keeps old pages of patchpost.db-wal in use; stop the server, then run \
+                        "the rows are deleted, but a reader keeps old pages of patchpost.db-wal in use; stop the server, then run \
                          this command again"
                             .to_owned(),
                     ));
@@ -239,7 +233,8 @@ impl Store {
 }
 
 /// Tables that hold what people wrote.
-const SCRUBBED: [&str; 20] = [
+const SCRUBBED: [&str; 21] = [
+    "letter",
     "held",
     "access",
     "ban",
@@ -497,7 +492,9 @@ async fn forget_nodes(tx: &mut Tx, realm: RealmId, nodes: &[i64]) -> Result<(), 
 }
 
 /// What hangs on a list, in an order that foreign keys allow.
-const OF_LIST: [&str; 17] = [
+const OF_LIST: [&str; 19] = [
+    "delete from reached where receipt in (select id from receipt where list = $1)",
+    "delete from unreached where receipt in (select id from receipt where list = $1)",
     "delete from letter where list = $1",
     "delete from bounce where list = $1",
     "delete from copy_day where list = $1",
@@ -548,6 +545,8 @@ async fn delete_list(tx: &mut Tx, list: ListId, realm: RealmId) -> Result<(), St
         for text in [
             "delete from event where realm = $1",
             "delete from patchset where realm = $1",
+            "delete from barred where realm = $1",
+            "delete from scrub where realm = $1",
             "delete from realm where id = $1",
         ] {
             tx.execute(text, vec![realm.0.into()]).await?;

@@ -115,6 +115,8 @@ pub struct RecallWish {
     pub how: Removal,
     /// Ban the author's address at the lists that the mail was posted to.
     pub ban: bool,
+    /// What is redacted or purged comes back to no realm, not only not to its own.
+    pub everywhere: bool,
     /// Why, in words.
     pub why: String,
     /// Who decided.
@@ -173,6 +175,7 @@ type Row = (
     i64,
     i64,
     Vec<u8>,
+    Vec<u8>,
     String,
     String,
     String,
@@ -189,30 +192,38 @@ async fn recall(
     wish: RecallWish,
     now: Timestamp,
 ) -> Result<Option<Recalled>, StoreError> {
-    let text = "select realm, node, hash, message_id, subject, author, address, size, arrived, verdict, level from mail where id = $1";
+    let text = "select realm, node, identity, hash, message_id, subject, author, address, size, arrived, verdict, level from mail where id = $1";
     let Some(row) = tx.fetch_one::<Row>(text, vec![mail.0.into()]).await? else {
         return Ok(None);
     };
-    let (realm, node, arrived, address) = (RealmId(row.0), row.1, row.8, row.6.to_lowercase());
+    let (realm, node, arrived, address) = (RealmId(row.0), row.1, row.9, row.7.to_lowercase());
     file::lock_realm(tx, realm).await?;
     let threads = super::application::threads(tx, &[mail]).await?;
     let text = "select p.list, p.number, l.name from posting p join list l on l.id = p.list where p.mail = $1 order by p.list";
     let postings: Vec<(i64, i64, String)> = tx.fetch(text, vec![mail.0.into()]).await?;
     let mut done = Recalled::default();
     for (list, number, name) in &postings {
+        if wish.how == Removal::Recall {
+            keep_reach(tx, *list, *number, &row.2).await?;
+        }
         stop(tx, *list, *number, &mut done).await?;
         done.lists.push(name.clone());
     }
-    let message_id = row.3.clone();
     match wish.how {
-        Removal::Recall => hold_again(tx, mail, row, &wish.why).await?,
-        Removal::Redact | Removal::Purge => deny(tx, mail, &message_id, &postings, now).await?,
+        Removal::Recall => hold_again(tx, row, &wish.why, now).await?,
+        Removal::Redact | Removal::Purge => {
+            let barred = if wish.everywhere { RealmId(0) } else { realm };
+            deny(tx, barred, &row, &postings, now).await?;
+        }
     }
     let versions = versions_with(tx, mail).await?;
     let near = forget_groups(tx, &[mail.0]).await?;
     owe_aftermath(tx, realm, versions, near, now).await?;
     if wish.how != Removal::Recall {
         forget_bytes(tx, realm, &[mail.0]).await?;
+    }
+    if wish.how == Removal::Purge {
+        super::scrub::owe(tx, realm, now).await?;
     }
     match wish.how {
         Removal::Redact => blacken(tx, mail, Timestamp(arrived)).await?,
@@ -238,6 +249,7 @@ async fn recall(
                 "{}; copies stopped {}, under way {}, sent {}",
                 wish.why, done.stopped, done.under_way, done.sent
             ),
+            receipt: None,
         });
     }
     event::insert(tx, notes, now).await?;
@@ -286,25 +298,71 @@ async fn owe_aftermath(
     job::insert(tx, &[(Job::Aftermath(realm), 0)], now).await
 }
 
-/// Bars a mail from coming back by whatever way, and drops what notes say of it.
+/// Bars a mail from coming back to a realm (0: to any) by whatever way, wherever in its own it is or waits, and drops what notes
+/// and letters say of it.
 async fn deny(
     tx: &mut Tx,
-    mail: MailId,
-    message_id: &str,
+    barred: RealmId,
+    row: &Row,
     postings: &[(i64, i64, String)],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let text = "insert into denied (identity, made) select identity, cast($1 as bigint) from mail where id = $2 on conflict do nothing";
-    tx.execute(text, vec![now.0.into(), mail.0.into()]).await?;
+    let (realm, identity, message_id) = (row.0, &row.2, &row.4);
+    let bar = vec![barred.0.into(), identity.clone().into(), now.0.into()];
+    let head = "barred (realm, identity, made)";
+    tx.insert(head, vec![bar], "on conflict do nothing").await?;
+    let text = "select id, list from receipt where realm = $1 and identity = $2";
+    let binds = vec![realm.into(), identity.clone().into()];
+    let receipts: Vec<(i64, i64)> = tx.fetch(text, binds).await?;
+    let ids: Vec<i64> = receipts.iter().map(|r| r.0).collect();
+    for text in [
+        "delete from held where receipt in (..)",
+        "delete from reached where receipt in (..)",
+        "delete from unreached where receipt in (..)",
+        "delete from event where receipt in (..)",
+    ] {
+        on(tx, text, &ids).await?;
+    }
+    strike_off_filing(tx, &ids).await?;
+    for id in &ids {
+        let text = "delete from letter where replace(about, $1, '') <> about";
+        tx.execute(text, vec![format!("/{id}/").into()]).await?;
+    }
+    // At the highest level no copy is better: none is decided on anew.
     let text = format!(
-        "update receipt set state = {}, sender = '', verdict = '' where mail = $1",
+        "update receipt set state = {}, again = 0, level = 1, sender = '', verdict = '' where id in (..)",
         hold::REFUSED
     );
-    tx.execute(text, vec![mail.0.into()]).await?;
-    for (list, ..) in postings {
-        let text = "delete from event where list = $1 and replace(detail, $2, '') <> detail";
-        tx.execute(text, vec![(*list).into(), message_id.into()])
-            .await?;
+    on(tx, &text, &ids).await?;
+    // Notes on copies that were not taken end with the mail's name.
+    let lists = receipts.iter().map(|r| r.1);
+    let lists: std::collections::BTreeSet<i64> =
+        lists.chain(postings.iter().map(|p| p.0)).collect();
+    for list in lists {
+        let text = "select id, detail from event where list = $1 and kind in ('dropped', 'refused') and replace(detail, $2, '') <> detail";
+        let binds = vec![list.into(), message_id.as_str().into()];
+        let notes: Vec<(i64, String)> = tx.fetch(text, binds).await?;
+        let end = format!(": {message_id}");
+        let own = notes
+            .into_iter()
+            .filter(|(_, detail)| detail.ends_with(&end));
+        let own: Vec<i64> = own.map(|(id, _)| id).collect();
+        for chunk in own.chunks(400) {
+            on(tx, "delete from event where id in (..)", chunk).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Nobody files these receipts any more.
+async fn strike_off_filing(tx: &mut Tx, receipts: &[i64]) -> Result<(), StoreError> {
+    for chunk in receipts.chunks(400) {
+        let text = format!(
+            "delete from job where kind = 'file' and key in ({})",
+            marks(chunk.len())
+        );
+        let keys = chunk.iter().map(|id| Bind::from(id.to_string()));
+        tx.execute(text, keys.collect()).await?;
     }
     Ok(())
 }
@@ -359,24 +417,55 @@ async fn stop(tx: &mut Tx, list: i64, number: i64, done: &mut Recalled) -> Resul
     tx.execute(text, vec![key.into()]).await.map(|_| ())
 }
 
-/// The mail's receipts are held again, each for its list.
-async fn hold_again(tx: &mut Tx, mail: MailId, row: Row, why: &str) -> Result<(), StoreError> {
-    let (_, _, hash, message_id, subject, author, address, size, _, verdict, level) = row;
-    let text = "select id, list, realm, identity, arrived from receipt where mail = $1";
-    let receipts: Vec<(i64, i64, i64, Vec<u8>, i64)> = tx.fetch(text, vec![mail.0.into()]).await?;
+/// Keeps who had a copy of one posting: let through again, it goes to the others only. What is under way just then may
+/// arrive or not, and goes out again; what was given up is not tried anew.
+async fn keep_reach(
+    tx: &mut Tx,
+    list: i64,
+    number: i64,
+    identity: &[u8],
+) -> Result<(), StoreError> {
+    let binds = || vec![list.into(), number.into(), identity.to_vec().into()];
+    // An earlier time that it was taken back may not have been made up for yet.
+    let text = "delete from unreached where receipt in (select id from receipt where list = $1 and identity = $3) \
+         and member <= (select cursor from fan_out where list = $1 and number = $2)";
+    tx.execute(text, binds()).await?;
+    // Without a row nobody was to get it: whoever is a member now does not, either.
+    let text = "insert into reached (receipt, cursor) select r.id, coalesce((select f.cursor from fan_out f \
+         where f.list = $1 and f.number = $2), (select coalesce(max(m.id), 0) from member m where m.list = $1)) \
+         from receipt r where r.list = $1 and r.identity = $3 \
+         on conflict (receipt) do update set cursor = case when excluded.cursor > reached.cursor then excluded.cursor else reached.cursor end";
+    tx.execute(text, binds()).await?;
+    let text = "insert into unreached (receipt, member) select r.id, d.member from delivery d join receipt r on r.list = d.list \
+         where d.list = $1 and d.number = $2 and r.identity = $3 and d.state <> 2 on conflict do nothing";
+    tx.execute(text, binds()).await.map(|_| ())
+}
+
+/// The mail's receipts are held again, each for its list: also those that are to be filed just now, so that it goes out nowhere.
+async fn hold_again(tx: &mut Tx, row: Row, why: &str, now: Timestamp) -> Result<(), StoreError> {
+    let (realm, _, identity, hash, message_id, subject, author, address, size, _, verdict, level) =
+        row;
     let text = format!(
-        "update receipt set state = {}, mail = null, again = 0 where mail = $1",
+        "select id, list, arrived from receipt where realm = $1 and identity = $2 and state < {}",
         hold::HELD
     );
-    tx.execute(text, vec![mail.0.into()]).await?;
+    let binds = vec![realm.into(), identity.clone().into()];
+    let receipts: Vec<(i64, i64, i64)> = tx.fetch(text, binds).await?;
+    let ids: Vec<i64> = receipts.iter().map(|r| r.0).collect();
+    strike_off_filing(tx, &ids).await?;
+    let text = format!(
+        "update receipt set state = {}, mail = null, again = 0, turn = turn + 1 where id in (..)",
+        hold::HELD
+    );
+    on(tx, &text, &ids).await?;
     let words = Verdict::from_stored(&verdict).words();
-    let row = |(id, list, realm, identity, arrived): (i64, i64, i64, Vec<u8>, i64)| {
+    let row = |(id, list, arrived): (i64, i64, i64)| {
         let none = || Bind::from("");
         vec![
             id.into(),
             list.into(),
             realm.into(),
-            identity.into(),
+            identity.clone().into(),
             hash.clone().into(),
             message_id.as_str().into(),
             subject.as_str().into(),
@@ -384,6 +473,7 @@ async fn hold_again(tx: &mut Tx, mail: MailId, row: Row, why: &str) -> Result<()
             address.to_lowercase().into(),
             size.into(),
             arrived.into(),
+            now.0.into(),
             format!("recalled: {why}").into(),
             words.as_str().into(),
             level.into(),

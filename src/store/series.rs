@@ -432,7 +432,8 @@ async fn finish(tx: &mut Tx, done: Done) -> Result<(), StoreError> {
     for chunk in done.receipts.chunks(200) {
         let cases = "when ? then cast(? as bigint) ".repeat(chunk.len());
         let text = format!(
-            "update receipt set state = 1, mail = case id {cases}end where id in ({})",
+            "update receipt set state = 1, mail = case id {cases}end where state < {} and id in ({})",
+            super::hold::HELD,
             marks(chunk.len())
         );
         let mut binds: Vec<Bind> = chunk

@@ -122,5 +122,11 @@ async fn show_metrics(State((pulse, handle)): State<(Pulse, PrometheusHandle)>) 
             metrics::gauge!(name).set(value as f64);
         }
     }
+    if let Ok((count, oldest)) = pulse.read.count_held().await {
+        let now = crate::store::now();
+        let age = oldest.map_or(0, |at| now.secs() - at.secs());
+        metrics::gauge!("patchpost_held").set(count as f64);
+        metrics::gauge!("patchpost_held_oldest_seconds").set(age as f64);
+    }
     handle.render()
 }

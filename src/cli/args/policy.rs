@@ -266,6 +266,9 @@ pub struct Remove {
     /// Delete all of it, and write the database's files anew
     #[arg(long, group = "end")]
     pub purge: bool,
+    /// It comes back to no list at all, also not to one that has its realm to itself
+    #[arg(long)]
+    pub everywhere: bool,
     /// Of this list
     #[arg(long)]
     pub list: Option<String>,

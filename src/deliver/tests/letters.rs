@@ -10,6 +10,7 @@ async fn owe(store: &Store, recipient: &str, data: &[u8]) {
         recipient: recipient.to_owned(),
         return_path: String::new(),
         data: data.to_vec(),
+        about: Vec::new(),
     };
     let now = crate::store::now();
     let owed = store.insert_letters(vec![letter], now).await;

@@ -2,7 +2,16 @@
 
 use askama::Template;
 
+use super::Cap;
 use crate::types::Address;
+
+/// A list's moderators are reminded once a day.
+pub const REMINDERS: Cap = Cap {
+    name: "reminders",
+    per_list: 1,
+    per_address: 50,
+    per_source: i64::MAX,
+};
 
 /// `templates/mail/held.txt`
 #[derive(Debug, Template)]
@@ -48,6 +57,24 @@ pub struct Waiting<'a> {
     pub days: i64,
     /// Where they are decided.
     pub page: &'a str,
+}
+
+/// `templates/mail/reminder.txt`
+#[derive(Debug, Template)]
+#[template(path = "mail/reminder.txt")]
+pub struct Reminder<'a> {
+    /// Posting address.
+    pub list: &'a Address,
+    /// The list's name.
+    pub name: &'a str,
+    /// How many are held for a day or longer.
+    pub count: i64,
+    /// Since when the first of them is.
+    pub since: &'a str,
+    /// How many of them are dropped within three days.
+    pub soon: i64,
+    /// After how many days they are dropped.
+    pub days: i64,
 }
 
 /// `templates/mail/rejected.txt`

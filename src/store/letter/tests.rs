@@ -13,6 +13,7 @@ async fn owing(count: usize) -> (tempfile::TempDir, Store) {
         recipient: format!("m{n}@y.org"),
         return_path: String::new(),
         data: format!("Subject: {n}\n\nb\n").into_bytes(),
+        about: Vec::new(),
     };
     let letters = (1..=count).map(letter).collect();
     store.insert_letters(letters, START).await.expect("owed");

@@ -230,3 +230,75 @@ fn guessed_addresses_are_nobodys() {
     });
     assert_eq!(held(&site.server).len(), 1);
 }
+
+#[test]
+fn a_series_is_discarded_as_the_notice_named_it() {
+    let site = site();
+    for (id, subject) in [("0@x", "[PATCH 0/2] canary"), ("1@x", "[PATCH 1/2] one")] {
+        let body = "Words.\n---\ndiff --git a/f b/f\n--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n";
+        let text = mail(id, EVE, subject, body);
+        let text = match id {
+            "0@x" => text,
+            _ => text.replace("\nDate:", "\nIn-Reply-To: <0@x>\nReferences: <0@x>\nDate:"),
+        };
+        post(&site, &site.sign(&text));
+    }
+    let to = answer_to(&site, "It is one of 2 mails of a series");
+    send_answer(&site, &to, &site.sign(&answer("a@x", BEN, &to, "discard")));
+    settle(&site.server);
+    assert_eq!(held(&site.server).len(), 0);
+    site.server.wait_for("word of both", || {
+        let all = outbox(&site.server);
+        let told = |m: &String| m.contains("It is discarded") && m.contains("PATCH 1/2");
+        all.iter().any(told).then_some(())
+    });
+}
+
+/// What was answered for one time that a mail was held decides nothing when it is held again.
+#[test]
+fn an_answer_is_for_one_time_that_a_mail_is_held() {
+    let site = site();
+    post(&site, mail("one@x", EVE, "s", "text one\n").as_bytes());
+    let to = answer_to(&site, "text one");
+    send_answer(&site, &to, &site.sign(&answer("a1@x", BEN, &to, "accept")));
+    settle(&site.server);
+    site.server.cli(&["recall", "one@x"]);
+    let late = site.sign(&answer("a2@x", BEN, &to, "accept"));
+    does_nothing(&site, &to, &late, "or before the mail was taken back");
+}
+
+#[test]
+fn an_address_put_on_a_signed_mail_decides_nothing() {
+    let site = site();
+    post(&site, mail("one@x", EVE, "s", "text one\n").as_bytes());
+    let to = answer_to(&site, "text one");
+    let other = answer("a1@x", BEN, "kim@example.org", "accept");
+    let other = other.replace("To: kim@example.org\n", "");
+    let other = site.sign_only(&other, &["from", "subject", "date"]);
+    let forged = [format!("To: {to}\r\n").as_bytes(), &other].concat();
+    does_nothing(&site, &to, &forged, "or nobody signed that it does");
+}
+
+#[test]
+fn who_is_faster_with_a_forged_copy_keeps_nobody_out() {
+    let site = site();
+    let ana = "ana@example.org=reply,post";
+    site.server.cli(&["policy", "set", "dev", "--person", ana]);
+    for (id, discarded) in [("one@x", false), ("two@x", true)] {
+        let text = mail(id, "Ana <ana@example.org>", "news", "text\n");
+        post(&site, text.as_bytes());
+        let all = held(&site.server);
+        assert_eq!(all.len(), 1, "nobody signed it");
+        if discarded {
+            let number = all[0]["id"].to_string();
+            site.server.cli(&["held", "discard", &number]);
+            // The same forged copy again stays out.
+            post(&site, text.as_bytes());
+            assert!(held(&site.server).is_empty());
+        }
+        post(&site, &site.sign(&text));
+        settle(&site.server);
+        assert_eq!(site.server.get(&format!("/dev/{id}/")).status, 200);
+        assert!(held(&site.server).is_empty(), "the true one is there");
+    }
+}

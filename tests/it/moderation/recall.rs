@@ -1,5 +1,8 @@
 //! What was posted and should not have been: taken back in one step, copies and all; and a wave of spam.
 
+use patchpost::store::{Location, RecallWish, Removal, Store};
+use patchpost::types::MessageId;
+
 use super::super::harness::{
     Database, Smtp, TestServer, change, git, on_both, project, report, send_email, size,
 };
@@ -9,6 +12,8 @@ use super::{EVE, held, nowhere, outbox, send, server, settle};
 on_both! {
     a_recall_stops_copies_and_hides_the_mail,
     a_recalled_patch_leaves_no_ref_and_no_series,
+    who_had_a_copy_gets_none_again,
+    a_removal_that_broke_off_is_finished_by_the_same_command,
 }
 
 /// Nobody is held, but first posts go out late.
@@ -130,6 +135,84 @@ fn a_recalled_patch_leaves_no_ref_and_no_series(database: Database) {
     assert_eq!(server.get("/dev/patches/1/").status, 404);
     nowhere(&server, "line canary", &id);
     settle(&server);
+}
+
+fn who_had_a_copy_gets_none_again(database: Database) {
+    let server = server(database);
+    server.cli(&["policy", "set", "dev", "--moderation", "none"]);
+    server.cli(&["member", "add", "dev", "kim@example.net"]);
+    send(&server, &mail("one@x", EVE, "canary", "canary text\n"));
+    let copies = || {
+        let all = outbox(&server).into_iter();
+        all.filter(|m| m.contains("canary text")).count()
+    };
+    server.wait_for("two copies", || (copies() == 2).then_some(()));
+    settle(&server);
+    server.cli(&["recall", "one@x"]);
+    // Who joins meanwhile is told by the mail that goes out then.
+    server.cli(&["member", "add", "dev", "new@example.net"]);
+    let id = held(&server)[0]["id"].to_string();
+    server.cli(&["held", "accept", &id]);
+    posted(&server, "one@x");
+    server.wait_for("the third copy", || (copies() == 3).then_some(()));
+    settle(&server);
+    assert_eq!(copies(), 3, "nobody has two");
+}
+
+/// The rows are gone, and the command was killed before the files were written anew.
+fn a_removal_that_broke_off_is_finished_by_the_same_command(database: Database) {
+    let server = open(database);
+    send(&server, &mail("one@x", EVE, "canary", "canary text\n"));
+    posted(&server, "one@x");
+    let url = server.variable("PATCHPOST_DATABASE_URL");
+    let location = match url.as_str() {
+        "" => Location::File,
+        url => Location::Url(url.to_owned()),
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let store = Store::open(&server.data(), &location).await.unwrap();
+        let list = store.find_list("dev").await.unwrap().unwrap();
+        let id = MessageId::parse("one@x").unwrap();
+        let mail = store.find_mails(&list, &id).await.unwrap()[0].mail;
+        let wish = RecallWish {
+            how: Removal::Purge,
+            ..RecallWish::default()
+        };
+        let now = store.time().await.unwrap();
+        store.recall(mail, wish, now).await.unwrap().unwrap();
+    });
+    let doctor = || {
+        let out = server.command().arg("doctor").output().unwrap();
+        String::from_utf8(out.stdout).unwrap()
+    };
+    assert!(doctor().contains("BAD  purged mail"), "{}", doctor());
+    let said = server.cli(&["remove", "one@x", "--purge"]);
+    assert!(said.contains("gone from the database's files"), "{said}");
+    assert!(doctor().contains("ok   purged mail"), "{}", doctor());
+    let said = server.cli_fails(&["remove", "one@x", "--purge"]);
+    assert!(said.contains("no mail one@x is posted"), "{said}");
+}
+
+#[test]
+fn what_a_recall_could_not_clear_is_an_error() {
+    let server = open(Database::Sqlite);
+    send(&server, &mail("one@x", EVE, "canary", "canary text\n"));
+    posted(&server, "one@x");
+    // Refs of another realm could not be deleted, five times.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        sqlx::any::install_default_drivers();
+        let url = format!("sqlite://{}/patchpost.db", server.data().display());
+        let options = sqlx::any::AnyPoolOptions::new().max_connections(1);
+        let pool = options.connect(&url).await.unwrap();
+        let parked = "insert into job (kind, key, priority, run_at, attempts, leased_until, lease, again, state, problem) \
+             values ('aftermath', '999', 0, 0, 5, 0, 0, 0, 1, 'the disk is read-only')";
+        sqlx::query(parked).execute(&pool).await.unwrap();
+    });
+    let said = server.cli_fails(&["recall", "one@x"]);
+    assert!(said.contains("the disk is read-only"), "{said}");
+    assert!(said.contains("patchpost jobs --retry"), "{said}");
 }
 
 #[test]

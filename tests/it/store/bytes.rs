@@ -76,7 +76,7 @@ pub async fn a_dictionary_is_trained_and_bytes_stay_exact(site: Site) {
 }
 
 /// Every file of the store, and on PostgreSQL every row of every table.
-async fn mentions(site: &Site, word: &str) -> Vec<String> {
+pub(super) async fn mentions(site: &Site, word: &str) -> Vec<String> {
     let mut found = Vec::new();
     if site.database == Database::Postgres {
         let tables = "select cast(table_name as text) from information_schema.tables where table_schema = 'public'";
@@ -193,9 +193,8 @@ async fn remove(site: &Site, list: &patchpost::store::ListRow, id: &str, how: Re
     let mail = site.mails(list, id).await[0];
     let wish = RecallWish {
         how,
-        ban: false,
         why: "asked for".to_owned(),
-        actor: String::new(),
+        ..RecallWish::default()
     };
     site.ctx.recall(mail, wish, START).await.unwrap().unwrap();
     patchpost::worker::drain(&site.ctx, &["aftermath"])
@@ -220,10 +219,10 @@ pub async fn a_purged_mail_leaves_no_bytes_and_does_not_come_back(site: Site) {
     site.post(&["dev", "other"], &series).await;
     let answer = patch("2@x", "[PATCH 2/2] stays", &site::answers(&id));
     site.post(&["dev"], &answer.replace(CANARY, "x")).await;
-    let note = format!("{id}: from somebody");
+    let note = format!("loop: {id}");
     site.ctx
         .store
-        .insert_event(&dev, "accepted", String::new(), note, START)
+        .insert_event(&dev, "dropped", String::new(), note, START)
         .await
         .unwrap();
     assert!(

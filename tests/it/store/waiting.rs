@@ -29,6 +29,7 @@ async fn oldest(site: Site) {
         recipient: "ana@example.org".to_owned(),
         return_path: String::new(),
         data: b"Subject: x\n\nx\n".to_vec(),
+        about: Vec::new(),
     };
     let made = Timestamp(4_000_000_000_000_000);
     store.insert_letters(vec![letter], made).await.unwrap();

@@ -1,0 +1,387 @@
+//! Mail that is held and taken back: nothing slips out beside it, nothing is dropped early, nothing stays of what is purged.
+
+use patchpost::list::settings::{Bits, Moderation};
+use patchpost::pipeline::Filing;
+use patchpost::store::job::Held;
+use patchpost::store::{AccessChange, ListChange, ListRow, RecallWish, Removal};
+use patchpost::types::{Job, ListId, ReceiptId, Timestamp};
+
+use super::site::{Database, START, Site, mail, play};
+use crate::harness::on_both;
+
+on_both! {
+    a_mail_taken_back_late_is_held_for_all_its_days,
+    a_mail_taken_back_goes_out_by_no_other_list,
+    work_that_was_claimed_before_brings_nothing_back,
+    a_purge_leaves_nothing_in_holds_and_letters,
+    what_was_purged_in_one_realm_comes_to_another,
+    notes_of_others_stay_when_a_mail_is_purged,
+    nobody_is_said_to_know_who_was_not_told,
+    who_has_to_decide_is_reminded_once_a_day,
+    a_wave_is_decided_in_steps,
+    old_notes_and_letters_of_strangers_end,
+}
+
+const DAY: i64 = 86_400;
+const CANARY: &str = "kanarienvogelgesang";
+
+fn a_mail_taken_back_late_is_held_for_all_its_days(database: Database) {
+    play(database, late);
+}
+fn a_mail_taken_back_goes_out_by_no_other_list(database: Database) {
+    play(database, cross_posted);
+}
+fn work_that_was_claimed_before_brings_nothing_back(database: Database) {
+    play(database, claimed);
+}
+fn a_purge_leaves_nothing_in_holds_and_letters(database: Database) {
+    play(database, purged);
+}
+fn what_was_purged_in_one_realm_comes_to_another(database: Database) {
+    play(database, realms);
+}
+fn notes_of_others_stay_when_a_mail_is_purged(database: Database) {
+    play(database, notes);
+}
+fn nobody_is_said_to_know_who_was_not_told(database: Database) {
+    play(database, untold);
+}
+fn who_has_to_decide_is_reminded_once_a_day(database: Database) {
+    play(database, reminded);
+}
+fn a_wave_is_decided_in_steps(database: Database) {
+    play(database, wave);
+}
+fn old_notes_and_letters_of_strangers_end(database: Database) {
+    play(database, aged);
+}
+
+/// A list that holds everybody's mail.
+async fn holding(site: &Site, name: &str) -> ListRow {
+    let mut list = site.list(name, "public").await;
+    list.policy.moderation = Moderation::All;
+    let change = ListChange {
+        policy: Some(list.policy.clone()),
+        ..ListChange::default()
+    };
+    site.ctx.store.update_list(list.id, change).await.unwrap();
+    list
+}
+
+async fn recall(site: &Site, list: &ListRow, id: &str, how: Removal, now: Timestamp) {
+    let mail = site.mails(list, id).await[0];
+    let wish = RecallWish {
+        how,
+        why: "asked for".to_owned(),
+        ..RecallWish::default()
+    };
+    site.ctx.recall(mail, wish, now).await.unwrap().unwrap();
+}
+
+async fn held(site: &Site, list: &ListRow) -> usize {
+    let held = site.ctx.load_held(Some(list.id)).await.unwrap();
+    held.len()
+}
+
+async fn postings(site: &Site, list: &ListRow) -> i64 {
+    site.ctx.store.count_list(list.id).await.unwrap().0
+}
+
+async fn late(site: Site) {
+    let dev = site.list("dev", "public").await;
+    site.post(&["dev"], &mail("old@x", "old", "", "text")).await;
+    let days = |n: i64| patchpost::store::now().plus_secs(n * DAY);
+    recall(&site, &dev, "old@x", Removal::Recall, days(100)).await;
+    // The hourly look, an hour later.
+    let gone = site.ctx.expire_held(&dev, days(100).plus_secs(3_600)).await;
+    assert_eq!(gone.unwrap(), 0);
+    assert_eq!(held(&site, &dev).await, 1);
+    let gone = site.ctx.expire_held(&dev, days(113)).await;
+    assert_eq!(gone.unwrap(), 0);
+    let gone = site.ctx.expire_held(&dev, days(115)).await;
+    assert_eq!(gone.unwrap(), 1);
+}
+
+/// Claims one list's filing alone.
+async fn claim(site: &Site, receipt: ReceiptId) -> Filing {
+    let now = site.ctx.store.time().await.unwrap();
+    let wanted = vec![Job::File(receipt)];
+    let claims = site.ctx.store.claim_these(wanted, now).await.unwrap();
+    Filing {
+        job: claims[0].held(),
+        receipt,
+    }
+}
+
+async fn receipt(site: &Site, list: &ListRow) -> ReceiptId {
+    let text = format!("select id from receipt where list = {}", list.id);
+    ReceiptId(site.rows(&text).await[0][0].parse().unwrap())
+}
+
+async fn cross_posted(site: Site) {
+    let dev = site.list("dev", "public").await;
+    let users = site.list("users", "public").await;
+    site.send(&["dev", "users"], &mail("spam@x", "spam", "", "text"))
+        .await;
+    let first = claim(&site, receipt(&site, &dev).await).await;
+    site.ctx.file(&[first], false).await.unwrap();
+    let now = patchpost::store::now();
+    recall(&site, &dev, "spam@x", Removal::Recall, now).await;
+    site.drain().await;
+    assert_eq!(postings(&site, &dev).await, 0);
+    assert_eq!(postings(&site, &users).await, 0, "it was on its way there");
+    assert_eq!(held(&site, &dev).await, 1);
+    assert_eq!(held(&site, &users).await, 1);
+    // Each list decides for itself.
+    let mails = site.ctx.load_held(Some(users.id)).await.unwrap();
+    site.ctx.accept_held(mails, false, "", now).await.unwrap();
+    site.drain().await;
+    assert_eq!(postings(&site, &users).await, 1);
+    let mails = site.ctx.load_held(Some(dev.id)).await.unwrap();
+    let fate = patchpost::store::Fate::Discard;
+    site.ctx.refuse_held(mails, fate, "", now).await.unwrap();
+    let mail = site.mails(&users, "spam@x").await[0];
+    let bytes = site.ctx.store.load_bytes(mail).await.unwrap();
+    assert!(bytes.is_some(), "what is posted keeps its bytes");
+}
+
+async fn claimed(site: Site) {
+    let dev = site.list("dev", "public").await;
+    let now = patchpost::store::now();
+    site.post(&["dev"], &mail("a@x", "s", "", "text")).await;
+    let id = receipt(&site, &dev).await;
+    // Killed between the two commits of filing: the mail stands there, and its receipt is owed.
+    site.change("update receipt set state = 0, mail = null")
+        .await;
+    let job = vec![(Job::File(id), 0)];
+    site.ctx.store.insert_jobs(job, now).await.unwrap();
+    recall(&site, &dev, "a@x", Removal::Recall, now).await;
+    site.drain().await;
+    assert_eq!(
+        (postings(&site, &dev).await, held(&site, &dev).await),
+        (0, 1)
+    );
+    let mails = site.ctx.load_held(Some(dev.id)).await.unwrap();
+    site.ctx.accept_held(mails, false, "", now).await.unwrap();
+    site.drain().await;
+    assert_eq!(postings(&site, &dev).await, 1);
+    // A worker that had begun for a better copy goes on after the mail was taken back.
+    let job = vec![(Job::File(id), 0)];
+    site.ctx.store.insert_jobs(job, now).await.unwrap();
+    let begun = claim(&site, id).await;
+    recall(&site, &dev, "a@x", Removal::Recall, now).await;
+    site.ctx.file(&[begun], false).await.unwrap();
+    site.drain().await;
+    assert_eq!(
+        (postings(&site, &dev).await, held(&site, &dev).await),
+        (0, 1)
+    );
+    let state = "select state from receipt";
+    assert_eq!(site.rows(state).await, [["3"]]);
+}
+
+async fn tend(site: &Site, list: ListId, now: Timestamp) {
+    let job = Held {
+        id: patchpost::types::JobId(0),
+        lease: 0,
+    };
+    site.ctx.tend_held(list, job, now).await.unwrap();
+}
+
+async fn give(site: &Site, list: &ListRow, address: &str) {
+    let change = AccessChange {
+        people: vec![(address.to_owned(), Some(Bits::MODERATE))],
+        ..AccessChange::default()
+    };
+    let store = &site.ctx.store;
+    let done = store.update_access(list.id, change, String::new(), START);
+    done.await.unwrap();
+}
+
+async fn purged(site: Site) {
+    let dev = site.list("dev", "public").await;
+    let users = holding(&site, "users").await;
+    give(&site, &users, "ben@example.net").await;
+    let id = format!("{CANARY}@x");
+    let text = mail(&id, CANARY, "", CANARY);
+    site.post(&["dev", "users"], &text).await;
+    tend(&site, users.id, patchpost::store::now()).await;
+    assert_eq!(
+        site.rows("select count(*) from letter").await,
+        [["1"]],
+        "the moderator's notice has its words"
+    );
+    recall(&site, &dev, &id, Removal::Purge, START).await;
+    assert_eq!(held(&site, &users).await, 0, "nobody decides about it now");
+    for table in ["letter", "held"] {
+        let count = format!("select count(*) from {table}");
+        assert_eq!(site.rows(&count).await, [["0"]], "{table}");
+    }
+    // The command was killed here: that is owed until it is done.
+    assert_eq!(site.ctx.store.load_scrubs().await.unwrap(), [dev.realm]);
+    patchpost::worker::drain(&site.ctx, &["aftermath"])
+        .await
+        .unwrap();
+    site.ctx.scrub(dev.realm).await.unwrap();
+    assert_eq!(site.ctx.store.load_scrubs().await.unwrap(), []);
+    assert_eq!(
+        super::bytes::mentions(&site, CANARY).await,
+        Vec::<String>::new()
+    );
+}
+
+async fn realms(site: Site) {
+    let dev = site.list("dev", "public").await;
+    let own = site.list("own", "private").await;
+    let text = mail("a@x", "s", "", "text");
+    site.post(&["dev"], &text).await;
+    recall(&site, &dev, "a@x", Removal::Purge, START).await;
+    site.post(&["own"], &text).await;
+    assert_eq!(postings(&site, &own).await, 1, "that is another archive");
+    let mail = site.mails(&own, "a@x").await[0];
+    let everywhere = RecallWish {
+        how: Removal::Purge,
+        everywhere: true,
+        ..RecallWish::default()
+    };
+    site.ctx.recall(mail, everywhere, START).await.unwrap();
+    let third = site.list("third", "private").await;
+    site.import(&third, &[(text, START)]).await;
+    site.drain().await;
+    assert_eq!(postings(&site, &third).await, 0);
+}
+
+async fn notes(site: Site) {
+    let dev = site.list("dev", "public").await;
+    let store = &site.ctx.store;
+    // Whose mail is removed chose its name.
+    site.post(&["dev"], &mail("ana@x", "s", "", "text")).await;
+    let details = [
+        "joana@x: a mail of somebody else",
+        "no header: joana@x",
+        "no header: ana@x",
+    ];
+    for detail in details {
+        store
+            .insert_event(&dev, "dropped", String::new(), detail.to_owned(), START)
+            .await
+            .unwrap();
+    }
+    let said = "old@x, from ana@x; held as the first mail of ana@x here".to_owned();
+    store
+        .insert_event(&dev, "accepted", String::new(), said, START)
+        .await
+        .unwrap();
+    recall(&site, &dev, "ana@x", Removal::Purge, START).await;
+    let left = store.load_events(Some(dev.id), 99).await.unwrap();
+    let mut left: Vec<&str> = left.iter().map(|e| e.detail.as_str()).collect();
+    left.sort_unstable();
+    assert_eq!(left.len(), 4, "{left:?}");
+    assert!(!left.contains(&"no header: ana@x"), "{left:?}");
+}
+
+async fn untold(site: Site) {
+    let dev = holding(&site, "dev").await;
+    let now = patchpost::store::now();
+    site.post(&["dev"], &mail("a@x", "first", "", "text")).await;
+    let told = async || site.ctx.store.load_untold(dev.id).await.unwrap().is_empty();
+    // There is nobody, neither a moderator nor an operator.
+    tend(&site, dev.id, now).await;
+    assert!(!told().await, "nobody heard of it");
+    // The only moderator is a list here.
+    give(&site, &dev, "dev@x.org").await;
+    tend(&site, dev.id, now).await;
+    assert!(!told().await);
+    // One who has had all notices of a day.
+    give(&site, &dev, "ben@example.net").await;
+    for _ in 0..100 {
+        site.change(&format!(
+            "insert into notice (cap, address, list, source, made) values ('moderation', 'ben@example.net', {}, '', {})",
+            dev.id, now.0
+        ))
+        .await;
+    }
+    tend(&site, dev.id, now).await;
+    assert!(!told().await, "his letter was one too many");
+    tend(&site, dev.id, now.plus_secs(DAY + 60)).await;
+    assert!(told().await, "he hears of it the next day");
+    let letters = "select count(*) from letter where purpose = 'held mail'";
+    assert_eq!(site.rows(letters).await, [["1"]]);
+}
+
+async fn reminded(site: Site) {
+    let dev = holding(&site, "dev").await;
+    give(&site, &dev, "ben@example.net").await;
+    let now = patchpost::store::now();
+    site.post(&["dev"], &mail("a@x", "first", "", "text")).await;
+    let count = async || {
+        let text = "select count(*) from letter where purpose = 'held mail reminder'";
+        site.rows(text).await[0][0].clone()
+    };
+    tend(&site, dev.id, now.plus_secs(60)).await;
+    assert_eq!(count().await, "0", "it is news still");
+    for hours in [25, 26, 30] {
+        tend(&site, dev.id, now.plus_secs(hours * 3_600)).await;
+    }
+    assert_eq!(count().await, "1", "once a day");
+    tend(&site, dev.id, now.plus_secs(12 * DAY)).await;
+    assert_eq!(count().await, "2");
+    let data = match site.database {
+        Database::Sqlite => "cast(data as text)",
+        Database::Postgres => "convert_from(data, 'UTF8')",
+    };
+    let text = format!("select count(*) from letter where {data} like '%dropped soon%'");
+    assert_eq!(site.rows(&text).await, [["1"]], "the end is near");
+    assert_eq!(held(&site, &dev).await, 1);
+}
+
+async fn wave(site: Site) {
+    let dev = holding(&site, "dev").await;
+    let now = patchpost::store::now();
+    for n in 0..600 {
+        let text = mail(&format!("{n}@x"), &format!("[PATCH {n}/600] s"), "", "text");
+        site.send(&["dev"], &text).await;
+    }
+    let all = site.ctx.load_held(Some(dev.id)).await.unwrap();
+    assert_eq!(all.len(), 600);
+    let whole = site.ctx.with_series(all.clone()).await.unwrap();
+    assert_eq!(whole, all, "each once, in order");
+    let fate = patchpost::store::Fate::Discard;
+    let done = site.ctx.refuse_held(all, fate, "", now).await.unwrap();
+    assert_eq!(done.len(), 600);
+    assert_eq!(held(&site, &dev).await, 0);
+    let notes = "select count(*) from event where kind = 'discarded'";
+    assert_eq!(site.rows(notes).await, [["600"]]);
+}
+
+async fn aged(site: Site) {
+    let dev = site.list("dev", "public").await;
+    let now = patchpost::store::now();
+    for (kind, days) in [
+        ("dropped", 400),
+        ("dropped", 1),
+        ("refused", 400),
+        ("accepted", 400),
+    ] {
+        let at = now.plus_secs(-days * DAY);
+        site.ctx
+            .store
+            .insert_event(&dev, kind, String::new(), "x".to_owned(), at)
+            .await
+            .unwrap();
+    }
+    for (days, state) in [(400, 2), (1, 2), (400, 0)] {
+        let at = now.plus_secs(-days * DAY).0;
+        site.change(&format!(
+            "insert into letter (list, purpose, recipient, return_path, data, made, state, attempts, run_at, claimed_until, problem) \
+             select {}, 'help', 'a@b.c', '', data, {at}, {state}, 1, {at}, 0, '' from dictionary where id = 0",
+            dev.id
+        ))
+        .await;
+    }
+    site.ctx.check_bounces(now).await.unwrap();
+    let kinds = "select kind from event order by kind";
+    assert_eq!(site.rows(kinds).await, [["accepted"], ["dropped"]]);
+    let letters = "select count(*) from letter";
+    assert_eq!(site.rows(letters).await, [["2"]]);
+}
