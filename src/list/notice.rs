@@ -191,7 +191,7 @@ pub const RULES: [Rule; 15] = [
     Rule {
         event: Event::Done,
         purpose: "command done",
-        when: "a command by mail was carried out: left, paused, gone on",
+        when: "a command by mail was carried out: left, paused, gone on; or two addresses were linked",
         who: "the member",
         default: "always",
         cap: ANSWER,

@@ -104,7 +104,8 @@ impl Ctx {
             let why = "the mail does not name the list in To or Cc, or nobody signed that it does";
             return Ok(Answer::nothing("", None, why));
         };
-        let open = lists.iter().any(|l| l.policy.proof == Proof::From);
+        // Where one of them wants proof, its moderators' rights are at stake.
+        let open = lists.iter().all(|l| l.policy.proof == Proof::From);
         if !open && !command::is_fresh(message, wishing.arrived) {
             let why = "its Date is not of these days, so anybody may have sent it again";
             return Ok(Answer::nothing("", None, why));

@@ -3,8 +3,8 @@
 use patchpost::list::settings::{Bits, Moderation};
 use patchpost::pipeline::Filing;
 use patchpost::store::job::Held;
-use patchpost::store::{AccessChange, ListChange, ListRow, RecallWish, Removal};
-use patchpost::types::{Job, ListId, ReceiptId, Timestamp};
+use patchpost::store::{AccessChange, Done, ListChange, ListRow, RecallWish, Removal};
+use patchpost::types::{Job, ListId, MailId, ReceiptId, Timestamp};
 
 use super::site::{Database, START, Site, mail, play};
 use crate::harness::on_both;
@@ -176,6 +176,13 @@ async fn claimed(site: Site) {
         (postings(&site, &dev).await, held(&site, &dev).await),
         (0, 1)
     );
+    // One that had filed it and was about to say so.
+    let done = Done {
+        receipts: vec![(id, MailId(1))],
+        ..Done::default()
+    };
+    let ctx = &site.ctx;
+    ctx.regroup(dev.realm, &[MailId(1)], done).await.unwrap();
     let state = "select state from receipt";
     assert_eq!(site.rows(state).await, [["3"]]);
 }
