@@ -6,7 +6,7 @@ use super::file::{group, to_json};
 use super::{Ctx, PipelineError, think};
 use crate::mail;
 use crate::patchset::{self, Recognised};
-use crate::store::{Done, ListRow, NewCorrection, Recorded, Reread, ToReread};
+use crate::store::{Closure, Done, ListRow, NewCorrection, Recorded, Reread, ToReread};
 use crate::types::{Job, MailId, RealmId, SeriesId, Timestamp};
 use crate::verdict::Standing;
 
@@ -69,25 +69,40 @@ impl Ctx {
         }
     }
 
-    /// Groups what may belong together with `seeds`; returns the mails that were looked at, and the differences.
+    /// Groups what may belong together with `seeds`; returns the mails that were looked at, and the differences, which are said
+    /// in the same words whether they are written or not.
     async fn group_again(
         &self,
         realm: RealmId,
         seeds: &[MailId],
         how: Reclassify,
     ) -> Result<(Vec<MailId>, Vec<String>), PipelineError> {
-        if how == Reclassify::Write {
-            let done = Done {
-                quiet: true,
-                ..Done::default()
-            };
-            let recorded = self.regroup(realm, seeds, done).await?;
-            return Ok((recorded.mails, recorded.differences));
-        }
         let mut closure = self.store.load_closure(realm, seeds).await?;
         let mails: Vec<MailId> = closure.mails.iter().map(|m| m.mail).collect();
+        if how == Reclassify::DryRun {
+            self.read_again(&mut closure, &mails).await?;
+        }
+        let patchsets = think(move || group(closure)).await?;
+        let lines = self.store.compare_patchsets(&mails, &patchsets).await?;
+        if how == Reclassify::DryRun {
+            return Ok((mails, lines));
+        }
+        let done = Done {
+            quiet: true,
+            ..Done::default()
+        };
+        let recorded = self.regroup(realm, seeds, done).await?;
+        Ok((recorded.mails, lines))
+    }
+
+    /// Puts what today's rules read of these mails in the place of what is stored.
+    async fn read_again(
+        &self,
+        closure: &mut Closure,
+        mails: &[MailId],
+    ) -> Result<(), PipelineError> {
         let mut rest = closure.mails.iter_mut();
-        for batch in self.store.batches(&mails).await? {
+        for batch in self.store.batches(mails).await? {
             let fresh = self.reread(&batch).await?;
             let fresh: HashMap<MailId, Reread> = fresh.into_iter().map(|r| (r.mail, r)).collect();
             for mail in rest.by_ref().take(batch.len()) {
@@ -96,9 +111,7 @@ impl Ctx {
                 }
             }
         }
-        let patchsets = think(move || group(closure)).await?;
-        let lines = self.store.compare_patchsets(&mails, &patchsets).await?;
-        Ok((mails, lines))
+        Ok(())
     }
 
     /// Reads mails again with today's rules; returns what differs from what is stored. A mail on which that breaks off

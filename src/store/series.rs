@@ -273,30 +273,12 @@ impl Reader {
             let text = OWNERS.replace("(..)", &format!("({})", marks(chunk.len())));
             let mut binds: Vec<Bind> = chunk.iter().map(|m| Bind::from(*m)).collect();
             binds.extend(binds.clone());
-            for (anchor, label, digest) in self.fetch::<(i64, String, String)>(text, binds).await? {
-                stored.insert(anchor, (label, digest));
+            type Row = (i64, String, String, i64);
+            for (anchor, label, digest, patchset) in self.fetch::<Row>(text, binds).await? {
+                stored.insert(anchor, (label, digest, patchset));
             }
         }
-        let mut lines = Vec::new();
-        for series in patchsets.iter().flat_map(|p| &p.series) {
-            let what = format!(
-                "v{} {:?} by {}",
-                series.label, series.title, series.submitter
-            );
-            match stored.remove(&series.anchor.0) {
-                None => lines.push(format!("new series: {what}")),
-                Some((_, old)) if old != regroup::digest(series) => {
-                    lines.push(format!("changed series: {what}"))
-                }
-                Some(_) => {}
-            }
-        }
-        lines.extend(
-            stored
-                .into_values()
-                .map(|(label, _)| format!("series dissolved: v{label}")),
-        );
-        Ok(lines)
+        Ok(differences(stored, patchsets))
     }
 
     /// Stored bytes of some mails with what was recognised of them: (mail, arrival, JSON, bytes).
@@ -412,8 +394,45 @@ const THREAD_MATES: &str = "select m.id from mail m join node n on n.id = m.node
      (select n2.thread from mail m2 join node n2 on n2.id = m2.node where m2.id in (..))";
 const KEY_MATES: &str = "select b.mail from link_key a join link_key b on b.realm = a.realm and b.key = a.key where a.mail in (..)";
 const EVENT_MATES: &str = "select b.mail from correction_mail a join correction_mail b on b.event = a.event where a.mail in (..)";
-const OWNERS: &str = "select s.anchor, s.label, s.digest from series s where s.id in \
+const OWNERS: &str = "select s.anchor, s.label, s.digest, s.patchset from series s where s.id in \
      (select p.series from patch p where p.mail in (..)) or s.cover in (..)";
+
+/// What is stored of series, by their anchors, against what was assembled: a line for each difference.
+fn differences(
+    mut stored: BTreeMap<i64, (String, String, i64)>,
+    patchsets: &[NewPatchset],
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut seen = BTreeSet::new();
+    for patchset in patchsets {
+        let old = patchset.series.iter();
+        let old = old.filter_map(|s| Some(stored.get(&s.anchor.0)?.2));
+        let old: BTreeSet<i64> = old.collect();
+        if old.len() > 1 {
+            let all: Vec<String> = old.iter().map(ToString::to_string).collect();
+            lines.push(format!("patchsets become one: {}", all.join(", ")));
+        }
+        for id in old.into_iter().filter(|id| !seen.insert(*id)) {
+            lines.push(format!("patchset {id} is parted: {:?}", patchset.title));
+        }
+        for series in &patchset.series {
+            let what = format!(
+                "v{} {:?} by {}",
+                series.label, series.title, series.submitter
+            );
+            match stored.remove(&series.anchor.0) {
+                None => lines.push(format!("new series: {what}")),
+                Some((_, old, _)) if old != regroup::digest(series) => {
+                    lines.push(format!("changed series: {what}"))
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    let gone = stored.into_values();
+    lines.extend(gone.map(|(label, ..)| format!("series dissolved: v{label}")));
+    lines
+}
 
 /// What is finished by a recording.
 #[derive(Debug, Clone, Default)]

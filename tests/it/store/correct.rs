@@ -1,7 +1,7 @@
 //! What people decide about groups and states: it wins, and every recomputation replays it.
 
 use patchpost::pipeline::Reclassify;
-use patchpost::store::NewCorrection;
+use patchpost::store::{Location, NewCorrection};
 use patchpost::types::{ListId, MailId, PatchsetId, RealmId};
 
 use super::site::{Site, answers, patch};
@@ -46,6 +46,82 @@ async fn survives(site: &Site) {
         );
     }
     assert_eq!((shown(site).await, groups(site).await), before);
+}
+
+/// `patchpost` on the folder of the story: what it printed.
+async fn command(site: &Site, arguments: &'static [&'static str]) -> String {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_patchpost"));
+    command.env("PATCHPOST_DATA", site.dir.path());
+    if let Location::Url(url) = &site.location {
+        command.env("PATCHPOST_DATABASE_URL", url);
+    }
+    let out = command.args(arguments).output().await.unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{arguments:?}: {said}");
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// All that is known of mails and groups, row by row.
+async fn dump(site: &Site) -> Vec<Vec<String>> {
+    let mut all = Vec::new();
+    for text in [
+        "select id, kind, recognised, level from mail order by id",
+        "select id, patchset, label, total, state, reason, title from series order by id",
+        "select series, number, mail, taken_over from patch order by series, number",
+        "select series, mail, target from comment order by mail",
+        "select id, anchor from patchset order by id",
+        "select id, version from realm order by id",
+    ] {
+        all.extend(site.rows(text).await);
+    }
+    all
+}
+
+/// What an older version of the program took for something else is said, by a dry run in the same words, and then mended.
+pub async fn reclassify_says_what_changes_and_a_dry_run_says_the_same(site: Site) {
+    site.list("dev", "public").await;
+    let wrote = |words: &str| format!("1 difference{words}\n");
+    for (id, subject, parent) in [
+        ("a@x", "[PATCH 1/2] one", ""),
+        ("b@x", "[PATCH 2/2] two", "a@x"),
+        ("c@x", "Re: [PATCH 1/2] one", "a@x"),
+    ] {
+        let head = if parent.is_empty() {
+            String::new()
+        } else {
+            answers(parent)
+        };
+        site.post(&["dev"], &patch(id, subject, &head)).await;
+    }
+    let (right, groups_then) = (shown(&site).await, groups(&site).await);
+    assert_eq!(right, ["1: v1 a@x b@x"]);
+    // As if the second patch had been read as an answer, and grouped as one when the next answer came.
+    let of =
+        |column: &str, id: &str| format!("(select {column} from mail where message_id = '{id}')");
+    let (kind, facts) = (of("kind", "c@x"), of("recognised", "c@x"));
+    site.change(&format!(
+        "update mail set kind = {kind}, recognised = {facts} where message_id = 'b@x'"
+    ))
+    .await;
+    let late = patch("d@x", "Re: [PATCH 1/2] one", &answers("a@x"));
+    site.post(&["dev"], &late).await;
+    assert_eq!(shown(&site).await, ["1: v1 a@x"]);
+    let before = dump(&site).await;
+
+    let tried = command(&site, &["reclassify", "--dry-run"]).await;
+    assert_eq!(dump(&site).await, before, "a dry run writes nothing");
+    let said = tried.strip_suffix(&wrote("; nothing was written"));
+    let said = said.unwrap_or_else(|| panic!("{tried}"));
+    assert_eq!(said, "changed series: v1 \"one\" by ana@example.org\n");
+
+    let done = command(&site, &["reclassify"]).await;
+    assert_eq!(done.strip_suffix(&wrote(" written")), Some(said));
+    assert_eq!(shown(&site).await, right);
+    let now = groups(&site).await;
+    assert_eq!(now.len(), groups_then.len());
+    for wish in [&["reclassify", "--dry-run"][..], &["reclassify"]] {
+        assert_eq!(command(&site, wish).await, "nothing changes\n");
+    }
 }
 
 pub async fn ids_are_stable_over_merge_and_split(site: Site) {
