@@ -24,3 +24,6 @@ create table session (
 );
 create index session_address on session (address);
 create index session_made on session (made);
+
+-- What is noted of one person is shown to them, and goes with them.
+create index event_actor on event (lower(actor));

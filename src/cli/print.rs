@@ -194,6 +194,8 @@ fn nginx(config: &Config) -> Result<String> {
                  proxy_http_version 1.1;\n        \
                  proxy_set_header Connection \"\";\n        \
                  proxy_set_header Host $host;\n        \
+                 # Limits are counted by who asks.\n        \
+                 proxy_set_header X-Forwarded-For $remote_addr;\n        \
                  # Clones are passed on as they come, in both directions, and may take their time.\n        \
                  proxy_buffering off;\n        \
                  proxy_request_buffering off;\n        \

@@ -107,8 +107,8 @@ pub const STEERED: Cap = Cap {
 /// One may sign in from some browsers a day; each mail gives a few guesses of its code, and no more than these.
 pub const SIGN_IN: Cap = Cap {
     name: "sign-in",
-    per_list: 10,
-    per_address: 10,
+    per_list: 5,
+    per_address: 5,
     per_source: 20,
 };
 

@@ -13,6 +13,9 @@ pub const HOLDS_SECS: i64 = 15 * 60;
 pub const TRIES: i64 = 5;
 /// Wrong codes that one address stands in 24 hours: then its links alone sign in. One in 60,000 guesses its way in with all of them.
 pub const TRIES_A_DAY: i64 = 15;
+/// Wrong codes that the site stands in 24 hours, of all addresses together: then links alone sign in. Who tries codes of thousands of
+/// addresses gets no further than that.
+pub const TRIES_OF_ALL: i64 = 200;
 /// A browser that was not here for so long is signed out.
 pub const IDLE_SECS: i64 = 14 * 86_400;
 /// A browser is signed out after so long, however often it was here.
@@ -68,6 +71,24 @@ pub fn is_guard(key: &[u8], session: &Hash, text: &str) -> bool {
         return false;
     };
     let mac = mac(key, b"guard v1", 0, session);
+    given.len() == SECRET && hmac::Mac::verify_truncated_left(mac, &given).is_ok()
+}
+
+/// What a browser keeps that was signed in with an address: others who ask for mails to it do not use up what this browser may ask for.
+pub fn render_mark(key: &[u8], address: &str) -> String {
+    let full = hmac::Mac::finalize(mac(key, b"mark v1", 0, address.as_bytes())).into_bytes();
+    data_encoding::BASE32_NOPAD
+        .encode(&full[..SECRET])
+        .to_ascii_lowercase()
+}
+
+/// Whether a browser was signed in with an address before.
+pub fn is_mark(key: &[u8], address: &str, text: &str) -> bool {
+    let upper = text.to_ascii_uppercase();
+    let Ok(given) = data_encoding::BASE32_NOPAD.decode(upper.as_bytes()) else {
+        return false;
+    };
+    let mac = mac(key, b"mark v1", 0, address.as_bytes());
     given.len() == SECRET && hmac::Mac::verify_truncated_left(mac, &given).is_ok()
 }
 

@@ -5,7 +5,7 @@ use super::{Ctx, PipelineError, Viewer};
 use crate::list::command::Wish;
 use crate::list::notice::Answered;
 use crate::list::roster::Entry;
-use crate::store::{Act, Acted, ListRow};
+use crate::store::{Act, Acted, By, ListRow};
 use crate::types::{RealmId, Timestamp};
 
 /// What somebody wants of a list.
@@ -41,7 +41,7 @@ impl Ctx {
             return Ok(false);
         }
         let member = self.store.find_member_by_address(list.id, address).await?;
-        let act = |wish| Act::Change(address.to_owned(), wish);
+        let act = |wish| Act::Exactly(address.to_owned(), wish, By::Owner);
         let at = place(&list, "on the page");
         match (wanted, member) {
             (Wanted::Join, None) if list.realm == RealmId::PUBLIC => {

@@ -20,6 +20,8 @@ pub struct SignedIn {
     pub address: String,
     /// What its cookie is to hold.
     pub cookie: String,
+    /// What it is to keep of this visit.
+    pub mark: String,
 }
 
 /// Who looks at a page.
@@ -37,9 +39,13 @@ pub struct Viewer {
 
 impl Ctx {
     /// Sends an address a link and a code, if it is known here. Returns what became of it, and what the cookie of the browser that asks is to hold.
+    ///
+    /// `mark` is what the browser kept of an earlier visit. Limits count such browsers apart, and what is not known here apart from
+    /// what is: nobody is locked out by others who ask.
     pub async fn ask_to_sign_in(
         &self,
         address: &Address,
+        mark: Option<&str>,
         ip: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<(Owed, String), PipelineError> {
@@ -69,9 +75,14 @@ impl Ctx {
             answered: None,
             ip,
         };
-        let Some(letter) = self.draft(&notice, now)? else {
+        let Some(mut letter) = self.draft(&notice, now)? else {
             return Ok((Owed::EnoughForAddress, browser));
         };
+        if mark.is_some_and(|mark| sign_in::is_mark(&self.token_key, &key, mark)) {
+            letter.counted.push_str(" here");
+        } else if !known {
+            letter.counted = format!("{key} unknown");
+        }
         let of = sign_in::hash(&browser);
         let new = NewSignIn {
             link: sign_in::hash(&link),
@@ -154,7 +165,7 @@ impl Ctx {
         let (link, session) = (sign_in::hash(link), sign_in::hash(&cookie));
         let old = old.map(sign_in::hash);
         let signed = self.store.sign_in_by_link(link, session, old, now).await?;
-        Ok(signed.map(|address| SignedIn { address, cookie }))
+        Ok(signed.map(|address| self.signed_in(address, cookie)))
     }
 
     /// Tries a code in the browser that asked.
@@ -173,7 +184,16 @@ impl Ctx {
             .store
             .sign_in_by_code(browser, code, session, old, now)
             .await?;
-        Ok(signed.map(|address| SignedIn { address, cookie }))
+        Ok(signed.map(|address| self.signed_in(address, cookie)))
+    }
+
+    fn signed_in(&self, address: String, cookie: String) -> SignedIn {
+        let mark = sign_in::render_mark(&self.token_key, &address);
+        SignedIn {
+            address,
+            cookie,
+            mark,
+        }
     }
 
     /// Links the two addresses that a link is for.

@@ -5,7 +5,7 @@ use super::{Ctx, PipelineError, Viewer, think_of};
 use crate::list::command::Wish;
 use crate::list::settings::{Bits, Policy};
 use crate::mail::{self, Message};
-use crate::store::{Act, Acted, HeldRow, ListChange, ListRow};
+use crate::store::{Act, Acted, By, HeldRow, ListChange, ListRow};
 use crate::types::{Address, ReceiptId, Timestamp};
 
 /// What becomes of a member.
@@ -51,14 +51,17 @@ impl Ctx {
             return Ok(false);
         }
         let (wish, word) = wish.wish();
-        let act = Act::Change(address.to_owned(), wish);
+        let act = Act::Exactly(address.to_owned(), wish, By::Moderator);
         let acted = self
             .store
             .act(place(list, "by a moderator"), None, act, |_| None, now)
             .await?;
-        let detail = format!("{address} was {word}");
-        self.note_tended(viewer, list, "members", detail, now)
-            .await?;
+        let done = matches!(acted, Acted::Holds { new: true, .. });
+        if done {
+            let detail = format!("{address} was {word}");
+            self.note_tended(viewer, list, "members", detail, now)
+                .await?;
+        }
         Ok(matches!(acted, Acted::Holds { .. }))
     }
 

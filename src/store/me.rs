@@ -84,6 +84,12 @@ pub struct OwnNotice {
 const SHOWN: &str =
     "(l.visibility = 'public' or l.id in (select list from member where address = $1))";
 
+/// Notes about what a person did or what became of their mail; others say who decided what, and stay.
+const PERSONAL: [&str; 13] = [
+    "joined", "left", "paused", "resumed", "dropped", "refused", "bounce", "complaint", "probe",
+    "warning", "disabled", "enabled", "removed",
+];
+
 impl Reader {
     /// The subscriptions of some addresses by list and address. The postmaster's list is made of the settings and left out.
     pub async fn load_memberships(
@@ -143,9 +149,11 @@ impl Reader {
         Ok(rows.into_iter().map(row).collect())
     }
 
-    /// Rights of its own that an address has, by list.
+    /// Rights of its own that an address has, by list, as far as it may know of their lists.
     pub async fn load_rights(&self, address: &str) -> Result<Vec<(String, Bits)>, StoreError> {
-        let text = "select l.name, a.bits from access a join list l on l.id = a.list where a.address = $1 order by l.name";
+        let text = format!(
+            "select l.name, a.bits from access a join list l on l.id = a.list where a.address = $1 and {SHOWN} order by l.name"
+        );
         let rows: Vec<(String, i64)> = self.fetch(text, vec![address.into()]).await?;
         Ok(rows.into_iter().map(|(l, b)| (l, Bits(b))).collect())
     }
@@ -205,7 +213,7 @@ impl Reader {
     ) -> Result<Vec<OwnNote>, StoreError> {
         let text = format!(
             "select l.name, e.kind, e.happened, e.detail from event e join list l on l.id = e.list \
-             where e.actor = $1 and {SHOWN} order by e.id desc limit $2"
+             where lower(e.actor) = $1 and {SHOWN} order by e.id desc limit $2"
         );
         let binds = vec![address.into(), limit.into()];
         let rows: Vec<(String, String, i64, String)> = self.fetch(text, binds).await?;
@@ -246,7 +254,7 @@ impl Store {
             .await
     }
 
-    /// Deletes all that is kept of an address but mail that is archived or held, bans, and who decided what.
+    /// Deletes all that is kept of an address but mail that is archived or held, bans and rights that are taken away, and who decided what.
     pub async fn erase_address(&self, address: String, now: Timestamp) -> Result<(), StoreError> {
         self.write(move |tx| Box::pin(async move { erase(tx, &address, now).await }))
             .await
@@ -292,13 +300,10 @@ async fn erase(tx: &mut Tx, address: &str, now: Timestamp) -> Result<(), StoreEr
     };
     event::record(tx, lists.into_iter().map(left).collect()).await?;
     for text in [
-        "delete from access where address = $1",
         "delete from standing where address = $1",
         "delete from bounce where address = $1",
-        "delete from complaint where address = $1",
         "delete from confirmation where address = $1 or other = $1",
         "delete from sign_in where address = $1 or other = $1",
-        "update event set actor = '' where actor = $1 and mail is null and patchset is null",
     ] {
         tx.execute(text, vec![address.into()]).await?;
     }
@@ -311,7 +316,22 @@ async fn erase(tx: &mut Tx, address: &str, now: Timestamp) -> Result<(), StoreEr
         );
         tx.execute(text, vec![new.into(), old.into()]).await?;
     }
-    let text = "delete from notice where address = $1";
-    tx.execute(text, vec![counted(address).into()]).await?;
+    // Who was silenced is not heard again by this.
+    let text = "delete from access where address = $1 and bits >= $2";
+    let binds = vec![address.into(), Bits::WRITE.0.into()];
+    tx.execute(text, binds).await?;
+    for text in [
+        "delete from notice where address = $1",
+        "delete from complaint where address = $1",
+    ] {
+        tx.execute(text, vec![counted(address).into()]).await?;
+    }
+    let text = format!(
+        "update event set actor = '' where lower(actor) = ? and kind in ({})",
+        marks(PERSONAL.len())
+    );
+    let kinds = PERSONAL.iter().map(|kind| Bind::from(*kind));
+    let binds = std::iter::once(Bind::from(address)).chain(kinds);
+    tx.execute(text, binds.collect()).await?;
     Ok(())
 }

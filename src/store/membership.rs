@@ -39,12 +39,23 @@ pub enum Act {
     Ask(NewConfirmation, Box<CappedLetter>),
     /// Carry out what is proved: for this address, or else for those that are linked with it.
     Change(String, Wish),
+    /// Carry out for this address alone what its owner wishes on a page, or who looks after the list.
+    Exactly(String, Wish, By),
     /// Carry out what was asked under this number.
     Confirm(i64),
     /// End this subscription.
     Leave(MemberId),
     /// Nothing but to answer.
     Answer,
+}
+
+/// Who wishes something for an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// Who reads its mail.
+    Owner,
+    /// Somebody with a right at the list: that says nothing of whether mail arrives.
+    Moderator,
 }
 
 /// What an address is asked to confirm.
@@ -341,7 +352,11 @@ async fn forget(tx: &mut Tx, list: ListId, once: &Once) -> Result<(), StoreError
 async fn run(tx: &mut Tx, place: Place, act: Act, now: Timestamp) -> Result<Acted, StoreError> {
     match act {
         Act::Ask(confirmation, letter) => ask(tx, place, confirmation, *letter, now).await,
-        Act::Change(address, wish) => change(tx, place, address, wish, now).await,
+        Act::Change(address, wish) => {
+            let address = find_linked(tx, place.list, address, wish).await?;
+            change(tx, place, address, wish, (By::Owner, now)).await
+        }
+        Act::Exactly(address, wish, by) => change(tx, place, address, wish, (by, now)).await,
         Act::Confirm(nonce) => confirm(tx, place, nonce, now).await,
         Act::Leave(member) => {
             let text = "select address from member where id = $1 and list = $2";
@@ -349,7 +364,9 @@ async fn run(tx: &mut Tx, place: Place, act: Act, now: Timestamp) -> Result<Acte
                 .fetch_one(text, vec![member.0.into(), place.list.0.into()])
                 .await?;
             match found {
-                Some((address,)) => change(tx, place, address, Wish::Unsubscribe, now).await,
+                Some((address,)) => {
+                    change(tx, place, address, Wish::Unsubscribe, (By::Owner, now)).await
+                },
                 None => Ok(Acted::NoMember {
                     address: String::new(),
                 }),
@@ -403,7 +420,10 @@ async fn confirm(
     match (asked.wish, first) {
         (Wish::Link, true) => confirm_link(tx, place, asked, now).await,
         // Used before: what it did may have been undone since, and is not done again.
-        (wish, true) => change(tx, place, asked.address, wish, now).await,
+        (wish, true) => {
+            let address = find_linked(tx, place.list, asked.address, wish).await?;
+            change(tx, place, address, wish, (By::Owner, now)).await
+        }
         (_, false) => Ok(Acted::Used {
             address: asked.address,
         }),
@@ -449,26 +469,32 @@ async fn find(
     Ok(row.map(|(id, mail)| (MemberId(id), mail == 1)))
 }
 
+/// The address, or the one of the same person that is a member.
+async fn find_linked(
+    tx: &mut Tx,
+    list: ListId,
+    address: String,
+    wish: Wish,
+) -> Result<String, StoreError> {
+    if wish == Wish::Subscribe || find(tx, list, &address).await?.is_some() {
+        return Ok(address);
+    }
+    let text = format!(
+        "select m.address from member m where m.list = $2 and m.address in ({LINKED}) order by m.id limit 1"
+    );
+    let binds = vec![address.as_str().into(), list.0.into()];
+    let linked: Option<(String,)> = tx.fetch_one(text, binds).await?;
+    Ok(linked.map_or(address, |l| l.0))
+}
+
 async fn change(
     tx: &mut Tx,
     place: Place,
     address: String,
     wish: Wish,
-    now: Timestamp,
+    (by, now): (By, Timestamp),
 ) -> Result<Acted, StoreError> {
-    let mut address = address;
-    let mut found = find(tx, place.list, &address).await?;
-    if found.is_none() && wish != Wish::Subscribe {
-        let text = format!(
-            "select m.id, m.mail, m.address from member m where m.list = $2 and m.address in ({LINKED}) order by m.id limit 1"
-        );
-        let binds = vec![address.as_str().into(), place.list.0.into()];
-        let linked: Option<(i64, i64, String)> = tx.fetch_one(text, binds).await?;
-        if let Some((id, mail, of)) = linked {
-            found = Some((MemberId(id), mail == 1));
-            address = of;
-        }
-    }
+    let found = find(tx, place.list, &address).await?;
     let (member, new, kind) = match (wish, found) {
         (Wish::Link, _) => return Ok(Acted::Unknown),
         (Wish::Subscribe, None) => {
@@ -490,7 +516,7 @@ async fn change(
             (member, !mail, "resumed")
         }
     };
-    if matches!(wish, Wish::Subscribe | Wish::Mail) {
+    if by == By::Owner && matches!(wish, Wish::Subscribe | Wish::Mail) {
         // It reads its mail: what came back before is over.
         standing::enable(tx, &address, now).await?;
     }

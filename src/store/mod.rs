@@ -83,7 +83,7 @@ pub use list::{ListChange, ListRow, MemberRow, NewList, NewRepo, RepoRow};
 pub(crate) use mail::Packer;
 pub use mail::Receipt;
 pub use me::{MembershipRow, OwnHeld, OwnMail, OwnNote, OwnNotice};
-pub use membership::{Act, Acted, Asked, NewConfirmation, Once, Place};
+pub use membership::{Act, Acted, Asked, By, NewConfirmation, Once, Place};
 pub use notice::{CappedLetter, Owed};
 pub use pulse::Pulse;
 pub use recall::{Aftermath, PostedMail, RecallWish, Recalled, Removal};

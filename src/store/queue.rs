@@ -11,6 +11,8 @@ pub struct Choice {
     pub ids: Option<(Vec<i64>, Vec<i64>)>,
     /// Of this list.
     pub list: Option<ListId>,
+    /// Of no list: letters of the site.
+    pub of_site: bool,
     /// To this domain, in lower case.
     pub domain: Option<String>,
     /// In this state.
@@ -145,6 +147,9 @@ fn condition(choice: &Choice, table: usize) -> Option<(String, Vec<Bind>)> {
     if let Some(list) = choice.list {
         parts.push("q.list = ?".to_owned());
         binds.push(list.0.into());
+    }
+    if choice.of_site {
+        parts.push("q.list is null".to_owned());
     }
     if let Some(domain) = &choice.domain {
         parts.push("q.domain = ?".to_owned());

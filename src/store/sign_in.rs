@@ -4,7 +4,7 @@ use super::notice::{self, CappedLetter, Owed};
 use super::person;
 use super::writer::Tx;
 use super::{Reader, Store, StoreError};
-use crate::list::sign_in::{HOLDS_SECS, Hash, IDLE_SECS, LIFE_SECS, LINK_SECS, TRIES, TRIES_A_DAY};
+use crate::list::sign_in::{HOLDS_SECS, Hash, IDLE_SECS, LIFE_SECS, LINK_SECS, TRIES, TRIES_A_DAY, TRIES_OF_ALL};
 use crate::types::Timestamp;
 
 const DAY: i64 = 86_400;
@@ -72,11 +72,11 @@ fn open_binds(link: &Hash, now: Timestamp) -> Vec<super::Bind> {
 }
 
 impl Reader {
-    /// Whether an address, in lower case, is one of a member, of somebody with rights, of a linked person, or of an author.
+    /// Whether an address, in lower case, is one of a member, of somebody with rights, of a linked person, or of an author whose mail was authenticated.
     pub async fn is_known(&self, address: &str) -> Result<bool, StoreError> {
         let text = "select case when exists (select 1 from member where address = $1) or exists (select 1 from access where address = $1) \
              or exists (select 1 from person_address where address = $1) \
-             or exists (select 1 from realm r join mail m on m.realm = r.id where lower(m.address) = $1) then 1 else 0 end";
+             or exists (select 1 from realm r join mail m on m.realm = r.id where lower(m.address) = $1 and m.level = 1) then 1 else 0 end";
         let row: Option<(i64,)> = self.fetch_one(text, vec![address.into()]).await?;
         Ok(row.is_some_and(|r| r.0 == 1))
     }
@@ -274,10 +274,11 @@ async fn try_code(
     let Some((link, right, address, known)) = tx.fetch_one::<Row>(text, binds).await? else {
         return Ok(None);
     };
-    let text = "select cast(coalesce(sum(tries), 0) as bigint) from sign_in where address = $1 and made > $2";
+    let text = "select cast(coalesce(sum(case when address = $1 then tries else 0 end), 0) as bigint), \
+         cast(coalesce(sum(tries), 0) as bigint) from sign_in where made > $2";
     let binds = vec![address.as_str().into(), now.plus_secs(-DAY).0.into()];
-    let tries: Option<(i64,)> = tx.fetch_one(text, binds).await?;
-    let enough = tries.is_some_and(|t| t.0 > TRIES_A_DAY);
+    let tries: Option<(i64, i64)> = tx.fetch_one(text, binds).await?;
+    let enough = tries.is_some_and(|(own, all)| own > TRIES_A_DAY || all > TRIES_OF_ALL);
     if enough || known == 0 || right != code {
         return Ok(None);
     }
@@ -316,7 +317,7 @@ async fn begin(
 pub(super) async fn end_all(tx: &mut Tx, address: &str) -> Result<(), StoreError> {
     for text in [
         "delete from session where address = $1",
-        "update sign_in set used = 1 where address = $1",
+        "update sign_in set used = 1 where address = $1 or other = $1",
     ] {
         tx.execute(text, vec![address.into()]).await?;
     }

@@ -109,7 +109,7 @@ async fn show_all(app: &App, tending: &Tending<'_>, wish: &Wish) -> Answer {
     Ok(html(&HeldPage {
         frame: tending.frame(app, wish),
         top: tending.top("held", done_words(wish.get("done"))),
-        groups: groups(&all),
+        groups: groups(&all, is_open(app, tending)),
         more: tending.held > all.len() as i64,
         days: tending.list.policy.hold_days,
     }))
@@ -130,7 +130,7 @@ fn done_words(done: &str) -> String {
 }
 
 /// Held mails by their series, the oldest first; each mail in one.
-fn groups(all: &[HeldRow]) -> Vec<Group> {
+fn groups(all: &[HeldRow], open: bool) -> Vec<Group> {
     let mut left: Vec<&HeldRow> = all.iter().collect();
     let mut groups = Vec::new();
     while !left.is_empty() {
@@ -144,20 +144,20 @@ fn groups(all: &[HeldRow]) -> Vec<Group> {
         let (mut group, rest): (Vec<&HeldRow>, Vec<&HeldRow>) = left.into_iter().partition(same);
         left = rest;
         group.insert(0, first);
-        groups.push(group_of(&group));
+        groups.push(group_of(&group, open));
     }
     groups
 }
 
-fn group_of(group: &[&HeldRow]) -> Group {
+fn group_of(group: &[&HeldRow], open: bool) -> Group {
     let first = group[0];
     let ids: Vec<String> = group.iter().map(|h| h.id.to_string()).collect();
     Group {
         id: first.id,
         ids: ids.join(" "),
-        subject: subject(first),
-        who: person(&first.author, &first.address),
-        address: visible(&first.address),
+        subject: if open { subject(first) } else { HIDDEN.to_owned() },
+        who: shown(open, person(&first.author, &first.address)),
+        address: shown(open, visible(&first.address)),
         count: match group.len() {
             1 => String::new(),
             n => format!("{n} mails of a series"),
@@ -166,6 +166,13 @@ fn group_of(group: &[&HeldRow]) -> Group {
         reason: visible(&first.reason),
         proof: proof(first),
     }
+}
+
+/// In place of what goes over TLS only.
+const HIDDEN: &str = "(a mail of this list is shown over TLS only)";
+
+fn shown(open: bool, text: String) -> String {
+    if open { text } else { String::new() }
 }
 
 fn subject(held: &HeldRow) -> String {
@@ -211,17 +218,19 @@ async fn show(
         frame: tending.frame(app, wish),
         top: tending.top("held", String::new()),
         id: held.id,
-        subject: subject(&held),
-        who: person(&held.author, &held.address),
-        address: visible(&held.address),
-        message_id: one_line(&held.message_id, 300),
+        subject: if open { subject(&held) } else { HIDDEN.to_owned() },
+        who: shown(open, person(&held.author, &held.address)),
+        address: shown(open, visible(&held.address)),
+        message_id: shown(open, one_line(&held.message_id, 300)),
         arrived: Timestamp(held.arrived),
         size: count(held.size, "byte"),
         reason: visible(&held.reason),
         verdict: visible(&held.verdict),
         proof: proof(&held),
         authenticated: held.authenticated,
-        series: others.map(|h| (h.id, subject(h))).collect(),
+        series: others
+            .map(|h| (h.id, if open { subject(h) } else { HIDDEN.to_owned() }))
+            .collect(),
         open,
         blocks: blocks(text),
         cut: text.lines().nth(MAX_LINES).is_some(),
@@ -278,7 +287,7 @@ fn words(wish: &Wish) -> Option<String> {
         .replace('\r', "\n");
     let kept = words.chars().filter(|c| !c.is_control() || *c == '\n');
     let words = kept.collect::<String>().trim().to_owned();
-    (!words.is_empty() && words.len() <= MAX_WORDS).then_some(words)
+    (!words.is_empty() && words.chars().count() <= MAX_WORDS).then_some(words)
 }
 
 async fn decide_all(app: &App, tending: &Tending<'_>, wish: &Wish) -> Answer {

@@ -455,7 +455,7 @@ async fn erase(app: &App, viewer: &Viewer, wish: &Wish) -> Answer {
         frame: wish.frame(app, None, ""),
         heading: "Erased".to_owned(),
         text: format!(
-            "Nothing of {} is kept here but what the page before named.",
+            "What was stored of {} is erased, but for what the page before named.",
             viewer.address
         ),
         ways: vec![("/".to_owned(), "All lists".to_owned())],

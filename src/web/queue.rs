@@ -181,8 +181,12 @@ async fn choose(app: &App, wish: &Wish) -> Result<Option<(Choice, String)>, Prob
         return Ok(None);
     }
     let mut what = format!("those to {} that are {state}", visible(&domain));
+    let of_site = list.is_empty();
     let list = match list.as_str() {
-        "" => None,
+        "" => {
+            what.push_str(", of the site itself");
+            None
+        }
         name => match app.store.find_list(name).await? {
             Some(list) => {
                 what.push_str(&format!(", of list {name}"));
@@ -193,6 +197,7 @@ async fn choose(app: &App, wish: &Wish) -> Result<Option<(Choice, String)>, Prob
     };
     let choice = Choice {
         list,
+        of_site,
         domain: Some(domain),
         state: known.and_then(|at| i64::try_from(at).ok()),
         ..Choice::default()

@@ -22,6 +22,7 @@ use super::limits::Limits;
 use super::list::Place;
 use super::page::{Answer, Frame, Problem, Theme, etag, file, has};
 use super::server::Client;
+use crate::net::source;
 use super::session::{is_personal, private};
 use super::{
     assets, enable, feed, git, join, list, me, message, patches, queue, search, settings, sign_in,
@@ -139,8 +140,11 @@ async fn dispatch(State((app, cache)): State<(App, Arc<Cache>)>, request: Reques
     let path = request.uri().path().to_owned();
     let query = parse_query(request.uri().query().unwrap_or_default());
     let headers = request.headers().clone();
-    let from = request.extensions().get::<Client>().and_then(|c| c.0);
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
+    let from = request.extensions().get::<Client>().and_then(|c| c.0);
+    // A proxy on this machine puts the address that it saw last; what stands before it is what the client says of itself.
+    let last = |names: &str| names.rsplit(',').next()?.trim().parse().ok();
+    let from = from.or_else(|| source(text("x-forwarded-for").and_then(last)?));
     let cookie = text("cookie").unwrap_or_default().split(';');
     let theme = cookie
         .filter_map(|c| c.trim().strip_prefix("theme="))
@@ -223,14 +227,19 @@ fn choose_theme(wish: &Wish) -> Response {
     (StatusCode::SEE_OTHER, fields).into_response()
 }
 
-/// Pairs of a query string, or of a form's body.
-pub fn parse_query(query: &str) -> Vec<(String, String)> {
+/// Pairs of a query string.
+fn parse_query(query: &str) -> Vec<(String, String)> {
+    parse_pairs(query, 50)
+}
+
+/// The first pairs of a query string or of a form's body.
+pub fn parse_pairs(query: &str, most: usize) -> Vec<(String, String)> {
     let decode = |t: &str| {
         percent_decode_str(&t.replace('+', " "))
             .decode_utf8_lossy()
             .into_owned()
     };
-    let pairs = query.split(['&', ';']).filter(|p| !p.is_empty()).take(50);
+    let pairs = query.split(['&', ';']).filter(|p| !p.is_empty()).take(most);
     pairs
         .map(|p| p.split_once('=').unwrap_or((p, "")))
         .map(|(k, v)| (decode(k), decode(v)))

@@ -6,15 +6,23 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use super::page::Problem;
-use super::routes::{App, Wish, parse_query};
+use super::routes::{App, Wish, parse_pairs};
 use crate::list::sign_in::{HOLDS_SECS, LIFE_SECS, hash};
 use crate::pipeline::Viewer;
 use crate::view::url;
+
+/// Fields of a form that are read: a page of held mail can tick fewer.
+const FIELDS: usize = 1_000;
 
 /// The cookie of a browser that is signed in.
 pub const SESSION: &str = "session";
 /// The cookie of a browser that asked for a code.
 pub const ASKING: &str = "asking";
+
+/// The cookie of a browser that was signed in before.
+pub const MARK: &str = "mark";
+/// A browser keeps it so long.
+const MARK_SECS: i64 = 400 * 86_400;
 
 /// Whether a page is for one reader: kept by no cache, found by no search engine, and open to forms.
 pub fn is_personal(path: &str) -> bool {
@@ -97,6 +105,7 @@ pub fn set_cookie(app: &App, response: &mut Response, name: &str, value: &str) {
     let life = match (value, name) {
         ("", _) => 0,
         (_, SESSION) => LIFE_SECS,
+        (_, MARK) => MARK_SECS,
         _ => HOLDS_SECS,
     };
     // Links in mails lead to pages for which one is signed in; forms are guarded by more than this.
@@ -155,7 +164,7 @@ impl Wish {
     /// All values of a field of a form body.
     pub fn fields(&self, name: &str) -> Vec<String> {
         let body = std::str::from_utf8(&self.body).unwrap_or_default();
-        let fields = parse_query(body).into_iter();
+        let fields = parse_pairs(body, FIELDS).into_iter();
         fields.filter(|(n, _)| n == name).map(|(_, v)| v).collect()
     }
 }

@@ -326,18 +326,18 @@ fn wished(old: &Policy, wish: &Wish) -> Result<Policy, String> {
         "strangers" => Moderation::Strangers,
         _ => old.moderation,
     };
-    let mut new = old.clone();
-    new.strangers_per_hour = number("strangers-per-hour", old.strangers_per_hour)?;
-    new.delay = number("delay", old.delay)?;
-    new.hold_days = number("hold-days", old.hold_days)?;
-    new.max_size = number("max-size", old.max_size)?;
+    let mut new = match moderation == old.moderation {
+        true => old.clone(),
+        false => old.clone().moderated(moderation),
+    };
+    new.strangers_per_hour = number("strangers-per-hour", new.strangers_per_hour)?;
+    new.delay = number("delay", new.delay)?;
+    new.hold_days = number("hold-days", new.hold_days)?;
+    new.max_size = number("max-size", new.max_size)?;
     new.emergency = match wish.field("emergency").as_str() {
         "on" => true,
         "off" => false,
         _ => old.emergency,
     };
-    Ok(match moderation == old.moderation {
-        true => new,
-        false => new.moderated(moderation),
-    })
+    Ok(new)
 }

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::page::{Answer, Frame, Problem, html};
 use super::routes::{App, Wish};
-use super::session::{ASKING, SESSION, check_origin, find, local, set_cookie};
+use super::session::{ASKING, MARK, SESSION, check_origin, find, local, set_cookie};
 use crate::list::notice;
 use crate::pipeline::SignedIn;
 use crate::store::{Owed, SignInRow};
@@ -98,7 +98,11 @@ async fn ask(app: &App, wish: &Wish) -> Answer {
             "This is no e-mail address to which a mail can be sent, such as ana@example.org.",
         ));
     };
-    let (owed, browser) = app.ctx.ask_to_sign_in(&address, wish.from, now).await?;
+    let mark = wish.cookie(app, MARK);
+    let asked = app
+        .ctx
+        .ask_to_sign_in(&address, mark.as_deref(), wish.from, now);
+    let (owed, browser) = asked.await?;
     if owed == Owed::EnoughFromSource {
         let mut response = again(
             "Your network asked for too many mails within the last hour. Try again in an hour.",
@@ -175,6 +179,7 @@ fn enter(app: &App, signed: &SignedIn, to: &str) -> Response {
     let mut response = (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response();
     set_cookie(app, &mut response, SESSION, &signed.cookie);
     set_cookie(app, &mut response, ASKING, "");
+    set_cookie(app, &mut response, MARK, &signed.mark);
     response
 }
 
