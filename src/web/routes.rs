@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, Method, StatusCode, Version, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
@@ -117,7 +117,8 @@ pub fn router(app: App) -> Router {
         .and(NotForContentType::const_new("application/gzip"))
         .and(NotForContentType::const_new(
             "application/x-git-upload-pack",
-        ));
+        ))
+        .and(is_for_all);
     Router::new()
         .fallback(dispatch)
         .layer(middleware::from_fn(finish))
@@ -130,6 +131,14 @@ pub fn router(app: App) -> Router {
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
         .layer(CatchPanicLayer::new())
         .with_state((app, Arc::<Cache>::default()))
+}
+
+/// Pages for one reader go as they are: they hold secrets beside what a link may have put there, and a packed length tells of both.
+fn is_for_all(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    let kept = headers
+        .get(header::CACHE_CONTROL)
+        .and_then(|v| v.to_str().ok());
+    !kept.is_some_and(|v| v.contains("no-store"))
 }
 
 async fn dispatch(State((app, cache)): State<(App, Arc<Cache>)>, request: Request) -> Response {

@@ -71,6 +71,11 @@ fn one_signs_in_by_link_or_code_and_out_again(database: Database) {
         Some("no-store, private")
     );
     assert!(page.header("etag").is_none());
+    // Packed, its length would tell of the secrets in it.
+    let packed = phone.ask("/me/", &["--compressed"]);
+    assert!(packed.header("content-encoding").is_none());
+    let packed = phone.ask("/dev/", &["--compressed"]);
+    assert!(packed.header("content-encoding").is_some());
 
     // The browser at the desk by its code.
     desk.sign_in(&sink, ANA);

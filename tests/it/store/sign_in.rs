@@ -11,6 +11,7 @@ use crate::harness::on_both;
 on_both! {
     everything_that_signs_in_ends,
     two_at_once_sign_in_once_and_guess_no_more_than_one,
+    a_network_and_a_mailbox_ask_for_few_mails,
 }
 
 fn everything_that_signs_in_ends(database: Database) {
@@ -147,4 +148,41 @@ async fn at_once(site: Site) {
     let store = &site.ctx.store;
     let late = store.sign_in_by_code(right.0, right.1, hash("u"), None, START);
     assert_eq!(late.await.unwrap(), None);
+}
+
+fn a_network_and_a_mailbox_ask_for_few_mails(database: Database) {
+    play(database, few);
+}
+
+async fn few(site: Site) {
+    let list = site.list("dev", "public").await;
+    let known = (0..40).map(|n| format!("m{n}@example.org")).collect();
+    site.ctx.add_members(list.id, known).await.unwrap();
+    let ip = |last: u8| Some(std::net::IpAddr::from([192, 0, 2, last]));
+    let ask = async |address: String, ip, now| {
+        let address = address.parse().unwrap();
+        let asked = site.ctx.ask_to_sign_in(&address, ip, now).await;
+        asked.unwrap().0
+    };
+    // Known or not, a network counts all alike.
+    for n in 0..20u8 {
+        let domain = ["example.org", "unknown.example"][usize::from(n % 2)];
+        let owed = ask(format!("m{n}@{domain}"), ip(n), START).await;
+        assert_eq!(owed, Owed::Yes, "{n}");
+    }
+    for address in ["m30@example.org", "m30@unknown.example"] {
+        let owed = ask(address.to_owned(), ip(99), START).await;
+        assert_eq!(owed, Owed::EnoughFromSource, "{address}");
+    }
+    let later = START.plus_secs(3_601);
+    let owed = ask("m30@example.org".to_owned(), ip(99), later).await;
+    assert_eq!(owed, Owed::Yes);
+    // One mailbox under many spellings, from everywhere.
+    for n in 0..12 {
+        let owed = ask(format!("m31+{n}@example.org"), None, START).await;
+        let expected = [Owed::Yes, Owed::EnoughForAddress][usize::from(n >= 10)];
+        assert_eq!(owed, expected, "{n}");
+    }
+    let sent = site.rows("select count(*) from letter").await;
+    assert_eq!(sent, [["11"]], "to those who are known");
 }
