@@ -12,7 +12,7 @@ mod tests;
 use std::net::IpAddr;
 
 pub use moderation::{Held, Moderated, Rejected, Steered, Waiting, excerpt, one_line};
-pub use text::{Confirm, Disabled, Done, Help, Probe, Storm, Trouble, Welcome};
+pub use text::{Confirm, Disabled, Done, Help, Paused, Probe, Storm, Trouble, Welcome};
 
 use super::header;
 use crate::mail::Message;
@@ -129,6 +129,8 @@ pub enum Event {
     Probe,
     /// An address gets no copies any more, as they came back.
     Disabled,
+    /// A complaint that nobody vouches for stopped the copies of a list.
+    Paused,
     /// Copies to a whole destination come back.
     Storm,
 }
@@ -153,7 +155,7 @@ pub struct Rule {
 }
 
 /// All automatic mail there is.
-pub const RULES: [Rule; 14] = [
+pub const RULES: [Rule; 15] = [
     Rule {
         event: Event::Confirm,
         purpose: "confirmation",
@@ -267,6 +269,15 @@ pub const RULES: [Rule; 14] = [
         purpose: "bounce warning",
         when: "the probe came back and the address gets no copies any more: at once, after 7 and after 14 days",
         who: "that address",
+        default: "always",
+        cap: BOUNCES,
+        answers: false,
+    },
+    Rule {
+        event: Event::Paused,
+        purpose: "copies stopped",
+        when: "a complaint came about a copy, and it is neither from the member nor from the member's own mail system: the copies of that list stop",
+        who: "that member",
         default: "always",
         cap: BOUNCES,
         answers: false,

@@ -29,6 +29,7 @@ mod limited;
 mod list;
 mod mail;
 mod membership;
+mod moment;
 mod notice;
 mod oldest;
 pub mod pages;
