@@ -16,6 +16,7 @@ pub fn dkim(data: &Path, wish: &Dkim) -> Result<()> {
     match wish {
         Dkim::Rotate { domain, json } => {
             let domain = domain.to_lowercase();
+            super::check_owner(data, &format!("dkim rotate {domain}"))?;
             let made = keys::make(data, &domain, crate::store::now());
             let selector = made.with_context(|| format!("cannot make a key for {domain}"))?;
             let records = records(data, &domain)?.into_iter();
@@ -41,15 +42,16 @@ pub fn dkim(data: &Path, wish: &Dkim) -> Result<()> {
             now,
         } => {
             let domain = domain.to_lowercase();
+            super::check_owner(data, &format!("dkim drop {domain} {selector}"))?;
             let keys = keys::load(data, &domain).context("cannot read the keys")?;
             let others = keys.pairs.iter().filter(|p| p.selector != *selector);
-            let newest = others.map(|p| p.selector.as_str()).next_back();
+            let mut others = others.map(|p| p.selector.as_str());
             let today = crate::store::now()
                 .plus_secs(-GRACE_DAYS * 86_400)
                 .rfc3339();
             let before = format!("p{}", today[..10].replace('-', ""));
             ensure!(
-                *now || newest.is_some_and(|newest| *newest <= *before),
+                *now || others.any(|other| *other <= *before),
                 "no other key of {domain} is {GRACE_DAYS} days old: mail would be refused where its record is not known yet; \
                  make one with `patchpost dkim rotate {domain}` and wait, or say --now"
             );
@@ -71,4 +73,32 @@ fn show(records: Vec<Record>, json: bool) -> Result<()> {
     }
     let lines: Vec<String> = records.into_iter().map(|r| r.zone + "\n").collect();
     print(&lines.concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_goes_while_an_old_one_stays_whatever_was_made_since() {
+        let data = tempfile::tempdir().expect("a folder");
+        let data = data.path();
+        let made = |days: i64| {
+            let at = crate::store::now().plus_secs(-days * 86_400);
+            keys::make(data, "x.org", at).expect("made")
+        };
+        let drop = |selector: &str| {
+            let wish = Dkim::Drop {
+                domain: "x.org".to_owned(),
+                selector: selector.to_owned(),
+                now: false,
+            };
+            dkim(data, &wish)
+        };
+        let (oldest, old, _fresh) = (made(60), made(30), made(0));
+        drop(&oldest).expect("the other old one signs on");
+        let refused = drop(&old).expect_err("only a fresh one is left");
+        assert!(refused.to_string().contains("is 7 days old"), "{refused}");
+        assert_eq!(keys::load(data, "x.org").expect("read").pairs.len(), 2);
+    }
 }

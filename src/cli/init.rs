@@ -3,8 +3,8 @@
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{BufRead, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -123,13 +123,13 @@ impl Asker<'_> {
 
 /// `patchpost init`
 pub async fn init(data: &Path, file: Option<&Path>, wish: Init) -> Result<()> {
-    let file = file.map_or_else(|| data.join("patchpost.toml"), PathBuf::from);
+    let file = super::settings_file(data, file);
     ensure!(
         !file.exists(),
         "{} exists already: change it by hand; `patchpost print dns` prints the records, `patchpost doctor` says what is missing",
         file.display()
     );
-    check_owner(data)?;
+    super::check_owner(data, "init")?;
     let first = wish.list.clone();
     let first: Option<ListName> = first.map(|name| name.parse()).transpose()?;
     let config = ask_all(wish, &mut std::io::stdin().lock())?;
@@ -210,6 +210,12 @@ fn ask_all(wish: Init, input: &mut dyn BufRead) -> Result<Config> {
         !relay.is_empty(),
         "copies go out by a mail server; say --relay HOST:PORT, such as that of your provider"
     );
+    ask_way(
+        &mut asker,
+        &relay,
+        wish.relay_tls,
+        (wish.relay_user, wish.relay_password_file),
+    )?;
     asker.keep("delivery.transport", "smtp".to_owned())?;
     let url = format!("https://{hostname}");
     asker.ask(
@@ -222,6 +228,39 @@ fn ask_all(wish: Init, input: &mut dyn BufRead) -> Result<Config> {
         asker.keep("site.name", name)?;
     }
     Ok(config::parse("init", "", asker.answers)?)
+}
+
+/// How the way to the relay is kept from others' eyes, and who we are there; on this machine neither is needed.
+fn ask_way(
+    asker: &mut Asker<'_>,
+    relay: &str,
+    tls: Option<String>,
+    (user, file): (Option<String>, Option<String>),
+) -> Result<()> {
+    let open = crate::deliver::Relay::from(relay.to_owned()).is_open();
+    if open || tls.is_some() {
+        let default = if relay.ends_with(":465") {
+            "tls"
+        } else {
+            "starttls"
+        };
+        let question = "TLS on the way there: starttls, tls (from the first octet on) or none";
+        asker.ask("delivery.relay_tls", tls, question, default)?;
+    }
+    if !open && user.is_none() {
+        return Ok(());
+    }
+    let question = "User that we log in as there, if it wants a login";
+    let user = asker.ask("delivery.relay_user", user, question, "")?;
+    if !user.is_empty() {
+        let question = "File that holds the password";
+        let file = asker.ask("delivery.relay_password_file", file, question, "")?;
+        ensure!(
+            !file.is_empty(),
+            "a login needs a password; say --relay-password-file FILE, readable by the user that runs the server only"
+        );
+    }
+    Ok(())
 }
 
 /// What the machine calls itself, if that is a name with a domain.
@@ -243,22 +282,6 @@ fn port_25() -> String {
     let both = !text("/proc/net/if_inet6").is_empty()
         && text("/proc/sys/net/ipv6/bindv6only").trim() == "0";
     if both { "[::]:25" } else { "0.0.0.0:25" }.to_owned()
-}
-
-/// What is made must belong to the user that runs the server.
-fn check_owner(data: &Path) -> Result<()> {
-    let Ok(meta) = fs::metadata(data) else {
-        return Ok(());
-    };
-    let own = rustix::process::geteuid().as_raw();
-    ensure!(
-        meta.uid() == own,
-        "{} belongs to another user, who runs the server: give the command as that user, such as by\n  \
-         runuser --user=patchpost -- patchpost init --data {}",
-        data.display(),
-        data.display()
-    );
-    Ok(())
 }
 
 fn make_folder(data: &Path) -> Result<()> {

@@ -20,6 +20,7 @@ mod queue;
 mod series;
 mod standing;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -92,7 +93,10 @@ pub fn run(mut cli: Cli) -> Result<ExitCode> {
             Command::Serve(serve) => {
                 crate::serve::run(&cli.data, config, serve.demo, serve.ready_file.as_deref()).await
             }
-            Command::Doctor(json) => crate::doctor::run(&cli.data, &config, form(&json)).await,
+            Command::Doctor(json) => {
+                let settings = settings_file(cli.data.as_path(), cli.config.as_deref());
+                crate::doctor::run(&cli.data, &settings, &config, form(&json)).await
+            }
             Command::Print(wish) => {
                 print::run(&cli.data, cli.config.as_deref(), &config, &wish).await?;
                 Ok(ExitCode::SUCCESS)
@@ -123,11 +127,12 @@ fn form(json: &args::Json) -> Form {
     }
 }
 
+fn settings_file(data: &Path, given: Option<&Path>) -> PathBuf {
+    given.map_or_else(|| data.join("patchpost.toml"), Path::to_owned)
+}
+
 fn load_config(cli: &Cli) -> Result<Config> {
-    let path = cli
-        .config
-        .clone()
-        .unwrap_or_else(|| cli.data.join("patchpost.toml"));
+    let path = settings_file(&cli.data, cli.config.as_deref());
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && cli.config.is_none() => {
@@ -188,6 +193,21 @@ pub async fn open(data: &std::path::Path, config: &Config) -> Result<Ctx> {
 }
 
 /// The list of that name, or an error that says which there are.
+/// What a command makes must belong to the user that runs the server.
+fn check_owner(data: &std::path::Path, command: &str) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(meta) = std::fs::metadata(data) else {
+        return Ok(());
+    };
+    let folder = data.display();
+    ensure!(
+        meta.uid() == rustix::process::geteuid().as_raw(),
+        "{folder} belongs to another user, who runs the server: give the command as that user, such as by\n  \
+         runuser --user=patchpost -- patchpost {command} --data {folder}"
+    );
+    Ok(())
+}
+
 async fn find_list(ctx: &Ctx, name: &str) -> Result<ListRow> {
     if let Some(list) = ctx.store.find_list(name).await? {
         return Ok(list);

@@ -65,6 +65,9 @@ pub fn zone(site: &Site) -> String {
         text.push_str(&format!(
             "; {domain}: where its mail goes, who may send for it, and what receivers shall do with other mail.\n"
         ));
+        if let Some(relay) = site.provider() {
+            text.push_str(&format!("; SPF: {}.\n", doctor::provider_mend(relay)));
+        }
         for record in site.of_domain(domain) {
             text.push_str(&format!("{record}\n"));
         }
@@ -112,15 +115,24 @@ fn postfix(config: &Config, domains: &[String]) -> Result<String> {
         .map(|d| format!("{{{d} = reject_unverified_recipient}}"))
         .collect();
     let checked = checked.join(", ");
+    let host = config.site.hostname.to_lowercase();
+    let own = match domains.contains(&host) {
+        true => "localhost".to_owned(),
+        false => format!("{host}, localhost"),
+    };
     let mut text = format!(
         "# patchpost's lists behind Postfix, made by `patchpost print postfix`. For the end of main.cf.\n\
          # Mail for these domains goes to patchpost, and nowhere else.\n\
          virtual_mailbox_domains = {list}\n\
+         # None of them may stand in mydestination, where Debian puts the machine's own name: Postfix would look for users of this machine\n\
+         # in the place of lists, and refuse all mail.\n\
+         mydestination = {own}\n\
          virtual_transport = {lmtp}\n\
          lmtp_destination_recipient_limit = 50\n\
          # Not above smtp.max_size: what is too large is refused while its sender waits.\n\
          message_size_limit = {size}\n\
          # Ask whether a list is there before its mail is taken: nobody gets a bounce for a sender that was forged.\n\
+         # This takes the place of restrictions of recipients that stand further up in main.cf: if there are any, put them on this line, behind it.\n\
          smtpd_recipient_restrictions = check_recipient_access inline:{{{checked}}}\n\
          unverified_recipient_reject_code = 550\n\
          # What is known of an address is asked again soon: lists come and go.\n\

@@ -16,9 +16,11 @@ use super::destination::Destinations;
 use super::outbox::{self, File};
 use super::outgoing::Outgoing;
 use super::owed::Owed;
+use super::schedule::steady;
+use super::weigh::{Weighed, ask_again, settle, weigh};
 use super::{Relay, Route, Settings};
 use crate::store::{CLAIM_SECS, Outcome, Store, StoreError};
-use crate::types::ListId;
+use crate::types::{ListId, Timestamp};
 
 /// No mail is begun later than this after the claim.
 const BUDGET: Duration = Duration::from_secs(300);
@@ -30,6 +32,8 @@ const _: () = assert!(BUDGET.as_secs() + COPY.as_secs() + 300 <= CLAIM_SECS as u
 const GRACE: Duration = Duration::from_secs(5);
 /// A mail that takes longer makes its destination a slow one: what else was claimed goes by other connections.
 const SLOW: Duration = Duration::from_secs(3);
+/// What waits for the operator is looked at again after so many seconds.
+const OPERATOR_WAIT: i64 = 300;
 /// Refusals of different mails in a row that are no longer taken for the destinations' but for the next hop's own.
 const REFUSALS: u32 = 3;
 
@@ -65,12 +69,13 @@ impl Outcomes {
         }
     }
 
-    async fn push(&mut self, owed: Owed, outcome: Outcome) {
+    /// Has an outcome recorded.
+    pub async fn push(&mut self, owed: Owed, outcome: Outcome) {
         match &outcome {
             Outcome::Sent => self.summary.sent += 1,
             Outcome::Later(..) => self.summary.delayed += 1,
             Outcome::GaveUp(_) => self.summary.given_up += 1,
-            Outcome::Untried(_) | Outcome::Unwanted => {}
+            Outcome::Untried(_) | Outcome::Waits(..) | Outcome::Unwanted => {}
         }
         if self.queue.send((owed, outcome)).await.is_err() {
             tracing::error!("nobody records what becomes of copies");
@@ -84,7 +89,7 @@ impl Outcomes {
 }
 
 /// Why the rest of a claim is not begun.
-enum Halt {
+pub enum Halt {
     /// The next hop is away.
     Trouble(String),
     /// The store does not answer.
@@ -107,8 +112,26 @@ struct Ready {
 enum NotReady {
     /// It has its outcome.
     Done(Outcome),
-    /// Nothing can be had of the store now, or of the keys.
+    /// Nothing can be had of the store now.
     Store(String),
+}
+
+/// Why a posting's copies cannot be made.
+#[derive(Debug, Clone)]
+enum Hindrance {
+    /// The operator has to do something; however long it takes, they wait.
+    Waits(String),
+    /// It may pass.
+    Later(String),
+}
+
+impl Hindrance {
+    fn outcome(self, owed: &Owed, now: Timestamp) -> Outcome {
+        match self {
+            Hindrance::Waits(why) => Outcome::Waits(now.plus_secs(OPERATOR_WAIT), why),
+            Hindrance::Later(why) => owed.later(now, why),
+        }
+    }
 }
 
 /// One of the connections, and what it shares with the others.
@@ -121,7 +144,7 @@ pub struct Place {
 }
 
 /// The posting that was loaded last, as it goes out, or why it does not.
-type Loaded = ((ListId, i64), Result<Arc<Outgoing>, String>);
+type Loaded = ((ListId, i64), Result<Arc<Outgoing>, Hindrance>);
 
 /// Sends claims over a connection that it keeps from one to the next.
 pub struct Sender {
@@ -187,7 +210,7 @@ impl Sender {
             Owed::Letter(letter) => Arc::new(Outgoing::of_letter(&letter.data)),
             Owed::Copy(copy) => match self.load((copy.list, copy.number)).await? {
                 Ok(outgoing) => outgoing,
-                Err(why) => return Err(NotReady::Done(owed.later(now, why))),
+                Err(why) => return Err(NotReady::Done(why.outcome(owed, now))),
             },
         };
         if let (Route::Relay(..), Some(flaw)) = (&self.settings.route, outgoing.flaw) {
@@ -205,8 +228,11 @@ impl Sender {
         };
         let signed = self.sign(&outgoing, &own);
         let signature = signed.map_err(|error| {
-            tracing::error!(%error, "mail from {} waits, as it cannot be signed: {error}", outgoing.domain);
-            NotReady::Store(error.to_string())
+            let why = format!(
+                "it cannot be signed for {}: {error}; `patchpost doctor` says how to mend it",
+                outgoing.domain
+            );
+            NotReady::Done(Hindrance::Waits(why).outcome(owed, now))
         })?;
         let own = [signature.as_bytes(), &own].concat();
         Ok(Ready {
@@ -226,7 +252,7 @@ impl Sender {
     async fn load(
         &mut self,
         posting: (ListId, i64),
-    ) -> Result<Result<Arc<Outgoing>, String>, NotReady> {
+    ) -> Result<Result<Arc<Outgoing>, Hindrance>, NotReady> {
         if let Some((loaded, outgoing)) = &self.loaded
             && *loaded == posting
         {
@@ -243,16 +269,17 @@ impl Sender {
             );
         }
         let outgoing = match found {
-            Ok(Some(found)) if found.tls_only && self.settings.route.is_open() => Err(
-                "the list's copies go over TLS only, and the way to the relay has none; let a mail server on this machine relay them"
-                    .to_owned(),
-            ),
+            Ok(Some(found)) if found.tls_only && self.settings.route.is_open() => {
+                let why = "the list's copies go over TLS only, and the way to the relay has none; set delivery.relay_tls, \
+                     or let a mail server on this machine relay them";
+                Err(Hindrance::Waits(why.to_owned()))
+            }
             Ok(Some(found)) => Ok(Arc::new(Outgoing::new(&found, &self.settings.base_url))),
             Ok(None) => {
                 let gone = Outcome::GaveUp("the posting is gone".to_owned());
                 return Err(NotReady::Done(gone));
             }
-            Err(StoreError::Unusable(why)) => Err(why),
+            Err(StoreError::Unusable(why)) => Err(Hindrance::Later(why)),
             Err(error) => return Err(NotReady::Store(error.to_string())),
         };
         self.loaded = Some((posting, outgoing.clone()));
@@ -268,6 +295,7 @@ impl Sender {
     ) -> Option<Halt> {
         let began = Instant::now();
         let mut refusals = 0;
+        let mut unclear = Vec::new();
         let mut halt = None;
         while halt.is_none()
             && let Some(owed) = queue.pop_front()
@@ -295,8 +323,7 @@ impl Sender {
             };
             let domain = owed.domain();
             let place = self.place.number;
-            let now = crate::store::now();
-            let entered = self.destinations().enter(&domain, place, now);
+            let entered = self.destinations().enter(&domain, place, steady());
             if let Err(problem) = entered {
                 outcomes.push_blocked(owed, &problem).await;
                 continue;
@@ -307,11 +334,30 @@ impl Sender {
                 .await;
             let now = crate::store::now();
             let (outcome, refused) = match tried {
-                Ok(answer) => {
-                    let quick = begun.elapsed() < SLOW;
-                    self.judge(&domain, &answer, quick);
-                    (outcome_of(&owed, answer), false)
-                }
+                Ok(answer) => match weigh(
+                    &self.place.destinations,
+                    &owed,
+                    answer,
+                    begun.elapsed() < SLOW,
+                ) {
+                    Weighed::Done(outcome) => {
+                        if outcome == Outcome::Sent {
+                            settle(&mut unclear, outcomes).await;
+                        }
+                        (outcome, false)
+                    }
+                    Weighed::Unclear(said) => {
+                        unclear.push((owed, said));
+                        continue;
+                    }
+                    Weighed::NextHop(said, sure) => {
+                        let problem = format!("the next hop {} refuses: {said}", relay.address);
+                        if sure || refusals + 1 >= REFUSALS {
+                            halt = Some(Halt::Trouble(problem.clone()));
+                        }
+                        (owed.later(now, problem), true)
+                    }
+                },
                 Err(lost) => {
                     self.client = None;
                     let outcome = match lost.begun {
@@ -320,7 +366,7 @@ impl Sender {
                     };
                     if lost.by_destination && refusals + 1 < REFUSALS {
                         let mut destinations = self.destinations();
-                        destinations.record_trouble(&domain, &lost.problem, now);
+                        destinations.record_trouble(&domain, &lost.problem, steady());
                     } else {
                         halt = Some(Halt::Trouble(lost.problem));
                     }
@@ -330,20 +376,9 @@ impl Sender {
             refusals = if refused { refusals + 1 } else { 0 };
             outcomes.push(owed, outcome).await;
         }
+        ask_again(unclear, &halt, outcomes).await;
         hand_back(queue, &halt, outcomes).await;
         halt
-    }
-
-    /// Notes what an answer says of its destination.
-    fn judge(&self, domain: &str, answer: &Answer, quick: bool) {
-        let now = crate::store::now();
-        match answer {
-            Answer::Temporary(text) if text.contains("4.7.28") => {
-                self.destinations().record_trouble(domain, text, now);
-            }
-            Answer::Taken if quick => self.destinations().record_success(domain, now),
-            _ => {}
-        }
     }
 
     /// Sends one mail. Should it take long, its destination is a slow one: then what was claimed for others is handed back.
@@ -374,7 +409,7 @@ impl Sender {
             .destinations
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .record_slowness(&domain, place.number);
+            .record_slowness(&domain, place.number, steady());
         for _ in 0..queue.len() {
             match queue.pop_front() {
                 Some(other) if other.domain() == domain => queue.push_back(other),
@@ -430,7 +465,10 @@ impl Sender {
         if let Some(open) = self.client.as_mut() {
             match open.send(mail).await {
                 // Servers end a connection after a number of mails or a time, without a word: nothing was sent yet.
-                Err(Trouble::Broken(_)) if !open.is_in_doubt() => self.client = None,
+                // Others say so.
+                Err(Trouble::Broken(_) | Trouble::HadEnough(_)) if !open.is_in_doubt() => {
+                    self.client = None;
+                }
                 done => return done,
             }
         }
@@ -480,14 +518,6 @@ impl Sender {
         let halt = Some(Halt::Trouble(problem));
         hand_back(due, &halt, outcomes).await;
         halt
-    }
-}
-
-fn outcome_of(owed: &Owed, answer: Answer) -> Outcome {
-    match answer {
-        Answer::Taken => Outcome::Sent,
-        Answer::Permanent(text) => Outcome::GaveUp(text),
-        Answer::Temporary(text) => owed.later(crate::store::now(), text),
     }
 }
 

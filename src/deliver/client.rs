@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::refusal::Step;
 use super::relay::{Login, Relay, Security, Wire};
 
 /// How long to wait for the next hop.
@@ -75,8 +76,10 @@ pub enum Answer {
     Taken,
     /// 4xx.
     Temporary(String),
-    /// 5xx, or it can be seen beforehand that the next hop cannot take it.
-    Permanent(String),
+    /// 5xx, and to what.
+    Permanent(Step, String),
+    /// It can be seen beforehand that the next hop cannot take it.
+    Unfit(String),
 }
 
 /// The connection cannot be used any more.
@@ -91,6 +94,9 @@ pub enum Trouble {
     /// It does so over this recipient: others may be welcome.
     #[error("it closes with {0}")]
     Refused(String),
+    /// It does so before the next mail of a connection that took some: a new connection may be welcome.
+    #[error("it closes with {0}")]
+    HadEnough(String),
 }
 
 /// An open connection.
@@ -118,17 +124,19 @@ struct Offers {
 }
 
 /// A reply: its code and its words, one line each.
-struct Reply {
+pub struct Reply {
     code: u16,
     text: String,
 }
 
 impl Reply {
-    fn is_positive(&self) -> bool {
+    /// 2xx.
+    pub fn is_positive(&self) -> bool {
         (200..300).contains(&self.code)
     }
 
-    fn says(&self) -> String {
+    /// In one line.
+    pub fn says(&self) -> String {
         format!("{} {}", self.code, self.text.replace('\n', " "))
     }
 
@@ -140,10 +148,10 @@ impl Reply {
         }
     }
 
-    fn answer(&self) -> Answer {
+    fn answer(&self, step: Step) -> Answer {
         match self.code {
             200..300 => Answer::Taken,
-            500..600 => Answer::Permanent(self.says()),
+            500..600 => Answer::Permanent(step, self.says()),
             _ => Answer::Temporary(self.says()),
         }
     }
@@ -247,7 +255,7 @@ impl Client {
     }
 
     /// Sends one line and reads the answer.
-    async fn ask(&mut self, line: &str) -> io::Result<Reply> {
+    pub async fn ask(&mut self, line: &str) -> io::Result<Reply> {
         self.write(format!("{line}\r\n").as_bytes()).await?;
         self.reply(self.waits.command).await
     }
@@ -270,7 +278,7 @@ impl Client {
     /// Sends one copy. After an error the connection is of no more use.
     pub async fn send(&mut self, mail: &Mail<'_>) -> Result<Answer, Trouble> {
         if let Some(why) = self.find_hindrance(mail) {
-            return Ok(Answer::Permanent(why));
+            return Ok(Answer::Unfit(why));
         }
         self.copies += 1;
         if let Some(refusal) = self.send_envelope(mail).await? {
@@ -296,7 +304,7 @@ impl Client {
         if reply.code == 421 {
             return Err(reply.farewell());
         }
-        Ok(reply.answer())
+        Ok(reply.answer(Step::Mail))
     }
 
     /// Says QUIT; nothing depends on it.
@@ -352,8 +360,9 @@ impl Client {
             self.write(commands.concat().as_bytes()).await?;
         }
         let mut refusal = None;
-        for (at, command) in commands.iter().enumerate() {
-            let is_data = at + 1 == commands.len();
+        let steps = [Step::Sender, Step::Recipient, Step::Data];
+        for (step, command) in steps.into_iter().zip(&commands) {
+            let is_data = step == Step::Data;
             if !self.offers.pipelining {
                 self.write(command.as_bytes()).await?;
             }
@@ -365,8 +374,11 @@ impl Client {
             let reply = self.reply(wait).await?;
             // 530: the next hop wants a login or TLS first. That is for the operator to mend and not this copy's fault.
             if matches!(reply.code, 421 | 530) {
-                return Err(match at {
-                    0 => Trouble::SentAway(reply.says()),
+                return Err(match step {
+                    Step::Sender if reply.code == 421 && self.copies > 1 => {
+                        Trouble::HadEnough(reply.says())
+                    }
+                    Step::Sender => Trouble::SentAway(reply.says()),
                     _ => reply.farewell(),
                 });
             }
@@ -382,7 +394,7 @@ impl Client {
                 reply.is_positive()
             };
             if !fine && refusal.is_none() {
-                refusal = Some(match reply.answer() {
+                refusal = Some(match reply.answer(step) {
                     Answer::Taken => Answer::Temporary(format!("DATA met {}", reply.says())),
                     refusal => refusal,
                 });

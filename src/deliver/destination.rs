@@ -6,17 +6,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::refusal::Run;
 use super::schedule::Throttle;
 use crate::types::Timestamp;
 
-/// Domains in trouble that are kept apart; beyond them a new one is not limited.
+/// Domains in trouble that are kept apart; beyond them the one of the oldest trouble is forgotten.
 const MOST: usize = 200;
+/// Trouble of which nothing was heard for so many seconds is over.
+const OVER: i64 = 3_600;
 
 /// The domains in trouble.
 #[derive(Debug)]
 pub struct Destinations {
     connections: usize,
     troubled: BTreeMap<String, Destination>,
+    /// Refusals that may be the next hop's own.
+    run: Run,
+    /// The connections with a claim whose mail does not take long.
+    busy: BTreeSet<usize>,
 }
 
 #[derive(Debug)]
@@ -24,6 +31,8 @@ struct Destination {
     throttle: Throttle,
     problem: String,
     slow: bool,
+    /// When there was trouble last.
+    noted: Timestamp,
     /// The connections whose claims hold mail for it.
     holders: BTreeSet<usize>,
 }
@@ -44,7 +53,19 @@ impl Destinations {
         Destinations {
             connections: connections.max(1),
             troubled: BTreeMap::new(),
+            run: Run::default(),
+            busy: BTreeSet::new(),
         }
+    }
+
+    /// Whether connection `place` may begin with a claim, of which `allowed` may be under way at a time. One that waits long for an
+    /// answer is not counted: else all mail would wait with it.
+    pub fn begin(&mut self, place: usize, allowed: usize) -> bool {
+        let free = self.busy.contains(&place) || self.busy.len() < allowed;
+        if free && allowed > 0 {
+            self.busy.insert(place);
+        }
+        free && allowed > 0
     }
 
     /// Domains for which nothing is to be claimed now.
@@ -73,6 +94,7 @@ impl Destinations {
 
     /// Connection `place` is done with its claim.
     pub fn leave(&mut self, place: usize) {
+        self.busy.remove(&place);
         for found in self.troubled.values_mut() {
             found.holders.remove(&place);
         }
@@ -90,35 +112,61 @@ impl Destinations {
         }
     }
 
+    /// The next hop took a mail.
+    pub fn record_taken(&mut self) {
+        self.run.end();
+    }
+
+    /// A lasting refusal that may be the next hop's own; returns whether by now it is.
+    pub fn record_refusal(&mut self, domain: &str, said: &str) -> bool {
+        self.run.record(said, domain)
+    }
+
     /// The domain refuses for now: nothing more goes there for ten minutes.
     pub fn record_trouble(&mut self, domain: &str, problem: &str, now: Timestamp) {
-        if let Some(found) = self.open(domain) {
-            found.throttle.pause_long(now);
-            found.problem = problem.to_owned();
-            found.holders.clear();
-        }
+        let found = self.open(domain, now);
+        found.throttle.pause_long(now);
+        found.problem = problem.to_owned();
+        found.holders.clear();
     }
 
     /// A mail to the domain has been under way for long on connection `place`.
-    pub fn record_slowness(&mut self, domain: &str, place: usize) {
-        if let Some(found) = self.open(domain) {
-            found.slow = true;
-            found.holders.insert(place);
-        }
+    pub fn record_slowness(&mut self, domain: &str, place: usize, now: Timestamp) {
+        self.busy.remove(&place);
+        let found = self.open(domain, now);
+        found.slow = true;
+        found.holders.insert(place);
     }
 
-    fn open(&mut self, domain: &str) -> Option<&mut Destination> {
+    fn open(&mut self, domain: &str, now: Timestamp) -> &mut Destination {
         if !self.troubled.contains_key(domain) && self.troubled.len() >= MOST {
-            return None;
+            self.make_room(now);
         }
         let connections = self.connections;
         let fresh = || Destination {
             throttle: Throttle::new(connections),
             problem: String::new(),
             slow: false,
+            noted: now,
             holders: BTreeSet::new(),
         };
-        Some(self.troubled.entry(domain.to_owned()).or_insert_with(fresh))
+        let found = self.troubled.entry(domain.to_owned()).or_insert_with(fresh);
+        found.noted = now;
+        found
+    }
+
+    /// Forgets trouble that is over, or else the oldest.
+    fn make_room(&mut self, now: Timestamp) {
+        self.troubled
+            .retain(|_, d| !d.holders.is_empty() || now < d.noted.plus_secs(OVER));
+        if self.troubled.len() < MOST {
+            return;
+        }
+        let all = self.troubled.iter();
+        let oldest = all.min_by_key(|(_, d)| (!d.holders.is_empty(), d.noted));
+        if let Some(domain) = oldest.map(|(domain, _)| domain.clone()) {
+            self.troubled.remove(&domain);
+        }
     }
 }
 
@@ -170,7 +218,7 @@ mod tests {
     #[test]
     fn a_slow_domain_keeps_a_quarter_of_the_connections_until_it_is_quick() {
         let mut all = Destinations::new(8);
-        all.record_slowness("y.org", 5);
+        all.record_slowness("y.org", 5, at(0));
         assert_eq!(all.enter("y.org", 5, at(0)), Ok(()));
         assert_eq!(all.enter("y.org", 6, at(0)), Ok(()));
         assert_eq!(all.enter("y.org", 7, at(0)), Err(String::new()));
@@ -182,11 +230,33 @@ mod tests {
     }
 
     #[test]
-    fn hostile_domains_do_not_fill_the_memory() {
-        let mut all = Destinations::new(1);
+    fn hostile_domains_do_not_fill_the_memory_and_leave_room_for_new_trouble() {
+        let mut all = Destinations::new(4);
+        all.record_slowness("held.org", 3, at(0));
         for n in 0..MOST * 2 {
-            all.record_slowness(&format!("{n}.org"), 0);
+            all.record_trouble(&format!("{n}.org"), "421", at(1));
         }
         assert_eq!(all.troubled.len(), MOST);
+        all.record_trouble("y.org", "421", at(2));
+        assert!(all.closed(at(2)).contains(&"y.org".to_owned()));
+        assert!(all.troubled.contains_key("held.org"));
+        // Pauses that are long over are not kept, though nothing went there since.
+        all.record_trouble("z.org", "421", at(2 * OVER));
+        let left: Vec<&String> = all.troubled.keys().collect();
+        assert_eq!(left, ["held.org", "z.org"]);
+    }
+
+    #[test]
+    fn a_connection_that_hangs_takes_nobodys_place() {
+        let mut all = Destinations::new(4);
+        assert!(all.begin(0, 2) && all.begin(1, 2) && !all.begin(2, 2));
+        assert!(all.begin(1, 2));
+        // After trouble one connection is left, and the first one hangs.
+        assert!(!all.begin(2, 1));
+        all.record_slowness("y.org", 0, at(0));
+        all.leave(1);
+        assert!(all.begin(2, 1) && !all.begin(1, 1));
+        all.leave(2);
+        assert!(!all.begin(2, 0));
     }
 }

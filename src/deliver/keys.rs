@@ -118,18 +118,29 @@ impl Keys {
 
 /// Reads the keys of a domain; none is no error.
 pub fn load(data: &Path, domain: &str) -> io::Result<Keys> {
+    match load_some(data, domain)? {
+        (keys, None) => Ok(keys),
+        (_, Some(error)) => Err(error),
+    }
+}
+
+/// Reads those keys of a domain that can be read, and says what is wrong with the first of the others.
+fn load_some(data: &Path, domain: &str) -> io::Result<(Keys, Option<io::Error>)> {
     let folder = folder(data, domain)?;
-    let mut pairs = Vec::new();
+    let (mut pairs, mut wrong) = (Vec::new(), None);
     for selector in selectors(&folder)? {
         let path = folder.join(format!("{selector}.pem"));
-        let pair = fs::read_to_string(&path).and_then(|text| read(&selector, &text));
-        let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
-        pairs.push(pair.map_err(named)?);
+        match fs::read_to_string(&path).and_then(|text| read(&selector, &text)) {
+            Ok(pair) => pairs.push(pair),
+            Err(error) if wrong.is_none() => {
+                let text = format!("{}: {error}", path.display());
+                wrong = Some(io::Error::new(error.kind(), text));
+            }
+            Err(_) => {}
+        }
     }
-    Ok(Keys {
-        domain: domain.to_owned(),
-        pairs,
-    })
+    let domain = domain.to_owned();
+    Ok((Keys { domain, pairs }, wrong))
 }
 
 /// Makes a pair for a domain and keeps it beside those that are there; takes a second or so. Returns its selector.
@@ -354,7 +365,15 @@ const FRESH: Duration = Duration::from_secs(30);
 /// The keys of all domains as they are used.
 pub struct Keyring {
     data: PathBuf,
-    known: Mutex<HashMap<String, (Instant, Arc<Keys>)>>,
+    known: Mutex<HashMap<String, Known>>,
+}
+
+/// What was found when the keys of a domain were read last.
+struct Known {
+    read: Instant,
+    /// Those that sign: the last that could be read.
+    keys: Option<Arc<Keys>>,
+    problem: String,
 }
 
 impl Keyring {
@@ -366,22 +385,42 @@ impl Keyring {
         }
     }
 
-    /// The keys of a domain; a domain that cannot have any has none.
+    /// The keys of a domain; a domain that cannot have any has none. What cannot be read now is left out, and where nothing can,
+    /// the keys of before go on signing: an error is only that there never were any.
     pub fn of(&self, domain: &str) -> io::Result<Arc<Keys>> {
         // Whatever a panic left is a whole entry.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((read, keys)) = known.get(domain)
-            && read.elapsed() < FRESH
-        {
-            return Ok(Arc::clone(keys));
-        }
-        let keys = match load(&self.data, domain) {
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Keys::default(),
-            keys => keys?,
+        let before = known.remove(domain);
+        let found = match before {
+            Some(found) if found.read.elapsed() < FRESH => found,
+            before => self.read(domain, before.and_then(|found| found.keys)),
         };
-        let keys = Arc::new(keys);
-        known.insert(domain.to_owned(), (Instant::now(), Arc::clone(&keys)));
-        Ok(keys)
+        let keys = match &found.keys {
+            Some(keys) => Ok(Arc::clone(keys)),
+            None => Err(io::Error::other(found.problem.clone())),
+        };
+        known.insert(domain.to_owned(), found);
+        keys
+    }
+
+    fn read(&self, domain: &str, before: Option<Arc<Keys>>) -> Known {
+        let (keys, problem) = match load_some(&self.data, domain) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                (Some(Arc::default()), String::new())
+            }
+            Err(error) => (before, error.to_string()),
+            Ok((keys, None)) => (Some(Arc::new(keys)), String::new()),
+            Ok((keys, Some(error))) if keys.pairs.is_empty() => (before, error.to_string()),
+            Ok((keys, Some(error))) => (Some(Arc::new(keys)), error.to_string()),
+        };
+        if !problem.is_empty() {
+            tracing::error!("a key of {domain} cannot be used: {problem}");
+        }
+        Known {
+            read: Instant::now(),
+            keys,
+            problem,
+        }
     }
 }
 
@@ -449,6 +488,33 @@ mod tests {
             error.ends_with("p20270115.pem: it holds no RSA key"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_read_leaves_the_others_signing() {
+        let data = tempfile::tempdir().expect("a folder");
+        let data = data.path();
+        let first = [make(data, "x.org", DAY).expect("made")];
+        let keyring = Keyring::new(data);
+        let signing = |keyring: &Keyring| -> Vec<String> {
+            let keys = keyring.of("x.org").expect("keys");
+            keys.pairs.iter().map(|p| p.selector.clone()).collect()
+        };
+        let damaged = data.join("dkim/x.org/p20270116.pem");
+        fs::write(&damaged, "x").expect("written");
+        assert!(load(data, "x.org").is_err());
+        assert_eq!(signing(&keyring), first);
+        // Those of before, where none is left.
+        fs::write(data.join("dkim/x.org/p20270115.pem"), "x").expect("written");
+        let again = |keyring: &Keyring| {
+            let mut known = keyring.known.lock().expect("sound");
+            let found = known.remove("x.org").expect("known");
+            let new = keyring.read("x.org", found.keys);
+            known.insert("x.org".to_owned(), new);
+        };
+        again(&keyring);
+        assert_eq!(signing(&keyring), first);
+        assert!(Keyring::new(data).of("x.org").is_err());
     }
 
     #[test]

@@ -6,12 +6,15 @@
 mod batch;
 mod client;
 mod destination;
+mod greet;
 pub mod keys;
 mod outbox;
 mod outgoing;
 mod owed;
+mod refusal;
 mod relay;
 pub mod schedule;
+mod weigh;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +27,7 @@ use crate::store::{Outcome, Store, StoreError, Turn};
 use crate::types::ListId;
 use batch::{Outcomes, Place, Sender, Summary};
 use destination::Destinations;
+pub use greet::greet;
 use owed::Owed;
 pub use relay::Relay;
 use schedule::Throttle;
@@ -40,15 +44,10 @@ pub enum Route {
 impl Route {
     /// Whether copies leave this machine without TLS.
     fn is_open(&self) -> bool {
-        let Route::Relay(relay, _) = self else {
-            return false;
-        };
-        if relay.tls.is_some() {
-            return false;
+        match self {
+            Route::Directory(_) => false,
+            Route::Relay(relay, _) => relay.is_open(),
         }
-        let host = relay::host_of(&relay.address);
-        let here = host.parse::<std::net::IpAddr>().map(|ip| ip.is_loopback());
-        !here.unwrap_or(host.eq_ignore_ascii_case("localhost"))
     }
 }
 
@@ -81,19 +80,6 @@ const STORE_PAUSE: Duration = Duration::from_secs(5);
 const UNRECORDED: usize = 8;
 /// Tries to record outcomes once the program is to stop.
 const LAST_TRIES: u32 = 2;
-
-/// Says hello and goodbye to the next hop; the error says in words why it takes no mail now.
-pub async fn greet(relay: &Relay, hostname: &str) -> Result<(), String> {
-    let soon = Duration::from_secs(10);
-    let waits = client::Waits {
-        connect: soon,
-        command: soon,
-        ..client::Waits::USUAL
-    };
-    let open = client::Client::connect(relay, hostname, waits).await;
-    open.map_err(|e| e.to_string())?.quit().await;
-    Ok(())
-}
 
 /// Sends what is due until told to stop. What is on its way then gets a few seconds; the rest stays due.
 pub async fn run(store: Store, settings: Settings, stop: CancellationToken) {
@@ -164,14 +150,17 @@ impl Shared {
         };
         let mut sender = Sender::new(store, settings, self.stop.clone(), at);
         while !self.stop.is_cancelled() {
-            let now = crate::store::now();
-            if place >= self.throttle().allowed(now) {
+            // A claim gave its place back by then, also one that broke off.
+            lock(&self.destinations).leave(place);
+            let allowed = self.throttle().allowed(schedule::steady());
+            if !lock(&self.destinations).begin(place, allowed) {
                 sender.close().await;
                 self.rest(PAUSE).await;
                 continue;
             }
             match self.claim().await {
                 Ok(claimed) if claimed.is_empty() => {
+                    lock(&self.destinations).leave(place);
                     sender.close().await;
                     self.wait().await;
                 }
@@ -189,6 +178,7 @@ impl Shared {
                         error = &error as &dyn std::error::Error,
                         "could not look for copies to send: {error}"
                     );
+                    lock(&self.destinations).leave(place);
                     self.rest(STORE_PAUSE).await;
                 }
             }
@@ -200,7 +190,7 @@ impl Shared {
     async fn claim(&self) -> Result<Vec<Owed>, StoreError> {
         // Claims count by the clock that all machines share.
         let now = self.store.time().await?;
-        let closed = lock(&self.destinations).closed(crate::store::now());
+        let closed = lock(&self.destinations).closed(schedule::steady());
         let letters = self.store.claim_letters(CLAIM_LETTERS, &closed, now);
         let letters = letters.await?;
         if !letters.is_empty() {
@@ -221,7 +211,7 @@ impl Shared {
 
     /// Learns from a batch how the next hop is, and says what came of it.
     fn judge(&self, summary: &Summary) {
-        let now = crate::store::now();
+        let now = schedule::steady();
         let Summary {
             sent,
             delayed,

@@ -71,9 +71,10 @@ impl Owed {
         }
     }
 
-    /// Not begun, as something is in the way: due as before, unless its five days are over.
+    /// Not begun, as something is in the way: due as before, unless its five days are over and it was tried in them.
     pub fn blocked(&self, now: Timestamp, problem: &str) -> Outcome {
-        match schedule::is_over(self.started(), now) {
+        let tried = self.attempts() > 1 && !problem.is_empty();
+        match tried && schedule::is_over(self.started(), now) {
             true => Outcome::GaveUp(format!("given up after five days: {problem}")),
             false => Outcome::Untried(problem.to_owned()),
         }

@@ -114,6 +114,13 @@ impl Relay {
         Ok(relay)
     }
 
+    /// Whether mail goes there over the network without TLS.
+    pub fn is_open(&self) -> bool {
+        let host = host_of(&self.address);
+        let here = host.parse::<std::net::IpAddr>().map(|ip| ip.is_loopback());
+        self.tls.is_none() && !here.unwrap_or(host.eq_ignore_ascii_case("localhost"))
+    }
+
     /// Whether a password may be told over a connection to that peer: over TLS, or where nobody else listens.
     pub fn may_log_in(&self, peer: Option<SocketAddr>) -> bool {
         self.tls.is_some() || peer.is_some_and(|peer| peer.ip().is_loopback())

@@ -1,6 +1,16 @@
-//! When a copy that could not be sent is tried again, and how many connections a next hop gets. Pure.
+//! When a copy that could not be sent is tried again, and how many connections a next hop gets. Pure, but for the clock of pauses.
+
+use std::sync::LazyLock;
+use std::time::Instant;
 
 use crate::types::Timestamp;
+
+/// A clock for pauses that nobody sets: it begins with the process, so that a pause ends also when the day's clock goes back.
+pub fn steady() -> Timestamp {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let micros = START.elapsed().as_micros();
+    Timestamp(i64::try_from(micros).unwrap_or(i64::MAX))
+}
 
 /// Waits in seconds: greylisting lets go after five minutes, real trouble takes hours.
 const WAITS: [i64; 6] = [300, 600, 1_200, 2_400, 3_600, 7_200];
@@ -8,8 +18,10 @@ const WAITS: [i64; 6] = [300, 600, 1_200, 2_400, 3_600, 7_200];
 const LAST_WAIT: i64 = 14_400;
 /// Given up after five days (RFC 5321 section 4.5.4.1 asks for four to five).
 const GIVE_UP: i64 = 5 * 86_400;
+/// Tries of which none was recorded, behind which a copy that is old is stuck.
+const FIRST_TRIES: i64 = 3;
 
-/// The moment of the next try after `attempts` failed ones; `None` when it is time to give up.
+/// The moment of the next try after `attempts` failed ones; `None` when it is time to give up, which it is not after a single one.
 ///
 /// `jitter` is 0 to 255 and spreads copies over a tenth of the wait.
 pub fn next_attempt(
@@ -18,7 +30,7 @@ pub fn next_attempt(
     now: Timestamp,
     jitter: u8,
 ) -> Option<Timestamp> {
-    if is_over(started, now) {
+    if attempts > 1 && is_over(started, now) {
         return None;
     }
     let at = usize::try_from(attempts - 1).unwrap_or(0);
@@ -33,10 +45,10 @@ pub fn is_over(started: Timestamp, now: Timestamp) -> bool {
 
 /// Whether a copy was begun again and again until long after its last try should have been recorded.
 ///
-/// Such a copy is not sent once more: something keeps its outcome from being written. A first try is made
-/// however late it is, as the machine may have been off.
+/// Such a copy is not sent once more: something keeps its outcome from being written. First tries are made
+/// however late it is, as the machine or the next hop may have been away.
 pub fn is_stuck(attempts: i64, started: Timestamp, now: Timestamp) -> bool {
-    attempts > 1 && is_over(started.plus_secs(86_400), now)
+    attempts > FIRST_TRIES && is_over(started.plus_secs(86_400), now)
 }
 
 /// The first pause in seconds after trouble with the next hop; it doubles up to [`LONGEST_PAUSE`].
@@ -130,6 +142,9 @@ mod tests {
     #[test]
     fn only_a_copy_that_was_begun_before_is_stuck() {
         assert!(!is_stuck(1, at(0), at(90 * 86_400)));
+        // A copy that was kept for long gets more than one try.
+        assert!(next_attempt(1, at(0), at(90 * 86_400), 0).is_some());
+        assert!(!is_stuck(2, at(0), at(90 * 86_400)));
         assert!(!is_stuck(40, at(0), at(5 * 86_400 + 14_400)));
         assert!(is_stuck(40, at(0), at(6 * 86_400)));
     }

@@ -16,6 +16,7 @@ const BODY: &[u8] = b"\r\n\r\n.\r\n..x\r\n---\r\n+caf\r\n";
 
 mod letters;
 mod login;
+mod refused;
 mod sink;
 mod trouble;
 
@@ -98,6 +99,7 @@ fn show(batch: &Batch) -> Vec<String> {
             Outcome::Sent => "sent".to_owned(),
             Outcome::Later(_, why) => format!("later: {why}"),
             Outcome::Untried(why) => format!("untried: {why}"),
+            Outcome::Waits(_, why) => format!("waits: {why}"),
             Outcome::GaveUp(why) => format!("gave up: {why}"),
             Outcome::Unwanted => "unwanted".to_owned(),
         };
@@ -383,28 +385,6 @@ async fn a_damaged_mail_waits_and_holds_up_nobody() {
         "{shown:?}"
     );
     assert!(shown[1].starts_with("m2 later: "), "{shown:?}");
-}
-
-#[tokio::test]
-async fn old_copies_are_given_up_when_nothing_ever_came_of_them() {
-    let (_folder, store) = open().await;
-    let week_ago = crate::store::now().plus_secs(-7 * 86_400);
-    let list = seed(&store, 1, MAIL, week_ago).await;
-    fan_out_all(&store, list, 1).await;
-    let sink = Sink::start(|_, at| match at {
-        At::Rcpt(_) => Some(Act::Say("450 later")),
-        _ => None,
-    })
-    .await;
-    // The first try is made, as the machine may have been off; it was the last.
-    assert_eq!(
-        show(&send_to(&store, &sink).await),
-        ["m1 gave up: given up after five days: 450 later"]
-    );
-    assert_eq!(
-        tally(&store, 1).await,
-        "made 1 sent 0 failed 1 owed 0 given up 1"
-    );
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod names;
 mod reach;
 pub mod records;
 mod report;
+mod signing;
 mod stored;
 pub mod watch;
 
@@ -15,10 +16,10 @@ use anyhow::Result;
 
 use crate::cli;
 use crate::config::{Config, addresses};
-use crate::deliver::keys;
 use crate::pipeline::LAST_WATCH;
 use crate::store::{ListRow, Store};
-use records::{SigningKey, Site, Weight};
+pub use names::provider_mend;
+use records::Site;
 use report::Report;
 
 /// How to print what was found.
@@ -42,8 +43,8 @@ pub fn without_settings(data: &Path, error: &anyhow::Error, form: Form) -> Resul
     finish(&report, form)
 }
 
-/// `patchpost doctor`: exit status 1 when something is bad.
-pub async fn run(data: &Path, config: &Config, form: Form) -> Result<ExitCode> {
+/// `patchpost doctor`: exit status 1 when something is bad. `settings` is the file that the settings came from.
+pub async fn run(data: &Path, settings: &Path, config: &Config, form: Form) -> Result<ExitCode> {
     let now = crate::store::now();
     let mut report = Report::default();
     report.ok("configuration", "read");
@@ -65,12 +66,13 @@ pub async fn run(data: &Path, config: &Config, form: Form) -> Result<ExitCode> {
         seen = store.find_moment(LAST_WATCH).await?;
     }
     machine::clock(now, seen, &mut report);
-    let settings = data.join("patchpost.toml");
-    let key = Path::new(&config.smtp.tls_key);
-    let signing = key_files(data);
-    let mut secrets = vec![settings.as_path(), key];
+    let (key, password) = (&config.smtp.tls_key, &config.delivery.relay_password_file);
+    let signing = signing::files(data);
+    let mut secrets = vec![settings, Path::new(key), Path::new(password)];
     secrets.extend(signing.iter().map(PathBuf::as_path));
     machine::secrets(&secrets, &mut report);
+    signing::keys(data, &mut report);
+    reach::tls_only(config, &lists, &mut report);
     machine::starttls(config, now, &mut report);
     reach::relay(config, &mut report).await;
     outside(data, config, &lists, now, &mut report).await;
@@ -151,7 +153,7 @@ pub fn site(data: &Path, config: &Config, lists: &[ListRow]) -> std::io::Result<
     let domains = stored::domains(lists, config);
     let mut keys = Vec::new();
     for domain in &domains {
-        keys.extend(signing_keys(data, domain)?);
+        keys.extend(signing::of_domain(data, domain)?);
     }
     let parsed = addresses(&config.site.addresses).filter_map(|a| a.parse().ok());
     Ok(Site {
@@ -161,43 +163,6 @@ pub fn site(data: &Path, config: &Config, lists: &[ListRow]) -> std::io::Result<
         relay: reach::relay_elsewhere(config),
         keys,
     })
-}
-
-/// The public halves of the keys that sign for a domain.
-fn signing_keys(data: &Path, domain: &str) -> std::io::Result<Vec<SigningKey>> {
-    let keys = keys::load(data, domain)?;
-    let mut all = Vec::new();
-    for (n, pair) in keys.pairs.iter().enumerate() {
-        let newest = n + 1 == keys.pairs.len();
-        for record in pair.records(domain) {
-            let weight = match record.algorithm {
-                "ed25519" => Weight::Spare,
-                _ => Weight::Needed,
-            };
-            // All RSA keys sign; of the others only the newest does.
-            if weight == Weight::Needed || newest {
-                all.push(SigningKey {
-                    domain: domain.to_owned(),
-                    name: record.name,
-                    record: record.strings.concat(),
-                    weight,
-                });
-            }
-        }
-    }
-    Ok(all)
-}
-
-/// The files with keys that sign; those that cannot be listed are told of when they are read.
-fn key_files(data: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for domain in keys::domains(data).unwrap_or_default() {
-        let entries = std::fs::read_dir(data.join("dkim").join(domain));
-        files.extend(entries.into_iter().flatten().flatten().map(|e| e.path()));
-    }
-    files.retain(|file| file.extension().is_some_and(|e| e == "pem"));
-    files.sort();
-    files
 }
 
 fn finish(report: &Report, form: Form) -> Result<ExitCode> {

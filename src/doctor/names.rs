@@ -146,6 +146,27 @@ async fn spf(dns: &Dns, site: &Site, domain: &str, addresses: &[IpAddr], report:
         let detail = format!("it lets everybody send: {text}");
         return report.bad(&what, &detail, &set(&wanted));
     }
+    // Which machines a provider sends from is for it to say: that one of them takes mail says nothing of the others.
+    if let Some(relay) = site.provider() {
+        let named = text.to_ascii_lowercase().split(' ').any(|t| {
+            let word = t.trim_start_matches(['+', '?', '~']);
+            let known = ["include:", "redirect=", "ip4:", "ip6:"];
+            known.iter().any(|k| word.starts_with(k))
+        });
+        let mend = provider_mend(relay);
+        return match named {
+            true => report.note(
+                &what,
+                &format!("{text}; whether that is {relay}'s is not known here"),
+                "",
+            ),
+            false => report.bad(
+                &what,
+                &format!("it names no provider: {text}"),
+                &format!("{mend}: {wanted}"),
+            ),
+        };
+    }
     let senders = match &site.relay {
         Some(relay) => addresses_of(dns, relay).await,
         None => addresses.to_vec(),
@@ -156,18 +177,16 @@ async fn spf(dns: &Dns, site: &Site, domain: &str, addresses: &[IpAddr], report:
             Ok(false) => format!("it does not let {ip} send: {text}"),
             Err(error) => error,
         };
-        // Which addresses a relay elsewhere sends from is for its provider to say.
-        return match &site.relay {
-            Some(relay) => {
-                let mend = format!(
-                    "ask the provider of {relay} what its customers put into SPF, and put it before -all"
-                );
-                report.note(&what, &detail, &mend)
-            }
-            None => report.bad(&what, &detail, &set(&wanted)),
-        };
+        return report.bad(&what, &detail, &set(&wanted));
     }
     report.ok(&what, text);
+}
+
+/// What has to be done about SPF where a provider's machines send.
+pub fn provider_mend(relay: &str) -> String {
+    format!(
+        "ask the provider of {relay} for its `include:` and put it before ~all, which becomes -all then"
+    )
 }
 
 async fn signing_key(dns: &Dns, key: &records::SigningKey, report: &mut Report) {

@@ -10,6 +10,7 @@ use crate::config::{Config, Transport, addresses};
 use crate::deliver;
 use crate::dns::Dns;
 use crate::net::{self, Certificate};
+use crate::store::ListRow;
 use crate::types::Timestamp;
 
 /// A server may ask others before it answers: Postfix takes up to 9 seconds to see whether a list is there.
@@ -22,8 +23,12 @@ pub async fn relay(config: &Config, report: &mut Report) {
         let detail = "copies are written into a folder and nothing leaves this machine";
         return report.note("relay", detail, "set delivery.transport and delivery.relay");
     }
+    let sender = format!("postmaster@{}", config.site.list_domain());
     let greeted = match deliver::Relay::open(&config.delivery) {
-        Ok(relay) => deliver::greet(&relay, &config.site.hostname).await,
+        Ok(opened) => {
+            open_way(&opened, report);
+            deliver::greet(&opened, &config.site.hostname, &sender).await
+        }
         Err(error) => Err(error),
     };
     let seen = greeted.map(|()| format!("{relay} takes mail"));
@@ -33,14 +38,55 @@ pub async fn relay(config: &Config, report: &mut Report) {
     report.outcome("relay", seen, mend);
 }
 
+/// Mail over the network without TLS can be read and changed by whoever is on the way.
+fn open_way(relay: &deliver::Relay, report: &mut Report) {
+    if !relay.is_open() {
+        return;
+    }
+    let host = relay.address.rsplit_once(':').map_or("", |(host, _)| host);
+    let private = match host.trim_matches(['[', ']']).parse() {
+        Ok(IpAddr::V4(ip)) => ip.is_private(),
+        Ok(IpAddr::V6(ip)) => ip.is_unique_local(),
+        Err(_) => false,
+    };
+    let detail = format!("all copies go to {} in clear", relay.address);
+    let mend = "set delivery.relay_tls to \"starttls\", or to \"tls\" for port 465";
+    match private {
+        true => report.note("relay tls", &detail, mend),
+        false => report.bad("relay tls", &detail, mend),
+    }
+}
+
+/// Lists whose copies go over TLS only need a way that has it.
+pub fn tls_only(config: &Config, lists: &[ListRow], report: &mut Report) {
+    let open = config.delivery.transport == Transport::Smtp
+        && deliver::Relay::open(&config.delivery).is_ok_and(|relay| relay.is_open());
+    let concerned = lists.iter().filter(|l| l.policy.tls_only);
+    let names: Vec<&str> = concerned.map(|l| l.name.as_str()).collect();
+    if names.is_empty() {
+        return;
+    }
+    let relay = &config.delivery.relay;
+    let names = names.join(", ");
+    match open {
+        false => report.ok("tls only", &format!("copies of {names} go no open way")),
+        true => {
+            let detail = format!("copies of {names} wait: the way to {relay} is without TLS");
+            let mend = "set delivery.relay_tls = \"starttls\", or let a mail server on this machine relay them";
+            report.bad("tls only", &detail, mend);
+        }
+    }
+}
+
 /// The mail server that copies go out by, if it is another machine's.
 pub fn relay_elsewhere(config: &Config) -> Option<String> {
     if config.delivery.transport != Transport::Smtp {
         return None;
     }
     let (host, _) = config.delivery.relay.rsplit_once(':')?;
+    let host = host.trim_matches(['[', ']']);
     let here = host == "localhost" || host.eq_ignore_ascii_case(&config.site.hostname);
-    let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    let ip = host.parse::<IpAddr>();
     (!here && !ip.is_ok_and(|ip| ip.is_loopback())).then(|| host.to_owned())
 }
 
@@ -101,11 +147,12 @@ async fn front(config: &Config, dns: &Dns, list: &str, report: &mut Report) {
             "look again in a minute, while `patchpost serve` runs",
         );
     } else if !known.starts_with('2') {
-        report.bad(
-            "mail in",
-            &format!("{relay} refuses {list}: {known}"),
-            print,
-        );
+        let mend = match is_taken_for_a_user(known) {
+            true => MYDESTINATION.to_owned() + print,
+            false => print.to_owned(),
+        };
+        let detail = format!("{relay} refuses {list}: {known}");
+        report.bad("mail in", &detail, &mend);
     } else if stranger.starts_with('2') {
         let detail =
             format!("{relay} takes mail for lists that are not there, and has to bounce it");
@@ -135,11 +182,22 @@ async fn front(config: &Config, dns: &Dns, list: &str, report: &mut Report) {
         false => {
             let detail =
                 format!("{relay} calls itself {name}, which DNS does not know as this machine");
-            let mend = format!("postconf -e myhostname={ours} && postfix reload");
+            // Debian's mydestination holds myhostname, which must not make the lists' domain Postfix's own.
+            let mend = format!(
+                "postconf -e myhostname={ours} && postfix reload; mydestination must not name {domain}, nor $myhostname if that is the same"
+            );
             report.bad("helo", &detail, &mend);
         }
     }
 }
+
+/// Postfix's words for an address of a domain that it takes for this machine's.
+fn is_taken_for_a_user(reply: &str) -> bool {
+    reply.contains("local recipient table")
+}
+
+const MYDESTINATION: &str = "it takes the lists' domain for that of this machine's users: take it, and $myhostname if that is the same, out of \
+     mydestination (`postconf mydestination` shows it), then `postfix reload`; ";
 
 /// Whether the pages are reached by TLS, and how long their certificate holds.
 pub async fn pages(config: &Config, dns: &Dns, now: Timestamp, report: &mut Report) {
@@ -196,11 +254,54 @@ pub async fn listener(name: &str, address: &str, serving: bool, report: &mut Rep
             let detail = "a server runs on this folder, but nobody listens here";
             report.bad(&what, detail, "restart it: systemctl restart patchpost");
         }
-        (Err(_), true) => report.ok(&what, "in use, the server runs"),
-        (Err(error), false) => {
+        // That we may not listen there says nothing: whoever does, answers.
+        (Err(_), true) if net::is_answered(address).await => {
+            report.ok(&what, "answers, the server runs");
+        }
+        (Err(error), _) => {
             let mend =
                 format!("another program has it, or it needs more rights; or change {name}.listen");
             report.bad(&what, &error.to_string(), &mend);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn look(address: &str, serving: bool) -> String {
+        let mut report = Report::default();
+        listener("http", address, serving, &mut report).await;
+        report.render()
+    }
+
+    #[tokio::test]
+    async fn a_listener_is_well_when_it_answers_and_not_when_it_cannot_be_had() {
+        let there = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let there = there.expect("a port");
+        let address = there.local_addr().expect("an address").to_string();
+        let seen = look(&address, true).await;
+        assert!(seen.ends_with(": answers, the server runs\n"), "{seen}");
+        assert!(look(&address, false).await.starts_with("BAD  http "));
+        drop(there);
+        assert!(look(&address, true).await.contains("nobody listens here"));
+        // It cannot be bound for another reason, and nobody answers.
+        let nowhere = "unix:/nowhere/patchpost.sock";
+        assert!(look(nowhere, true).await.starts_with("BAD  http unix:"));
+    }
+
+    #[test]
+    fn the_way_to_a_relay_elsewhere_has_tls() {
+        let look = |relay: &str| {
+            let mut report = Report::default();
+            open_way(&relay.to_owned().into(), &mut report);
+            report.render().chars().take(4).collect::<String>()
+        };
+        assert_eq!(look("127.0.0.1:25"), "");
+        assert_eq!(look("localhost:25"), "");
+        assert_eq!(look("10.0.0.2:25"), "note");
+        assert_eq!(look("mail.example.org:587"), "BAD ");
+        assert_eq!(look("192.0.2.1:25"), "BAD ");
     }
 }

@@ -131,11 +131,22 @@ impl Site {
         Record::new(domain, RecordKind::Mx, format!("10 {}", self.hostname))
     }
 
-    /// Who may send for it: those who take its mail, and the relay if it is another machine.
+    /// Who may send for it: those who take its mail, and the relay if it is another machine whose address is known. A provider's
+    /// machines that send are others than the one that takes mail: only its own record says which, so that nobody is shut out before.
     pub fn spf(&self, domain: &str) -> Record {
+        let text = match self.relay.as_deref().map(str::parse::<IpAddr>) {
+            None => "v=spf1 mx -all".to_owned(),
+            Some(Ok(IpAddr::V4(ip))) => format!("v=spf1 mx ip4:{ip} -all"),
+            Some(Ok(IpAddr::V6(ip))) => format!("v=spf1 mx ip6:{ip} -all"),
+            Some(Err(_)) => "v=spf1 mx ~all".to_owned(),
+        };
+        Record::new(domain, RecordKind::Txt, text)
+    }
+
+    /// The provider's host that copies go out by, if SPF needs to name what the provider says.
+    pub fn provider(&self) -> Option<&str> {
         let relay = self.relay.as_deref();
-        let relay = relay.map_or_else(String::new, |host| format!(" a:{host}"));
-        Record::new(domain, RecordKind::Txt, format!("v=spf1 mx{relay} -all"))
+        relay.filter(|host| host.parse::<IpAddr>().is_err())
     }
 }
 
@@ -196,11 +207,29 @@ mod tests {
             "mx.example.org. 3600 IN A 192.0.2.10",
             "10.2.0.192.in-addr.arpa. 3600 IN PTR mx.example.org.",
             "lists.example.org. 3600 IN MX 10 mx.example.org.",
-            "lists.example.org. 3600 IN TXT \"v=spf1 mx a:smtp.example.net -all\"",
+            "lists.example.org. 3600 IN TXT \"v=spf1 mx ~all\"",
             "p1._domainkey.lists.example.org. 3600 IN TXT \"v=DKIM1; p=\\\"x\\\\\"",
             "_dmarc.lists.example.org. 3600 IN TXT \"v=DMARC1; p=none; rua=mailto:postmaster@lists.example.org\"",
         ];
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn who_may_send_is_named_in_a_way_that_receivers_understand() {
+        let check = |relay: Option<&str>, expected: &str| {
+            let site = Site {
+                hostname: "mx.example.org".to_owned(),
+                addresses: vec![],
+                domains: vec![],
+                relay: relay.map(str::to_owned),
+                keys: vec![],
+            };
+            assert_eq!(site.spf("example.org").value, expected);
+        };
+        check(None, "v=spf1 mx -all");
+        check(Some("192.0.2.25"), "v=spf1 mx ip4:192.0.2.25 -all");
+        check(Some("2001:db8::25"), "v=spf1 mx ip6:2001:db8::25 -all");
+        check(Some("smtp.example.net"), "v=spf1 mx ~all");
     }
 
     #[test]

@@ -12,6 +12,8 @@ use crate::types::Timestamp;
 const HOUR: i64 = 3600;
 /// A relay takes a mail within seconds: what waits so long has a reason that somebody should look at.
 pub const QUEUE_SECS: i64 = 4 * HOUR;
+/// So many copies given up within a day, and a tenth of all, are told of.
+const GIVEN_UP: i64 = 10;
 /// A backup older than that is told of.
 const BACKUP_DAYS: i64 = 7;
 
@@ -44,6 +46,7 @@ pub async fn owed(store: &Store, now: Timestamp, report: &mut Report) -> Result<
     }
     let (owed, failed) = store.count_deliveries().await?;
     report.ok("copies", &format!("{owed} owed, {failed} given up"));
+    given_up(store, now, report).await?;
     let oldest = store.oldest_owed(now.plus_secs(-HOUR)).await?;
     match oldest.filter(|at| *at < now.plus_secs(-QUEUE_SECS)) {
         None => report.ok("queue age", "nothing waits long"),
@@ -84,6 +87,20 @@ pub async fn held(store: &Store, now: Timestamp, report: &mut Report) -> Result<
             "run the same `patchpost remove --purge` again",
         ),
     }
+    Ok(())
+}
+
+/// Whether many copies were given up within a day. A few always are: addresses end.
+async fn given_up(store: &Store, now: Timestamp, report: &mut Report) -> Result<(), StoreError> {
+    let lately = store.given_up_since(now.plus_secs(-24 * HOUR)).await?;
+    let seen = format!("{} copies within a day, of {}", lately.count, lately.made);
+    if lately.count < GIVEN_UP || lately.count * 10 < lately.made {
+        report.ok("given up", &seen);
+        return Ok(());
+    }
+    let detail = format!("{seen}; the last one met: {}", lately.problem);
+    let mend = "patchpost queue ls --state given-up; when that is mended: patchpost queue retry --state given-up";
+    report.bad("given up", &detail, mend);
     Ok(())
 }
 
@@ -148,4 +165,37 @@ pub fn domains(lists: &[ListRow], config: &Config) -> Vec<String> {
     all.sort();
     all.dedup();
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::delivery_tests::{fan_out_all, open, seed};
+    use crate::store::{Outcome, Turn};
+
+    #[tokio::test]
+    async fn many_copies_given_up_at_once_are_told() {
+        let (_folder, store) = open().await;
+        let start = Timestamp::from_secs(0);
+        let list = seed(&store, 90, b"Subject: s\n\nb\n", start).await;
+        fan_out_all(&store, list, 1).await;
+        let now = Timestamp::from_secs(3_600);
+        let look = async || {
+            let mut report = Report::default();
+            owed(&store, now, &mut report).await.expect("a read");
+            report.render()
+        };
+        for (count, word) in [(9, "ok   given up"), (1, "BAD  given up")] {
+            let claimed = store.claim_deliveries(count, &Turn::default(), now).await;
+            let claimed = claimed.expect("a claim").into_iter();
+            let problem = || Outcome::GaveUp("554 5.7.1 Relay access denied".to_owned());
+            let given_up = claimed.map(|copy| (copy, problem())).collect();
+            store.record_deliveries(given_up).await.expect("recorded");
+            let seen = look().await;
+            assert!(seen.contains(word), "{seen}");
+        }
+        let seen = look().await;
+        let said = "10 copies within a day, of 90; the last one met: 554 5.7.1 Relay access denied";
+        assert!(seen.contains(said), "{seen}");
+    }
 }

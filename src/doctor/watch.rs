@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::report::{Report, State};
-use super::{machine, reach, stored};
+use super::{machine, reach, signing, stored};
 use crate::config::Config;
 use crate::pipeline::{Ctx, Watched};
 use crate::store::StoreError;
@@ -45,7 +45,7 @@ pub async fn run(ctx: Ctx, data: PathBuf, config: Config, stop: CancellationToke
     }
 }
 
-/// Room, what is owed and for how long, backups, and the certificate for STARTTLS.
+/// Room, what is owed and for how long, backups, the certificate for STARTTLS, and keys that sign.
 async fn look(
     ctx: &Ctx,
     data: &std::path::Path,
@@ -58,6 +58,8 @@ async fn look(
     stored::held(&ctx.store, now, &mut report).await?;
     stored::backup(&ctx.store, now, &mut report).await?;
     machine::starttls(config, now, &mut report);
+    signing::keys(data, &mut report);
+    reach::tls_only(config, &ctx.store.load_lists().await?, &mut report);
     Ok(report)
 }
 

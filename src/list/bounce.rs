@@ -14,6 +14,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::mail::{self, Message, Part};
+use crate::verdict::{self, Level, Verdict};
 
 /// What came back, by what it means for a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -261,6 +262,38 @@ pub fn read_complaint(message: &Message) -> Option<Report> {
         .starts_with("complaint about message from ");
     let attached = message.parts.iter().any(|p| p.within > 0);
     (old && attached).then(|| bare(Class::Complaint, &message.subject))
+}
+
+/// Names at which a mail system itself reports, and no user of it can.
+const REPORTERS: [&str; 8] = [
+    "abuse",
+    "arf",
+    "fbl",
+    "feedback",
+    "feedbackloop",
+    "mailer-daemon",
+    "postmaster",
+    "staff",
+];
+
+/// Whether a complaint is believed to be about mail to `member`: it is authenticated, and comes from that address, or from the mail system
+/// that it belongs to.
+pub fn may_complain(member: &str, message: &Message, verdict: &Verdict) -> bool {
+    let (Some(from), [author]) = (verdict::from_domain(message), &message.from[..]) else {
+        return false;
+    };
+    let home = member.rsplit_once('@').map_or(member, |(_, domain)| domain);
+    let below = |inner: &str, outer: &str| {
+        let rest = inner.strip_suffix(outer);
+        rest.is_some_and(|rest| rest.ends_with('.')) && outer.contains('.')
+    };
+    let local = author.address.rsplit_once('@').map_or("", |(l, _)| l);
+    let reports = REPORTERS
+        .iter()
+        .any(|name| local.eq_ignore_ascii_case(name));
+    let same = author.address.eq_ignore_ascii_case(member);
+    let kin = from.eq_ignore_ascii_case(home) || below(home, &from);
+    verdict.level == Level::Aligned && (same || below(&from, home) || kin && reports)
 }
 
 fn report_groups(message: &Message) -> Vec<fields::Group> {

@@ -14,11 +14,33 @@ const QP_WIDTH: usize = 72;
 /// Whether a mail may be changed.
 pub fn can_munge(mail: &[u8]) -> bool {
     let (block, _) = header::split(mail);
-    let kind = media_type(block);
-    !kind.starts_with("multipart/signed")
-        && !kind.starts_with("multipart/encrypted")
-        && field(block, "From").is_some()
+    field(block, "From").is_some() && !is_sealed(&media_type(block)) && !holds_sealed(mail)
 }
+
+/// Whether an entity of that kind is signed or encrypted (RFC 1847, RFC 8551).
+fn is_sealed(kind: &str) -> bool {
+    let kind = kind.split(';').next().unwrap_or(kind).trim_end();
+    SEALED.contains(&kind)
+}
+
+/// Whether an entity in the mail is: others may have wrapped it into one of their own.
+fn holds_sealed(mail: &[u8]) -> bool {
+    let parsed = crate::mail::parse(mail);
+    let mut own = parsed.parts.iter().filter(|part| part.within == 0);
+    own.any(|part| is_sealed(&part.content_type))
+}
+
+/// Entities, and the parts that such entities end in.
+const SEALED: [&str; 8] = [
+    "multipart/signed",
+    "multipart/encrypted",
+    "application/pgp-signature",
+    "application/pgp-encrypted",
+    "application/pkcs7-signature",
+    "application/x-pkcs7-signature",
+    "application/pkcs7-mime",
+    "application/x-pkcs7-mime",
+];
 
 /// A mail with LF line ends under the list's name: `list` is its name, `address` where it takes mail.
 ///
@@ -121,7 +143,7 @@ fn find_text(entity: &[u8], depth: usize) -> Option<(usize, Encoding)> {
             _ => None,
         };
     }
-    if !kind.starts_with("multipart/") || depth >= MAX_DEPTH {
+    if !kind.starts_with("multipart/") || is_sealed(&kind) || depth >= MAX_DEPTH {
         return None;
     }
     let delimiter = [b"--", boundary(&kind)?.as_bytes()].concat();
@@ -163,14 +185,26 @@ fn decoded_start(text: &[u8], encoding: Encoding) -> Vec<u8> {
     }
 }
 
-/// Whether `git am` would take a mail. Encoded text counts as a patch if its subject says so.
+/// Whether `git am` would take a mail. Encoded text counts as a patch if its subject says so and is no answer's.
 fn looks_like_patch(mail: &[u8]) -> bool {
     let (block, body) = header::split(mail);
     let subject = field(block, "Subject").map(|f| f.unfolded());
     let subject = String::from_utf8_lossy(&subject.unwrap_or_default()).to_lowercase();
     let lines = |start: &str| memchr::memmem::find(body, start.as_bytes()).is_some();
-    subject.contains("patch") || lines("\ndiff --git ") || lines("\n+++ ")
+    let answers = is_answer(&subject);
+    subject.contains("patch") && !answers || lines("\ndiff --git ") || lines("\n+++ ")
 }
+
+/// Whether a subject (lower case) begins as that of a reply does, in the languages that mail programs speak.
+fn is_answer(subject: &str) -> bool {
+    let (word, _) = subject.split_once(':').unwrap_or(("", subject));
+    let word = word.split_once('[').map_or(word, |(before, _)| before);
+    ANSWERS.contains(&word.trim())
+}
+
+const ANSWERS: [&str; 12] = [
+    "re", "aw", "sv", "vs", "antw", "odp", "ynt", "r", "rif", "res", "回复", "答复",
+];
 
 /// The line and an empty one behind it, as the part is encoded.
 fn encoded(line: &str, encoding: Encoding) -> Vec<u8> {
@@ -250,6 +284,20 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_without_a_diff_gets_no_line() {
+        for subject in ["Re: [PATCH] s", "AW: [PATCH] s", "Re[2]: [PATCH] s"] {
+            let mail = format!("From: ana@y.org\nSubject: {subject}\n\nLooks good.\n");
+            let made = munged(&mail);
+            assert!(made.ends_with("\n\nLooks good.\n"), "{made}");
+            let patch = format!("From: ana@y.org\nSubject: {subject}\n\n{PATCH}");
+            let credited = format!("\n\nFrom: ana@y.org\n\n{PATCH}");
+            assert!(munged(&patch).ends_with(&credited), "{subject}");
+        }
+        let cover = munged("From: ana@y.org\nSubject: [PATCH 0/2] re: s\n\nBoth.\n");
+        assert!(cover.ends_with("\n\nFrom: ana@y.org\n\nBoth.\n"), "{cover}");
+    }
+
+    #[test]
     fn the_line_is_encoded_as_the_part_is() {
         let head = "From: =?utf-8?q?Ana_Lim=C3=A1?= <ana@y.org>\nSubject: [PATCH] s\nContent-Transfer-Encoding:";
         let quoted = munged(&format!("{head} quoted-printable\n\nx=3D\n"));
@@ -300,6 +348,17 @@ mod tests {
             assert_eq!(can_munge(mail.as_bytes()), expected, "{kind}");
         }
         assert!(!can_munge(b"Subject: s\n\nx\n"));
+        // A list on the way put its footer around what the author signed.
+        let inner = format!(
+            "Content-Type: multipart/signed; protocol=\"application/pgp-signature\"; boundary=s\n\n\
+             --s\nContent-Type: text/plain\n\n{PATCH}\n--s\nContent-Type: application/pgp-signature\n\nx\n--s--\n"
+        );
+        let mail = format!(
+            "From: a@y.org\nSubject: [PATCH] s\nContent-Type: multipart/mixed; boundary=m\n\n--m\n{inner}\n--m\n\
+             Content-Type: text/plain\n\nfooter\n--m--\n"
+        );
+        assert!(!can_munge(mail.as_bytes()));
+        assert!(munged(&mail).contains(&inner), "what is signed was changed");
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub use manual::{Audience, audience, manual};
 pub use moderation::{
     Held, Moderated, REMINDERS, Rejected, Reminder, Steered, Waiting, excerpt, one_line,
 };
-pub use text::{Confirm, Disabled, Done, Help, Probe, SignIn, Storm, Trouble, Welcome};
+pub use text::{Confirm, Disabled, Done, Help, Paused, Probe, SignIn, Storm, Trouble, Welcome};
 
 use super::header;
 use crate::mail::Message;
@@ -143,6 +143,8 @@ pub enum Event {
     Probe,
     /// An address gets no copies any more, as they came back.
     Disabled,
+    /// A complaint that nobody vouches for stopped the copies of a list.
+    Paused,
     /// Copies to a whole destination come back.
     Storm,
     /// Somebody wants to sign in.
@@ -292,6 +294,15 @@ pub const RULES: [Rule; 15] = [
         purpose: "bounce warning",
         when: "the probe came back and the address gets no copies any more: at once, after 7 and after 14 days",
         who: "that address",
+        default: "always",
+        cap: BOUNCES,
+        answers: false,
+    },
+    Rule {
+        event: Event::Paused,
+        purpose: "copies stopped",
+        when: "a complaint came about a copy, and it is neither from the member nor from the member's own mail system: the copies of that list stop",
+        who: "that member",
         default: "always",
         cap: BOUNCES,
         answers: false,

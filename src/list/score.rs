@@ -31,6 +31,9 @@ pub const STORM_SHARE: usize = 5;
 /// A destination stays frozen for so long after the last bounce of a storm.
 pub const FREEZE_SECS: i64 = 86_400;
 
+/// A storm that lasts longer says nothing any more of an address that is gone: it counts again, and the operator is told once more.
+pub const STORM_DAYS: i64 = 3;
+
 const DAY: i64 = 86_400;
 
 /// The day of a moment, counted from 1970 in UTC.
@@ -114,10 +117,12 @@ impl Standing {
         if points == 0 || self.state != State::Fine {
             return self;
         }
+        // A day that lies ahead was noted by a clock that was wrong.
+        let last_day = self.last_day.min(day(now));
         // A bounce that is told late is of the last day: it makes no day of its own.
-        let today = day(at).max(self.last_day);
-        let mut new = self;
-        if self.days == 0 || today > self.last_day {
+        let today = day(at).min(day(now)).max(last_day);
+        let mut new = Standing { last_day, ..self };
+        if self.days == 0 || today > last_day {
             (new.days, new.last_day) = (self.days + 1, today);
             (new.halves, new.day_halves) = (self.halves + points, points);
         } else if points > self.day_halves {
@@ -233,6 +238,26 @@ impl Storm {
     pub fn covers(&self, domain: &str, arrived: Timestamp) -> bool {
         let until = self.span.1.plus_secs(FREEZE_SECS);
         domain == self.domain && (self.span.0..=until).contains(&arrived)
+    }
+
+    /// Whether it went on for so long by then that no outage explains it.
+    pub fn is_old(&self, at: Timestamp) -> bool {
+        at >= self.span.0.plus_secs(STORM_DAYS * DAY)
+    }
+}
+
+/// Whether a bounce counts nothing because of the storms at its destination. In an old one only those of addresses that are gone
+/// count: it takes three days of them, and a probe that comes back, before anything happens to a member.
+pub fn is_covered(storms: &[Storm], domain: &str, class: Class, arrived: Timestamp) -> bool {
+    let covering = || storms.iter().filter(|s| s.covers(domain, arrived));
+    let old = covering().any(|s| s.is_old(arrived));
+    covering().next().is_some() && !(old && class == Class::Gone)
+}
+
+impl Storm {
+    /// Whether the operator has to be told (again) of a storm that goes on from one that ended at `before`.
+    pub fn is_news_after(&self, before: Timestamp) -> bool {
+        self.is_old(self.span.1) && !self.is_old(before)
     }
 }
 

@@ -96,6 +96,20 @@ pub async fn bind_one(address: &str) -> io::Result<Listener> {
     }
 }
 
+/// Whether somebody takes connections at an address, as [`bind`] takes it.
+pub async fn is_answered(address: &str) -> bool {
+    let patience = std::time::Duration::from_secs(5);
+    let answered = async {
+        match address.strip_prefix("unix:") {
+            Some(path) => UnixStream::connect(path).await.is_ok(),
+            None => TcpStream::connect(address).await.is_ok(),
+        }
+    };
+    tokio::time::timeout(patience, answered)
+        .await
+        .unwrap_or(false)
+}
+
 async fn bind_unix(path: &Path) -> io::Result<Listener> {
     match std::fs::symlink_metadata(path) {
         Ok(file) if !file.file_type().is_socket() => {

@@ -15,7 +15,7 @@ mod tls;
 pub use certificate::Certificate;
 pub use dialogue::ask;
 pub use gate::{Gate, Pass, source};
-pub use listener::{Listener, SocketFile, Stream, bind, bind_one};
+pub use listener::{Listener, SocketFile, Stream, bind, bind_one, is_answered};
 pub use patient::Patient;
 pub use rspamd::{Rspamd, Scan};
 pub use tls::Tls;

@@ -7,14 +7,15 @@ use askama::Template;
 use super::notify::Notice;
 use super::{Ctx, PipelineError};
 use crate::list::address::{Target, readings};
-use crate::list::bounce::{self, Report};
+use crate::list::bounce::{self, Class, Report, may_complain};
 use crate::list::notice::{self, Event};
 use crate::list::score::{self, Step, Storm};
 use crate::list::token;
 use crate::mail::Message;
 use crate::store::job::Held;
 use crate::store::{Due, GivenUp, ListRow, NewBounce, NewLetter, StandingRow};
-use crate::types::{Address, Timestamp};
+use crate::types::{Address, ListId, Timestamp};
+use crate::verdict::Verdict;
 
 /// Given up copies that are judged in one transaction.
 const BATCH: i64 = 500;
@@ -37,8 +38,7 @@ impl Ctx {
     pub(super) async fn take_bounce(
         &self,
         token: &str,
-        message: &Message,
-        bytes: &[u8],
+        (message, bytes, verdict): (&Message, &[u8], &Verdict),
         now: Timestamp,
     ) -> Result<(), PipelineError> {
         let report = bounce::read(message, bytes);
@@ -46,9 +46,13 @@ impl Ctx {
         if let Some(probe) = token::parse_probe(&self.token_key, token) {
             return self.take_probe(probe, report, now).await;
         }
-        if let Some(copy) = token::parse_bounce(&self.token_key, token) {
-            self.store.insert_bounce(new(copy, report, now)).await?;
+        let Some(copy) = token::parse_bounce(&self.token_key, token) else {
+            return Ok(());
+        };
+        if report.class == Class::Complaint {
+            return self.complain(copy, report, (message, verdict), now).await;
         }
+        self.store.insert_bounce(new(copy, report, now)).await?;
         Ok(())
     }
 
@@ -74,8 +78,7 @@ impl Ctx {
     /// copy inside names its return path, whose token nobody else could make.
     pub(super) async fn take_complaint(
         &self,
-        message: &Message,
-        bytes: &[u8],
+        (message, bytes, verdict): (&Message, &[u8], &Verdict),
         now: Timestamp,
     ) -> Result<(), PipelineError> {
         if bounce::read_complaint(message).is_none() {
@@ -84,10 +87,64 @@ impl Ctx {
         for token in tokens(bytes) {
             if let Some(copy) = token::parse_bounce(&self.token_key, token) {
                 let report = bounce::read(message, bytes);
-                self.store.insert_bounce(new(copy, report, now)).await?;
+                self.complain(copy, report, (message, verdict), now).await?;
             }
         }
         Ok(())
+    }
+
+    /// A complaint about a copy. Its token is known to whoever reads the copy whole, as the readers of a mirror do: so it takes a member
+    /// off the list only if the report is the member's own or the member's server's. Else the copies stop, and the member is told.
+    async fn complain(
+        &self,
+        copy: token::Bounce,
+        report: Report,
+        (message, verdict): (&Message, &Verdict),
+        now: Timestamp,
+    ) -> Result<(), PipelineError> {
+        let Some((address, archive)) = self.store.find_reader(copy).await? else {
+            return Ok(());
+        };
+        let told = new(copy, report, now);
+        if told.class != Class::Complaint {
+            self.store.insert_bounce(told).await?;
+        } else if archive {
+            let class = Class::Other;
+            self.store
+                .insert_bounce(NewBounce { class, ..told })
+                .await?;
+        } else if may_complain(&address, message, verdict) {
+            self.store.insert_bounce(told).await?;
+        } else {
+            let letter = self.paused_letter(copy.list, &address, now).await?;
+            self.store.pause_complained(told, letter).await?;
+        }
+        Ok(())
+    }
+
+    async fn paused_letter(
+        &self,
+        list: ListId,
+        address: &str,
+        now: Timestamp,
+    ) -> Result<Option<NewLetter>, PipelineError> {
+        let (list, to) = (self.store.find_list_by_id(list).await?, address.parse());
+        let (Some(list), Ok(to)) = (list, to) else {
+            return Ok(None);
+        };
+        if self.is_list_address(&to).await? {
+            return Ok(None);
+        }
+        let (local, domain) = list.address.split_once('@').unwrap_or((&list.address, ""));
+        let text = notice::Paused {
+            address: &to,
+            list: &list.address,
+            local,
+            domain,
+        };
+        let subject = "You get no copies of a list for now";
+        let wish = (Event::Paused, subject, text.render()?);
+        self.bounce_letter(&list, &to, wish, String::new(), now)
     }
 
     /// The address that an enabling link names, while it is disabled since the moment that the link names.
@@ -109,6 +166,10 @@ impl Ctx {
 
     /// All that is due about bounces at `now`: judges given up copies, counts what waited, sends probes and warnings, removes.
     pub async fn check_bounces(&self, now: Timestamp) -> Result<(), PipelineError> {
+        let mended = self.store.mend_moments(now).await?;
+        if mended > 0 {
+            tracing::warn!("the clock ran ahead at some time: {mended} moments became now");
+        }
         self.judge_given_up(now).await?;
         self.judge_probes(now).await?;
         while self.store.count_bounces(now).await? > 0 {}
@@ -127,6 +188,7 @@ impl Ctx {
         let old = now.plus_secs(-KEPT_DAYS * DAY);
         self.store.delete_old_bounces(old).await?;
         self.store.delete_old_notes(old).await?;
+        self.store.delete_given_up(old).await?;
         Ok(())
     }
 
@@ -155,20 +217,31 @@ impl Ctx {
 
     async fn judge_probes(&self, now: Timestamp) -> Result<(), PipelineError> {
         let purpose = notice::rule(Event::Probe).purpose;
-        for (return_path, problem) in self.store.load_given_up_letters(purpose).await? {
-            let Ok(address) = Address::parse_sender(&return_path) else {
-                continue;
-            };
-            let targets = readings(&address).into_iter().map(|(_, target)| target);
-            let mut tokens = targets.filter_map(|target| match target {
-                Target::Bounce(token) => token::parse_probe(&self.token_key, &token),
-                _ => None,
-            });
-            if let (Some(probe), Some(report)) = (tokens.next(), bounce::read_answer(&problem)) {
-                self.take_probe(probe, report, now).await?;
+        loop {
+            let given_up = self.store.load_given_up_letters(purpose, BATCH).await?;
+            if given_up.is_empty() {
+                return Ok(());
             }
+            let ids = given_up.iter().map(|(id, ..)| *id).collect();
+            for (_, return_path, problem) in given_up {
+                let probe = self.find_probe(&return_path);
+                if let (Some(probe), Some(report)) = (probe, bounce::read_answer(&problem)) {
+                    self.take_probe(probe, report, now).await?;
+                }
+            }
+            self.store.record_judged_letters(ids).await?;
         }
-        Ok(())
+    }
+
+    /// The probe that a return path is of.
+    fn find_probe(&self, return_path: &str) -> Option<token::Standing> {
+        let address = Address::parse_sender(return_path).ok()?;
+        let targets = readings(&address).into_iter().map(|(_, target)| target);
+        let mut tokens = targets.filter_map(|target| match target {
+            Target::Bounce(token) => token::parse_probe(&self.token_key, &token),
+            _ => None,
+        });
+        tokens.next()
     }
 
     async fn take_step(&self, due: Due, now: Timestamp) -> Result<(), PipelineError> {

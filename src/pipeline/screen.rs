@@ -166,7 +166,7 @@ impl Ctx {
                         Decision::Drop(why) => Err(Reply::dropped(why)),
                         _ => Ok(()),
                     };
-                    let mail = (&message, bytes.as_slice());
+                    let mail = (&message, bytes.as_slice(), &verdict);
                     self.note(&list, mail, &sender, other, now).await?;
                     answers.push(reply);
                 }
@@ -177,7 +177,10 @@ impl Ctx {
             }
         }
         // A complaint may come to a person: to the postmaster, or to who runs a list.
-        self.take_complaint(&message, &bytes, now).await?;
+        if answers.iter().any(Result::is_ok) {
+            let mail = (&message, bytes.as_slice(), &verdict);
+            self.take_complaint(mail, now).await?;
+        }
         if !taken.is_empty() {
             let receipts: Vec<NewReceipt> = taken.iter().map(|t| t.receipt(&asked, now)).collect();
             let lists: Vec<ListRow> = taken.into_iter().map(|t| t.list).collect();
@@ -363,14 +366,14 @@ impl Ctx {
     async fn note(
         &self,
         list: &ListRow,
-        (message, bytes): (&Message, &[u8]),
+        mail: (&Message, &[u8], &Verdict),
         sender: &str,
         decision: Decision,
         now: Timestamp,
     ) -> Result<(), PipelineError> {
         let (kind, detail) = match decision {
-            Decision::Bounce(token) => return self.take_bounce(&token, message, bytes, now).await,
-            Decision::Drop(why) => ("dropped", format!("{why}: {}", message.message_id)),
+            Decision::Bounce(token) => return self.take_bounce(&token, mail, now).await,
+            Decision::Drop(why) => ("dropped", format!("{why}: {}", mail.0.message_id)),
             // These are stored whole.
             Decision::Accept | Decision::Hold(_) | Decision::Request(_) | Decision::Moderate(_) => {
                 return Ok(());

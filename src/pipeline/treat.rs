@@ -1,11 +1,14 @@
 //! How the copies of a posting are made: decided once, before the first of them.
 
+use std::sync::Arc;
+
 use super::{Ctx, PipelineError, think_of};
 use crate::list::header::CopyHead;
 use crate::list::treatment::{self, Class, Treatment, Unaligned};
+use crate::mail::header::to_crlf;
 use crate::store::PostingToSend;
 use crate::types::ListId;
-use crate::verdict::from_domain;
+use crate::verdict::{self, Outcome, Signature, from_domain};
 use crate::view::url;
 
 impl Ctx {
@@ -14,6 +17,7 @@ impl Ctx {
         if let Some(mut posting) = self.store.load_posting_to_send(list, number).await?
             && posting.treatment.is_empty()
         {
+            self.ask_again(&mut posting).await;
             self.ask_policy(&mut posting).await;
             let base_url = self.base_url.clone();
             let size = posting.bytes.len();
@@ -25,6 +29,21 @@ impl Ctx {
                 .await?;
         }
         Ok(())
+    }
+
+    /// What DNS owed when the mail came is asked for once more: a signature that nobody could check says neither yes nor no. This decides
+    /// about copies only; the mail's standing stays what it was.
+    async fn ask_again(&self, posting: &mut PostingToSend) {
+        let owed = |s: &Signature| s.outcome == Outcome::Unknown;
+        let Some(checks) = &self.checks else { return };
+        if !posting.verdict.signatures.iter().any(owed) {
+            return;
+        }
+        let bytes = Arc::new(to_crlf(&posting.bytes));
+        let facts = checks.dns.facts(bytes, None).await;
+        let found = verdict::judge(&crate::mail::parse(&posting.bytes), facts);
+        posting.verdict.signatures = found.signatures;
+        posting.verdict.policy = posting.verdict.policy.take().or(found.policy);
     }
 
     /// When a mail came, nobody asked for its domain's policy if nothing was there to be checked: behind a mail server, say.

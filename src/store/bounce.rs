@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::sql::Bind;
-use super::{Reader, Store, StoreError, Tx, delivery, event, marks};
+use super::{NewLetter, Reader, Store, StoreError, Tx, delivery, event, letter, marks};
 use crate::list::bounce::Class;
 use crate::list::{notice, token};
 use crate::types::{Address, ListId, MemberId, Timestamp};
@@ -86,6 +86,17 @@ impl Reader {
         Ok(rows.into_iter().map(row).collect())
     }
 
+    /// Whose copy it was, if that member is there still: the address, and whether it is an archive.
+    pub async fn find_reader(
+        &self,
+        copy: token::Bounce,
+    ) -> Result<Option<(String, bool)>, StoreError> {
+        let text = "select address, kind from member where id = $1 and list = $2";
+        let binds = vec![copy.member.0.into(), copy.list.0.into()];
+        let row: Option<(String, String)> = self.fetch_one(text, binds).await?;
+        Ok(row.map(|(address, kind)| (address, kind == "archive")))
+    }
+
     /// Copies that were given up and that nobody judged yet.
     pub async fn load_given_up(&self, limit: i64) -> Result<Vec<GivenUp>, StoreError> {
         let text = "select id, list, number, member, problem from delivery where state = 2 and judged = 0 order by id limit $1";
@@ -123,6 +134,32 @@ impl Store {
         .await
     }
 
+    /// Keeps a complaint that nobody vouches for: the member gets no copies until he says so, and a letter that tells him. The same
+    /// complaint again changes nothing.
+    pub async fn pause_complained(
+        &self,
+        new: NewBounce,
+        letter: Option<NewLetter>,
+    ) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let (copy, now) = (new.copy, new.arrived);
+                if insert(tx, vec![new]).await? == 0 {
+                    return Ok(());
+                }
+                let text = "update member set mail = 0 where id = $1 and list = $2 and mail = 1";
+                let binds = vec![copy.member.0.into(), copy.list.0.into()];
+                if tx.execute(text, binds).await? > 0 {
+                    letter::insert(tx, letter.into_iter().collect(), now).await?;
+                }
+                Ok(())
+            })
+        })
+        .await?;
+        self.deliveries.notify_one();
+        Ok(())
+    }
+
     /// Keeps what given up copies say (`None`: nothing about the member), and that they were judged.
     pub async fn record_judged(
         &self,
@@ -143,6 +180,21 @@ impl Store {
                 insert(tx, bounces.collect()).await?;
                 Ok(())
             })
+        })
+        .await
+    }
+
+    /// Forgets copies that were given up before then and are judged; their postings go on counting them.
+    pub async fn delete_given_up(&self, before: Timestamp) -> Result<(), StoreError> {
+        let of = "from delivery where state = 2 and judged = 1 and run_at < $1";
+        let any = format!("select id {of} limit 1");
+        let any = self.fetch_one::<(i64,)>(any, vec![before.0.into()]).await?;
+        if any.is_none() {
+            return Ok(());
+        }
+        let text = format!("delete {of}");
+        self.write(move |tx| {
+            Box::pin(async move { tx.execute(text, vec![before.0.into()]).await.map(|_| ()) })
         })
         .await
     }
@@ -237,7 +289,7 @@ async fn insert(tx: &mut Tx, bounces: Vec<NewBounce>) -> Result<usize, StoreErro
 
 fn describe(new: &NewBounce) -> String {
     match new.class {
-        Class::Complaint => "a member called a copy spam and is unsubscribed".to_owned(),
+        Class::Complaint => "a copy was called spam: its member gets no more of them".to_owned(),
         class => format!(
             "{} {}, the copy of posting {}: {}",
             class.word(),

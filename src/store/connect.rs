@@ -244,6 +244,7 @@ const MIGRATIONS: [(i64, &str, (&str, &str)); 11] = [
     (10, "policy", texts!("0010_policy.sql")),
     (11, "sign_in", texts!("0011_sign_in.sql")),
     (14, "holding", texts!("0014_holding.sql")),
+    (15, "trouble", texts!("0015_trouble.sql")),
 ];
 
 fn migrations(dialect: Dialect) -> Migrator {

@@ -27,7 +27,7 @@ pub struct Delivery {
     pub address: String,
     /// How often it was begun, this time included. Also says whose claim it is, should a lease have run out.
     pub attempts: i64,
-    /// When the posting arrived, from which the time to give up counts.
+    /// When the copies were begun or an operator let this one go: from then the time to give up counts.
     pub started: Timestamp,
     /// Whether the member still wants mail at this address.
     pub wanted: bool,
@@ -67,6 +67,8 @@ pub enum Outcome {
     Later(Timestamp, String),
     /// Not begun: due as before, and the attempt does not count. The text says what is in the way; if empty, what was noted before stays.
     Untried(String),
+    /// Not begun, and not to be before then: something is to be mended here. The attempt does not count.
+    Waits(Timestamp, String),
     /// Never again.
     GaveUp(String),
     /// Nobody wants it any more.
@@ -122,7 +124,7 @@ impl Reader {
         let mut claimed = Vec::with_capacity(ids.len());
         for chunk in ids.chunks(500) {
             let text = format!(
-                "select d.id, d.list, d.number, d.member, d.address, d.attempts, coalesce(f.started, d.run_at), \
+                "select d.id, d.list, d.number, d.member, d.address, d.attempts, coalesce(d.started, f.started, d.run_at), \
                  case when m.id is null then 0 else 1 end, case when m.kind = 'archive' then 1 else 0 end from delivery d \
                  left join fan_out f on f.list = d.list and f.number = d.number \
                  left join member m on m.id = d.member and m.list = d.list and m.address = d.address and m.mail = 1 and {} \
@@ -494,6 +496,7 @@ async fn record(tx: &mut Tx, outcomes: Vec<(Delivery, Outcome)>) -> Result<(), S
             }
             Outcome::Later(at, problem) => (0, 0, Some(at.0), Some(problem)),
             Outcome::Untried(problem) => (0, -1, None, Some(problem).filter(|p| !p.is_empty())),
+            Outcome::Waits(at, problem) => (0, -1, Some(at.0), Some(problem)),
             Outcome::GaveUp(problem) => (2, 0, None, Some(problem)),
         };
         left.push(Left {

@@ -72,13 +72,17 @@ impl Reader {
         Ok(claimed)
     }
 
-    /// Letters of a purpose that were given up, as (return path, last answer), the newest first.
+    /// Letters of a purpose that were given up and that nobody judged yet, as (row, return path, last answer), the oldest first.
     pub async fn load_given_up_letters(
         &self,
         purpose: &'static str,
-    ) -> Result<Vec<(String, String)>, StoreError> {
-        let text = "select return_path, problem from letter where state = 2 and purpose = $1 order by id desc limit 1000";
-        self.fetch(text, vec![purpose.into()]).await
+        limit: i64,
+    ) -> Result<Vec<(LetterId, String, String)>, StoreError> {
+        let text = "select id, return_path, problem from letter where state = 2 and judged = 0 and purpose = $1 order by id limit $2";
+        let binds = vec![purpose.into(), limit.into()];
+        let rows: Vec<(i64, String, String)> = self.fetch(text, binds).await?;
+        let row = |(id, path, problem)| (LetterId(id), path, problem);
+        Ok(rows.into_iter().map(row).collect())
     }
 
     /// How many letters are owed, and how many were given up.
@@ -120,6 +124,22 @@ impl Store {
     /// theirs: only that it was sent is still taken from here.
     pub async fn record_letters(&self, outcomes: Vec<(Letter, Outcome)>) -> Result<(), StoreError> {
         self.write(move |tx| Box::pin(record(tx, outcomes))).await
+    }
+
+    /// Given up letters are judged: they are not looked at again.
+    pub async fn record_judged_letters(&self, ids: Vec<LetterId>) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                for chunk in ids.chunks(CHUNK) {
+                    let marks = marks(chunk.len());
+                    let text = format!("update letter set judged = 1 where id in ({marks})");
+                    let binds = chunk.iter().map(|id| Bind::from(id.0)).collect();
+                    tx.execute(text, binds).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
     }
 
     /// Owes letters; they go out as soon as the next hop takes them.
@@ -205,6 +225,7 @@ async fn record(tx: &mut Tx, outcomes: Vec<(Letter, Outcome)>) -> Result<(), Sto
             }
             Outcome::Later(at, problem) => (0, 0, Some(at.0), Some(problem)),
             Outcome::Untried(problem) => (0, -1, None, Some(problem).filter(|p| !p.is_empty())),
+            Outcome::Waits(at, problem) => (0, -1, Some(at.0), Some(problem)),
             Outcome::GaveUp(problem) => (2, 0, None, Some(problem)),
         };
         // What stays is seldom more than a letter or two.

@@ -1,7 +1,7 @@
 //! Lists, their members, and the repositories their patches are for.
 
 use super::sql::{self, Bind};
-use super::{Reader, Store, StoreError, Tx};
+use super::{Reader, Store, StoreError, Tx, standing};
 use crate::list::roster::{Entry, Kind};
 use crate::list::settings::Policy;
 use crate::types::{ListId, MemberId, RealmId, RepoId, Timestamp};
@@ -452,7 +452,7 @@ impl Store {
         .await
     }
 
-    /// Subscribes addresses; returns how many were new.
+    /// Subscribes addresses; returns how many were new. Those that bounces disabled get copies again.
     pub async fn insert_members(
         &self,
         list: ListId,
@@ -471,14 +471,10 @@ impl Store {
                 };
                 let rows = addresses.iter().map(row).collect();
                 let head = "member (list, address, mail, created)";
-                Ok(tx
-                    .insert(
-                        head,
-                        rows,
-                        "on conflict (list, address) do nothing returning id",
-                    )
-                    .await?
-                    .len() as u64)
+                let tail = "on conflict (list, address) do nothing returning id";
+                let new = tx.insert(head, rows, tail).await?.len();
+                standing::enable_all(tx, &addresses, now).await?;
+                Ok(new as u64)
             })
         })
         .await

@@ -265,9 +265,13 @@ impl Store {
                     ]
                 };
                 let head = "member (list, address, mail, created)";
-                let tail = "on conflict (list, address) do nothing returning id";
+                let tail = "on conflict (list, address) do nothing returning address";
                 let rows = entries.iter().map(row).collect();
-                let new = tx.insert(head, rows, tail).await?.len();
+                let new = tx.insert(head, rows, tail).await?;
+                let new = new.iter().map(|row| sqlx::Row::try_get(row, 0));
+                let new: Vec<String> = new.collect::<Result<_, _>>()?;
+                // Who is on the list already and disabled stays so: a roster that is read again is no wish about anybody.
+                standing::enable_all(tx, &new, now).await?;
                 // A handful of ways to be a member, whatever the number of members.
                 let mut ways: BTreeMap<Settings, Vec<String>> = BTreeMap::new();
                 for entry in entries {
@@ -277,7 +281,7 @@ impl Store {
                 for (way, addresses) in ways {
                     settle(tx, list, way, &addresses).await?;
                 }
-                Ok(new as u64)
+                Ok(new.len() as u64)
             })
         })
         .await

@@ -30,6 +30,7 @@ mod list;
 mod mail;
 mod me;
 mod membership;
+mod moment;
 mod notice;
 mod oldest;
 pub mod pages;

@@ -4,11 +4,12 @@ use super::{Reader, Store, StoreError};
 use crate::types::Timestamp;
 
 impl Reader {
-    /// When the oldest mail arrived that is still owed to somebody though it was tried, or should have been before `since`.
+    /// Since when the oldest mail is owed to somebody, of those that were tried, or should have been before `since`. What was held is
+    /// owed since it was released.
     pub async fn oldest_owed(&self, since: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        let copies = "select min(p.arrived) from posting p join \
-             (select list, min(number) as number from delivery where state < 2 and (attempts > 0 or run_at < $1) group by list) d \
-             on d.list = p.list and d.number = p.number";
+        let copies = "select min(coalesce(d.started, f.started, d.run_at)) from delivery d \
+             left join fan_out f on f.list = d.list and f.number = d.number \
+             where d.state < 2 and (d.attempts > 0 or d.run_at < $1)";
         let letters =
             "select min(made) from letter where state < 2 and (attempts > 0 or run_at < $1)";
         let mut oldest: Option<i64> = None;

@@ -70,6 +70,17 @@ pub struct QueueTotals {
     pub oldest: Option<Timestamp>,
 }
 
+/// Copies that were given up lately.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GivenUpLately {
+    /// How many.
+    pub count: i64,
+    /// How many copies were made in that time.
+    pub made: i64,
+    /// What was in the way of the last one.
+    pub problem: String,
+}
+
 /// What an operator does with owed mails. What is being sent just now is never touched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Steer {
@@ -247,7 +258,7 @@ impl Reader {
         };
         let text = format!(
             "select {}, {}, {}, min(case when q.state < 2 then q.made end) from \
-             (select d.state, coalesce(f.started, d.run_at) as made from delivery d left join fan_out f on f.list = d.list and f.number = d.number \
+             (select d.state, coalesce(d.started, f.started, d.run_at) as made from delivery d left join fan_out f on f.list = d.list and f.number = d.number \
              union all select state, made from letter) q",
             sum("q.state < 2"),
             sum("q.state = 3"),
@@ -260,6 +271,25 @@ impl Reader {
             held,
             given_up,
             oldest: oldest.map(Timestamp),
+        })
+    }
+}
+
+impl Reader {
+    /// Copies that were given up since then, by when they were due last.
+    pub async fn given_up_since(&self, since: Timestamp) -> Result<GivenUpLately, StoreError> {
+        let text =
+            "select count(*), coalesce(max(id), 0) from delivery where state = 2 and run_at >= $1";
+        let row: Option<(i64, i64)> = self.fetch_one(text, vec![since.0.into()]).await?;
+        let (count, last) = row.unwrap_or_default();
+        let text = "select cast(coalesce(sum(made), 0) as bigint) from fan_out where started >= $1";
+        let made: Option<(i64,)> = self.fetch_one(text, vec![since.0.into()]).await?;
+        let text = "select problem from delivery where id = $1";
+        let problem: Option<(String,)> = self.fetch_one(text, vec![last.into()]).await?;
+        Ok(GivenUpLately {
+            count,
+            made: made.map_or(0, |m| m.0),
+            problem: problem.map_or_else(String::new, |p| p.0),
         })
     }
 }
@@ -336,11 +366,14 @@ async fn change(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let marks = marks(ids.len());
+    let begun = if table == "letter" { "made" } else { "started" };
     let (text, mut binds) = match steer {
-        // From the beginning: what was given up after five days gets one more try.
+        // From the beginning, with five days from now on.
         Steer::Retry => (
-            format!("update {table} set state = 0, attempts = 0, run_at = ? where id in ({marks})"),
-            vec![Bind::from(now.0)],
+            format!(
+                "update {table} set state = 0, attempts = 0, judged = 0, run_at = ?, {begun} = ? where id in ({marks})"
+            ),
+            vec![Bind::from(now.0), Bind::from(now.0)],
         ),
         Steer::Hold => (
             format!("update {table} set state = 3 where id in ({marks})"),

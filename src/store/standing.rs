@@ -261,6 +261,27 @@ pub(super) async fn enable(tx: &mut Tx, address: &str, now: Timestamp) -> Result
     Ok(changed)
 }
 
+/// The same for addresses that are added to a list: whoever adds one means it to get mail.
+pub(super) async fn enable_all(
+    tx: &mut Tx,
+    addresses: &[String],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    for chunk in addresses.chunks(400) {
+        let text = format!(
+            "select address from standing where state <> 'fine' and address in ({})",
+            marks(chunk.len())
+        );
+        let binds = chunk.iter().map(Bind::from).collect();
+        let kept: Vec<(String,)> = tx.fetch(text, binds).await?;
+        // Few are ever disabled.
+        for (address,) in kept {
+            enable(tx, &address, now).await?;
+        }
+    }
+    Ok(())
+}
+
 async fn load(tx: &mut Tx, token: token::Standing) -> Result<Option<StandingRow>, StoreError> {
     let text = format!("select {COLUMNS} from standing s where s.id = ?");
     let row: Option<Row> = tx.fetch_one(text, vec![token.id.into()]).await?;

@@ -41,10 +41,7 @@ pub(super) async fn count(tx: &mut Tx, now: Timestamp) -> Result<usize, StoreErr
         };
     let waiting: Vec<Waiting> = rows.into_iter().map(waiting).collect();
     let storms = storms(tx, &waiting).await?;
-    let calm = |w: &&Waiting| {
-        let covered = |s: &Storm| s.covers(&w.seen.domain, w.seen.arrived);
-        !storms.iter().any(covered)
-    };
+    let calm = |w: &&Waiting| !score::is_covered(&storms, &w.seen.domain, w.class, w.seen.arrived);
     let (calm, stormy): (Vec<&Waiting>, Vec<&Waiting>) = waiting.iter().partition(|w| calm(w));
     add_points(tx, &calm, now).await?;
     set_state(tx, &calm, 1).await?;
@@ -162,15 +159,22 @@ async fn note_storms(tx: &mut Tx, found: &[Storm], known: &[Storm]) -> Result<()
     }
     let row = |storm: Storm| {
         let goes_on = known.iter().any(|k| k.covers(&storm.domain, storm.span.0));
-        let began = known.iter().filter(|k| k.domain == storm.domain && goes_on);
-        let began = began.map(|k| k.span.0).min().unwrap_or(storm.span.0);
+        let before = known.iter().filter(|k| k.domain == storm.domain && goes_on);
+        let began = before.clone().map(|k| k.span.0).min();
+        let began = began.unwrap_or(storm.span.0).min(storm.span.0);
+        let ended = before.map(|k| k.span.1).max();
+        let whole = Storm {
+            span: (began, storm.span.1),
+            ..storm.clone()
+        };
+        let told = ended.is_some_and(|ended| !whole.is_news_after(ended));
         vec![
             storm.domain.into(),
             storm.code.into(),
             i64::try_from(storm.recipients).unwrap_or(i64::MAX).into(),
-            began.min(storm.span.0).0.into(),
+            began.0.into(),
             storm.span.1.0.into(),
-            i64::from(goes_on).into(),
+            i64::from(told).into(),
         ]
     };
     let tail = "on conflict (domain) do update set code = excluded.code, recipients = excluded.recipients, \

@@ -70,7 +70,8 @@ pub struct Signature {
     /// `l=` leaves a part of the body unsigned.
     #[serde(skip)]
     pub partial: bool,
-    /// By DMARC's rule the domain is that of From.
+    /// By DMARC's rule the domain is that of From: so it speaks for the author if the check gave [`Outcome::Pass`], and would if it
+    /// gave no answer. Never set if it failed.
     #[serde(default)]
     pub aligned: bool,
     /// The hash of `b=`: the same signature again is the same.
@@ -204,7 +205,7 @@ pub fn judge(message: &Message, facts: Facts) -> Verdict {
     let mut signatures = facts.signatures;
     for one in &mut signatures {
         let passed = one.outcome == Outcome::Pass;
-        one.aligned = passed && speaks(&one.domain, one.aligned);
+        one.aligned = one.outcome != Outcome::Fail && speaks(&one.domain, one.aligned);
         let whole = !one.partial && covers(message, &one.fields);
         if passed && !whole {
             one.detail = "it leaves parts of the mail unsigned".to_owned();

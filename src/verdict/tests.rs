@@ -72,12 +72,22 @@ fn one_sound_signature_among_others_is_enough_and_trouble_is_not_failure() {
         signature("example.org", Outcome::Pass, ALL),
     ];
     check(MAIL, signed(all), "authenticated: DKIM example.org");
-    let trouble = vec![signature("example.org", Outcome::Unknown, ALL)];
-    check(
+    let trouble = vec![
+        signature("example.org", Outcome::Unknown, ALL),
+        signature("example.net", Outcome::Unknown, ALL),
+        signature("example.org", Outcome::Fail, ALL),
+    ];
+    let verdict = check(
         MAIL,
         signed(trouble),
         "not authenticated: DNS gave no answer",
     );
+    // Its domain is known, which decides how copies are made; it speaks for nobody.
+    let aligned: Vec<bool> = verdict.signatures.iter().map(|s| s.aligned).collect();
+    assert_eq!(aligned, [true, false, false]);
+    assert_eq!(verdict.level, Level::Unknown);
+    assert_eq!(verdict.level.rank(), 0);
+    assert!(!verdict.signs(&mail::parse(MAIL.as_bytes()), "list-id"));
     let failed = vec![signature("example.org", Outcome::Fail, ALL)];
     check(MAIL, signed(failed), "not authenticated");
 }

@@ -311,7 +311,19 @@ fn what_else_may_be_wrong_is_named_too() {
         "postconf -e myhostname=mx.example.org",
     );
     let far = [("PATCHPOST_DELIVERY_RELAY", "smtp.example.net:587")];
-    check(&desk, &far, "dns SPF lists.example.org", "v=spf1 mx -all");
+    check(
+        &desk,
+        &far,
+        "dns SPF lists.example.org",
+        "ask the provider of smtp.example.net for its `include:`",
+    );
+    check(&desk, &far, "relay tls", "delivery.relay_tls");
+    let out = desk.command().args(["print", "dns"]).envs(far).output();
+    let out = String::from_utf8(out.unwrap().stdout).unwrap();
+    assert!(
+        out.contains("TXT \"v=spf1 mx ~all\"") && out.contains("; SPF: ask the provider"),
+        "{out}"
+    );
     let nobody = format!("https://127.0.0.1:{}", free_port());
     check(
         &desk,
@@ -381,6 +393,13 @@ fn what_else_may_be_wrong_is_named_too() {
             );
         }
     }
+    let password = desk.dir.path().join("password").display().to_string();
+    std::fs::write(&password, "secret").unwrap();
+    let login = [
+        ("PATCHPOST_DELIVERY_RELAY_USER", "lists"),
+        ("PATCHPOST_DELIVERY_RELAY_PASSWORD_FILE", &password),
+    ];
+    check(&desk, &login, &format!("secret {password}"), "chmod o-rwx");
     let file = desk.dir.path().join("a.tar.zst");
     check(&desk, &[], "backup", "none was made yet");
     desk.good(&format!("backup {}", file.display()));
@@ -393,7 +412,7 @@ fn what_else_may_be_wrong_is_named_too() {
 fn init_asks_again_what_cannot_be_and_writes_what_was_answered() {
     let desk = Desk::new();
     let answers = "bad name\nlists.example.org\n\nana\nana@example.net\nnowhere\n192.0.2.10\nmaybe\nno\n\
-                   smtp.example.net\nsmtp.example.net:587\n\n";
+                   smtp.example.net\nsmtp.example.net:587\n\n\n\n";
     let said = desk.run("init", answers);
     assert!(said.fine, "{}", said.err);
     for words in [
@@ -412,6 +431,7 @@ fn init_asks_again_what_cannot_be_and_writes_what_was_answered() {
         "operator = \"ana@example.net\"",
         "addresses = \"192.0.2.10\"",
         "relay = \"smtp.example.net:587\"",
+        "relay_tls = \"starttls\"",
         "base_url = \"https://lists.example.org\"",
     ] {
         assert!(text.lines().any(|l| l == line), "{line}: {text}");
@@ -420,12 +440,7 @@ fn init_asks_again_what_cannot_be_and_writes_what_was_answered() {
         text.contains(":25\"\n") && text.contains("# How copies leave."),
         "{text}"
     );
-    assert!(
-        said.out
-            .contains("TXT \"v=spf1 mx a:smtp.example.net -all\""),
-        "{}",
-        said.out
-    );
+    assert!(said.out.contains("TXT \"v=spf1 mx ~all\""), "{}", said.out);
     assert!(said.out.contains(" patchpost list create"), "{}", said.out);
     // What it printed is there again, and nothing is overwritten.
     for line in desk.good("print dns").lines() {
@@ -468,6 +483,10 @@ fn init_says_which_option_is_missing_and_leaves_nothing_behind() {
     };
     let there = format!("{whole} --postfix --data {foreign}");
     desk.refused(&there, "runuser --user=patchpost -- patchpost init");
+    for command in ["dkim rotate x.example", "dkim drop x.example p1"] {
+        let line = format!("{command} --data {foreign}");
+        desk.refused(&line, &format!("-- patchpost {line}"));
+    }
     // With the package and `init` itself these are the steps that the manual counts.
     let said = desk.good(&format!("{whole} --postfix --list dev"));
     assert!(said.contains("; Left to do, 10 steps:\n;  1-6 "), "{said}");

@@ -385,3 +385,55 @@ fn a_list_may_pass_such_mail_or_hold_its_copies_and_signed_mail_is_never_rewritt
     server.cli(&["queue", "retry", rows[0]["id"].as_str().unwrap()]);
     assert!(to_text(&copy(&server, &sink, 3)).ends_with(&to_text(&plain("held"))));
 }
+
+#[test]
+fn a_signed_mail_is_not_rewritten_because_dns_gave_no_answer() {
+    let sink = Sink::start();
+    let (folder, mut server) = without_signature(&sink);
+    let key = Key::make(server.dir.path());
+    let zone = |said: &str| {
+        let policy = "_dmarc.example.org TXT v=DMARC1; p=reject";
+        let text = format!("s._domainkey.example.org {said}\n{policy}\n");
+        std::fs::write(folder.path().join("zone"), text).unwrap();
+    };
+    server.terminate();
+    zone("FAIL");
+    server.launch();
+    let wish = |name: &str| dkim::wish(&dkim::mail(name, "", PATCH), "relaxed", &[]);
+    let sent = key.sign(&[wish("owed"), wish("good"), wish("forged")]);
+    post(&server, &sent[0]);
+    let unchanged = "\r\nFrom: Ana Lima <ana@example.org>\r\n";
+    assert!(to_text(&copy(&server, &sink, 1)).contains(unchanged));
+    // It moves nothing all the same.
+    let page = server.page("/dev/owed@example.org/");
+    assert!(
+        page.contains("not authenticated: DNS gave no answer"),
+        "{page}"
+    );
+    // What DNS says by the time that the copies are made counts: a forger gains nothing by making it slow.
+    server.cli(&["policy", "set", "dev", "--emergency", "on"]);
+    post(&server, &sent[1]);
+    let forged = to_text(&sent[2]).replace("Make it so", "Make it not so");
+    assert_ne!(forged, to_text(&sent[2]));
+    post(&server, &from_text(&forged));
+    server.terminate();
+    zone(&format!("TXT {}", key.record));
+    server.launch();
+    let held = server.json(&["held", "ls", "dev"]);
+    let mut ids: Vec<String> = held
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|h| h["id"].to_string())
+        .collect();
+    ids.sort();
+    assert_eq!(ids.len(), 2);
+    server.cli(&["held", "accept", &ids[0]]);
+    assert!(to_text(&copy(&server, &sink, 2)).contains(unchanged));
+    server.cli(&["held", "accept", &ids[1]]);
+    let rewritten = to_text(&copy(&server, &sink, 3));
+    assert!(
+        rewritten.contains(&format!("\r\nFrom: Ana Lima via dev <{LIST}>")),
+        "{rewritten}"
+    );
+}

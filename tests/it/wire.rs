@@ -162,6 +162,11 @@ impl Sink {
         refused.insert(recipient.to_owned(), reply.to_owned());
     }
 
+    /// From now on mails to everybody of this domain (`@domain`) are refused with that reply when they are there.
+    pub fn refuse_mail(&self, domain: &str, reply: &str) {
+        self.refuse(&format!("mail {domain}"), reply);
+    }
+
     /// From now on it is taken again.
     pub fn take(&self, recipient: &str) {
         self.refused.lock().unwrap().remove(recipient);
@@ -218,6 +223,18 @@ impl Sink {
                             break;
                         }
                         bytes.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
+                    }
+                    let domain = recipients[0]
+                        .find('@')
+                        .map_or("", |at| &recipients[0][at..]);
+                    let refused = refused
+                        .lock()
+                        .unwrap()
+                        .get(&format!("mail {domain}"))
+                        .cloned();
+                    if let Some(reply) = refused {
+                        out.write_all(format!("{reply}\r\n").as_bytes())?;
+                        continue;
                     }
                     kept.lock().unwrap().push(Copy {
                         sender: sender.clone(),

@@ -28,6 +28,15 @@ pub struct Init {
     /// The mail server that copies go out by
     #[arg(long, value_name = "HOST:PORT")]
     pub relay: Option<String>,
+    /// TLS on the way there, unless it is on this machine: starttls, tls or none
+    #[arg(long, value_name = "HOW")]
+    pub relay_tls: Option<String>,
+    /// User that we log in as there
+    #[arg(long, value_name = "USER")]
+    pub relay_user: Option<String>,
+    /// File that holds the password for that
+    #[arg(long, value_name = "FILE", requires = "relay_user")]
+    pub relay_password_file: Option<String>,
     /// How readers reach the pages
     #[arg(long, value_name = "URL")]
     pub base_url: Option<String>,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::store::NewLetter;
 
-async fn owe(store: &Store, recipient: &str, data: &[u8]) {
+pub(super) async fn owe(store: &Store, recipient: &str, data: &[u8]) {
     let letter = NewLetter {
         list: None,
         purpose: "confirmation",

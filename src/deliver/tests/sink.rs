@@ -144,6 +144,11 @@ impl Dialogue {
                 }
             }
             let to = self.line().await?;
+            if to == "RSET" {
+                self.commands.lock().expect("sound").push(to);
+                self.answer(At::Reset, "250 reset").await?;
+                continue;
+            }
             if plain && self.answer(At::Rcpt(to.clone()), "250 to").await? != b'2' {
                 continue;
             }

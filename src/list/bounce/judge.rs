@@ -209,7 +209,7 @@ const LISTS: [&str; 8] = [
 ];
 
 /// Words that blame what was sent or who sent it, whatever the code says.
-const POLICY: [&str; 45] = [
+const POLICY: [&str; 47] = [
     "spam",
     "blacklist",
     "black list",
@@ -239,6 +239,8 @@ const POLICY: [&str; 45] = [
     "at a rate that",
     "frequency limited",
     "relay quota",
+    "sending quota",
+    "sending limit",
     "unwanted messages",
     "unsolicited",
     "bulk email",

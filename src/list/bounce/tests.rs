@@ -52,6 +52,11 @@ fn answers_of_the_next_hop_are_judged_by_code_then_by_words() {
     check("550 spam-filter.example.org: no such user", "gone 550");
     check("554 No", "failed 554");
     check(
+        "550 5.4.5 Daily user sending quota exceeded",
+        "policy 5.4.5",
+    );
+    check("550 Daily sending limit", "policy 550");
+    check(
         "given up after five days: 450 4.2.2 Mailbox full",
         "full 4.2.2",
     );
@@ -151,5 +156,39 @@ proptest::proptest! {
             proptest::prop_assert!(!text.chars().any(|c| c.is_control() || c == '\u{202e}'), "{text:?}");
         }
         read_answer(&String::from_utf8_lossy(&bytes));
+    }
+}
+
+#[test]
+fn a_complaint_counts_by_who_sends_it() {
+    let check = |member: &str, from: &str, level: Level, expected: bool| {
+        let mail = format!("From: {from}\nSubject: s\n\nx\n");
+        let verdict = Verdict {
+            level,
+            ..Verdict::default()
+        };
+        let message = mail::parse(mail.as_bytes());
+        let got = may_complain(member, &message, &verdict);
+        assert_eq!(got, expected, "{member} by {from}");
+    };
+    let sure = Level::Aligned;
+    check("ben@y.org", "ben@y.org", sure, true);
+    check("ben@y.org", "Feedback <abuse@Y.org>", sure, true);
+    check("ben@y.org", "x@arf.mail.y.org", sure, true);
+    check("ben@mail.y.org", "postmaster@y.org", sure, true);
+    // Another user there, another domain, one that only looks alike, and nobody who is sure.
+    check("ben@y.org", "eve@y.org", sure, false);
+    check("ben@mail.y.org", "eve@y.org", sure, false);
+    check("ben@y.org", "abuse@z.org", sure, false);
+    check("ben@y.org", "abuse@evily.org", sure, false);
+    check("ben@y.org", "abuse@org", sure, false);
+    check("ben@y.org", "ben@y.org, eve@z.org", sure, false);
+    for level in [
+        Level::Unchecked,
+        Level::None,
+        Level::Unknown,
+        Level::Unaligned,
+    ] {
+        check("ben@y.org", "ben@y.org", level, false);
     }
 }

@@ -441,7 +441,8 @@ fn a_storm_as_it_is_told() {
 
         So many at once are no fault of the members, so none of these bounces counts
         against any of them, and others from there do not count either until a day
-        after the last one. What the servers say is shown by
+        after the last one. Once it has gone on for three days, bounces of mailboxes that
+        are gone count again. What the servers say is shown by
 
             patchpost events
 

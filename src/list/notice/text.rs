@@ -105,6 +105,20 @@ pub struct Disabled<'a> {
     pub last: bool,
 }
 
+/// `templates/mail/paused.txt`
+#[derive(Debug, Template)]
+#[template(path = "mail/paused.txt")]
+pub struct Paused<'a> {
+    /// Whom it tells.
+    pub address: &'a Address,
+    /// Posting address of the list.
+    pub list: &'a str,
+    /// Its part before the `@`.
+    pub local: &'a str,
+    /// And behind it.
+    pub domain: &'a str,
+}
+
 /// `templates/mail/storm.txt`
 #[derive(Debug, Template)]
 #[template(path = "mail/storm.txt")]

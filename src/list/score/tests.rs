@@ -10,10 +10,13 @@ fn at(days: i64) -> Timestamp {
 
 /// A standing after bounces, each as its class and the day on which it came.
 fn after(bounces: &[(Class, i64)]) -> Standing {
-    let new = Standing::new(START);
-    bounces
-        .iter()
-        .fold(new, |s, (class, day)| s.bounced(*class, at(*day), at(*day)))
+    let (mut standing, mut now) = (Standing::new(START), START);
+    for (class, day) in bounces {
+        // What is told late is told now.
+        now = now.max(at(*day));
+        standing = standing.bounced(*class, at(*day), now);
+    }
+    standing
 }
 
 /// What is due at the end of the last day.
@@ -72,6 +75,51 @@ fn five_points_on_three_days_call_for_a_probe() {
 #[test]
 fn a_late_bounce_makes_no_day_of_its_own() {
     check(&[(Gone, 5), (Gone, 3), (Gone, 1)], (4, 1, None));
+}
+
+#[test]
+fn a_day_that_a_wrong_clock_noted_stops_no_count() {
+    // The clock stood in another century for a moment.
+    let ahead = Standing::new(START).bounced(Gone, at(40_000), at(40_000));
+    let mut standing = ahead;
+    for day in [1, 2, 3] {
+        standing = standing.bounced(Gone, at(day), at(day));
+    }
+    assert_eq!((standing.halves, standing.days), (12, 3));
+    assert_eq!(standing.last_day, day(at(3)));
+    // And a bounce that such a clock noted is of today.
+    let late = after(&[(Gone, 0)]).bounced(Gone, at(40_000), at(1));
+    assert_eq!((late.days, late.last_day), (2, day(at(1))));
+}
+
+#[test]
+fn a_storm_of_days_hides_no_address_that_is_gone() {
+    let storm = Storm {
+        domain: "y.org".to_owned(),
+        code: "5.1.1".to_owned(),
+        recipients: 9,
+        span: (at(0), at(5)),
+    };
+    let covered =
+        |class, day: i64| is_covered(std::slice::from_ref(&storm), "y.org", class, at(day));
+    for day in [0, 2] {
+        assert!(covered(Gone, day) && covered(Failed, day));
+    }
+    for day in [3, 5, 6] {
+        assert!(!covered(Gone, day) && covered(Failed, day));
+    }
+    assert!(!covered(Failed, 7) && !is_covered(&[], "y.org", Gone, at(0)));
+    // The operator hears of it when it begins to be old, and not each hour after it.
+    let told_again: Vec<i64> = (1..6)
+        .filter(|day| {
+            let now = Storm {
+                span: (at(0), at(*day)),
+                ..storm.clone()
+            };
+            now.is_news_after(at(day - 1))
+        })
+        .collect();
+    assert_eq!(told_again, [3]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use super::*;
 use crate::store::job::Held;
+use crate::store::queue::{Choice, Steer};
 use crate::store::{Location, NewList};
 use crate::types::JobId;
 
@@ -88,6 +89,12 @@ pub(crate) async fn make_due(store: &Store) {
     let text = "update delivery set run_at = 0 where state = 0";
     change(store, text, vec![]).await;
     store.deliveries.notify_one();
+}
+
+/// Gives all lists a policy.
+pub(crate) async fn set_policy(store: &Store, policy: &crate::list::settings::Policy) {
+    let text = "update list set policy = $1";
+    change(store, text, vec![policy.to_stored().into()]).await;
 }
 
 /// Makes all stored bytes unreadable.
@@ -299,6 +306,69 @@ async fn each_outcome_leaves_what_it_should() {
             .collect::<Vec<_>>(),
         [("m2@y.org", 2)]
     );
+}
+
+#[tokio::test]
+async fn what_waits_for_the_operator_is_not_tried_before_its_time() {
+    let (_folder, store) = open().await;
+    let list = seed(&store, 1, b"Subject: s\n\nb\n", START).await;
+    fan_out_all(&store, list, 1).await;
+    let claimed = claim_at(&store, 10, 60).await.remove(0);
+    let waits = Outcome::Waits(START.plus_secs(360), "no key".to_owned());
+    record(&store, vec![(claimed, waits)]).await;
+    assert_eq!(rows(&store).await, ["m1@y.org 0 0 360 no key"]);
+    assert!(claim_at(&store, 10, 359).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_an_operator_lets_go_has_five_days_from_then_on() {
+    let (_folder, store) = open().await;
+    let list = seed(&store, 2, b"Subject: s\n\nb\n", START).await;
+    fan_out_all(&store, list, 1).await;
+    let later = START.plus_secs(20 * 86_400);
+    for (steer, at) in [(Steer::Hold, START), (Steer::Retry, later)] {
+        let choice = Choice {
+            ids: Some((vec![1], vec![])),
+            ..Choice::default()
+        };
+        let done = store.steer_queue(choice, steer, String::new(), at).await;
+        assert_eq!(done.expect("steered"), 1);
+    }
+    let claimed = store.claim_deliveries(10, &Turn::default(), later).await;
+    let claimed = claimed.expect("a claim").into_iter();
+    let started: Vec<Timestamp> = claimed.map(|d| d.started).collect();
+    assert_eq!(started, [later, START]);
+    // Neither is it told of as mail that waits for long.
+    let sent = "delete from delivery where id = 2";
+    change(&store, sent, vec![]).await;
+    let oldest = store.oldest_owed(later).await.expect("a read");
+    assert_eq!(oldest, Some(later));
+    assert_eq!(
+        store.total_queue().await.expect("a read").oldest,
+        Some(later)
+    );
+}
+
+#[tokio::test]
+async fn given_up_copies_are_forgotten_once_they_are_judged_and_old() {
+    let (_folder, store) = open().await;
+    let list = seed(&store, 2, b"Subject: s\n\nb\n", START).await;
+    fan_out_all(&store, list, 1).await;
+    let claimed = claim_at(&store, 10, 60).await.into_iter();
+    let given_up = claimed.map(|d| (d, Outcome::GaveUp("550".to_owned())));
+    record(&store, given_up.collect()).await;
+    let lately = store.given_up_since(Timestamp(0)).await.expect("a read");
+    assert_eq!((lately.count, lately.made, &*lately.problem), (2, 2, "550"));
+    let mut judged = store.load_given_up(1).await.expect("a read");
+    let judged = vec![(judged.remove(0), None)];
+    store.record_judged(judged).await.expect("recorded");
+    store
+        .delete_given_up(Timestamp(0))
+        .await
+        .expect("too young");
+    assert_eq!(rows(&store).await.len(), 2);
+    store.delete_given_up(START).await.expect("deleted");
+    assert_eq!(rows(&store).await, ["m2@y.org 2 1 0 550"]);
 }
 
 #[tokio::test]

@@ -67,6 +67,23 @@ async fn each_outcome_of_a_letter_leaves_what_it_should() {
 }
 
 #[tokio::test]
+async fn a_given_up_letter_is_judged_once() {
+    let (_folder, store) = owing(2).await;
+    let claimed = claim_at(&store, 0).await.into_iter();
+    let given_up = claimed.map(|l| (l, Outcome::GaveUp("550 who".to_owned())));
+    let recorded = store.record_letters(given_up.collect()).await;
+    recorded.expect("recorded");
+    let load = || store.load_given_up_letters("confirmation", 1);
+    for id in [1, 2] {
+        let found = load().await.expect("a read");
+        assert_eq!(found[0].0, LetterId(id));
+        let judged = store.record_judged_letters(vec![found[0].0]).await;
+        judged.expect("recorded");
+    }
+    assert!(load().await.expect("a read").is_empty());
+}
+
+#[tokio::test]
 async fn a_letter_of_a_sender_that_died_is_due_again_and_fenced() {
     let (_folder, store) = owing(1).await;
     let slow = claim_at(&store, 0).await;

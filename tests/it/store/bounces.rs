@@ -2,6 +2,7 @@
 
 use patchpost::list::bounce::Class;
 use patchpost::list::notice::Event;
+use patchpost::list::roster::Entry;
 use patchpost::list::score::State;
 use patchpost::list::token;
 use patchpost::pipeline::{NewMail, Notice};
@@ -21,6 +22,7 @@ stories! {
     a_probe_that_arrives_forgives_and_its_token_is_void,
     quiet_days_with_copies_forgive_and_others_do_not,
     a_disabled_address_gets_no_copies_until_it_is_enabled,
+    whoever_adds_a_disabled_address_means_it_to_get_mail,
     what_the_next_hop_refuses_counts_as_what_came_back,
 }
 
@@ -299,21 +301,35 @@ async fn a_complaint_that_comes_to_a_person_counts_by_its_token(site: Site) {
     for mail in [report(&forged, "abuse"), report(&token, "auth-failure")] {
         assert_eq!(send(&site, "postmaster@x.org", &mail).await, 250);
     }
-    let count = "select count(*) from member where address like '%example.net'";
-    assert_eq!(site.rows(count).await, [["2"]]);
-    assert_eq!(
-        send(&site, "postmaster@x.org", &report(&token, "abuse")).await,
-        250
-    );
-    assert_eq!(site.rows(count).await, [["1"]]);
-    assert!(
-        site.ctx
-            .store
-            .find_member_by_address(list.id, "ben@example.net")
-            .await
-            .unwrap()
-            .is_none()
-    );
+    let reading =
+        "select address from member where mail = 1 and address like '%example.net' order by id";
+    let both = [["ben@example.net"], ["cleo@example.net"]];
+    assert_eq!(site.rows(reading).await, both);
+    // Nor by a mail that nobody took.
+    let nobody = send(&site, "nobody@x.org", &report(&token, "abuse")).await;
+    assert_eq!(nobody, 550);
+    assert_eq!(site.rows(reading).await, both);
+    // Anybody may have read the token: he stays a member, gets no copies for now, and is told how they go on. Once.
+    for _ in 0..2 {
+        let answer = send(&site, "postmaster@x.org", &report(&token, "abuse")).await;
+        assert_eq!(answer, 250);
+    }
+    assert_eq!(site.rows(reading).await, both[1..]);
+    let all = "select count(*) from member where address like '%example.net'";
+    assert_eq!(site.rows(all).await, [["2"]]);
+    let told = "select recipient from letter where purpose = 'copies stopped'";
+    assert_eq!(site.rows(told).await, [["ben@example.net"]]);
+    // An archive shows its copies to everybody: no complaint touches it.
+    let text = "update member set kind = 'archive' where address = 'cleo@example.net'";
+    site.change(text).await;
+    let copy = token::Bounce {
+        member: member(&site, list.id, "cleo").await,
+        ..copy
+    };
+    let token = token::render_bounce(&site.ctx.token_key, copy).unwrap();
+    let path = format!("dev+b-{token}@x.org");
+    assert_eq!(send(&site, &path, &report(&token, "abuse")).await, 250);
+    assert_eq!(site.rows(reading).await, both[1..]);
 }
 
 /// Takes an address to the end of its probe.
@@ -509,4 +525,39 @@ async fn what_the_next_hop_refuses_counts_as_what_came_back(site: Site) {
         standing(&site, "ben").await.unwrap().standing.state,
         State::Disabled
     );
+}
+
+async fn whoever_adds_a_disabled_address_means_it_to_get_mail(site: Site) {
+    let dev = list(&site, "dev", &["ben", "cleo"]).await;
+    let other = site.list("other", "public").await;
+    let store = &site.ctx.store;
+    let entry = |who: &str| Entry {
+        address: format!("{who}@example.net"),
+        ..Entry::default()
+    };
+    let disable = async |who: &str| {
+        let text = format!(
+            "insert into standing (address, state, halves, days, last_day, day_halves, since, told, next) \
+             values ('{who}@example.net', 'disabled', 12, 3, 1, 4, 1, 3, 1) on conflict (address) do update set state = 'disabled'"
+        );
+        site.change(&text).await;
+    };
+    let state = async |who: &str| standing(&site, who).await.unwrap().standing.state;
+    for to in [other.id, dev.id] {
+        disable("ben").await;
+        let added = store.insert_members(to, vec!["ben@example.net".to_owned()], day(1));
+        added.await.unwrap();
+        assert_eq!(state("ben").await, State::Fine);
+    }
+    disable("cleo").await;
+    // A roster that is read again says nothing of who is there already.
+    let read = |list: ListId| store.import_members(list, vec![entry("cleo")], day(1));
+    assert_eq!(read(dev.id).await.unwrap(), 0);
+    assert_eq!(state("cleo").await, State::Disabled);
+    assert_eq!(read(other.id).await.unwrap(), 1);
+    assert_eq!(state("cleo").await, State::Fine);
+    // Nothing of the old story takes anybody off.
+    site.ctx.check_bounces(day(40)).await.unwrap();
+    let members = "select count(*) from member where address like '%example.net'";
+    assert_eq!(site.rows(members).await, [["4"]]);
 }
