@@ -92,6 +92,7 @@ async fn choose(ctx: &Ctx, chosen: &Chosen) -> Result<Choice> {
     Ok(Choice {
         ids,
         list,
+        of_site: false,
         domain: chosen.to.as_ref().map(|d| d.to_lowercase()),
         state: chosen.state.map(|s| s.number()),
         recipient: None,

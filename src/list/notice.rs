@@ -171,7 +171,7 @@ pub struct Rule {
 }
 
 /// All automatic mail there is.
-pub const RULES: [Rule; 15] = [
+pub const RULES: [Rule; 17] = [
     Rule {
         event: Event::Confirm,
         purpose: "confirmation",

@@ -231,7 +231,7 @@ macro_rules! texts {
 }
 
 /// Version, name, texts. What was published once is never edited.
-const MIGRATIONS: [(i64, &str, (&str, &str)); 11] = [
+const MIGRATIONS: [(i64, &str, (&str, &str)); 13] = [
     (1, "base", texts!("0001_base.sql")),
     (2, "bases", texts!("0002_bases.sql")),
     (3, "landing", texts!("0003_landing.sql")),

@@ -5,7 +5,7 @@ use super::list::MemberRow;
 use super::queue::{self, Choice, Steer};
 use super::sql::Bind;
 use super::writer::Tx;
-use super::{Reader, Store, StoreError, marks, sign_in};
+use super::{Reader, Store, StoreError, marks, person, sign_in};
 use crate::list::notice;
 use crate::list::roster::Kind;
 use crate::list::settings::Bits;
@@ -86,8 +86,19 @@ const SHOWN: &str =
 
 /// Notes about what a person did or what became of their mail; others say who decided what, and stay.
 const PERSONAL: [&str; 13] = [
-    "joined", "left", "paused", "resumed", "dropped", "refused", "bounce", "complaint", "probe",
-    "warning", "disabled", "enabled", "removed",
+    "joined",
+    "left",
+    "paused",
+    "resumed",
+    "dropped",
+    "refused",
+    "bounce",
+    "complaint",
+    "probe",
+    "warning",
+    "disabled",
+    "enabled",
+    "removed",
 ];
 
 impl Reader {
@@ -248,36 +259,11 @@ fn counted(address: &str) -> String {
 }
 
 impl Store {
-    /// An address is nobody else's any more; the others of the person stay one.
-    pub async fn unlink_address(&self, address: String) -> Result<(), StoreError> {
-        self.write(move |tx| Box::pin(async move { unlink(tx, &address).await }))
-            .await
-    }
-
     /// Deletes all that is kept of an address but mail that is archived or held, bans and rights that are taken away, and who decided what.
     pub async fn erase_address(&self, address: String, now: Timestamp) -> Result<(), StoreError> {
         self.write(move |tx| Box::pin(async move { erase(tx, &address, now).await }))
             .await
     }
-}
-
-/// A person with one address is none.
-async fn unlink(tx: &mut Tx, address: &str) -> Result<(), StoreError> {
-    let text = "delete from person_address where address = $1 returning person";
-    let Some((person,)) = tx.fetch_one::<(i64,)>(text, vec![address.into()]).await? else {
-        return Ok(());
-    };
-    let text = "select count(*) from person_address where person = $1";
-    let left: Option<(i64,)> = tx.fetch_one(text, vec![person.into()]).await?;
-    if left.is_none_or(|l| l.0 < 2) {
-        for text in [
-            "delete from person_address where person = $1",
-            "delete from person where id = $1",
-        ] {
-            tx.execute(text, vec![person.into()]).await?;
-        }
-    }
-    Ok(())
 }
 
 async fn erase(tx: &mut Tx, address: &str, now: Timestamp) -> Result<(), StoreError> {
@@ -287,7 +273,7 @@ async fn erase(tx: &mut Tx, address: &str, now: Timestamp) -> Result<(), StoreEr
     };
     let why = "their recipient was erased".to_owned();
     queue::steer_all(tx, choice, Steer::Drop, why, now).await?;
-    unlink(tx, address).await?;
+    person::unlink(tx, address).await?;
     sign_in::end_all(tx, address).await?;
     let text = "delete from member where address = $1 returning list";
     let lists: Vec<(i64,)> = tx.fetch(text, vec![address.into()]).await?;

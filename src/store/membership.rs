@@ -370,7 +370,7 @@ async fn run(tx: &mut Tx, place: Place, act: Act, now: Timestamp) -> Result<Acte
             match found {
                 Some((address,)) => {
                     change(tx, place, address, Wish::Unsubscribe, (By::Owner, now)).await
-                },
+                }
                 None => Ok(Acted::NoMember {
                     address: String::new(),
                 }),

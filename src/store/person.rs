@@ -79,7 +79,8 @@ impl Store {
     }
 }
 
-async fn unlink(tx: &mut Tx, address: &str) -> Result<bool, StoreError> {
+/// As [`Store::unlink_address`], in a transaction that has more to do.
+pub(super) async fn unlink(tx: &mut Tx, address: &str) -> Result<bool, StoreError> {
     let text = "delete from person_address where address = $1 returning person";
     let Some((person,)) = tx.fetch_one::<(i64,)>(text, vec![address.into()]).await? else {
         return Ok(false);

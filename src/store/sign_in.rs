@@ -4,7 +4,9 @@ use super::notice::{self, CappedLetter, Owed};
 use super::person;
 use super::writer::Tx;
 use super::{Reader, Store, StoreError};
-use crate::list::sign_in::{HOLDS_SECS, Hash, IDLE_SECS, LIFE_SECS, LINK_SECS, TRIES, TRIES_A_DAY, TRIES_OF_ALL};
+use crate::list::sign_in::{
+    HOLDS_SECS, Hash, IDLE_SECS, LIFE_SECS, LINK_SECS, TRIES, TRIES_A_DAY, TRIES_OF_ALL,
+};
 use crate::types::Timestamp;
 
 const DAY: i64 = 86_400;

@@ -155,7 +155,11 @@ fn group_of(group: &[&HeldRow], open: bool) -> Group {
     Group {
         id: first.id,
         ids: ids.join(" "),
-        subject: if open { subject(first) } else { HIDDEN.to_owned() },
+        subject: if open {
+            subject(first)
+        } else {
+            HIDDEN.to_owned()
+        },
         who: shown(open, person(&first.author, &first.address)),
         address: shown(open, visible(&first.address)),
         count: match group.len() {
@@ -218,7 +222,11 @@ async fn show(
         frame: tending.frame(app, wish),
         top: tending.top("held", String::new()),
         id: held.id,
-        subject: if open { subject(&held) } else { HIDDEN.to_owned() },
+        subject: if open {
+            subject(&held)
+        } else {
+            HIDDEN.to_owned()
+        },
         who: shown(open, person(&held.author, &held.address)),
         address: shown(open, visible(&held.address)),
         message_id: shown(open, one_line(&held.message_id, 300)),

@@ -22,12 +22,12 @@ use super::limits::Limits;
 use super::list::Place;
 use super::page::{Answer, Frame, Problem, Theme, etag, file, has};
 use super::server::Client;
-use crate::net::source;
 use super::session::{is_personal, private};
 use super::{
     assets, enable, feed, git, join, list, me, message, patches, queue, search, settings, sign_in,
     style,
 };
+use crate::net::source;
 use crate::pipeline::{Ctx, Repos};
 use crate::store::{ListRow, Reader};
 use crate::types::MessageId;

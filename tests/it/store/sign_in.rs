@@ -1,7 +1,9 @@
 //! What signs somebody in ends in time, and two at once are one.
 
 use patchpost::list::notice::SIGN_IN;
-use patchpost::list::sign_in::{HOLDS_SECS, IDLE_SECS, LIFE_SECS, LINK_SECS, TRIES, hash};
+use patchpost::list::sign_in::{
+    HOLDS_SECS, IDLE_SECS, LIFE_SECS, LINK_SECS, TRIES, hash, render_mark,
+};
 use patchpost::store::{CappedLetter, NewLetter, NewSignIn, Owed, SignInRow};
 use patchpost::types::Timestamp;
 
@@ -29,6 +31,7 @@ async fn ask(site: &Site, name: &str, other: &str, now: Timestamp) {
         recipient: "ana@example.org".to_owned(),
         return_path: String::new(),
         data: b"x\n".to_vec(),
+        about: Vec::new(),
     };
     let new = NewSignIn {
         link: hash(name),
@@ -161,7 +164,7 @@ async fn few(site: Site) {
     let ip = |last: u8| Some(std::net::IpAddr::from([192, 0, 2, last]));
     let ask = async |address: String, ip, now| {
         let address = address.parse().unwrap();
-        let asked = site.ctx.ask_to_sign_in(&address, ip, now).await;
+        let asked = site.ctx.ask_to_sign_in(&address, None, ip, now).await;
         asked.unwrap().0
     };
     // Known or not, a network counts all alike.
@@ -177,12 +180,27 @@ async fn few(site: Site) {
     let later = START.plus_secs(3_601);
     let owed = ask("m30@example.org".to_owned(), ip(99), later).await;
     assert_eq!(owed, Owed::Yes);
-    // One mailbox under many spellings, from everywhere.
+    // Spellings that nobody has here, from everywhere, use up nothing of the one who is known.
     for n in 0..12 {
         let owed = ask(format!("m31+{n}@example.org"), None, START).await;
-        let expected = [Owed::Yes, Owed::EnoughForAddress][usize::from(n >= 10)];
+        assert_eq!(owed, Owed::Yes, "{n}");
+    }
+    for n in 0..12 {
+        let owed = ask("m31@example.org".to_owned(), None, START).await;
+        let expected = [Owed::Yes, Owed::EnoughForAddress][usize::from(n >= 5)];
         assert_eq!(owed, expected, "{n}");
     }
+    // A browser that was signed in is counted by itself; a mark of another address is none.
+    let key = site.ctx.token_key.clone();
+    let ana = "m31@example.org".parse().unwrap();
+    for (of, expected) in [
+        ("m31@example.org", Owed::Yes),
+        ("m30@example.org", Owed::EnoughForAddress),
+    ] {
+        let mark = render_mark(&key, of);
+        let asked = site.ctx.ask_to_sign_in(&ana, Some(&mark), None, START);
+        assert_eq!(asked.await.unwrap().0, expected, "{of}");
+    }
     let sent = site.rows("select count(*) from letter").await;
-    assert_eq!(sent, [["11"]], "to those who are known");
+    assert_eq!(sent, [["17"]], "to those who are known");
 }
