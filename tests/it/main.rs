@@ -48,6 +48,7 @@ mod road;
 mod signing;
 mod steer;
 mod store;
+mod survival;
 mod tools;
 mod trailers;
 mod upkeep;

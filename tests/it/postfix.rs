@@ -36,16 +36,16 @@ maillog_file_prefixes = HOME/log
 import_environment = MAIL_CONFIG TZ
 ";
 
-struct Postfix {
+pub struct Postfix {
     _folder: tempfile::TempDir,
     etc: PathBuf,
     home: PathBuf,
-    address: String,
+    pub address: String,
 }
 
 impl Postfix {
     /// On a port that was free, with these settings besides; mail for others goes to the sink.
-    fn start(port: u16, settings: &str, sink: &Sink) -> Postfix {
+    pub fn start(port: u16, settings: &str, sink: &Sink) -> Postfix {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("postfix");
         for name in ["etc", "spool", "data", "log"] {
@@ -79,7 +79,7 @@ impl Postfix {
         tools::run(command.env("MAIL_CONFIG", &self.etc));
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.home.join("log/mail.log")).unwrap_or_default()
     }
 }
@@ -132,6 +132,13 @@ fn services(port: u16) -> String {
         out.push_str("postlog unix-dgram n - n - 1 postlogd\n");
     }
     out
+}
+
+/// What `patchpost print postfix` says for this server.
+pub fn printed(server: &TestServer) -> String {
+    let mut print = server.command();
+    print.env("PATCHPOST_LMTP_LISTEN", &server.addresses["lmtp"]);
+    tools::run(print.args(["print", "postfix"]))
 }
 
 /// A patch with a body that somebody on the way may want to change, and fields besides.
@@ -191,9 +198,7 @@ fn the_printed_postfix_hands_every_byte_in_and_out_and_refuses_unknown_lists_its
     server.cli(&["member", "add", "dev", "ben@example.com"]);
     let other = "talk@lists.example.net";
     server.cli(&["list", "create", "talk", "--address", other]);
-    let mut print = server.command();
-    print.env("PATCHPOST_LMTP_LISTEN", &server.addresses["lmtp"]);
-    let settings = tools::run(print.args(["print", "postfix"]));
+    let settings = printed(&server);
     drop(probe);
     let postfix = Postfix::start(address.port(), &settings, &sink);
     let mut smtp = server.wait_for("Postfix to listen", || {

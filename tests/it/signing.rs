@@ -15,10 +15,10 @@ on_both! {
     a_letter_and_a_copy_are_signed_by_old_and_new_keys_while_one_replaces_the_other,
 }
 
-const POLICY: &str = "v=DMARC1; p=reject; adkim=s";
+pub const POLICY: &str = "v=DMARC1; p=reject; adkim=s";
 
 /// All keys of the site, and the author's, as DNS would give them.
-fn records(server: &TestServer, key: &Key) -> Value {
+pub fn records(server: &TestServer, key: &Key) -> Value {
     let mut records = json!({ "s._domainkey.example.org": key.record });
     for record in server.json(&["dkim", "show"]).as_array().unwrap() {
         let strings = record["strings"].as_array().unwrap().iter();
@@ -50,7 +50,7 @@ fn judged(records: &Value, copies: &[Copy]) -> Vec<(Vec<String>, String)> {
 
 /// Every copy: ours by RSA and Ed25519, the author's, all good; and DMARC passes for the author.
 #[track_caller]
-fn all_verify(records: &Value, copies: &[Copy]) {
+pub fn all_verify(records: &Value, copies: &[Copy]) {
     for ((said, dmarc), copy) in judged(records, copies).iter().zip(copies) {
         let text = String::from_utf8_lossy(&copy.bytes);
         let ours = |algorithm: &str| {
@@ -103,7 +103,7 @@ fn every_copy_carries_our_signatures_and_the_authors_still_verifies(database: Da
 }
 
 /// A number generator that gives the same for one seed.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
     fn roll(&mut self, sides: usize) -> usize {
@@ -120,7 +120,7 @@ impl Dice {
 }
 
 /// A mail of parts that list servers are tempted to touch.
-fn variation(dice: &mut Dice, n: usize) -> Vec<u8> {
+pub fn variation(dice: &mut Dice, n: usize) -> Vec<u8> {
     let mut fields = String::new();
     for _ in 0..dice.roll(5) {
         fields += dice.pick(&[
