@@ -28,8 +28,9 @@ const COPY: Duration = Duration::from_secs(900);
 const _: () = assert!(BUDGET.as_secs() + COPY.as_secs() + 300 <= CLAIM_SECS as u64);
 /// A mail on its way gets this long when the program is to stop.
 const GRACE: Duration = Duration::from_secs(5);
-/// A mail that takes longer makes its destination a slow one: what else was claimed goes by other connections.
-const SLOW: Duration = Duration::from_secs(3);
+/// How often a mail on its way is looked at: one that takes too long makes its destination a slow one, and what else was claimed goes
+/// by other connections.
+const LOOK: Duration = Duration::from_millis(100);
 /// Refusals of different mails in a row that are no longer taken for the destinations' but for the next hop's own.
 const REFUSALS: u32 = 3;
 
@@ -268,6 +269,8 @@ impl Sender {
     ) -> Option<Halt> {
         let began = Instant::now();
         let mut refusals = 0;
+        // Mails in a row that wait for others.
+        let mut turned = 0;
         let mut halt = None;
         while halt.is_none()
             && let Some(owed) = queue.pop_front()
@@ -281,6 +284,27 @@ impl Sender {
                 queue.push_front(owed);
                 break;
             }
+            let domain = owed.domain();
+            let place = self.place.number;
+            let now = crate::store::now();
+            let entered = self.destinations().enter(&domain, place, now);
+            match entered {
+                Ok(()) => {}
+                // Others are at it: first what goes elsewhere, if there is any.
+                Err(problem) if problem.is_empty() => {
+                    queue.push_back(owed);
+                    turned += 1;
+                    if turned >= queue.len() {
+                        break;
+                    }
+                    continue;
+                }
+                Err(problem) => {
+                    outcomes.push_blocked(owed, &problem).await;
+                    continue;
+                }
+            }
+            turned = 0;
             let ready = match self.prepare(&owed).await {
                 Ok(ready) => ready,
                 Err(NotReady::Done(outcome)) => {
@@ -293,14 +317,6 @@ impl Sender {
                     break;
                 }
             };
-            let domain = owed.domain();
-            let place = self.place.number;
-            let now = crate::store::now();
-            let entered = self.destinations().enter(&domain, place, now);
-            if let Err(problem) = entered {
-                outcomes.push_blocked(owed, &problem).await;
-                continue;
-            }
             let begun = Instant::now();
             let tried = self
                 .send_watched(relay, &owed, &ready, &mut queue, outcomes)
@@ -308,8 +324,7 @@ impl Sender {
             let now = crate::store::now();
             let (outcome, refused) = match tried {
                 Ok(answer) => {
-                    let quick = begun.elapsed() < SLOW;
-                    self.judge(&domain, &answer, quick);
+                    self.judge(&domain, &answer, begun.elapsed());
                     (outcome_of(&owed, answer), false)
                 }
                 Err(lost) => {
@@ -335,14 +350,20 @@ impl Sender {
     }
 
     /// Notes what an answer says of its destination.
-    fn judge(&self, domain: &str, answer: &Answer, quick: bool) {
+    fn judge(&self, domain: &str, answer: &Answer, took: Duration) {
         let now = crate::store::now();
+        let mut destinations = self.destinations();
+        let freed = destinations.record_answer(domain, took, now);
         match answer {
             Answer::Temporary(text) if text.contains("4.7.28") => {
-                self.destinations().record_trouble(domain, text, now);
+                destinations.record_trouble(domain, text, now);
             }
-            Answer::Taken if quick => self.destinations().record_success(domain, now),
+            Answer::Taken => destinations.record_success(domain, now),
             _ => {}
+        }
+        drop(destinations);
+        if freed {
+            self.store.deliveries.notify_one();
         }
     }
 
@@ -365,16 +386,23 @@ impl Sender {
         };
         let place = self.place.clone();
         let mut sending = pin!(self.send_one(relay, &mail));
-        tokio::select! {
-            done = &mut sending => return done,
-            () = tokio::time::sleep(SLOW) => {}
+        let destinations = || {
+            let destinations = &place.destinations;
+            destinations.lock().unwrap_or_else(PoisonError::into_inner)
+        };
+        let begun = Instant::now();
+        loop {
+            tokio::select! {
+                done = &mut sending => return done,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            if begun.elapsed() >= destinations().patience() {
+                break;
+            }
         }
         let domain = owed.domain();
-        place
-            .destinations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .record_slowness(&domain, place.number);
+        let now = crate::store::now();
+        destinations().record_slowness(&domain, place.number, now);
         for _ in 0..queue.len() {
             match queue.pop_front() {
                 Some(other) if other.domain() == domain => queue.push_back(other),
