@@ -2,6 +2,7 @@
 
 mod machine;
 mod names;
+mod probe;
 mod reach;
 pub mod records;
 mod report;
@@ -18,6 +19,7 @@ use crate::config::{Config, addresses};
 use crate::deliver::keys;
 use crate::pipeline::LAST_WATCH;
 use crate::store::{ListRow, Store};
+pub use probe::probe;
 use records::{SigningKey, Site, Weight};
 use report::Report;
 
@@ -72,6 +74,7 @@ pub async fn run(data: &Path, config: &Config, form: Form) -> Result<ExitCode> {
     machine::secrets(&secrets, &mut report);
     machine::starttls(config, now, &mut report);
     reach::relay(config, &mut report).await;
+    reach::tls_only(config, &lists, &mut report);
     outside(data, config, &lists, now, &mut report).await;
     let serving = there && Store::lock_for_serving(data).is_err();
     for (name, list) in [

@@ -6,10 +6,11 @@ use std::time::Duration;
 use super::machine::certificate;
 use super::names::addresses_of;
 use super::report::Report;
-use crate::config::{Config, Transport, addresses};
+use crate::config::{Config, RelayTls, Transport, addresses};
 use crate::deliver;
 use crate::dns::Dns;
 use crate::net::{self, Certificate};
+use crate::store::ListRow;
 use crate::types::Timestamp;
 
 /// A server may ask others before it answers: Postfix takes up to 9 seconds to see whether a list is there.
@@ -31,6 +32,20 @@ pub async fn relay(config: &Config, report: &mut Report) {
     let mend =
         "copies are kept and tried again; start that server, or set delivery.relay to another";
     report.outcome("relay", seen, mend);
+}
+
+/// Whether the copies of lists that go over TLS only can go at all.
+pub fn tls_only(config: &Config, lists: &[ListRow], report: &mut Report) {
+    let open = relay_elsewhere(config).is_some() && config.delivery.relay_tls == RelayTls::None;
+    let waiting = lists.iter().filter(|l| open && l.policy.tls_only);
+    for list in waiting {
+        let detail = format!(
+            "copies of {} go over TLS only and wait, as delivery.relay_tls is \"none\"",
+            list.name
+        );
+        let mend = "set delivery.relay_tls to \"starttls\" or \"tls\", or let a mail server on this machine relay them";
+        report.bad("tls only", &detail, mend);
+    }
 }
 
 /// The mail server that copies go out by, if it is another machine's.
