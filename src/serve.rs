@@ -252,12 +252,15 @@ fn mail(
         max_size: config.smtp.max_size,
         max_recipients: config.smtp.max_recipients,
         tls: tls.is_some(),
+        // Each connection's own.
+        trusted: false,
         normalise: config.smtp.bare_newline == BareNewline::Normalise,
     };
     let gate = Gate::new(
         config.smtp.max_connections,
         config.smtp.max_connections_per_ip,
     );
+    let trusted = Arc::new(trusted(&config.auth.xforward_from));
     let both = smtp
         .into_iter()
         .map(|l| (l, Protocol::Smtp))
@@ -275,8 +278,17 @@ fn mail(
             protocol,
             tls,
             gate,
+            trusted: Arc::clone(&trusted),
         };
         tracker.spawn(smtp::serve(server, listener, stop.clone(), tracker.clone()));
+    }
+}
+
+/// Reads `auth.xforward_from`, which the settings have checked.
+fn trusted(list: &str) -> smtp::Trusted {
+    smtp::Trusted {
+        ips: addresses(list).filter_map(|a| a.parse().ok()).collect(),
+        sockets: addresses(list).any(|a| a == "unix"),
     }
 }
 

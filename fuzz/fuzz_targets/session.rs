@@ -13,6 +13,7 @@ fuzz_target!(|input: (bool, bool, &[u8])| {
         max_size: 1_000,
         max_recipients: 5,
         tls,
+        trusted: lmtp,
         normalise: false,
     };
     let mut session = Session::new(protocol, settings);

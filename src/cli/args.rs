@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use landing::{RepoSet, SeriesApply};
 pub use member::{Member, MemberKind, MemberSet, Nodupes};
-pub use operator::{Init, Print};
+pub use operator::{Doctor, Init, Print};
 pub use policy::{By, Held, Moderation, Outside, Policy, PolicySet, Recall, Remove, Switch, Which};
 pub use sending::{Chosen, Dkim, DmarcUnaligned, Queue, QueueState};
 pub use series::{Place, Series, SeriesMbox, State};
@@ -119,8 +119,12 @@ pub enum Command {
     #[command(after_help = "Examples:\n  patchpost events dev\n  patchpost events --json")]
     Events(Events),
     /// Check settings, machine, DNS, certificates, mail in and out, and say how to mend what is wrong
-    #[command(after_help = "Examples:\n  patchpost doctor\n  patchpost doctor --json")]
-    Doctor(Json),
+    #[command(
+        after_help = "Examples:\n  patchpost doctor\n  patchpost doctor --json\n  patchpost doctor --probe dev@lists.example.org\n\n\
+        --probe sends one mail to the list's own address through the relay, waits for it to come back, and says what the relay changed and what\n\
+        does not hold behind it. No member gets it. With an address elsewhere, let that forward to LIST+echo@DOMAIN, such as dev+echo@lists.example.org."
+    )]
+    Doctor(Doctor),
     /// Set up a site: asks what must be known, writes the settings, prints the DNS records and what is left to do
     #[command(
         after_help = "Examples:\n  patchpost init --data /var/lib/patchpost\n  patchpost init --hostname lists.example.org --operator ana@example.org --address 192.0.2.10 --postfix --list dev --yes"

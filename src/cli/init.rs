@@ -201,6 +201,9 @@ fn ask_all(wish: Init, input: &mut dyn BufRead) -> Result<Config> {
         true => (String::new(), "127.0.0.1:2424".to_owned()),
         false => (port_25(), String::new()),
     };
+    if postfix {
+        asker.keep("auth.xforward_from", "127.0.0.1".to_owned())?;
+    }
     asker.keep("smtp.listen", smtp)?;
     asker.keep("lmtp.listen", lmtp)?;
     let default = if postfix { "127.0.0.1:25" } else { "" };

@@ -78,8 +78,8 @@ pub fn run(mut cli: Cli) -> Result<ExitCode> {
     }
     let config = match load_config(&cli) {
         // It says what is wrong with them, and looks at the rest.
-        Err(error) if let Command::Doctor(json) = &cli.command => {
-            return crate::doctor::without_settings(&cli.data, &error, form(json));
+        Err(error) if let Command::Doctor(wish) = &cli.command => {
+            return crate::doctor::without_settings(&cli.data, &error, form(&wish.json));
         }
         config => config?,
     };
@@ -93,9 +93,16 @@ pub fn run(mut cli: Cli) -> Result<ExitCode> {
             Command::Serve(serve) => {
                 crate::serve::run(&cli.data, config, serve.demo, serve.ready_file.as_deref()).await
             }
-            Command::Doctor(json) => {
+            Command::Doctor(wish) => {
                 let settings = settings_file(cli.data.as_path(), cli.config.as_deref());
-                crate::doctor::run(&cli.data, &settings, &config, form(&json)).await
+                let form = form(&wish.json);
+                match &wish.probe {
+                    None => crate::doctor::run(&cli.data, &settings, &config, form).await,
+                    Some(to) => {
+                        let wait = Duration::from_secs(wish.wait);
+                        crate::doctor::probe(&cli.data, &config, to, wait, form).await
+                    }
+                }
             }
             Command::Print(wish) => {
                 print::run(&cli.data, cli.config.as_deref(), &config, &wish).await?;

@@ -9,7 +9,7 @@ use super::output::print;
 use crate::config::{Config, addresses};
 use crate::doctor;
 use crate::doctor::records::{Site, Weight};
-use crate::store::{Location, Store};
+use crate::store::{ListRow, Location, Store};
 
 /// The unit as it is installed for the usual folder.
 const UNIT: &str = include_str!("../../deploy/patchpost.service");
@@ -22,10 +22,10 @@ pub async fn run(data: &Path, given: Option<&Path>, config: &Config, wish: &Prin
         Print::Nginx => nginx(config)?,
         Print::Caddy => caddy(config)?,
         Print::Dns | Print::Postfix => {
-            let site = load_site(data, config).await?;
+            let (site, lists) = load_site(data, config).await?;
             match wish {
                 Print::Dns => zone(&site),
-                _ => postfix(config, &site.domains)?,
+                _ => postfix(config, &site.domains)? + &tls_only(&lists),
             }
         }
     };
@@ -33,13 +33,14 @@ pub async fn run(data: &Path, given: Option<&Path>, config: &Config, wish: &Prin
 }
 
 /// The site with the domains of its lists, if it has any yet.
-async fn load_site(data: &Path, config: &Config) -> Result<Site> {
+async fn load_site(data: &Path, config: &Config) -> Result<(Site, Vec<ListRow>)> {
     let location = super::location(config);
     let mut lists = Vec::new();
     if location != Location::File || Store::is_file_in(data) {
         lists = Store::open(data, &location).await?.load_lists().await?;
     }
-    doctor::site(data, config, &lists).context("cannot read the keys that sign")
+    let site = doctor::site(data, config, &lists).context("cannot read the keys that sign")?;
+    Ok((site, lists))
 }
 
 /// The records as a zone file that explains itself; no line but records and comments.
@@ -129,6 +130,8 @@ fn postfix(config: &Config, domains: &[String]) -> Result<String> {
          mydestination = {own}\n\
          virtual_transport = {lmtp}\n\
          lmtp_destination_recipient_limit = 50\n\
+         # Who brought a mail is told to patchpost, which believes it of the servers in auth.xforward_from: SPF needs it.\n\
+         lmtp_send_xforward_command = yes\n\
          # Not above smtp.max_size: what is too large is refused while its sender waits.\n\
          message_size_limit = {size}\n\
          # Ask whether a list is there before its mail is taken: nobody gets a bounce for a sender that was forged.\n\
@@ -146,12 +149,14 @@ fn postfix(config: &Config, domains: &[String]) -> Result<String> {
          # Copies that come back from patchpost are not completed: authors signed their fields as they are.\n\
          local_header_rewrite_clients =\n"
     );
-    if config.auth.trusted_authserv_id.is_empty() {
+    let told = !config.auth.xforward_from.is_empty();
+    if config.auth.trusted_authserv_id.is_empty() && !told {
         text.push_str(
-            "# patchpost looks at DKIM itself, on the bytes as they came. SPF needs the client's address, which only Postfix sees: let a\n\
-             # milter such as OpenDMARC or rspamd put Authentication-Results on every mail, and name it in auth.trusted_authserv_id.\n",
+            "# patchpost looks at DKIM itself, on the bytes as they came. SPF needs the client's address, which only Postfix sees: set\n\
+             # auth.xforward_from to the address that Postfix comes from, such as \"127.0.0.1\", so that its word is taken.\n",
         );
-    } else {
+    }
+    if !config.auth.trusted_authserv_id.is_empty() {
         let id = &config.auth.trusted_authserv_id;
         text.push_str(&format!(
             "# A milter must put Authentication-Results of {id} (auth.trusted_authserv_id) on top of every mail, and take away\n\
@@ -160,6 +165,36 @@ fn postfix(config: &Config, domains: &[String]) -> Result<String> {
         ));
     }
     Ok(text)
+}
+
+/// Further lines, if there are lists whose copies go over TLS only: Postfix is to know them by their return paths.
+fn tls_only(lists: &[ListRow]) -> String {
+    let quoted = |text: &str| -> String {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        let one = |c: char| match plain(c) {
+            true => c.to_string(),
+            false => format!("[{c}]"),
+        };
+        text.chars().map(one).collect()
+    };
+    let rule = |list: &ListRow| {
+        let (local, domain) = list.address.split_once('@')?;
+        let (local, domain) = (quoted(local), quoted(domain));
+        Some(format!("{{/^{local}([+].*)?@{domain}$$/ encrypted:}}"))
+    };
+    let closed: Vec<&ListRow> = lists.iter().filter(|l| l.policy.tls_only).collect();
+    if closed.is_empty() {
+        return String::new();
+    }
+    let names: Vec<&str> = closed.iter().map(|l| l.name.as_str()).collect();
+    let rules: Vec<String> = closed.into_iter().filter_map(rule).collect();
+    format!(
+        "# What leaves for members of {} goes over TLS or waits: make the service for it once, as root:\n\
+         #   postconf -M 'encrypted/unix=encrypted unix - - n - - smtp -o smtp_tls_security_level=encrypt'\n\
+         sender_dependent_default_transport_maps = regexp:{{{}}}\n",
+        names.join(", "),
+        rules.join(", ")
+    )
 }
 
 /// Where the pages are: the host that readers type, and the listener behind it.

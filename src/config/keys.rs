@@ -5,7 +5,7 @@
 
 use super::kind::{
     Addresses, AuthservId, BaseUrl, DatabaseUrl, FieldName, HostPort, Hostname, Kind, Line, Listen,
-    MaybeAddress, MaybeHostname, Megabytes, Minutes, Number, Path, Servers,
+    MaybeAddress, MaybeHostname, Megabytes, Minutes, Number, Path, Peers, Servers,
 };
 use super::kind::{BareNewline, LogFormat, LogLevel, RelayTls, Secret, Transport};
 use crate::list::settings::Moderation;
@@ -131,6 +131,9 @@ sections! {
         /// The name by which the mail server in front signs its Authentication-Results (RFC 8601 section 2.5), if it puts
         /// them on top of every mail; then its word on DMARC is taken. Empty: nobody's word is.
         trusted_authserv_id: String as AuthservId = "",
+        /// Mail servers in front, by address, whose word on their own clients is taken (Postfix's XFORWARD): SPF and limits go by it. unix is
+        /// whoever comes by a unix socket. Name no machine whose users you do not trust. Empty: nobody's word is.
+        xforward_from: String as Peers = "",
     }
 
     /// Who says that a mail is spam. It is held then, never refused.

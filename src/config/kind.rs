@@ -146,6 +146,11 @@ texts! {
         let wrong = super::addresses(text).find(|t| t.parse::<std::net::IpAddr>().is_err());
         wrong.map_or(Ok(()), |t| Err(format!("{t:?} is not an address")))
     };
+    /// Mail servers in front.
+    Peers, "IP addresses such as 127.0.0.1, and unix; several separated by commas; or empty", |text| {
+        let wrong = super::addresses(text).find(|t| *t != "unix" && t.parse::<std::net::IpAddr>().is_err());
+        wrong.map_or(Ok(()), |t| Err(format!("{t:?} is not an address")))
+    };
     /// The next hop.
     HostPort, "HOST:PORT such as 127.0.0.1:25 or [::1]:25, or empty", check_host_port;
     /// Somebody's address.

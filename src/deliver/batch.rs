@@ -30,10 +30,11 @@ const COPY: Duration = Duration::from_secs(900);
 const _: () = assert!(BUDGET.as_secs() + COPY.as_secs() + 300 <= CLAIM_SECS as u64);
 /// A mail on its way gets this long when the program is to stop.
 const GRACE: Duration = Duration::from_secs(5);
-/// A mail that takes longer makes its destination a slow one: what else was claimed goes by other connections.
-const SLOW: Duration = Duration::from_secs(3);
 /// What waits for the operator is looked at again after so many seconds.
 const OPERATOR_WAIT: i64 = 300;
+/// How often a mail on its way is looked at: one that takes too long makes its destination a slow one, and what else was claimed goes
+/// by other connections.
+const LOOK: Duration = Duration::from_millis(100);
 /// Refusals of different mails in a row that are no longer taken for the destinations' but for the next hop's own.
 const REFUSALS: u32 = 3;
 
@@ -296,6 +297,8 @@ impl Sender {
         let began = Instant::now();
         let mut refusals = 0;
         let mut unclear = Vec::new();
+        // Mails in a row that wait for others.
+        let mut turned = 0;
         let mut halt = None;
         while halt.is_none()
             && let Some(owed) = queue.pop_front()
@@ -309,6 +312,26 @@ impl Sender {
                 queue.push_front(owed);
                 break;
             }
+            let domain = owed.domain();
+            let place = self.place.number;
+            let entered = self.destinations().enter(&domain, place, steady());
+            match entered {
+                Ok(()) => {}
+                // Others are at it: first what goes elsewhere, if there is any.
+                Err(problem) if problem.is_empty() => {
+                    queue.push_back(owed);
+                    turned += 1;
+                    if turned >= queue.len() {
+                        break;
+                    }
+                    continue;
+                }
+                Err(problem) => {
+                    outcomes.push_blocked(owed, &problem).await;
+                    continue;
+                }
+            }
+            turned = 0;
             let ready = match self.prepare(&owed).await {
                 Ok(ready) => ready,
                 Err(NotReady::Done(outcome)) => {
@@ -321,25 +344,13 @@ impl Sender {
                     break;
                 }
             };
-            let domain = owed.domain();
-            let place = self.place.number;
-            let entered = self.destinations().enter(&domain, place, steady());
-            if let Err(problem) = entered {
-                outcomes.push_blocked(owed, &problem).await;
-                continue;
-            }
             let begun = Instant::now();
             let tried = self
                 .send_watched(relay, &owed, &ready, &mut queue, outcomes)
                 .await;
             let now = crate::store::now();
             let (outcome, refused) = match tried {
-                Ok(answer) => match weigh(
-                    &self.place.destinations,
-                    &owed,
-                    answer,
-                    begun.elapsed() < SLOW,
-                ) {
+                Ok(answer) => match self.weigh(&owed, answer, begun.elapsed()) {
                     Weighed::Done(outcome) => {
                         if outcome == Outcome::Sent {
                             settle(&mut unclear, outcomes).await;
@@ -381,6 +392,15 @@ impl Sender {
         halt
     }
 
+    /// What an answer comes to. Where its destination may be served by more connections now, others are told.
+    fn weigh(&self, owed: &Owed, answer: Answer, took: Duration) -> Weighed {
+        let (weighed, freed) = weigh(&self.place.destinations, owed, answer, took);
+        if freed {
+            self.store.deliveries.notify_one();
+        }
+        weighed
+    }
+
     /// Sends one mail. Should it take long, its destination is a slow one: then what was claimed for others is handed back.
     async fn send_watched(
         &mut self,
@@ -400,16 +420,22 @@ impl Sender {
         };
         let place = self.place.clone();
         let mut sending = pin!(self.send_one(relay, &mail));
-        tokio::select! {
-            done = &mut sending => return done,
-            () = tokio::time::sleep(SLOW) => {}
+        let destinations = || {
+            let destinations = &place.destinations;
+            destinations.lock().unwrap_or_else(PoisonError::into_inner)
+        };
+        let begun = Instant::now();
+        loop {
+            tokio::select! {
+                done = &mut sending => return done,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            if begun.elapsed() >= destinations().patience() {
+                break;
+            }
         }
         let domain = owed.domain();
-        place
-            .destinations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .record_slowness(&domain, place.number, steady());
+        destinations().record_slowness(&domain, place.number, steady());
         for _ in 0..queue.len() {
             match queue.pop_front() {
                 Some(other) if other.domain() == domain => queue.push_back(other),

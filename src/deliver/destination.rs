@@ -1,37 +1,61 @@
-//! Which recipient domains are in trouble, and how many connections may serve each meanwhile. Pure.
+//! How recipient domains behave, and how many connections may serve each. Pure.
 //!
-//! Through one relay there is one next hop, but a relay may pass on what a destination says, or wait for it. A domain that was never in
-//! trouble is not limited; one that refuses for now is paused, then served by one connection, by one more for each mail that it takes;
-//! one that is slow keeps a quarter of the connections at most, so that the others' mail goes on.
+//! Through one relay there is one next hop, but a relay may pass on what a destination says, or wait for it. A domain that answers
+//! quickly is not limited; one that refuses for now is paused, then served by one connection, by one more for each mail that it takes;
+//! one that is slow, or of which nothing is known yet, keeps a quarter of the connections at most, so that the others' mail goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::refusal::Run;
 use super::schedule::Throttle;
 use crate::types::Timestamp;
 
-/// Domains in trouble that are kept apart; beyond them the one of the oldest trouble is forgotten.
+/// Watched domains that are kept apart; beyond them the one of which nothing was heard for the longest is forgotten.
 const MOST: usize = 200;
 /// Trouble of which nothing was heard for so many seconds is over.
 const OVER: i64 = 3_600;
+/// Domains that are remembered as quick ones.
+const MOST_QUICK: usize = 10_000;
+/// How long in seconds a domain passes for a quick one after it was one.
+const QUICK_FOR: i64 = 600;
+/// An answer that takes so many times longer than is usual is a slow one …
+const PATIENCE: u32 = 10;
+/// … but never one that comes sooner than this, as disks and networks hesitate now and then,
+const LEAST_PATIENCE: Duration = Duration::from_millis(250);
+/// and always one that takes longer than this.
+const MOST_PATIENCE: Duration = Duration::from_secs(3);
 
-/// The domains in trouble.
+/// The domains of which something is known.
 #[derive(Debug)]
 pub struct Destinations {
     connections: usize,
-    troubled: BTreeMap<String, Destination>,
+    watched: BTreeMap<String, Destination>,
+    /// When domains last answered quickly.
+    quick: BTreeMap<String, Timestamp>,
+    /// What an answer takes: about the median.
+    usual: Duration,
     /// Refusals that may be the next hop's own.
     run: Run,
     /// The connections with a claim whose mail does not take long.
     busy: BTreeSet<usize>,
 }
 
+/// How fast a domain takes mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// Nothing was answered yet.
+    Unknown,
+    Quick,
+    Slow,
+}
+
 #[derive(Debug)]
 struct Destination {
     throttle: Throttle,
     problem: String,
-    slow: bool,
-    /// When there was trouble last.
+    pace: Pace,
+    /// When something was heard of it last.
     noted: Timestamp,
     /// The connections whose claims hold mail for it.
     holders: BTreeSet<usize>,
@@ -39,20 +63,31 @@ struct Destination {
 
 impl Destination {
     fn allowed(&self, connections: usize, now: Timestamp) -> usize {
-        let most = match self.slow {
-            true => connections.div_ceil(4),
-            false => connections,
+        let most = match self.pace {
+            Pace::Quick => connections,
+            Pace::Slow | Pace::Unknown => connections.div_ceil(4),
         };
         self.throttle.allowed(now).min(most)
+    }
+
+    /// Whether a connection holds it now, or may begin to.
+    fn admit(&mut self, place: usize, allowed: usize) -> bool {
+        let admitted = self.holders.contains(&place) || self.holders.len() < allowed;
+        if admitted {
+            self.holders.insert(place);
+        }
+        admitted
     }
 }
 
 impl Destinations {
-    /// No domain is in trouble; there are that many connections in all.
+    /// Nothing is known; there are that many connections in all.
     pub fn new(connections: usize) -> Destinations {
         Destinations {
             connections: connections.max(1),
-            troubled: BTreeMap::new(),
+            watched: BTreeMap::new(),
+            quick: BTreeMap::new(),
+            usual: MOST_PATIENCE / PATIENCE,
             run: Run::default(),
             busy: BTreeSet::new(),
         }
@@ -71,23 +106,20 @@ impl Destinations {
     /// Domains for which nothing is to be claimed now.
     pub fn closed(&self, now: Timestamp) -> Vec<String> {
         let full = |d: &Destination| d.holders.len() >= d.allowed(self.connections, now);
-        let closed = self.troubled.iter().filter(|(_, d)| full(d));
+        let closed = self.watched.iter().filter(|(_, d)| full(d));
         closed.map(|(domain, _)| domain.clone()).collect()
     }
 
     /// Whether connection `place` may send to a domain now; the error says why not, or is empty while others are at it.
     pub fn enter(&mut self, domain: &str, place: usize, now: Timestamp) -> Result<(), String> {
         let connections = self.connections;
-        let Some(found) = self.troubled.get_mut(domain) else {
+        if !self.watched.contains_key(domain) && self.is_quick(domain, now) {
             return Ok(());
-        };
+        }
+        let found = self.open(domain, Pace::Unknown, now);
         match found.allowed(connections, now) {
             0 => Err(found.problem.clone()),
-            _ if found.holders.contains(&place) => Ok(()),
-            allowed if found.holders.len() < allowed => {
-                found.holders.insert(place);
-                Ok(())
-            }
+            allowed if found.admit(place, allowed) => Ok(()),
             _ => Err(String::new()),
         }
     }
@@ -95,21 +127,39 @@ impl Destinations {
     /// Connection `place` is done with its claim.
     pub fn leave(&mut self, place: usize) {
         self.busy.remove(&place);
-        for found in self.troubled.values_mut() {
+        for found in self.watched.values_mut() {
             found.holders.remove(&place);
         }
+        let forgotten = |d: &Destination| d.pace == Pace::Unknown && d.problem.is_empty();
+        self.watched
+            .retain(|_, d| !d.holders.is_empty() || !forgotten(d));
     }
 
-    /// The domain took a mail in good time.
-    pub fn record_success(&mut self, domain: &str, now: Timestamp) {
-        let Some(found) = self.troubled.get_mut(domain) else {
-            return;
+    /// From when on an answer that does not come is a slow one.
+    pub fn patience(&self) -> Duration {
+        let patience = self.usual * PATIENCE;
+        patience.clamp(LEAST_PATIENCE, MOST_PATIENCE)
+    }
+
+    /// Mail for the domain was answered, well or not, after `took`. Whether more connections may serve it now than before.
+    pub fn record_answer(&mut self, domain: &str, took: Duration, now: Timestamp) -> bool {
+        let quick = took < self.patience();
+        // One slow domain moves it little, a relay that is slow for all soon is the usual.
+        self.usual = match took > self.usual {
+            true => (self.usual * 11 / 10).min(MOST_PATIENCE),
+            false => (self.usual * 10 / 11).max(Duration::from_millis(1)),
         };
-        found.slow = false;
-        found.throttle.record_success(now);
-        if found.throttle.allowed(now) >= self.connections {
-            self.troubled.remove(domain);
+        if !quick {
+            return false;
         }
+        self.remember(domain, now);
+        let Some(found) = self.watched.get_mut(domain) else {
+            return false;
+        };
+        let freed = found.pace != Pace::Quick;
+        found.pace = Pace::Quick;
+        self.forget_if_sound(domain, now);
+        freed
     }
 
     /// The next hop took a mail.
@@ -122,50 +172,89 @@ impl Destinations {
         self.run.record(said, domain)
     }
 
+    /// The domain took a mail.
+    pub fn record_success(&mut self, domain: &str, now: Timestamp) {
+        if let Some(found) = self.watched.get_mut(domain) {
+            found.throttle.record_success(now);
+            self.forget_if_sound(domain, now);
+        }
+    }
+
     /// The domain refuses for now: nothing more goes there for ten minutes.
     pub fn record_trouble(&mut self, domain: &str, problem: &str, now: Timestamp) {
-        let found = self.open(domain, now);
+        let found = self.open(domain, Pace::Quick, now);
         found.throttle.pause_long(now);
         found.problem = problem.to_owned();
         found.holders.clear();
     }
 
-    /// A mail to the domain has been under way for long on connection `place`.
+    /// A mail to the domain has been under way for long on connection `place`. Where others are at it already, this one is its last.
     pub fn record_slowness(&mut self, domain: &str, place: usize, now: Timestamp) {
+        let connections = self.connections;
         self.busy.remove(&place);
-        let found = self.open(domain, now);
-        found.slow = true;
-        found.holders.insert(place);
+        self.quick.remove(domain);
+        let found = self.open(domain, Pace::Slow, now);
+        found.pace = Pace::Slow;
+        let allowed = found.allowed(connections, now);
+        found.admit(place, allowed);
     }
 
-    fn open(&mut self, domain: &str, now: Timestamp) -> &mut Destination {
-        if !self.troubled.contains_key(domain) && self.troubled.len() >= MOST {
+    fn is_quick(&self, domain: &str, now: Timestamp) -> bool {
+        let last = self.quick.get(domain);
+        last.is_some_and(|last| now < last.plus_secs(QUICK_FOR))
+    }
+
+    fn remember(&mut self, domain: &str, now: Timestamp) {
+        if let Some(last) = self.quick.get_mut(domain) {
+            *last = now;
+            return;
+        }
+        if self.quick.len() >= MOST_QUICK {
+            self.quick.retain(|_, last| now < last.plus_secs(QUICK_FOR));
+        }
+        if self.quick.len() >= MOST_QUICK {
+            self.quick.clear();
+        }
+        self.quick.insert(domain.to_owned(), now);
+    }
+
+    fn forget_if_sound(&mut self, domain: &str, now: Timestamp) {
+        let connections = self.connections;
+        let sound = |d: &Destination| d.allowed(connections, now) >= connections;
+        if self.watched.get(domain).is_some_and(sound) {
+            self.watched.remove(domain);
+        }
+    }
+
+    /// What is known of a domain; of a new one its pace.
+    fn open(&mut self, domain: &str, pace: Pace, now: Timestamp) -> &mut Destination {
+        if !self.watched.contains_key(domain) && self.watched.len() >= MOST {
             self.make_room(now);
         }
         let connections = self.connections;
         let fresh = || Destination {
             throttle: Throttle::new(connections),
             problem: String::new(),
-            slow: false,
+            pace,
             noted: now,
             holders: BTreeSet::new(),
         };
-        let found = self.troubled.entry(domain.to_owned()).or_insert_with(fresh);
+        let found = self.watched.entry(domain.to_owned()).or_insert_with(fresh);
         found.noted = now;
         found
     }
 
-    /// Forgets trouble that is over, or else the oldest.
+    /// Forgets what is over, or else what is the oldest.
     fn make_room(&mut self, now: Timestamp) {
-        self.troubled
+        self.watched
             .retain(|_, d| !d.holders.is_empty() || now < d.noted.plus_secs(OVER));
-        if self.troubled.len() < MOST {
+        if self.watched.len() < MOST {
             return;
         }
-        let all = self.troubled.iter();
+        let all = self.watched.iter();
         let oldest = all.min_by_key(|(_, d)| (!d.holders.is_empty(), d.noted));
         if let Some(domain) = oldest.map(|(domain, _)| domain.clone()) {
-            self.troubled.remove(&domain);
+            self.watched.remove(&domain);
         }
     }
 }
@@ -174,22 +263,52 @@ impl Destinations {
 mod tests {
     use super::*;
 
+    const SOON: Duration = Duration::from_millis(5);
+
     fn at(secs: i64) -> Timestamp {
         Timestamp::from_secs(secs)
     }
 
+    /// Where `domain` answered a mail quickly just now.
+    fn knowing(connections: usize, domain: &str) -> Destinations {
+        let mut all = Destinations::new(connections);
+        assert_eq!(all.enter(domain, 0, at(0)), Ok(()));
+        all.record_answer(domain, SOON, at(0));
+        all.leave(0);
+        all
+    }
+
     #[test]
-    fn a_domain_without_trouble_is_not_limited() {
-        let mut all = Destinations::new(4);
+    fn a_quick_domain_is_not_limited() {
+        let mut all = knowing(4, "y.org");
         for place in 0..9 {
-            assert_eq!(all.enter("y.org", place, at(0)), Ok(()));
+            assert_eq!(all.enter("y.org", place, at(9)), Ok(()));
         }
-        assert!(all.closed(at(0)).is_empty());
+        assert!(all.closed(at(9)).is_empty());
+    }
+
+    #[test]
+    fn an_unknown_domain_keeps_a_quarter_of_the_connections_until_it_answered_quickly() {
+        let mut all = Destinations::new(4);
+        assert_eq!(all.enter("y.org", 0, at(0)), Ok(()));
+        assert_eq!(all.enter("y.org", 0, at(0)), Ok(()));
+        assert_eq!(all.enter("y.org", 1, at(0)), Err(String::new()));
+        assert_eq!(all.enter("z.org", 1, at(0)), Ok(()));
+        assert_eq!(all.closed(at(0)), ["y.org", "z.org"]);
+        assert!(all.record_answer("y.org", SOON, at(0)), "others may go on");
+        assert!(!all.record_answer("y.org", SOON, at(0)));
+        assert_eq!(all.enter("y.org", 1, at(0)), Ok(()));
+        // Who never got to an answer keeps nobody out.
+        all.leave(1);
+        assert!(all.watched.is_empty());
+        // After a while nothing is known any more.
+        assert_eq!(all.enter("y.org", 0, at(600)), Ok(()));
+        assert_eq!(all.enter("y.org", 1, at(600)), Err(String::new()));
     }
 
     #[test]
     fn a_refusing_domain_rests_ten_minutes_and_comes_back_by_one_connection_more_for_each_mail() {
-        let mut all = Destinations::new(3);
+        let mut all = knowing(3, "z.org");
         all.record_trouble("y.org", "421 4.7.28 slow down", at(0));
         assert_eq!(all.closed(at(599)), ["y.org"]);
         let refused = Err("421 4.7.28 slow down".to_owned());
@@ -203,8 +322,9 @@ mod tests {
         assert_eq!(all.enter("y.org", 1, at(601)), Ok(()));
         assert_eq!(all.enter("y.org", 2, at(601)), Err(String::new()));
         all.record_success("y.org", at(602));
+        all.record_answer("y.org", SOON, at(602));
         assert_eq!(all.enter("y.org", 2, at(602)), Ok(()));
-        assert!(all.troubled.is_empty());
+        assert!(all.watched.is_empty());
     }
 
     #[test]
@@ -212,21 +332,44 @@ mod tests {
         let mut all = Destinations::new(2);
         all.record_trouble("y.org", "421", at(0));
         all.record_success("y.org", at(1));
+        all.leave(0);
         assert_eq!(all.closed(at(2)), ["y.org"]);
     }
 
     #[test]
     fn a_slow_domain_keeps_a_quarter_of_the_connections_until_it_is_quick() {
-        let mut all = Destinations::new(8);
+        let mut all = knowing(8, "y.org");
         all.record_slowness("y.org", 5, at(0));
         assert_eq!(all.enter("y.org", 5, at(0)), Ok(()));
         assert_eq!(all.enter("y.org", 6, at(0)), Ok(()));
         assert_eq!(all.enter("y.org", 7, at(0)), Err(String::new()));
+        // One that was at it already and is one too many ends with this mail.
+        all.record_slowness("y.org", 4, at(0));
+        assert_eq!(all.enter("y.org", 4, at(0)), Err(String::new()));
         all.leave(5);
         assert_eq!(all.enter("y.org", 7, at(0)), Ok(()));
         assert_eq!(all.closed(at(0)), ["y.org"]);
-        all.record_success("y.org", at(1));
-        assert!(all.troubled.is_empty());
+        assert!(!all.record_answer("y.org", MOST_PATIENCE, at(1)));
+        assert_eq!(all.closed(at(1)), ["y.org"]);
+        assert!(all.record_answer("y.org", SOON, at(2)));
+        assert!(all.watched.is_empty());
+    }
+
+    #[test]
+    fn patience_follows_what_is_usual_and_not_a_slow_domain_among_many() {
+        let mut all = Destinations::new(4);
+        assert_eq!(all.patience(), MOST_PATIENCE);
+        for n in 0..2_000 {
+            let took = if n % 20 == 0 { 5_000 } else { 2 };
+            all.record_answer("y.org", Duration::from_millis(took), at(0));
+        }
+        assert_eq!(all.patience(), LEAST_PATIENCE);
+        // A relay that takes a second for each mail is slow for nobody.
+        for _ in 0..100 {
+            all.record_answer("y.org", Duration::from_secs(1), at(0));
+        }
+        assert_eq!(all.patience(), MOST_PATIENCE);
+        assert_eq!(all.enter("y.org", 9, at(0)), Ok(()));
     }
 
     #[test]
@@ -236,13 +379,17 @@ mod tests {
         for n in 0..MOST * 2 {
             all.record_trouble(&format!("{n}.org"), "421", at(1));
         }
-        assert_eq!(all.troubled.len(), MOST);
+        assert_eq!(all.watched.len(), MOST);
         all.record_trouble("y.org", "421", at(2));
         assert!(all.closed(at(2)).contains(&"y.org".to_owned()));
-        assert!(all.troubled.contains_key("held.org"));
+        assert!(all.watched.contains_key("held.org"));
+        for n in 0..MOST_QUICK * 2 {
+            all.record_answer(&format!("{n}.net"), SOON, at(2));
+        }
+        assert!(all.quick.len() <= MOST_QUICK);
         // Pauses that are long over are not kept, though nothing went there since.
         all.record_trouble("z.org", "421", at(2 * OVER));
-        let left: Vec<&String> = all.troubled.keys().collect();
+        let left: Vec<&String> = all.watched.keys().collect();
         assert_eq!(left, ["held.org", "z.org"]);
     }
 

@@ -27,7 +27,7 @@ use crate::store::{Outcome, Store, StoreError, Turn};
 use crate::types::ListId;
 use batch::{Outcomes, Place, Sender, Summary};
 use destination::Destinations;
-pub use greet::greet;
+pub use greet::{greet, hand_over};
 use owed::Owed;
 pub use relay::Relay;
 use schedule::Throttle;

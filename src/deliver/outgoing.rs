@@ -149,7 +149,7 @@ fn for_wire(bytes: &[u8]) -> (Bytes, Bytes) {
 }
 
 /// Doubles dots at line starts (RFC 5321 section 4.5.2) and ends the last line.
-fn stuff(body: &[u8]) -> Cow<'_, [u8]> {
+pub(super) fn stuff(body: &[u8]) -> Cow<'_, [u8]> {
     let ended = body.is_empty() || body.ends_with(b"\r\n");
     if ended && !body.starts_with(b".") && memchr::memmem::find(body, b"\n.").is_none() {
         return body.into();

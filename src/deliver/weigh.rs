@@ -1,6 +1,7 @@
 //! What the next hop's answer to a mail comes to: for the mail, for its destination, and for the next hop.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use super::batch::{Halt, Outcomes};
 use super::client::Answer;
@@ -20,21 +21,25 @@ pub enum Weighed {
     NextHop(String, bool),
 }
 
-/// What an answer comes to; notes what it says of the destination and of the next hop.
+/// What an answer that took so long comes to; notes what it says of the destination and of the next hop. Whether more connections
+/// may serve the destination now than before.
 pub fn weigh(
     destinations: &Mutex<Destinations>,
     owed: &Owed,
     answer: Answer,
-    quick: bool,
-) -> Weighed {
+    took: Duration,
+) -> (Weighed, bool) {
     let mut destinations = destinations.lock().unwrap_or_else(PoisonError::into_inner);
+    let freed = destinations.record_answer(&owed.domain(), took, steady());
+    (judge(&mut destinations, owed, answer), freed)
+}
+
+fn judge(destinations: &mut Destinations, owed: &Owed, answer: Answer) -> Weighed {
     let domain = owed.domain();
     match answer {
         Answer::Taken => {
             destinations.record_taken();
-            if quick {
-                destinations.record_success(&domain, steady());
-            }
+            destinations.record_success(&domain, steady());
             Weighed::Done(Outcome::Sent)
         }
         Answer::Temporary(text) => {

@@ -2,6 +2,7 @@
 
 mod machine;
 mod names;
+mod probe;
 mod reach;
 pub mod records;
 mod report;
@@ -19,6 +20,7 @@ use crate::config::{Config, addresses};
 use crate::pipeline::LAST_WATCH;
 use crate::store::{ListRow, Store};
 pub use names::provider_mend;
+pub use probe::probe;
 use records::Site;
 use report::Report;
 

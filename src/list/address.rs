@@ -17,10 +17,12 @@ pub enum Target {
     Answer(&'static str, String),
     /// The private rehearsal: never a posting.
     Check,
+    /// A probe of `doctor` that comes back; the token says which, unless it stands in the subject.
+    Echo(Option<String>),
 }
 
 /// The words behind `+`.
-const WORDS: [(&str, Target); 8] = [
+const WORDS: [(&str, Target); 9] = [
     ("post", Target::Post),
     ("subscribe", Target::Request("subscribe")),
     ("unsubscribe", Target::Request("unsubscribe")),
@@ -29,6 +31,7 @@ const WORDS: [(&str, Target); 8] = [
     ("mail", Target::Request("mail")),
     ("owner", Target::Owner),
     ("check", Target::Check),
+    ("echo", Target::Echo(None)),
 ];
 
 /// What stands before a token behind `+`.
@@ -89,6 +92,9 @@ fn behind_plus(word: &str) -> Option<Target> {
     if kind == "b" || kind == "probe" {
         return Some(Target::Bounce(token.to_owned()));
     }
+    if kind == "echo" {
+        return Some(Target::Echo(Some(token.to_owned())));
+    }
     let kind = ANSWERS.iter().find(|known| **known == kind)?;
     Some(Target::Answer(kind, token.to_owned()))
 }
@@ -143,6 +149,8 @@ mod tests {
             "dev+unsubscribe-abc@x.org",
             "dev Answer(\"unsubscribe\", \"abc\")",
         );
+        check("dev+echo-abc@x.org", "dev Echo(Some(\"abc\"))");
+        check("dev+echo@x.org", "dev Echo(None)");
         check("my-dev+b-owner@x.org", "my-dev Bounce(\"owner\")");
     }
 

@@ -276,11 +276,16 @@ pub fn survives(signature: &[u8], before: &[u8], after: &[u8]) -> bool {
         let fields = header::fields(header::split(mail).0).map(|f| f.whole == signature);
         fields.filter(|same| *same).count() > 0
     };
+    stands(before) && stands(after) && covers_the_same(signature, before, after)
+}
+
+/// Whether a signature field, which need not stand in them, covers the same of both mails with CRLF line ends.
+pub fn covers_the_same(signature: &[u8], before: &[u8], after: &[u8]) -> bool {
     let Some(field) = header::fields(signature).next() else {
         return false;
     };
-    let (was, is) = (covered(&field, before), covered(&field, after));
-    stands(before) && stands(after) && was.is_some() && was == is
+    let was = covered(&field, before);
+    was.is_some() && was == covered(&field, after)
 }
 
 /// The text of a key's TXT record, in strings of at most 255 octets. `public` is the SubjectPublicKeyInfo of an RSA key

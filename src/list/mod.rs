@@ -4,6 +4,7 @@ pub mod address;
 pub mod bounce;
 pub mod command;
 pub mod dkim;
+pub mod echo;
 pub mod header;
 pub mod held;
 mod munge;

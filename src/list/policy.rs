@@ -40,7 +40,8 @@ pub fn decide(target: &Target, question: &Question<'_>) -> Outcome {
         }
         Target::Request(what) => Ok(Decision::Request(what)),
         Target::Answer("mod", token) => Ok(Decision::Moderate(token.clone())),
-        Target::Answer(..) => {
+        // Those that are known never come here.
+        Target::Answer(..) | Target::Echo(_) => {
             let text = "This address is not valid, or not any more";
             refuse(protocol, "unknown token", Reply::new(550, "5.1.1", text))
         }

@@ -30,6 +30,7 @@ const LEAVE: &[u8] = b"leave v1";
 const CONFIRM: &[u8] = b"confirm v1";
 const FORM: &[u8] = b"form v1";
 const MODERATE: &[u8] = b"moderate v1";
+const ECHO: &[u8] = b"echo v1";
 
 /// The token for a copy's return path: 40 characters of lower-case base32; `None` for ids that are negative or need more than 40 bits.
 ///
@@ -162,6 +163,18 @@ pub fn render_enable(key: &[u8], standing: Standing) -> Option<String> {
 pub fn parse_enable(key: &[u8], token: &str) -> Option<Standing> {
     let [id, since] = open(key, ENABLE, token)?;
     Some(Standing { id, since })
+}
+
+/// A probe of the way out: when it was sent (seconds since 1970), and a number that keeps two of one second apart. 32 characters; with
+/// `list+echo-` and a name of 20 characters it fits a local part.
+pub fn render_echo(key: &[u8], secs: i64, number: i64) -> Option<String> {
+    seal(key, ECHO, [secs, number])
+}
+
+/// When a probe was sent, if the token was made with this key.
+pub fn parse_echo(key: &[u8], token: &str) -> Option<i64> {
+    let [secs, _] = open(key, ECHO, token)?;
+    Some(secs)
 }
 
 fn seal<const N: usize>(key: &[u8], purpose: &[u8], ids: [i64; N]) -> Option<String> {

@@ -177,9 +177,7 @@ impl Ctx {
     /// What DNS says about the sender; `None` if nobody looks.
     async fn find_facts(&self, new: &NewMail, bytes: Arc<Vec<u8>>) -> Option<Facts> {
         let checks = self.checks.as_ref()?;
-        // Behind a mail server the client is that server.
         let client = new.ip.zip(new.sender.as_ref());
-        let client = client.filter(|_| new.protocol == Protocol::Smtp);
         let client = client.map(|(ip, sender)| Client {
             ip,
             helo: new.helo.clone(),

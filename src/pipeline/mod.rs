@@ -5,6 +5,7 @@ mod ask;
 mod base;
 mod bounce;
 mod command;
+mod echo;
 mod fan_out;
 mod fetch;
 mod file;

@@ -29,9 +29,9 @@ pub struct NewMail {
     pub recipients: Vec<Address>,
     /// How it came.
     pub protocol: Protocol,
-    /// From where, if it came by TCP.
+    /// The client that brought it to us, or to a trusted mail server in front of us; `None` where nobody knows.
     pub ip: Option<IpAddr>,
-    /// What the client called itself.
+    /// What that client called itself, or empty.
     pub helo: String,
 }
 
@@ -42,9 +42,16 @@ fn trouble() -> Reply {
 impl Ctx {
     /// Whether an address takes mail at all.
     pub async fn check_recipient(&self, address: &Address) -> Result<(), Reply> {
-        match self.find_target(address).await {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => Err(Reply::new(550, "5.1.1", "There is no such list here")),
+        let found = self.find_target(address).await;
+        let lapsed = match &found {
+            Ok(Some((_, Target::Echo(Some(token))))) => {
+                !self.knows_echo(token, crate::store::now())
+            }
+            _ => false,
+        };
+        match found {
+            Ok(Some(_)) if !lapsed => Ok(()),
+            Ok(_) => Err(Reply::new(550, "5.1.1", "There is no such list here")),
             Err(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
@@ -132,6 +139,13 @@ impl Ctx {
                 answers.push(Err(Reply::new(550, "5.1.1", "There is no such list here")));
                 continue;
             };
+            if self
+                .take_echo(&target, &message, &bytes, &sender, now)
+                .await?
+            {
+                answers.push(Ok(()));
+                continue;
+            }
             if let Some(said) = self
                 .try_command(&list, &target, recipient, &new, (&message, &verdict), now)
                 .await?
@@ -217,7 +231,7 @@ impl Ctx {
         let errand = Errand {
             list,
             asking,
-            ip: new.ip.filter(|_| new.protocol == Protocol::Smtp),
+            ip: new.ip,
         };
         let said = self.obey(&errand, command).await?;
         if said.is_some() {

@@ -20,12 +20,8 @@ impl Ctx {
             return Spam::Unknown;
         }
         let scan = Scan {
-            // Behind a mail server the client is that server.
-            ip: new.ip.filter(|_| new.protocol == Protocol::Smtp),
-            helo: match new.protocol {
-                Protocol::Smtp => new.helo.clone(),
-                Protocol::Lmtp => String::new(),
-            },
+            ip: new.ip,
+            helo: new.helo.clone(),
             sender: new
                 .sender
                 .as_ref()

@@ -1,5 +1,6 @@
 //! One command line → what it asks for (RFC 5321 section 4.1.1, RFC 2033).
 
+use super::forward::{self, Attribute};
 use crate::types::Address;
 
 /// Whose address.
@@ -37,6 +38,8 @@ pub enum Command {
     Quit,
     /// `STARTTLS`
     StartTls,
+    /// `XFORWARD NAME=value …`, from whom it is taken.
+    Forward(Result<Vec<Attribute>, &'static str>),
     /// `HELP`
     Help,
     /// `VRFY`
@@ -101,6 +104,7 @@ pub fn parse(line: &[u8]) -> Command {
         "VRFY" => Command::Vrfy,
         "EXPN" | "TURN" | "ETRN" | "AUTH" | "SEND" | "SOML" | "SAML" => Command::NotDone,
         "BDAT" | "BURL" => Command::Chunk,
+        "XFORWARD" => Command::Forward(forward::parse(rest)),
         "GET" | "POST" | "PUT" | "HEAD" | "OPTIONS" | "CONNECT" => Command::Http,
         _ => Command::Unknown,
     }

@@ -4,6 +4,7 @@
 
 pub mod command;
 mod data;
+mod forward;
 mod lines;
 mod reply;
 #[cfg(test)]
@@ -13,8 +14,11 @@ pub use data::{BareNewlines, DataReceiver, Faults};
 pub use lines::{Line, Lines, MAX_LINE};
 pub use reply::Reply;
 
+use std::net::IpAddr;
+
 use crate::types::Address;
 use command::{Command, Side};
+use forward::{Attribute, Forwarded};
 
 /// Which of the two a listener speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub struct Settings {
     pub max_recipients: usize,
     /// A certificate is there.
     pub tls: bool,
+    /// The client is a mail server whose word on its own client is taken.
+    pub trusted: bool,
     /// Bare CR and LF are turned into CRLF instead of refused (see [`BareNewlines`]).
     pub normalise: bool,
 }
@@ -86,6 +92,7 @@ pub struct Session {
     errors: u32,
     junk: u32,
     refused_any: bool,
+    forwarded: Option<Forwarded>,
 }
 
 impl Session {
@@ -102,6 +109,7 @@ impl Session {
             errors: 0,
             junk: 0,
             refused_any: false,
+            forwarded: None,
         }
     }
 
@@ -119,9 +127,14 @@ impl Session {
         )
     }
 
-    /// Name the client gave, or empty.
-    pub fn helo(&self) -> &str {
-        self.helo.as_deref().unwrap_or_default()
+    /// Who brought the mail, as address and name in HELO: the client, whose address is given, or the one that a trusted mail server in
+    /// front names. Behind another one nobody knows: `None` and empty.
+    pub fn client(&self, ip: Option<IpAddr>) -> (Option<IpAddr>, String) {
+        match (&self.forwarded, self.protocol) {
+            (Some(told), _) => (told.ip, told.helo.clone()),
+            (None, Protocol::Smtp) => (ip, self.helo.clone().unwrap_or_default()),
+            (None, Protocol::Lmtp) => (None, String::new()),
+        }
     }
 
     /// The envelope so far: sender (`None` is the null sender) and accepted recipients, in order.
@@ -190,6 +203,7 @@ impl Session {
             Command::Rcpt(address) => self.rcpt(address),
             Command::Data => self.data(),
             Command::StartTls => self.start_tls(),
+            Command::Forward(told) if self.settings.trusted => self.forward(told),
             Command::Quit => Action::Close(Reply::new(221, "2.0.0", "Bye")),
             Command::Rset => {
                 self.reset();
@@ -217,7 +231,7 @@ impl Session {
             Command::BadAddress(Side::Recipient) => {
                 reply(501, "5.1.3", "The recipient's address is malformed")
             }
-            Command::Unknown => reply(500, "5.5.2", "Unknown command"),
+            Command::Unknown | Command::Forward(_) => reply(500, "5.5.2", "Unknown command"),
             Command::Malformed(why) => reply(501, "5.5.4", &format!("Malformed: {why}")),
             Command::Parameter(key) => reply(
                 555,
@@ -248,6 +262,7 @@ impl Session {
         self.sender = None;
         self.recipients.clear();
         self.refused_any = false;
+        self.forwarded = None;
     }
 
     fn hello(&mut self, name: String, extended: bool) -> Action {
@@ -259,6 +274,9 @@ impl Session {
             lines.push("PIPELINING".to_owned());
             lines.push(format!("SIZE {}", self.settings.max_size));
             lines.push("8BITMIME".to_owned());
+            if self.settings.trusted {
+                lines.push(forward::OFFER.to_owned());
+            }
             if self.settings.tls && !self.secure {
                 lines.push("STARTTLS".to_owned());
             }
@@ -269,6 +287,22 @@ impl Session {
             enhanced: "",
             lines,
         })
+    }
+
+    fn forward(&mut self, told: Result<Vec<Attribute>, &'static str>) -> Action {
+        let reply = match told {
+            _ if self.helo.is_none() => Reply::new(503, "5.5.1", "Say hello first"),
+            _ if self.sender.is_some() => {
+                Reply::new(503, "5.5.1", "A mail is begun; XFORWARD stands before MAIL")
+            }
+            Err(why) => Reply::new(501, "5.5.4", format!("Malformed: {why}")),
+            Ok(attributes) => {
+                let told = self.forwarded.get_or_insert_default();
+                told.add(attributes);
+                Reply::new(250, "2.0.0", "Noted")
+            }
+        };
+        Action::Reply(reply)
     }
 
     fn mail(&mut self, sender: Option<Address>, size: Option<u64>) -> Action {

@@ -9,6 +9,7 @@ fn settings() -> Settings {
         max_size: 1000,
         max_recipients: 3,
         tls: true,
+        trusted: false,
         normalise: false,
     }
 }
@@ -171,7 +172,8 @@ fn sent(text: &str) -> Vec<u8> {
 /// Plays a dialogue file, pushing what the client says between two answers in pieces of `step` bytes.
 ///
 /// `C:` is sent; `S:` is a prefix of the next line that must come back; `MAIL:` is what was taken last, to the byte;
-/// `MAILS:` how many were; `CLOSED` says that the server hung up. `! whole`, `! no tls`, `! normalise` are settings.
+/// `MAILS:` how many were; `CLOSED` says that the server hung up; `CLIENT:` who brings the mail that is
+/// begun, where the connection comes from 198.51.100.9. `! whole`, `! no tls`, `! normalise`, `! trusted` are settings.
 fn play(name: &str, dialogue: &str, step: usize) {
     let has = |setting: &str| {
         dialogue
@@ -186,6 +188,7 @@ fn play(name: &str, dialogue: &str, step: usize) {
     let settings = Settings {
         tls: !has("no tls"),
         normalise: has("normalise"),
+        trusted: has("trusted"),
         ..settings()
     };
     let mut server = Server::start(protocol, settings);
@@ -224,6 +227,10 @@ fn play(name: &str, dialogue: &str, step: usize) {
                 .last()
                 .unwrap_or_else(|| panic!("{place}: no mail"));
             assert_eq!(got.as_bytes(), unescape(expected), "{place}");
+        } else if let Some(expected) = line.strip_prefix("CLIENT: ") {
+            let (ip, helo) = server.session.client("198.51.100.9".parse().ok());
+            let ip = ip.map_or("-".to_owned(), |ip| ip.to_string());
+            assert_eq!(format!("{ip} {helo}").trim(), expected, "{place}");
         } else if let Some(expected) = line.strip_prefix("MAILS: ") {
             assert_eq!(server.mails.len().to_string(), expected, "{place}");
         } else {

@@ -31,6 +31,23 @@ pub struct Server {
     pub tls: Option<Arc<Tls>>,
     /// How many connections may be open.
     pub gate: Arc<Gate>,
+    /// Mail servers whose word on their own clients is taken.
+    pub trusted: Arc<Trusted>,
+}
+
+/// Whose XFORWARD is taken.
+#[derive(Debug, Default)]
+pub struct Trusted {
+    /// Who comes from these addresses.
+    pub ips: Vec<IpAddr>,
+    /// Who comes by a unix socket.
+    pub sockets: bool,
+}
+
+impl Trusted {
+    fn holds(&self, ip: Option<IpAddr>) -> bool {
+        ip.map_or(self.sockets, |ip| self.ips.contains(&ip))
+    }
 }
 
 /// Accepts connections until told to stop; sessions run in `tracker`.
@@ -112,6 +129,7 @@ impl Connection {
     async fn talk(&self, stream: Stream) -> io::Result<()> {
         let settings = Settings {
             tls: self.server.tls.is_some(),
+            trusted: self.server.trusted.holds(self.ip),
             ..self.server.settings.clone()
         };
         let mut session = Session::new(self.server.protocol, settings);
@@ -281,13 +299,14 @@ impl Connection {
         unwanted: Option<&'static str>,
     ) -> Vec<Result<(), Reply>> {
         let (sender, recipients) = session.envelope();
+        let (ip, helo) = session.client(self.ip);
         let mail = NewMail {
             bytes,
             sender,
             recipients: recipients.to_vec(),
             protocol: self.server.protocol,
-            ip: self.ip,
-            helo: session.helo().to_owned(),
+            ip,
+            helo,
         };
         let ctx = self.server.ctx.clone();
         // A task of its own: it ends even if this connection does not.

@@ -96,11 +96,13 @@ impl Site {
                 max_size: 100_000,
                 max_recipients: 100,
                 tls: false,
+                trusted: false,
                 normalise: false,
             },
             protocol: choice.protocol,
             tls,
             gate: Arc::clone(&gate),
+            trusted: Arc::default(),
         };
         let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
         let serving = serve_within(

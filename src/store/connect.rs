@@ -231,7 +231,7 @@ macro_rules! texts {
 }
 
 /// Version, name, texts. What was published once is never edited.
-const MIGRATIONS: [(i64, &str, (&str, &str)); 13] = [
+const MIGRATIONS: [(i64, &str, (&str, &str)); 14] = [
     (1, "base", texts!("0001_base.sql")),
     (2, "bases", texts!("0002_bases.sql")),
     (3, "landing", texts!("0003_landing.sql")),
@@ -243,6 +243,7 @@ const MIGRATIONS: [(i64, &str, (&str, &str)); 13] = [
     (9, "bounces", texts!("0009_bounces.sql")),
     (10, "policy", texts!("0010_policy.sql")),
     (11, "sign_in", texts!("0011_sign_in.sql")),
+    (12, "echo", texts!("0012_echo.sql")),
     (14, "holding", texts!("0014_holding.sql")),
     (15, "trouble", texts!("0015_trouble.sql")),
 ];

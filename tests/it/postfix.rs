@@ -72,7 +72,20 @@ impl Postfix {
         postfix
     }
 
-    fn tell(&self, word: &str) {
+    /// Runs a line that `patchpost print postfix` wants given once, on this Postfix.
+    pub fn obey(&self, line: &str) {
+        let own = format!("postconf -c {} ", self.etc.display());
+        let line = line.replacen("postconf ", &own, 1);
+        tools::run(as_root("sh").arg("-c").arg(line));
+        self.tell("reload");
+    }
+
+    /// Tries again to send what waits.
+    pub fn flush(&self) {
+        self.tell("flush");
+    }
+
+    pub fn tell(&self, word: &str) {
         let mut command = as_root("postfix");
         command.arg("-c").arg(&self.etc).arg(word);
         tools::run(command.env("MAIL_CONFIG", &self.etc));

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use clap::{Args, Subcommand};
 
+use super::Json;
+
 /// `init`
 #[derive(Debug, Args)]
 pub struct Init {
@@ -49,6 +51,25 @@ pub struct Init {
     /// Ask nothing: what no option says has its default
     #[arg(long)]
     pub yes: bool,
+}
+
+/// `doctor`
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Send a probe through the relay to this address, and compare what comes back
+    #[arg(long, value_name = "ADDRESS")]
+    pub probe: Option<String>,
+    /// Seconds to wait for the probe
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 300,
+        requires = "probe"
+    )]
+    pub wait: u64,
+    /// How to print
+    #[command(flatten)]
+    pub json: Json,
 }
 
 /// `print`
