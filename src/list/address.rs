@@ -11,7 +11,7 @@ pub enum Target {
     Bounce(String),
     /// The people who run the list.
     Owner,
-    /// A change of a subscription, or help: `subscribe`, `unsubscribe`, `help`, `nomail`, `mail`.
+    /// A change of a subscription, or help: `subscribe`, `unsubscribe`, `help`, `nomail`, `mail`; or `remove`, of a mail.
     Request(&'static str),
     /// An answer to something that was sent with a token: `confirm`, `mod` or `unsubscribe`, and the token.
     Answer(&'static str, String),
@@ -20,13 +20,14 @@ pub enum Target {
 }
 
 /// The words behind `+`.
-const WORDS: [(&str, Target); 8] = [
+const WORDS: [(&str, Target); 9] = [
     ("post", Target::Post),
     ("subscribe", Target::Request("subscribe")),
     ("unsubscribe", Target::Request("unsubscribe")),
     ("help", Target::Request("help")),
     ("nomail", Target::Request("nomail")),
     ("mail", Target::Request("mail")),
+    ("remove", Target::Request("remove")),
     ("owner", Target::Owner),
     ("check", Target::Check),
 ];
@@ -128,6 +129,7 @@ mod tests {
         check("dev+help@x.org", "dev Request(\"help\")");
         check("dev+nomail@x.org", "dev Request(\"nomail\")");
         check("dev+mail@x.org", "dev Request(\"mail\")");
+        check("dev+remove@x.org", "dev Request(\"remove\")");
         check("my-dev+owner@x.org", "my-dev Owner");
         check("dev+check@x.org", "dev Check");
     }

@@ -73,6 +73,10 @@ pub enum Command {
     Confirm(Confirmation),
     /// The subscription that the token names ends.
     Leave(MemberId),
+    /// The mail that is answered is to be removed, as its author wishes.
+    Remove,
+    /// What would become of the mail itself is said, and nothing done with it.
+    Rehearse,
 }
 
 impl Command {
@@ -83,6 +87,8 @@ impl Command {
             Command::Help => "help",
             Command::Confirm(_) => "confirm",
             Command::Leave(_) => "leave",
+            Command::Remove => "remove",
+            Command::Rehearse => "rehearse",
         }
     }
 }
@@ -91,6 +97,8 @@ impl Command {
 pub fn read(target: &Target, key: &[u8]) -> Option<Command> {
     match target {
         Target::Request("help") => Some(Command::Help),
+        Target::Request("remove") => Some(Command::Remove),
+        Target::Check => Some(Command::Rehearse),
         Target::Request(word) => Wish::parse(word).map(Command::Wish),
         Target::Answer("confirm", text) => token::parse_confirm(key, text).map(Command::Confirm),
         Target::Answer("unsubscribe", text) => token::parse_leave(key, text).map(Command::Leave),
@@ -203,8 +211,10 @@ mod tests {
         check(wish("nomail"), Some(Command::Wish(Wish::Nomail)));
         check(wish("mail"), Some(Command::Wish(Wish::Mail)));
         check(wish("help"), Some(Command::Help));
+        check(wish("remove"), Some(Command::Remove));
         check(Target::Owner, None);
         check(Target::Post, None);
+        check(Target::Check, Some(Command::Rehearse));
         let leave = token::render_leave(b"key", MemberId(3)).expect("in range");
         check(
             Target::Answer("unsubscribe", leave.clone()),

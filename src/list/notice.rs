@@ -3,7 +3,9 @@
 //! Pure. The texts are templates in `templates/mail`. A mail of this kind follows RFC 3834: it says that it is automatic, it is
 //! answered by nobody (null return path), and it holds no word of whoever caused it, so that nobody can send messages with it.
 
+mod manual;
 mod moderation;
+mod rehearsal;
 mod text;
 
 #[cfg(test)]
@@ -11,7 +13,9 @@ mod tests;
 
 use std::net::IpAddr;
 
-pub use moderation::{Held, Moderated, Rejected, Steered, Waiting, excerpt, one_line};
+pub use manual::manual;
+pub use moderation::{Held, Moderated, Rejected, Removal, Steered, Waiting, excerpt, one_line};
+pub use rehearsal::{Rehearsal, beside, wrap};
 pub use text::{Confirm, Disabled, Done, Help, Probe, Storm, Trouble, Welcome};
 
 use super::header;
@@ -100,6 +104,14 @@ pub const STEERED: Cap = Cap {
     per_source: i64::MAX,
 };
 
+/// A rehearsal costs as much as the real thing, and is repeated until it is right.
+pub const REHEARSED: Cap = Cap {
+    name: "rehearsal",
+    per_list: 30,
+    per_address: 60,
+    per_source: i64::MAX,
+};
+
 /// What an automatic mail is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
@@ -125,6 +137,12 @@ pub enum Event {
     Steered,
     /// A held mail was rejected with words.
     Rejected,
+    /// A list was tried out.
+    Rehearsed,
+    /// An author wishes that a mail of his is removed: what came of it.
+    OwnRemoval,
+    /// The same: a moderator decides.
+    RemovalWished,
     /// Too many copies for an address came back: does mail arrive there?
     Probe,
     /// An address gets no copies any more, as they came back.
@@ -153,7 +171,7 @@ pub struct Rule {
 }
 
 /// All automatic mail there is.
-pub const RULES: [Rule; 14] = [
+pub const RULES: [Rule; 17] = [
     Rule {
         event: Event::Confirm,
         purpose: "confirmation",
@@ -252,6 +270,33 @@ pub const RULES: [Rule; 14] = [
         default: "always",
         cap: REJECTED,
         answers: true,
+    },
+    Rule {
+        event: Event::Rehearsed,
+        purpose: "rehearsal",
+        when: "mail came to list+check: once for a series, as soon as it is complete or nothing more came of it for 20 seconds",
+        who: "its author, authenticated",
+        default: "always",
+        cap: REHEARSED,
+        answers: true,
+    },
+    Rule {
+        event: Event::OwnRemoval,
+        purpose: "own mail",
+        when: "a mail came to list+remove",
+        who: "its author, authenticated",
+        default: "always",
+        cap: ANSWER,
+        answers: true,
+    },
+    Rule {
+        event: Event::RemovalWished,
+        purpose: "removal wished",
+        when: "an author wishes that a mail of his is removed, and the list lets moderators decide",
+        who: "the list's moderators",
+        default: "always",
+        cap: MODERATORS,
+        answers: false,
     },
     Rule {
         event: Event::Probe,
@@ -533,52 +578,3 @@ pub fn counted_source(ip: Option<IpAddr>) -> String {
         }
     }
 }
-
-/// The manual's page about automatic mail.
-pub fn manual() -> String {
-    let mut out = MANUAL.to_owned();
-    out.push_str("| Mail | When | Who gets it | Default | One address and list, a day | One address, a day | One network, an hour |\n");
-    out.push_str("|---|---|---|---|---|---|---|\n");
-    for rule in RULES {
-        let number = |n: i64| match n {
-            i64::MAX => "–".to_owned(),
-            n => n.to_string(),
-        };
-        let Cap {
-            per_list,
-            per_address,
-            per_source,
-            ..
-        } = rule.cap;
-        let row = [
-            rule.purpose,
-            rule.when,
-            rule.who,
-            rule.default,
-            &number(per_list),
-            &number(per_address),
-            &number(per_source),
-        ];
-        out.push_str(&format!("| {} |\n", row.join(" | ")));
-    }
-    out
-}
-
-/// What stands above the table.
-const MANUAL: &str = "# Automatic mail
-
-This is all that patchpost sends by itself, beside the copies of what was posted. The table is made from the program.
-
-- It goes to people who are known to have written (their mail is authenticated), or it asks an address to confirm
-  something. What it says is fixed text: nothing that a stranger wrote stands in it, so nobody can use it to send words
-  to others. Only moderators read what strangers wrote: the beginning of the mail that they decide about.
-- It carries `Auto-Submitted` (RFC 3834) and the null return path, so that no machine answers it; a probe has a return path of its own, which takes bounces only.
-- It never answers a mail with the null sender, an `Auto-Submitted` other than `no`, `Precedence: bulk`, `junk` or `list`, any
-  `List-` field, `X-Auto-Response-Suppress`, a sender such as `mailer-daemon` or `…-bounces`, an address of a list here, or a mail that
-  fails DMARC where the domain asks for `reject` or `quarantine`. Such a mail carries out no command either, but
-  one to leave by the token of a copy.
-- Addresses are counted without what stands behind a plus sign, and Gmail's without dots: one mailbox is one address. What is
-  above a limit is not sent; who asked is not told so.
-- Networks are IPv4 /24 and IPv6 /64. A proxy or mail server on this machine speaks for many and is not counted.
-
-";

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use askama::Template;
 
+use super::ask::Asked;
 use super::notify::Notice;
 use super::{Ctx, PipelineError};
 use crate::list::command::{self, Asking, Command, Leave, Wish};
@@ -20,10 +21,14 @@ pub(super) struct Errand<'a> {
     pub list: &'a ListRow,
     pub asking: Asking<'a>,
     pub ip: Option<IpAddr>,
+    /// As lists are asked about it.
+    pub asked: &'a Asked<'a>,
+    /// With LF line ends.
+    pub bytes: &'a [u8],
 }
 
 /// What the sender is told.
-type Said = Result<(), Reply>;
+pub(super) type Said = Result<(), Reply>;
 
 fn no_such_address() -> (Reply, &'static str) {
     let text = "This address is not valid, or not any more";
@@ -63,13 +68,15 @@ impl Ctx {
         match command {
             Command::Confirm(confirmation) => self.confirm_by_mail(errand, confirmation).await,
             Command::Leave(member) => self.leave_by_mail(errand, member).await,
-            Command::Help | Command::Wish(_) => {
+            Command::Help | Command::Rehearse | Command::Remove | Command::Wish(_) => {
                 let leave = match command::judge(&errand.asking) {
                     Ok(leave) => leave,
                     Err(refusal) => return self.refuse(errand, refusal).await.map(Some),
                 };
                 match command {
                     Command::Wish(wish) => self.grant(errand, wish, leave).await,
+                    Command::Remove => self.remove_own(errand, leave).await.map(Some),
+                    Command::Rehearse => self.take_rehearsal(errand, leave).await.map(Some),
                     _ => self.help(errand, leave).await,
                 }
             }
@@ -96,7 +103,7 @@ impl Ctx {
     }
 
     /// Behind another mail server a refusal becomes its bounce to a sender who may be forged: there it is noted and dropped.
-    async fn refuse(
+    pub(super) async fn refuse(
         &self,
         errand: &Errand<'_>,
         (reply, why): (Reply, &'static str),
@@ -139,12 +146,7 @@ impl Ctx {
 
     async fn help(&self, errand: &Errand<'_>, leave: Leave) -> Result<Option<Said>, PipelineError> {
         let list = errand.list;
-        if list.realm != RealmId::PUBLIC
-            && !self
-                .store
-                .is_member(list.id, &leave.address().key())
-                .await?
-        {
+        if !self.store.may_browse(list, &leave.address().key()).await? {
             return Ok(None);
         }
         if let Leave::Ask(_) = leave {
@@ -196,8 +198,9 @@ impl Ctx {
     ) -> Result<Option<Said>, PipelineError> {
         let list = errand.list;
         let public = list.realm == RealmId::PUBLIC;
-        if wish == Wish::Subscribe && !public {
-            // Nobody lets himself into a list that is not public.
+        let key = leave.address().key();
+        if wish == Wish::Subscribe && !self.store.may_browse(list, &key).await? {
+            // Nobody lets himself into a list that he may not read.
             return Ok(None);
         }
         if !notice::is_plain(leave.address()) {
@@ -212,7 +215,6 @@ impl Ctx {
             self.act_by_mail(errand, wish.as_str(), act).await?;
             return Ok(Some(Ok(())));
         }
-        let key = leave.address().key();
         let member = wish == Wish::Subscribe || self.store.is_member(list.id, &key).await?;
         if member {
             let asked = errand.answered();
@@ -372,7 +374,7 @@ impl Ctx {
                     address,
                     Event::Nothing,
                     format!("Nothing to do: {of}"),
-                    done(wrapped(&text), String::new()),
+                    done(notice::wrap(&text, 76).join("\n"), String::new()),
                 )
             }
             _ => return None,
@@ -399,7 +401,7 @@ impl Ctx {
         }))
     }
 
-    fn letter(
+    pub(super) fn letter(
         &self,
         list: &ListRow,
         to: &Address,
@@ -426,17 +428,17 @@ impl Ctx {
 }
 
 impl Errand<'_> {
-    fn answered(&self) -> Answered {
+    pub(super) fn answered(&self) -> Answered {
         Answered::from(self.asking.message)
     }
 
-    fn once(&self, word: &'static str) -> Once {
+    pub(super) fn once(&self, word: &'static str) -> Once {
         let message: &Message = self.asking.message;
         let identity: Identity = message.identity;
         Once { word, identity }
     }
 
-    fn place(&self) -> Place {
+    pub(super) fn place(&self) -> Place {
         place(self.list, "by mail")
     }
 }
@@ -479,25 +481,7 @@ fn outcome(
     }
 }
 
-/// Lines of at most 76 characters.
-fn wrapped(text: &str) -> String {
-    let mut out = String::new();
-    let mut width = 0;
-    for word in text.split_whitespace() {
-        if width > 0 && width + 1 + word.len() > 76 {
-            out.push('\n');
-            width = 0;
-        } else if width > 0 {
-            out.push(' ');
-            width += 1;
-        }
-        out.push_str(word);
-        width += word.len();
-    }
-    out
-}
-
-fn rendered(text: &impl Template) -> String {
+pub(super) fn rendered(text: &impl Template) -> String {
     text.render()
         .expect("the templates write plain values into a string")
 }

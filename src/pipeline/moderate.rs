@@ -41,14 +41,7 @@ impl Ctx {
             list.name,
             news.len()
         );
-        let people = self.store.load_access(list.id).await?;
-        let moderators = people.iter().filter(|p| p.rights.has(Bits::MODERATE));
-        let addresses = moderators.filter_map(|p| p.address.parse::<Address>().ok());
-        let mut addresses: Vec<Address> = addresses.collect();
-        if addresses.is_empty() {
-            // Somebody has to look.
-            addresses.extend(self.operator.clone());
-        }
+        let addresses = self.moderators(list).await?;
         let groups = groups(&news);
         let shown: Vec<&Vec<&HeldRow>> = groups.iter().take(ONE_BY_ONE).collect();
         let ids: Vec<ReceiptId> = shown.iter().map(|g| ReceiptId(g[0].id)).collect();
@@ -56,9 +49,6 @@ impl Ctx {
         let bytes: HashMap<i64, Vec<u8>> = bytes.into_iter().map(|r| (r.id.0, r.bytes)).collect();
         let mut letters = Vec::new();
         for to in &addresses {
-            if self.is_list_address(to).await? {
-                continue;
-            }
             for group in &shown {
                 let text = bytes.get(&group[0].id).map(Vec::as_slice);
                 letters.extend(self.held_letter(list, &own, to, group, text, now)?);
@@ -70,6 +60,24 @@ impl Ctx {
         }
         let told = news.iter().map(|h| h.id).collect();
         Ok(self.store.record_told(told, letters, now).await?)
+    }
+
+    /// Who decides about a list's mail and can be written to; the operator where nobody else does.
+    pub(super) async fn moderators(&self, list: &ListRow) -> Result<Vec<Address>, PipelineError> {
+        let people = self.store.load_access(list.id).await?;
+        let named = people.iter().filter(|p| p.rights.has(Bits::MODERATE));
+        let mut all: Vec<Address> = named.filter_map(|p| p.address.parse().ok()).collect();
+        if all.is_empty() {
+            // Somebody has to look.
+            all.extend(self.operator.clone());
+        }
+        let mut found = Vec::with_capacity(all.len());
+        for address in all {
+            if !self.is_list_address(&address).await? {
+                found.push(address);
+            }
+        }
+        Ok(found)
     }
 
     fn held_letter(

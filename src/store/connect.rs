@@ -231,7 +231,7 @@ macro_rules! texts {
 }
 
 /// Version, name, texts. What was published once is never edited.
-const MIGRATIONS: [(i64, &str, (&str, &str)); 10] = [
+const MIGRATIONS: [(i64, &str, (&str, &str)); 11] = [
     (1, "base", texts!("0001_base.sql")),
     (2, "bases", texts!("0002_bases.sql")),
     (3, "landing", texts!("0003_landing.sql")),
@@ -242,6 +242,7 @@ const MIGRATIONS: [(i64, &str, (&str, &str)); 10] = [
     (8, "sending", texts!("0008_sending.sql")),
     (9, "bounces", texts!("0009_bounces.sql")),
     (10, "policy", texts!("0010_policy.sql")),
+    (13, "rehearsal", texts!("0013_rehearsal.sql")),
 ];
 
 fn migrations(dialect: Dialect) -> Migrator {

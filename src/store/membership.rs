@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use super::notice::{self, CappedLetter, Owed};
 use super::person::{self, LINKED};
 use super::writer::Tx;
-use super::{Reader, Store, StoreError, standing};
+use super::{Reader, RecallWish, Store, StoreError, event, recall, standing};
 use crate::list::command::Wish;
 use crate::list::roster::{Entry, Kind};
-use crate::types::{Identity, ListId, MemberId, RealmId, Timestamp};
+use crate::types::{Identity, ListId, MailId, MemberId, RealmId, Timestamp};
 use crate::verdict::Verdict;
 
 /// A command by mail, so that it is carried out once.
@@ -45,6 +45,10 @@ pub enum Act {
     Leave(MemberId),
     /// Nothing but to answer.
     Answer,
+    /// Take a mail back, as its author wishes.
+    TakeBack(MailId, RecallWish),
+    /// Owe these letters, and note why under that kind and by that person.
+    Tell(Vec<CappedLetter>, &'static str, String, String),
 }
 
 /// What an address is asked to confirm.
@@ -94,6 +98,10 @@ pub enum Acted {
     Unknown,
     /// Answered, nothing else.
     Answered,
+    /// The mail is taken back; it was sent to so many.
+    TakenBack(i64),
+    /// It was not there any more.
+    Gone,
 }
 
 /// A pending confirmation, as its page shows it.
@@ -214,6 +222,9 @@ impl Store {
             })
             .await?;
         self.deliveries.notify_one();
+        if matches!(acted, Acted::TakenBack(_)) {
+            self.jobs.ring("aftermath");
+        }
         Ok(acted)
     }
 
@@ -348,6 +359,24 @@ async fn run(tx: &mut Tx, place: Place, act: Act, now: Timestamp) -> Result<Acte
             }
         }
         Act::Answer => Ok(Acted::Answered),
+        Act::TakeBack(mail, wish) => {
+            let done = recall::recall(tx, mail, wish, now).await?;
+            Ok(done.map_or(Acted::Gone, |done| Acted::TakenBack(done.sent)))
+        }
+        Act::Tell(letters, kind, actor, detail) => {
+            for letter in letters {
+                notice::insert(tx, letter, now).await?;
+            }
+            let note = event::Note {
+                realm: place.realm,
+                list: place.list,
+                kind,
+                actor,
+                detail,
+            };
+            event::insert(tx, vec![note], now).await?;
+            Ok(Acted::Answered)
+        }
     }
 }
 

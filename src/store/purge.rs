@@ -239,8 +239,9 @@ impl Store {
 }
 
 /// Tables that hold what people wrote.
-const SCRUBBED: [&str; 20] = [
+const SCRUBBED: [&str; 21] = [
     "held",
+    "rehearsal",
     "access",
     "ban",
     "blob",
@@ -497,7 +498,7 @@ async fn forget_nodes(tx: &mut Tx, realm: RealmId, nodes: &[i64]) -> Result<(), 
 }
 
 /// What hangs on a list, in an order that foreign keys allow.
-const OF_LIST: [&str; 17] = [
+const OF_LIST: [&str; 18] = [
     "delete from letter where list = $1",
     "delete from bounce where list = $1",
     "delete from copy_day where list = $1",
@@ -505,6 +506,7 @@ const OF_LIST: [&str; 17] = [
     "delete from confirmation where list = $1",
     "delete from command where list = $1",
     "delete from held where list = $1",
+    "delete from rehearsal where list = $1",
     "delete from access where list = $1",
     "delete from ban where list = $1",
     "delete from delivery where list = $1",

@@ -261,7 +261,7 @@ async fn route(app: &App, path: &str, wish: Wish) -> Answer {
         return everywhere(app, rest.unwrap_or_default(), &wish).await;
     }
     let list = app.store.find_list(&first).await?;
-    let Some(list) = list.filter(|l| l.visibility == "public") else {
+    let Some(list) = list.filter(ListRow::is_open) else {
         return message::anywhere(app, path.trim_start_matches('/')).await;
     };
     let Some(rest) = rest else {

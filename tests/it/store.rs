@@ -20,6 +20,7 @@ mod correct;
 mod jobs;
 mod notices;
 mod order;
+mod rehearsal;
 mod schema;
 mod search;
 mod site;

@@ -1,0 +1,53 @@
+//! The manual's page about automatic mail, made from the table.
+
+use super::{Cap, RULES};
+
+/// The manual's page about automatic mail.
+pub fn manual() -> String {
+    let mut out = MANUAL.to_owned();
+    out.push_str("| Mail | When | Who gets it | Default | One address and list, a day | One address, a day | One network, an hour |\n");
+    out.push_str("|---|---|---|---|---|---|---|\n");
+    for rule in RULES {
+        let number = |n: i64| match n {
+            i64::MAX => "–".to_owned(),
+            n => n.to_string(),
+        };
+        let Cap {
+            per_list,
+            per_address,
+            per_source,
+            ..
+        } = rule.cap;
+        let row = [
+            rule.purpose,
+            rule.when,
+            rule.who,
+            rule.default,
+            &number(per_list),
+            &number(per_address),
+            &number(per_source),
+        ];
+        out.push_str(&format!("| {} |\n", row.join(" | ")));
+    }
+    out
+}
+
+/// What stands above the table.
+const MANUAL: &str = "# Automatic mail
+
+This is all that patchpost sends by itself, beside the copies of what was posted. The table is made from the program.
+
+- It goes to people who are known to have written (their mail is authenticated), or it asks an address to confirm
+  something. What it says is fixed text: nothing that a stranger wrote stands in it, so nobody can use it to send words
+  to others. Only moderators read what strangers wrote: the beginning of the mail that they decide about. The answer to a
+  rehearsal holds words of the mail that it answers, and goes to its authenticated author alone.
+- It carries `Auto-Submitted` (RFC 3834) and the null return path, so that no machine answers it; a probe has a return path of its own, which takes bounces only.
+- It never answers a mail with the null sender, an `Auto-Submitted` other than `no`, `Precedence: bulk`, `junk` or `list`, any
+  `List-` field, `X-Auto-Response-Suppress`, a sender such as `mailer-daemon` or `…-bounces`, an address of a list here, or a mail that
+  fails DMARC where the domain asks for `reject` or `quarantine`. Such a mail carries out no command either, but
+  one to leave by the token of a copy.
+- Addresses are counted without what stands behind a plus sign, and Gmail's without dots: one mailbox is one address. What is
+  above a limit is not sent; who asked is not told so.
+- Networks are IPv4 /24 and IPv6 /64. A proxy or mail server on this machine speaks for many and is not counted.
+
+";
