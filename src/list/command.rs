@@ -24,6 +24,8 @@ pub enum Wish {
     Mail,
     /// That an address is the same person as another.
     Link,
+    /// What an unauthenticated mail wishes for a patch series: it is its author's.
+    Steer,
 }
 
 impl Wish {
@@ -35,6 +37,7 @@ impl Wish {
             Wish::Nomail => "nomail",
             Wish::Mail => "mail",
             Wish::Link => "link",
+            Wish::Steer => "steer",
         }
     }
 
@@ -46,6 +49,7 @@ impl Wish {
             Wish::Nomail,
             Wish::Mail,
             Wish::Link,
+            Wish::Steer,
         ];
         all.into_iter().find(|wish| wish.as_str() == text)
     }
@@ -58,6 +62,7 @@ impl Wish {
             Wish::Nomail => format!("get no more copies of {list} for now"),
             Wish::Mail => format!("get copies of {list} again"),
             Wish::Link => "be known here as one person with another address".to_owned(),
+            Wish::Steer => format!("change the state of a patch series of {list}"),
         }
     }
 }
@@ -99,6 +104,8 @@ pub fn read(target: &Target, key: &[u8]) -> Option<Command> {
         Target::Request("help") => Some(Command::Help),
         Target::Request("remove") => Some(Command::Remove),
         Target::Check => Some(Command::Rehearse),
+        // Two of the words stand in no address.
+        Target::Request("link" | "steer") => None,
         Target::Request(word) => Wish::parse(word).map(Command::Wish),
         Target::Answer("confirm", text) => token::parse_confirm(key, text).map(Command::Confirm),
         Target::Answer("unsubscribe", text) => token::parse_leave(key, text).map(Command::Leave),

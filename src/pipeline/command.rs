@@ -123,8 +123,20 @@ impl Ctx {
         if confirmation.list != list.id {
             return self.refuse(errand, no_such_address()).await.map(Some);
         }
-        let act = Act::Confirm(confirmation.nonce);
-        match self.act_by_mail(errand, "confirm", act).await? {
+        let (nonce, now) = (confirmation.nonce, errand.asking.now);
+        let meant = self.fulfil(list, nonce, now).await?;
+        let (ctx, of, answered) = (self.clone(), list.clone(), errand.answered());
+        let letter = move |acted: &Acted| match acted {
+            Acted::Meant { .. } => meant,
+            acted => ctx.answer(&of, acted, &answered, now),
+        };
+        let once = errand.once("confirm");
+        let act = Act::Confirm(nonce);
+        match self
+            .store
+            .act(errand.place(), Some(once), act, letter, now)
+            .await?
+        {
             Acted::Unknown => self.refuse(errand, no_such_address()).await.map(Some),
             _ => Ok(Some(Ok(()))),
         }
@@ -269,7 +281,7 @@ impl Ctx {
         let mut random = [0u8; 8];
         getrandom::fill(&mut random)
             .map_err(|e| PipelineError::Broken(format!("no random numbers: {e}")))?;
-        let nonce = i64::from_be_bytes(random).rem_euclid(token::NONCES);
+        let nonce = token::fresh_nonce(random);
         let confirmation = Confirmation {
             nonce,
             list: list.id,
@@ -469,7 +481,7 @@ fn outcome(
             format!("{address} stays a member of the list {of} and gets no more copies."),
             format!("To get copies again, write to {}.", to("mail")),
         ),
-        Wish::Mail | Wish::Subscribe | Wish::Link => (
+        Wish::Mail | Wish::Subscribe | Wish::Link | Wish::Steer => (
             format!("Copies of {of} again"),
             format!("{address} gets copies of the list {of} again."),
             format!(

@@ -115,9 +115,13 @@ impl Ctx {
             .store
             .find_confirmation(asked.list, asked.nonce, now)
             .await?;
-        Ok(found.map(|found| Pending {
+        let Some(found) = found else {
+            return Ok(None);
+        };
+        Ok(Some(Pending {
             what: match found.wish {
                 Wish::Link => format!("be known here as one person with {}", found.other),
+                Wish::Steer => self.meant_words(&list, &found.other).await?,
                 wish => wish.words(&list.address),
             },
             list,
@@ -134,8 +138,10 @@ impl Ctx {
         let Some(list) = self.store.find_list_by_id(asked.list).await? else {
             return Ok(Answer::Unknown);
         };
+        let meant = self.fulfil(&list, asked.nonce, now).await?;
         let (ctx, place) = (self.clone(), place(&list, "on the page"));
         let letter = move |acted: &Acted| match acted {
+            Acted::Meant { .. } => meant,
             // What was done is on the page; a welcome is for keeping.
             Acted::Holds {
                 wish: Wish::Subscribe,

@@ -14,6 +14,7 @@ mod join;
 mod land;
 mod landing;
 mod late;
+mod meant;
 mod moderate;
 mod notify;
 mod own;

@@ -1,5 +1,7 @@
 //! States and delegates by mail: who may have his wish gets it, and everybody who is known to have written hears what came of it.
 //!
+//! Who has the right and no signature is asked by a mail with a link that works once; what it confirms counts as if it had been signed.
+//!
 //! A From field is no authority: a wish counts if the mail is authenticated as that of a moderator, or of who sent the series, and if it
 //! names the list in To or Cc, so that no signed mail to others can be sent here. What is recorded is a correction on the mail that was
 //! answered, so that it holds for that version, and survives every recomputation.
@@ -19,7 +21,7 @@ use crate::types::{Address, MailId};
 
 /// What a person is to a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+pub(super) enum Standing {
     Moderator,
     Submitter,
     Nobody,
@@ -38,16 +40,17 @@ impl Ctx {
         let lists: Vec<ListRow> = lists.iter().filter(named).cloned().collect();
         let (actor, lines) = self.answer_wishes(&wishing, &message, &lists).await?;
         let list = lists.first();
+        let now = crate::store::now();
         let letter = match (list, actor.parse::<Address>()) {
             (Some(list), Ok(to)) => {
-                self.steered_letter(list, &to, &message, &wishing, &lines)
-                    .await?
+                let letter = self.steered_letter(list, &to, &message, &wishing, &lines);
+                (letter.await?, None)
             }
-            _ => None,
+            (Some(list), Err(_)) => self.ask_author(list, mail, &wishing, &message, now).await?,
+            _ => (None, None),
         };
         let about = (wishing.realm, wishing.lists.first().copied(), mail);
         let detail = format!("{}: {}", message.message_id, lines.join("; "));
-        let now = crate::store::now();
         let recorded = self
             .store
             .record_wish(about, actor, detail, letter, job, now);
@@ -78,29 +81,31 @@ impl Ctx {
         let Some(series) = &wishing.series else {
             return nothing(&who.address, "the mail answers no patch series");
         };
-        let standing = self.standing(&who.address, lists, series).await?;
-        let mut lines = Vec::new();
-        for wish in wishes(message) {
-            let refused = match (&wish, standing) {
-                (Wish::Unclear(why), _) => Some(*why),
-                (_, Standing::Moderator) => None,
-                (_, Standing::Submitter) => own_refusal(&wish, series.state),
-                (_, Standing::Nobody) => {
-                    Some("only moderators of the list and who sent the series may say that")
-                }
-            };
-            lines.push(match refused {
-                Some(why) => format!("Nothing was done: {why}."),
-                None => {
-                    self.grant_wish(wishing, series, &wish, &who.address)
-                        .await?
-                }
-            });
-        }
-        Ok((who.address, lines))
+        let lines = self.grant_wishes(wishing, message, lists, series, &who.address);
+        Ok((who.address.clone(), lines.await?))
     }
 
-    async fn standing(
+    /// Does those of the wishes that this person may have, who is known to have them; a line for each.
+    pub(super) async fn grant_wishes(
+        &self,
+        wishing: &Wishing,
+        message: &Message,
+        lists: &[ListRow],
+        series: &WishedFor,
+        actor: &str,
+    ) -> Result<Vec<String>, PipelineError> {
+        let standing = self.standing(actor, lists, series).await?;
+        let mut lines = Vec::new();
+        for wish in wishes(message) {
+            lines.push(match refusal(&wish, standing, series) {
+                Some(why) => format!("Nothing was done: {why}."),
+                None => self.grant_wish(wishing, series, &wish, actor).await?,
+            });
+        }
+        Ok(lines)
+    }
+
+    pub(super) async fn standing(
         &self,
         address: &str,
         lists: &[ListRow],
@@ -160,7 +165,7 @@ impl Ctx {
         Ok(said)
     }
 
-    async fn steered_letter(
+    pub(super) async fn steered_letter(
         &self,
         list: &ListRow,
         to: &Address,
@@ -202,8 +207,20 @@ impl Ctx {
     }
 }
 
+/// Why a person of this standing may not have a wish; `None` if he may.
+pub(super) fn refusal(wish: &Wish, standing: Standing, series: &WishedFor) -> Option<&'static str> {
+    match (wish, standing) {
+        (Wish::Unclear(why), _) => Some(*why),
+        (_, Standing::Moderator) => None,
+        (_, Standing::Submitter) => own_refusal(wish, series.state),
+        (_, Standing::Nobody) => {
+            Some("only moderators of the list and who sent the series may say that")
+        }
+    }
+}
+
 /// Whether a mail names an address in To or Cc.
-fn names(message: &Message, address: &str) -> bool {
+pub(super) fn names(message: &Message, address: &str) -> bool {
     let mut to = message.to.iter().chain(&message.cc);
     to.any(|m| m.address.eq_ignore_ascii_case(address))
 }

@@ -60,7 +60,7 @@ pub struct NewConfirmation {
     pub address: String,
     /// To what.
     pub wish: Wish,
-    /// The address that is to be linked with it; else empty.
+    /// The address that is to be linked with it, or the mail whose wishes are meant; else empty.
     pub other: String,
 }
 
@@ -94,6 +94,11 @@ pub enum Acted {
         /// One of them.
         address: String,
     },
+    /// What the address wished for a series is its own wish.
+    Meant {
+        /// The address.
+        address: String,
+    },
     /// Nothing was asked under that number, or too long ago.
     Unknown,
     /// Answered, nothing else.
@@ -111,7 +116,7 @@ pub struct Asked {
     pub address: String,
     /// To what.
     pub wish: Wish,
-    /// The address that is to be linked with it; else empty.
+    /// The address that is to be linked with it, or the mail whose wishes are meant; else empty.
     pub other: String,
     /// It was used.
     pub done: bool,
@@ -380,7 +385,7 @@ async fn run(tx: &mut Tx, place: Place, act: Act, now: Timestamp) -> Result<Acte
     }
 }
 
-async fn ask(
+pub(super) async fn ask(
     tx: &mut Tx,
     place: Place,
     confirmation: NewConfirmation,
@@ -422,6 +427,10 @@ async fn confirm(
     let text = "update confirmation set done = 1 where nonce = $1 and done = 0";
     let first = tx.execute(text, vec![nonce.into()]).await? == 1;
     match (asked.wish, first) {
+        (Wish::Steer, true) => Ok(Acted::Meant {
+            address: asked.address,
+        }),
+        (Wish::Steer, false) => Ok(Acted::Before),
         (Wish::Link, true) => confirm_link(tx, place, asked, now).await,
         // Used before: what it did may have been undone since, and is not done again.
         (Wish::Link, false) => Ok(Acted::Waits),
@@ -497,7 +506,7 @@ async fn change(
         }
     }
     let (member, new, kind) = match (wish, found) {
-        (Wish::Link, _) => return Ok(Acted::Unknown),
+        (Wish::Link | Wish::Steer, _) => return Ok(Acted::Unknown),
         (Wish::Subscribe, None) => {
             let member = join(tx, place.list, &address, now).await?;
             (member, true, "joined")

@@ -3,7 +3,7 @@
 use super::landed::OWN_MAILS;
 use super::notice::{self, CappedLetter};
 use super::sql::Bind;
-use super::{Reader, Store, StoreError, job};
+use super::{NewConfirmation, Place, Reader, Store, StoreError, job, membership};
 use crate::types::{ListId, MailId, RealmId, Timestamp};
 use crate::verdict::Verdict;
 
@@ -20,6 +20,8 @@ pub struct Wishing {
     pub verdict: Verdict,
     /// Its bytes.
     pub bytes: Vec<u8>,
+    /// Envelope sender of its last copy; empty: nobody's.
+    pub sender: String,
     /// The series that it answers, or is a part of.
     pub series: Option<WishedFor>,
     /// It was answered before.
@@ -61,12 +63,15 @@ impl Reader {
         };
         let text = "select list from posting where mail = $1 order by list";
         let lists: Vec<(i64,)> = self.fetch(text, vec![mail.0.into()]).await?;
+        let text = "select sender from receipt where mail = $1 order by id desc limit 1";
+        let sender: Option<(String,)> = self.fetch_one(text, vec![mail.0.into()]).await?;
         Ok(Some(Wishing {
             realm: RealmId(realm),
             lists: lists.into_iter().map(|l| ListId(l.0)).collect(),
             arrived,
             verdict,
             bytes,
+            sender: sender.map_or_else(String::new, |s| s.0),
             series: self.find_wished_for(mail).await?,
             done: done > 0,
         }))
@@ -119,13 +124,13 @@ impl Reader {
 
 impl Store {
     /// Notes that a mail's wishes were answered (`actor` empty: that nothing proves whose they are), owes the answer within its
-    /// limits, and strikes the job off, in one commit.
+    /// limits, or asks an address whether they are its own, and strikes the job off, in one commit.
     pub async fn record_wish(
         &self,
         (realm, list, mail): (RealmId, Option<ListId>, MailId),
         actor: String,
         detail: String,
-        letter: Option<CappedLetter>,
+        (letter, asked): (Option<CappedLetter>, Option<NewConfirmation>),
         job: job::Held,
         now: Timestamp,
     ) -> Result<(), StoreError> {
@@ -143,8 +148,19 @@ impl Store {
                 ];
                 let head = "event (realm, list, kind, mail, actor, happened, detail)";
                 tx.insert(head, vec![row], "").await?;
-                if let Some(letter) = letter {
-                    notice::insert(tx, letter, now).await?;
+                match (letter, asked, list) {
+                    (Some(letter), Some(asked), Some(list)) => {
+                        let place = Place {
+                            list,
+                            realm,
+                            way: "by mail",
+                        };
+                        membership::ask(tx, place, asked, letter, now).await?;
+                    }
+                    (Some(letter), ..) => {
+                        notice::insert(tx, letter, now).await?;
+                    }
+                    (None, ..) => {}
                 }
                 job::finish(tx, &[job]).await
             })

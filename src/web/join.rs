@@ -171,7 +171,7 @@ fn words(acted: &Acted, list: &str) -> (String, String) {
                 "Welcome",
                 format!("{address} is a member of {list} and gets copies."),
             ),
-            Asked::Mail | Asked::Link => (
+            Asked::Mail | Asked::Link | Asked::Steer => (
                 "Copies again",
                 format!("{address} gets copies of {list} again."),
             ),
@@ -179,6 +179,10 @@ fn words(acted: &Acted, list: &str) -> (String, String) {
         Acted::Linked { .. } => (
             "Linked",
             "Both addresses have confirmed: they are one person here now.".to_owned(),
+        ),
+        Acted::Meant { address } => (
+            "Confirmed",
+            format!("A mail to {address} says what was done."),
         ),
         Acted::Waits => (
             "One more",
