@@ -220,6 +220,14 @@ impl Ctx {
             let reply = Reply::new(550, "5.1.7", text);
             return self.refuse(errand, (reply, "odd address")).await.map(Some);
         }
+        if wish == Wish::Subscribe && self.takes_no_mail(leave.address()).await {
+            let text = "The domain of your address says that it takes no mail (null MX): no copy would arrive there";
+            let reply = Reply::new(550, "5.1.10", text);
+            return self
+                .refuse(errand, (reply, "takes no mail"))
+                .await
+                .map(Some);
+        }
         if wish != Wish::Subscribe
             && let Leave::AtOnce(address) = &leave
         {

@@ -49,6 +49,14 @@ impl Ctx {
         shown.is_some_and(|secs| (0..=FORM_HOLDS).contains(&(now.secs() - secs)))
     }
 
+    /// Whether an address is in a domain that says that it takes no mail (RFC 7505): no confirmation would arrive there.
+    pub async fn takes_no_mail(&self, address: &Address) -> bool {
+        match &self.checks {
+            Some(checks) => checks.dns.takes_no_mail(address.domain()).await,
+            None => false,
+        }
+    }
+
     /// Asks an address to confirm that it joins a public list. What is told says nothing of who is a member.
     pub async fn ask_to_join(
         &self,

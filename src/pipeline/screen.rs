@@ -200,8 +200,10 @@ impl Ctx {
         now: Timestamp,
     ) -> Result<Option<Result<(), Reply>>, PipelineError> {
         let (message, verdict) = (asked.message, asked.verdict);
-        let (Some(sender), Some(command)) = (&new.sender, command::read(target, &self.token_key))
-        else {
+        let (Some(sender), Some(command)) = (
+            &new.sender,
+            command::read(target, &message.subject, &self.token_key),
+        ) else {
             return Ok(None);
         };
         let asking = Asking {

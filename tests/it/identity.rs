@@ -93,7 +93,8 @@ fn zone_of(key: &Key) -> String {
          s._domainkey.broken.example FAIL\n\
          _dmarc.example.org TXT v=DMARC1; p=reject\n\
          example.org TXT v=spf1 ip4:192.0.2.0/24 -all\n\
-         broken.example FAIL\n"
+         broken.example FAIL\n\
+         nomail.example MX 0 .\n"
     )
 }
 

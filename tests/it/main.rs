@@ -47,6 +47,7 @@ mod real_mail;
 mod rehearsal;
 mod remarks;
 mod removal;
+mod requests;
 mod road;
 mod signing;
 mod steer;

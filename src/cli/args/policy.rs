@@ -251,12 +251,15 @@ pub enum Held {
     },
     /// Drop mails without a word
     #[command(
-        after_help = "Examples:\n  patchpost held discard 12 13\n  patchpost held discard --list dev --from '*@spam.example'\n  patchpost held discard --list dev --all"
+        after_help = "Examples:\n  patchpost held discard 12 13\n  patchpost held discard --list dev --from '*@spam.example'\n  patchpost held discard --list dev --all\n  patchpost held discard 12 --purge"
     )]
     Discard {
         /// Which
         #[command(flatten)]
         which: Which,
+        /// Write the database's files anew, so that no byte of them stays in free pages
+        #[arg(long)]
+        purge: bool,
     },
 }
 
