@@ -375,12 +375,14 @@ pub enum Job {
     Steer(MailId),
     /// Tell the moderators of a list what is held, and drop what was held too long.
     Hold(ListId),
+    /// Answer the mails that were sent to try a list out.
+    Rehearse(ListId),
     /// Count bounces that waited, and take the steps about addresses that are due.
     Bounces,
 }
 
 impl Job {
-    /// The kind as stored: `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`, `recheck`, `steer`, `hold`, `aftermath`, `bounces`.
+    /// The kind as stored: `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`, `recheck`, `steer`, `hold`, `rehearse`, `aftermath`, `bounces`.
     pub fn kind(self) -> &'static str {
         match self {
             Job::File(_) => "file",
@@ -392,6 +394,7 @@ impl Job {
             Job::Recheck(_) => "recheck",
             Job::Steer(_) => "steer",
             Job::Hold(_) => "hold",
+            Job::Rehearse(_) => "rehearse",
             Job::Aftermath(_) => "aftermath",
             Job::Bounces => "bounces",
         }
@@ -408,7 +411,7 @@ impl Job {
             Job::Upkeep(id) => id.to_string(),
             Job::Recheck(id) => id.to_string(),
             Job::Steer(id) => id.to_string(),
-            Job::Hold(list) => list.to_string(),
+            Job::Hold(list) | Job::Rehearse(list) => list.to_string(),
             Job::Aftermath(realm) => realm.0.to_string(),
             Job::Bounces => "0".to_owned(),
         }
@@ -430,6 +433,7 @@ impl Job {
             "recheck" => Some(Job::Recheck(RepoId(number(key)?))),
             "steer" => Some(Job::Steer(MailId(number(key)?))),
             "hold" => Some(Job::Hold(ListId(number(key)?))),
+            "rehearse" => Some(Job::Rehearse(ListId(number(key)?))),
             "aftermath" => Some(Job::Aftermath(RealmId(number(key)?))),
             "bounces" => Some(Job::Bounces),
             _ => None,

@@ -45,6 +45,7 @@ pub async fn run(ctx: Ctx, fetch_minutes: u64, stop: CancellationToken) {
         each("recheck", 1, &ctx, &stop),
         each("steer", 1, &ctx, &stop),
         each("hold", 10, &ctx, &stop),
+        each("rehearse", 1, &ctx, &stop),
         each("aftermath", 1, &ctx, &stop),
         schedule(fetch_minutes, &stop, || owe_fetches(&ctx)),
         schedule(UPKEEP_MINUTES, &stop, || owe_upkeep(&ctx)),
@@ -240,6 +241,7 @@ async fn one(ctx: &Ctx, claim: Claim) -> Result<(), PipelineError> {
         Job::Aftermath(realm) => ctx.clear_aftermath(realm, claim.held()).await,
         Job::Steer(mail) => ctx.steer(mail, claim.held()).await,
         Job::Hold(list) => ctx.tend_held(list, claim.held(), crate::store::now()).await,
+        Job::Rehearse(list) => ctx.rehearse(list, claim.held()).await,
         Job::Bounces => ctx.bounces(claim.held()).await,
     }
 }

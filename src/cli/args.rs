@@ -14,7 +14,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use landing::{RepoSet, SeriesApply};
 pub use member::{Member, MemberKind, MemberSet, Nodupes};
 pub use operator::{Doctor, Init, Print};
-pub use policy::{By, Held, Moderation, Outside, Policy, PolicySet, Recall, Remove, Switch, Which};
+pub use policy::{
+    By, Held, Moderation, Outside, Own, Policy, PolicySet, Recall, Remove, Switch, Which,
+};
 pub use sending::{Chosen, Dkim, DmarcUnaligned, Queue, QueueState};
 pub use series::{Place, Series, SeriesMbox, State};
 

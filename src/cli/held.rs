@@ -1,5 +1,7 @@
 //! `held`: mail that a person looks at first.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, bail};
 
 use super::args::{self, Which};
@@ -7,7 +9,7 @@ use super::output::{Table, count, print, print_json};
 use crate::list::rules;
 use crate::pipeline::{Ctx, HeldFilter};
 use crate::store::{Fate, HeldRow, PostedMail, RecallWish, Removal};
-use crate::types::{ListId, MessageId, ReceiptId, Timestamp};
+use crate::types::{ListId, MessageId, RealmId, ReceiptId, Timestamp};
 
 /// `patchpost held …`
 pub async fn held(ctx: &Ctx, wish: args::Held) -> Result<()> {
@@ -50,12 +52,18 @@ pub async fn held(ctx: &Ctx, wish: args::Held) -> Result<()> {
                 .await?;
             say("rejected", &done);
         }
-        args::Held::Discard { which } => {
+        args::Held::Discard { which, purge } => {
             let wanted = find(ctx, &which).await?;
+            let realms: BTreeSet<RealmId> = wanted.iter().map(|h| h.realm).collect();
             let fate = Fate::Discard;
             let done = ctx
                 .refuse_held(wanted, fate, "by the operator", now)
                 .await?;
+            if purge {
+                for realm in realms {
+                    ctx.scrub(realm).await?;
+                }
+            }
             println!("discarded: {}", count(done.len() as u64, "mail"));
         }
     }

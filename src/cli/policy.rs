@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::args::{self, By, Outside, PolicySet, Switch};
+use super::args::{self, By, Outside, Own, PolicySet, Switch};
 use super::output::{Table, print_json};
 use crate::config::Config;
 use crate::list::order::Outcome;
@@ -111,15 +111,17 @@ async fn show(ctx: &Ctx, name: &str, json: bool) -> Result<()> {
     if json {
         let rules: Vec<String> = p.rules.iter().map(Rule::to_string).collect();
         return print_json(&serde_json::json!({
-            "list": list.name, "style": list.style, "anybody": p.anybody.to_string(), "subscribers": p.subscribers.to_string(),
+            "list": list.name, "style": list.style, "anybody": p.anybody.to_string(), "subscribers": p.subscribers.to_string(), "any_list": p.any_list,
             "people": people, "moderation": p.moderation, "proof": p.proof, "outsiders": p.outsiders, "emergency": p.emergency,
             "max_size": p.max_size, "html": p.html, "refused_types": p.refused_types, "rules": rules, "bans": bans,
             "strangers_per_hour": p.strangers_per_hour, "delay_seconds": p.delay, "hold_days": p.hold_days, "tls_only": p.tls_only,
+            "own_removal": p.own_removal,
         }));
     }
     let mut table = Table::new(["SETTING", "VALUE"]);
     table.row(["anybody", &p.anybody.to_string()]);
     table.row(["subscribers", &p.subscribers.to_string()]);
+    table.row(["any-list", on(p.any_list)]);
     for person in &people {
         let text = format!("{}={}", person.address, person.rights);
         table.row(["person", &text]);
@@ -144,6 +146,7 @@ async fn show(ctx: &Ctx, name: &str, json: bool) -> Result<()> {
     table.row(["strangers-per-hour", &p.strangers_per_hour.to_string()]);
     table.row(["delay", &p.delay.to_string()]);
     table.row(["hold-days", &p.hold_days.to_string()]);
+    table.row(["own-removal", p.own_removal.as_str()]);
     table.print("nothing is set");
     Ok(())
 }
@@ -197,9 +200,11 @@ fn changed(list: &ListRow, wish: &PolicySet) -> Result<Policy> {
     }
     p.proof = wish.proof.map_or(p.proof, By::into);
     p.outsiders = wish.outsiders.map_or(p.outsiders, Outside::into);
+    p.own_removal = wish.own_removal.map_or(p.own_removal, Own::into);
     let switch = |given: Option<Switch>, old| given.map_or(old, |s| s == Switch::On);
     p.emergency = switch(wish.emergency, p.emergency);
     p.html = switch(wish.html, p.html);
+    p.any_list = switch(wish.any_list, p.any_list);
     p.tls_only = switch(wish.tls_only, p.tls_only);
     p.max_size = wish.max_size.unwrap_or(p.max_size);
     p.strangers_per_hour = wish.strangers_per_hour.unwrap_or(p.strangers_per_hour);

@@ -100,6 +100,12 @@ impl Dns {
         Ok(all)
     }
 
+    /// Whether a domain says that it takes no mail. Without an answer nobody knows, and mail is tried.
+    pub async fn takes_no_mail(&self, domain: &str) -> bool {
+        let found = self.find_records(domain, RecordKind::Mx).await;
+        found.is_ok_and(|records| is_null_mx(&records))
+    }
+
     /// Whether SPF lets `ip` send mail with this domain in the envelope (RFC 7208). An error if DNS does not say.
     pub async fn spf_allows(&self, ip: IpAddr, domain: &str) -> Result<bool, String> {
         let sender = format!("postmaster@{domain}");
@@ -113,6 +119,18 @@ impl Dns {
             Ok(output) => Ok(output.result() == SpfResult::Pass),
         }
     }
+}
+
+/// Whether these MX records say that a domain takes no mail at all (RFC 7505): one, whose host is the root.
+fn is_null_mx(records: &[String]) -> bool {
+    let host = |record: &str| {
+        record
+            .split_once(' ')
+            .map_or("", |(_, host)| host)
+            .trim_matches(['.', ' '])
+            .to_owned()
+    };
+    matches!(records, [one] if host(one).is_empty())
 }
 
 /// A record of that type as text; others, such as the alias before it, are left out.
@@ -136,6 +154,19 @@ fn text(record: &Record, kind: RecordKind) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_null_mx_is_told_from_a_host() {
+        let check = |records: &[&str], expected| {
+            let records: Vec<String> = records.iter().map(|r| (*r).to_owned()).collect();
+            assert_eq!(is_null_mx(&records), expected, "{records:?}");
+        };
+        check(&["0 "], true);
+        check(&["0 ."], true);
+        check(&["10 mail.example.org"], false);
+        check(&["0 ", "10 mail.example.org"], false);
+        check(&[], false);
+    }
 
     #[test]
     fn addresses_have_their_reverse_names() {

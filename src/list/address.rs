@@ -11,7 +11,8 @@ pub enum Target {
     Bounce(String),
     /// The people who run the list.
     Owner,
-    /// A change of a subscription, or help: `subscribe`, `unsubscribe`, `help`, `nomail`, `mail`.
+    /// A change of a subscription, or help: `subscribe`, `unsubscribe`, `help`, `nomail`, `mail`; `remove`, of a mail; `request`, for what
+    /// the subject says.
     Request(&'static str),
     /// An answer to something that was sent with a token: `confirm`, `mod` or `unsubscribe`, and the token.
     Answer(&'static str, String),
@@ -22,13 +23,15 @@ pub enum Target {
 }
 
 /// The words behind `+`.
-const WORDS: [(&str, Target); 9] = [
+const WORDS: [(&str, Target); 11] = [
     ("post", Target::Post),
     ("subscribe", Target::Request("subscribe")),
     ("unsubscribe", Target::Request("unsubscribe")),
     ("help", Target::Request("help")),
     ("nomail", Target::Request("nomail")),
     ("mail", Target::Request("mail")),
+    ("remove", Target::Request("remove")),
+    ("request", Target::Request("request")),
     ("owner", Target::Owner),
     ("check", Target::Check),
     ("echo", Target::Echo(None)),
@@ -39,7 +42,7 @@ const ANSWERS: [&str; 3] = ["confirm", "mod", "unsubscribe"];
 
 /// Mailman's spellings behind a hyphen. Its `-bounces` comes without a token, so a person has to look.
 const ALIASES: [(&str, Target); 7] = [
-    ("request", Target::Request("help")),
+    ("request", Target::Request("request")),
     ("subscribe", Target::Request("subscribe")),
     ("join", Target::Request("subscribe")),
     ("unsubscribe", Target::Request("unsubscribe")),
@@ -134,6 +137,7 @@ mod tests {
         check("dev+help@x.org", "dev Request(\"help\")");
         check("dev+nomail@x.org", "dev Request(\"nomail\")");
         check("dev+mail@x.org", "dev Request(\"mail\")");
+        check("dev+remove@x.org", "dev Request(\"remove\")");
         check("my-dev+owner@x.org", "my-dev Owner");
         check("dev+check@x.org", "dev Check");
     }
@@ -156,7 +160,8 @@ mod tests {
 
     #[test]
     fn spellings_from_mailman_and_sourcehut_work() {
-        check("my-dev-request@x.org", "my-dev Request(\"help\")");
+        check("my-dev-request@x.org", "my-dev Request(\"request\")");
+        check("dev+request@x.org", "dev Request(\"request\")");
         check("dev-subscribe@x.org", "dev Request(\"subscribe\")");
         check("dev-join@x.org", "dev Request(\"subscribe\")");
         check("dev-unsubscribe@x.org", "dev Request(\"unsubscribe\")");

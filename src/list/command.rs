@@ -1,7 +1,7 @@
 //! What people ask of a list by mail, and what proves that they may.
 //!
 //! Pure. A command is told by the address it was sent to; nothing is read out of the mail's text, so that no mail that was meant
-//! otherwise does anything.
+//! otherwise does anything. Only `list-request@`, as Mailman and Majordomo have it, takes its word from the subject.
 
 use super::address::Target;
 use super::notice::is_forbidden;
@@ -24,6 +24,8 @@ pub enum Wish {
     Mail,
     /// That an address is the same person as another.
     Link,
+    /// What an unauthenticated mail wishes for a patch series: it is its author's.
+    Steer,
 }
 
 impl Wish {
@@ -35,6 +37,7 @@ impl Wish {
             Wish::Nomail => "nomail",
             Wish::Mail => "mail",
             Wish::Link => "link",
+            Wish::Steer => "steer",
         }
     }
 
@@ -46,6 +49,7 @@ impl Wish {
             Wish::Nomail,
             Wish::Mail,
             Wish::Link,
+            Wish::Steer,
         ];
         all.into_iter().find(|wish| wish.as_str() == text)
     }
@@ -58,6 +62,7 @@ impl Wish {
             Wish::Nomail => format!("get no more copies of {list} for now"),
             Wish::Mail => format!("get copies of {list} again"),
             Wish::Link => "be known here as one person with another address".to_owned(),
+            Wish::Steer => format!("change the state of a patch series of {list}"),
         }
     }
 }
@@ -73,6 +78,10 @@ pub enum Command {
     Confirm(Confirmation),
     /// The subscription that the token names ends.
     Leave(MemberId),
+    /// The mail that is answered is to be removed, as its author wishes.
+    Remove,
+    /// What would become of the mail itself is said, and nothing done with it.
+    Rehearse,
 }
 
 impl Command {
@@ -83,19 +92,45 @@ impl Command {
             Command::Help => "help",
             Command::Confirm(_) => "confirm",
             Command::Leave(_) => "leave",
+            Command::Remove => "remove",
+            Command::Rehearse => "rehearse",
         }
     }
 }
 
-/// The command that an address asks for; `None` where it asks for none, or with a token that is not ours.
-pub fn read(target: &Target, key: &[u8]) -> Option<Command> {
+/// The command that an address asks for, or the subject at `list-request@`; `None` where none is asked for, or with a token that is not ours.
+pub fn read(target: &Target, subject: &str, key: &[u8]) -> Option<Command> {
     match target {
+        Target::Request("request") => Some(by_subject(subject)),
         Target::Request("help") => Some(Command::Help),
+        Target::Request("remove") => Some(Command::Remove),
+        Target::Check => Some(Command::Rehearse),
+        // Two of the words stand in no address.
+        Target::Request("link" | "steer") => None,
         Target::Request(word) => Wish::parse(word).map(Command::Wish),
         Target::Answer("confirm", text) => token::parse_confirm(key, text).map(Command::Confirm),
         Target::Answer("unsubscribe", text) => token::parse_leave(key, text).map(Command::Leave),
         _ => None,
     }
+}
+
+/// Words in the subject that mean a command; `set delivery off` and the like of other programs get help.
+const SUBJECTS: [(&str, Wish); 6] = [
+    ("subscribe", Wish::Subscribe),
+    ("join", Wish::Subscribe),
+    ("unsubscribe", Wish::Unsubscribe),
+    ("leave", Wish::Unsubscribe),
+    ("nomail", Wish::Nomail),
+    ("mail", Wish::Mail),
+];
+
+/// By the first word; whatever is no command asks for help.
+fn by_subject(subject: &str) -> Command {
+    let word = subject.split_whitespace().next().unwrap_or_default();
+    let known = SUBJECTS
+        .iter()
+        .find(|(name, _)| word.eq_ignore_ascii_case(name));
+    known.map_or(Command::Help, |(_, wish)| Command::Wish(*wish))
 }
 
 /// A mail that asks.
@@ -200,15 +235,18 @@ mod tests {
 
     #[test]
     fn addresses_say_what_is_asked() {
-        let check = |target: Target, expected| assert_eq!(read(&target, b"key"), expected);
+        let check =
+            |target: Target, expected| assert_eq!(read(&target, "unsubscribe", b"key"), expected);
         let wish = |word| Target::Request(word);
         check(wish("subscribe"), Some(Command::Wish(Wish::Subscribe)));
         check(wish("unsubscribe"), Some(Command::Wish(Wish::Unsubscribe)));
         check(wish("nomail"), Some(Command::Wish(Wish::Nomail)));
         check(wish("mail"), Some(Command::Wish(Wish::Mail)));
         check(wish("help"), Some(Command::Help));
+        check(wish("remove"), Some(Command::Remove));
         check(Target::Owner, None);
         check(Target::Post, None);
+        check(Target::Check, Some(Command::Rehearse));
         let leave = token::render_leave(b"key", MemberId(3)).expect("in range");
         check(
             Target::Answer("unsubscribe", leave.clone()),
@@ -216,6 +254,34 @@ mod tests {
         );
         check(Target::Answer("confirm", leave.clone()), None);
         check(Target::Answer("mod", leave), None);
+    }
+
+    #[test]
+    fn the_subject_counts_at_the_address_for_requests_alone() {
+        let check = |subject: &str, expected| {
+            let target = Target::Request("request");
+            assert_eq!(read(&target, subject, b"key"), Some(expected), "{subject}");
+        };
+        check("subscribe", Command::Wish(Wish::Subscribe));
+        check("  Join dev ", Command::Wish(Wish::Subscribe));
+        check(
+            "UNSUBSCRIBE address=eve@x.org",
+            Command::Wish(Wish::Unsubscribe),
+        );
+        check("leave", Command::Wish(Wish::Unsubscribe));
+        check("nomail", Command::Wish(Wish::Nomail));
+        check("mail", Command::Wish(Wish::Mail));
+        for other in [
+            "",
+            "help",
+            "Re: subscribe",
+            "unsubscribed?",
+            "link",
+            "steer",
+            "set delivery off",
+        ] {
+            check(other, Command::Help);
+        }
     }
 
     /// Judges a mail of `head` by `sender` to `dev+nomail@x.org`; signed fields: `h`, or nothing passes.

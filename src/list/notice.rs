@@ -5,6 +5,7 @@
 
 mod manual;
 mod moderation;
+mod rehearsal;
 mod text;
 
 #[cfg(test)]
@@ -14,8 +15,9 @@ use std::net::IpAddr;
 
 pub use manual::{Audience, audience, manual};
 pub use moderation::{
-    Held, Moderated, REMINDERS, Rejected, Reminder, Steered, Waiting, excerpt, one_line,
+    Held, Moderated, REMINDERS, Rejected, Reminder, Removal, Steered, Waiting, excerpt, one_line,
 };
+pub use rehearsal::{Rehearsal, beside, wrap};
 pub use text::{Confirm, Disabled, Done, Help, Paused, Probe, SignIn, Storm, Trouble, Welcome};
 
 use super::header;
@@ -112,6 +114,14 @@ pub const SIGN_IN: Cap = Cap {
     per_source: 20,
 };
 
+/// A rehearsal costs as much as the real thing, and is repeated until it is right.
+pub const REHEARSED: Cap = Cap {
+    name: "rehearsal",
+    per_list: 30,
+    per_address: 60,
+    per_source: i64::MAX,
+};
+
 /// What an automatic mail is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
@@ -139,6 +149,12 @@ pub enum Event {
     Steered,
     /// A held mail was rejected with words.
     Rejected,
+    /// A list was tried out.
+    Rehearsed,
+    /// An author wishes that a mail of his is removed: what came of it.
+    OwnRemoval,
+    /// The same: a moderator decides.
+    RemovalWished,
     /// Too many copies for an address came back: does mail arrive there?
     Probe,
     /// An address gets no copies any more, as they came back.
@@ -171,7 +187,7 @@ pub struct Rule {
 }
 
 /// All automatic mail there is.
-pub const RULES: [Rule; 17] = [
+pub const RULES: [Rule; 20] = [
     Rule {
         event: Event::Confirm,
         purpose: "confirmation",
@@ -279,6 +295,33 @@ pub const RULES: [Rule; 17] = [
         default: "always",
         cap: REJECTED,
         answers: true,
+    },
+    Rule {
+        event: Event::Rehearsed,
+        purpose: "rehearsal",
+        when: "mail came to list+check: once for a series, as soon as it is complete or nothing more came of it for 20 seconds",
+        who: "its author, authenticated",
+        default: "always",
+        cap: REHEARSED,
+        answers: true,
+    },
+    Rule {
+        event: Event::OwnRemoval,
+        purpose: "own mail",
+        when: "a mail came to list+remove",
+        who: "its author, authenticated",
+        default: "always",
+        cap: ANSWER,
+        answers: true,
+    },
+    Rule {
+        event: Event::RemovalWished,
+        purpose: "removal wished",
+        when: "an author wishes that a mail of his is removed, and the list lets moderators decide",
+        who: "the list's moderators",
+        default: "always",
+        cap: MODERATORS,
+        answers: false,
     },
     Rule {
         event: Event::Probe,

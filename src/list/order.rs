@@ -42,6 +42,8 @@ pub struct Known {
     pub bits: Option<Bits>,
     /// It is subscribed.
     pub member: bool,
+    /// It, or an address that is linked with it, is subscribed to another list, and this list's policy lets that count.
+    pub elsewhere: bool,
     /// The list has a mail of it.
     pub seen: bool,
     /// The list has a mail that this one answers.
@@ -157,7 +159,8 @@ impl Asked<'_> {
 
     fn is_stranger(&self) -> bool {
         let known = self.q.known;
-        !(self.who.proven && (known.bits.is_some() || known.member || known.seen))
+        !(self.who.proven
+            && (known.bits.is_some() || known.member || known.elsewhere || known.seen))
     }
 
     /// A rule accepted it, or it is a moderator's: doubts do not count.
@@ -242,7 +245,7 @@ pub fn delay(least: i64, identity: &Identity) -> i64 {
 
 /// A claim gives no rights, but takes those that the person has lost.
 fn rights(q: &Question<'_>, who: &Who) -> Bits {
-    let everybody = match who.proven && q.known.member {
+    let everybody = match who.proven && (q.known.member || q.known.elsewhere) {
         true => q.policy.subscribers,
         false => q.policy.anybody,
     };

@@ -25,7 +25,7 @@ pub enum Decision {
 /// More trace fields than this are a loop (Postfix and chasquid count to 50).
 const MAX_RECEIVED: usize = 50;
 
-/// Decides for one recipient. Of the question, mail to anything but the list itself needs `message`, `null_sender` and `protocol` alone.
+/// Decides for one recipient; what people ask of a list was answered before (`list::command`). Of the question, mail to anything but the list itself needs `message`, `null_sender` and `protocol` alone.
 ///
 /// Whether a token is sound is for the caller to see, who has the key.
 pub fn decide(target: &Target, question: &Question<'_>) -> Outcome {
@@ -34,6 +34,10 @@ pub fn decide(target: &Target, question: &Question<'_>) -> Outcome {
         Target::Bounce(token) => Ok(Decision::Bounce(token.clone())),
         // Bounces may come here: Mailman's `-bounces` is an alias of it.
         Target::Owner => Ok(Decision::Request("owner")),
+        Target::Check => {
+            let text = "This address does not take bounces";
+            refuse(protocol, "rehearsal", Reply::new(550, "5.7.1", text))
+        }
         Target::Request(what) if null_sender => {
             let text = "This address does not take bounces";
             refuse(protocol, what, Reply::new(550, "5.7.1", text))
@@ -44,10 +48,6 @@ pub fn decide(target: &Target, question: &Question<'_>) -> Outcome {
         Target::Answer(..) | Target::Echo(_) => {
             let text = "This address is not valid, or not any more";
             refuse(protocol, "unknown token", Reply::new(550, "5.1.1", text))
-        }
-        Target::Check => {
-            let text = "This list offers no rehearsal; nothing was archived and nothing was sent";
-            refuse(protocol, "rehearsal", Reply::new(550, "5.3.3", text))
         }
         Target::Post => return order::walk(*question),
     };
@@ -202,6 +202,7 @@ mod tests {
         let answer = Target::Answer("confirm", "t".to_owned());
         check_target(&answer, PLAIN, false, Smtp, "550 5.1.1");
         check_target(&answer, PLAIN, false, Lmtp, "Drop(\"unknown token\")");
-        check_target(&Target::Check, PLAIN, false, Smtp, "550 5.3.3");
+        check_target(&Target::Check, PLAIN, true, Smtp, "550 5.7.1");
+        check_target(&Target::Check, PLAIN, true, Lmtp, "Drop(\"rehearsal\")");
     }
 }

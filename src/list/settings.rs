@@ -137,6 +137,30 @@ impl Outsiders {
     }
 }
 
+/// What becomes of an author's wish, by mail, that a mail of his is removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OwnRemoval {
+    /// He is told to write to the people who run the list.
+    Off,
+    /// The moderators are asked.
+    #[default]
+    Ask,
+    /// It is taken back at once.
+    Hide,
+}
+
+impl OwnRemoval {
+    /// As written in commands.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            OwnRemoval::Off => "off",
+            OwnRemoval::Ask => "ask",
+            OwnRemoval::Hide => "hide",
+        }
+    }
+}
+
 /// The policy of one list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -145,6 +169,8 @@ pub struct Policy {
     pub anybody: Bits,
     /// What subscribers may do.
     pub subscribers: Bits,
+    /// Whoever is subscribed to any list of the realm counts as a subscriber here.
+    pub any_list: bool,
     /// Whose mail is held.
     pub moderation: Moderation,
     /// By what people are known.
@@ -169,6 +195,8 @@ pub struct Policy {
     pub hold_days: i64,
     /// Copies go over TLS only.
     pub tls_only: bool,
+    /// What becomes of authors' wishes that their mail is removed.
+    pub own_removal: OwnRemoval,
 }
 
 /// Held above: a patch series of generated files may be larger, and a person should see that.
@@ -179,6 +207,7 @@ impl Default for Policy {
         Policy {
             anybody: Bits::WRITE,
             subscribers: Bits::WRITE,
+            any_list: false,
             moderation: Moderation::Strangers,
             proof: Proof::Authenticated,
             outsiders: Outsiders::Reject,
@@ -191,6 +220,7 @@ impl Default for Policy {
             delay: 60,
             hold_days: 14,
             tls_only: false,
+            own_removal: OwnRemoval::Ask,
         }
     }
 }

@@ -75,6 +75,11 @@ pub struct Confirmation {
 /// How many nonces there are.
 pub const NONCES: i64 = 1 << (8 * ID);
 
+/// A nonce out of random octets.
+pub fn fresh_nonce(random: [u8; 8]) -> i64 {
+    i64::from_be_bytes(random).rem_euclid(NONCES)
+}
+
 /// The token that goes to the address alone: who has it, reads its mail. 32 characters; with `list+confirm-` and a name of 20 characters
 /// it fits a local part.
 pub fn render_confirm(key: &[u8], confirmation: Confirmation) -> Option<String> {

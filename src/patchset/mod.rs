@@ -10,12 +10,13 @@
 //! which it is built). For readers: [`acks`] (who gave which trailer), [`same`] (which trailers
 //! and which addresses are one),
 //! [`fold`](mod@fold) (patches for `git am` with these), [`range_diff`] (two versions beside each other), [`remark`] (which line an
-//! answer is about, and what became of it).
+//! answer is about, and what became of it), [`damage`](mod@damage) (what mail programs break).
 
 mod acks;
 mod assemble;
 mod authority;
 mod correct;
+mod damage;
 pub mod depend;
 mod describe;
 mod finish;
@@ -58,6 +59,7 @@ pub use acks::{Ack, Answer, Carried, acks_for, carry_acks};
 pub use assemble::{Input, Patchset, Series, Slot, assemble, assemble_corrected};
 pub use authority::may_add_trailers;
 pub use correct::Correction;
+pub use damage::{damage, may_have_lost_tabs};
 pub use fold::{FoldOptions, fold};
 pub use keys::link_keys;
 pub use landed::{Arrival, Candidate, Landings};

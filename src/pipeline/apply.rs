@@ -184,13 +184,13 @@ impl Ctx {
 }
 
 /// What was recognised of mails; what another version of this program wrote is read again by `reclassify`.
-fn facts(recognised: &[String]) -> Vec<Recognised> {
+pub(super) fn facts(recognised: &[String]) -> Vec<Recognised> {
     let read = |json: &String| serde_json::from_str(json).ok();
     recognised.iter().filter_map(read).collect()
 }
 
 /// What a series names as that on which it is built, its cover letter first.
-fn names(work: &SeriesToApply, patches: &[Recognised]) -> Vec<String> {
+pub(super) fn names(work: &SeriesToApply, patches: &[Recognised]) -> Vec<String> {
     let own: Vec<MessageId> = work
         .message_ids
         .iter()

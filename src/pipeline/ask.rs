@@ -104,6 +104,7 @@ impl Ctx {
         let (parsed, facts, spam) = tokio::join!(parsed, facts, filter);
         let (message, bytes, crlf) = parsed?;
         let spam = self.spam_word(&message, new.protocol, spam);
+        let facts = self.with_policy(&message, new.protocol, facts).await;
         let verdict = self.judge(&message, new.protocol, facts);
         Ok(Read {
             size,
@@ -185,6 +186,26 @@ impl Ctx {
             hostname: checks.hostname.clone(),
         });
         Some(checks.dns.facts(bytes, client).await)
+    }
+
+    /// The domain's policy also for mail without a signature that the server in front handed over: who believes its word takes
+    /// its silence for a no. Without such a word nobody knows whether SPF spoke for the mail, and no policy is looked up.
+    async fn with_policy(
+        &self,
+        message: &Message,
+        protocol: Protocol,
+        facts: Option<Facts>,
+    ) -> Option<Facts> {
+        let (checks, mut facts) = (self.checks.as_ref()?, facts?);
+        let silent = facts.signatures.is_empty() && facts.spf.is_none() && facts.policy.is_none();
+        let believes = protocol == Protocol::Lmtp && !checks.trusted_authserv_id.is_empty();
+        if silent
+            && believes
+            && let Some(domain) = verdict::from_domain(message)
+        {
+            facts.policy = checks.dns.find_policy(&domain).await;
+        }
+        Some(facts)
     }
 
     fn judge(&self, message: &Message, protocol: Protocol, facts: Option<Facts>) -> Verdict {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use askama::Template;
 
+use super::ask::Asked;
 use super::notify::Notice;
 use super::{Ctx, PipelineError};
 use crate::list::command::{self, Asking, Command, Leave, Wish};
@@ -20,10 +21,14 @@ pub(super) struct Errand<'a> {
     pub list: &'a ListRow,
     pub asking: Asking<'a>,
     pub ip: Option<IpAddr>,
+    /// As lists are asked about it.
+    pub asked: &'a Asked<'a>,
+    /// With LF line ends.
+    pub bytes: &'a [u8],
 }
 
 /// What the sender is told.
-type Said = Result<(), Reply>;
+pub(super) type Said = Result<(), Reply>;
 
 fn no_such_address() -> (Reply, &'static str) {
     let text = "This address is not valid, or not any more";
@@ -63,13 +68,15 @@ impl Ctx {
         match command {
             Command::Confirm(confirmation) => self.confirm_by_mail(errand, confirmation).await,
             Command::Leave(member) => self.leave_by_mail(errand, member).await,
-            Command::Help | Command::Wish(_) => {
+            Command::Help | Command::Rehearse | Command::Remove | Command::Wish(_) => {
                 let leave = match command::judge(&errand.asking) {
                     Ok(leave) => leave,
                     Err(refusal) => return self.refuse(errand, refusal).await.map(Some),
                 };
                 match command {
                     Command::Wish(wish) => self.grant(errand, wish, leave).await,
+                    Command::Remove => self.remove_own(errand, leave).await.map(Some),
+                    Command::Rehearse => self.take_rehearsal(errand, leave).await.map(Some),
                     _ => self.help(errand, leave).await,
                 }
             }
@@ -96,7 +103,7 @@ impl Ctx {
     }
 
     /// Behind another mail server a refusal becomes its bounce to a sender who may be forged: there it is noted and dropped.
-    async fn refuse(
+    pub(super) async fn refuse(
         &self,
         errand: &Errand<'_>,
         (reply, why): (Reply, &'static str),
@@ -125,8 +132,19 @@ impl Ctx {
             let refusal = (Reply::new(550, "5.7.1", text), "linking by mail");
             return self.refuse(errand, refusal).await.map(Some);
         }
+        let meant = self.fulfil(list, nonce, now).await?;
+        let (ctx, of, answered) = (self.clone(), list.clone(), errand.answered());
+        let letter = move |acted: &Acted| match acted {
+            Acted::Meant { .. } => meant.into_iter().collect(),
+            acted => ctx.answers(&of, acted, &answered, now),
+        };
+        let once = errand.once("confirm");
         let act = Act::Confirm(nonce);
-        match self.act_by_mail(errand, "confirm", act).await? {
+        match self
+            .store
+            .act(errand.place(), Some(once), act, letter, now)
+            .await?
+        {
             Acted::Unknown => self.refuse(errand, no_such_address()).await.map(Some),
             _ => Ok(Some(Ok(()))),
         }
@@ -152,7 +170,7 @@ impl Ctx {
         // Who proves nothing must not learn from the answer whether the address he names is a member's.
         let heard = public || !matches!(leave, Leave::Ask(_));
         let key = leave.address().key();
-        if !heard || (!public && !self.store.is_member(list.id, &key).await?) {
+        if !heard || !self.store.may_browse(list, &key).await? {
             return Ok(None);
         }
         if let Leave::Ask(_) = leave {
@@ -204,14 +222,23 @@ impl Ctx {
     ) -> Result<Option<Said>, PipelineError> {
         let list = errand.list;
         let public = list.realm == RealmId::PUBLIC;
-        if wish == Wish::Subscribe && !public {
-            // Nobody lets himself into a list that is not public.
+        let key = leave.address().key();
+        if wish == Wish::Subscribe && !self.store.may_browse(list, &key).await? {
+            // Nobody lets himself into a list that he may not read.
             return Ok(None);
         }
         if !notice::is_plain(leave.address()) {
             let text = "Your address needs quotes or letters beyond ASCII; write to the people who run the list";
             let reply = Reply::new(550, "5.1.7", text);
             return self.refuse(errand, (reply, "odd address")).await.map(Some);
+        }
+        if wish == Wish::Subscribe && self.takes_no_mail(leave.address()).await {
+            let text = "The domain of your address says that it takes no mail (null MX): no copy would arrive there";
+            let reply = Reply::new(550, "5.1.10", text);
+            return self
+                .refuse(errand, (reply, "takes no mail"))
+                .await
+                .map(Some);
         }
         if wish != Wish::Subscribe
             && let Leave::AtOnce(address) = &leave
@@ -220,7 +247,6 @@ impl Ctx {
             self.act_by_mail(errand, wish.as_str(), act).await?;
             return Ok(Some(Ok(())));
         }
-        let key = leave.address().key();
         let member = wish == Wish::Subscribe || self.store.is_member(list.id, &key).await?;
         if member {
             let asked = errand.answered();
@@ -286,7 +312,7 @@ impl Ctx {
         let mut random = [0u8; 8];
         getrandom::fill(&mut random)
             .map_err(|e| PipelineError::Broken(format!("no random numbers: {e}")))?;
-        let nonce = i64::from_be_bytes(random).rem_euclid(token::NONCES);
+        let nonce = token::fresh_nonce(random);
         let confirmation = Confirmation {
             nonce,
             list: list.id,
@@ -437,7 +463,7 @@ impl Ctx {
                     address,
                     Event::Nothing,
                     format!("Nothing to do: {of}"),
-                    done(wrapped(&text), String::new()),
+                    done(notice::wrap(&text, 76).join("\n"), String::new()),
                 )
             }
             _ => return None,
@@ -464,7 +490,7 @@ impl Ctx {
         }))
     }
 
-    fn letter(
+    pub(super) fn letter(
         &self,
         list: &ListRow,
         to: &Address,
@@ -491,11 +517,11 @@ impl Ctx {
 }
 
 impl Errand<'_> {
-    fn answered(&self) -> Answered {
+    pub(super) fn answered(&self) -> Answered {
         Answered::from(self.asking.message)
     }
 
-    fn once(&self, word: &'static str) -> Once {
+    pub(super) fn once(&self, word: &'static str) -> Once {
         let message: &Message = self.asking.message;
         let mut keys = super::steer::proofs(self.asking.verdict);
         if keys.is_empty() {
@@ -504,7 +530,7 @@ impl Errand<'_> {
         Once { word, keys }
     }
 
-    fn place(&self) -> Place {
+    pub(super) fn place(&self) -> Place {
         place(self.list, "by mail")
     }
 }
@@ -535,7 +561,7 @@ fn outcome(
             format!("{address} stays a member of the list {of} and gets no more copies."),
             format!("To get copies again, write to {}.", to("mail")),
         ),
-        Wish::Mail | Wish::Subscribe | Wish::Link => (
+        Wish::Mail | Wish::Subscribe | Wish::Link | Wish::Steer => (
             format!("Copies of {of} again"),
             format!("{address} gets copies of the list {of} again."),
             format!(
@@ -547,25 +573,12 @@ fn outcome(
     }
 }
 
-/// Lines of at most 76 characters.
-fn wrapped(text: &str) -> String {
-    let mut out = String::new();
-    let mut width = 0;
-    for word in text.split_whitespace() {
-        if width > 0 && width + 1 + word.len() > 76 {
-            out.push('\n');
-            width = 0;
-        } else if width > 0 {
-            out.push(' ');
-            width += 1;
-        }
-        out.push_str(word);
-        width += word.len();
-    }
-    out
-}
-
-fn rendered(text: &impl Template) -> String {
+pub(super) fn rendered(text: &impl Template) -> String {
     text.render()
         .expect("the templates write plain values into a string")
+}
+
+/// Lines of at most 76 characters.
+fn wrapped(text: &str) -> String {
+    notice::wrap(text, 76).join("\n")
 }

@@ -248,8 +248,8 @@ pub(super) fn understand(message: Message, size: usize, owed: &Owed, plain: bool
     }
 }
 
-/// The thinking: stored words → inputs → patchsets, corrected by what people said → rows.
-pub(super) fn group(closure: Closure) -> Vec<NewPatchset> {
+/// Mails of the archive as the grouping sees them, and what people said of them.
+pub(super) fn inputs(closure: &Closure) -> (Vec<patchset::Input>, Vec<Correction>) {
     let read = |m: &KnownMail| {
         // A row that cannot be read was written by another version; `reclassify` reads the mail again.
         let recognised: Recognised = serde_json::from_str(&m.recognised).ok()?;
@@ -264,12 +264,18 @@ pub(super) fn group(closure: Closure) -> Vec<NewPatchset> {
             recognised,
         })
     };
-    let inputs: Vec<patchset::Input> = closure.mails.iter().filter_map(read).collect();
+    let said = closure.corrections.iter();
+    let corrections = said.filter_map(|c| Correction::parse(&c.kind, c.mail, &c.detail));
+    (
+        closure.mails.iter().filter_map(read).collect(),
+        corrections.collect(),
+    )
+}
+
+/// The thinking: stored words → inputs → patchsets, corrected by what people said → rows.
+pub(super) fn group(closure: Closure) -> Vec<NewPatchset> {
+    let (inputs, corrections) = inputs(&closure);
     let said = &closure.corrections;
-    let corrections = said
-        .iter()
-        .filter_map(|c| Correction::parse(&c.kind, c.mail, &c.detail));
-    let corrections: Vec<Correction> = corrections.collect();
     // The last word on each mail, with its place in the order of all.
     let states = said.iter().enumerate().filter(|(_, c)| c.kind == "state");
     let states = states.filter_map(|(at, c)| Some((c.mail, (at, c.detail.parse().ok()?))));

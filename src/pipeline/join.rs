@@ -64,6 +64,14 @@ impl Ctx {
         self.is_form_of(ListId(0), ip, token, now)
     }
 
+    /// Whether an address is in a domain that says that it takes no mail (RFC 7505): no confirmation would arrive there.
+    pub async fn takes_no_mail(&self, address: &Address) -> bool {
+        match &self.checks {
+            Some(checks) => checks.dns.takes_no_mail(address.domain()).await,
+            None => false,
+        }
+    }
+
     /// Asks an address to confirm that it joins a public list. What is told says nothing of who is a member.
     pub async fn ask_to_join(
         &self,
@@ -130,9 +138,13 @@ impl Ctx {
             .store
             .find_confirmation(asked.list, asked.nonce, now)
             .await?;
-        Ok(found.map(|found| Pending {
+        let Some(found) = found else {
+            return Ok(None);
+        };
+        Ok(Some(Pending {
             what: match found.wish {
                 Wish::Link => format!("be known here as one person with {}", found.other),
+                Wish::Steer => self.meant_words(&list, &found.other).await?,
                 wish => wish.words(&list.address),
             },
             list,
@@ -149,8 +161,10 @@ impl Ctx {
         let Some(list) = self.store.find_list_by_id(asked.list).await? else {
             return Ok(Answer::Unknown);
         };
+        let meant = self.fulfil(&list, asked.nonce, now).await?;
         let (ctx, place) = (self.clone(), place(&list, "on the page"));
         let letter = move |acted: &Acted| match acted {
+            Acted::Meant { .. } => meant.into_iter().collect(),
             // What was done is on the page; a welcome is for keeping.
             Acted::Holds {
                 wish: Wish::Subscribe,

@@ -147,7 +147,7 @@ impl Ctx {
                 continue;
             }
             if let Some(said) = self
-                .try_command(&list, &target, recipient, &new, (&message, &verdict), now)
+                .try_command(&list, &target, recipient, &new, (&asked, &bytes), now)
                 .await?
             {
                 answers.push(said);
@@ -213,11 +213,14 @@ impl Ctx {
         target: &Target,
         recipient: &Address,
         new: &NewMail,
-        (message, verdict): (&Message, &Verdict),
+        (asked, bytes): (&Asked<'_>, &[u8]),
         now: Timestamp,
     ) -> Result<Option<Result<(), Reply>>, PipelineError> {
-        let (Some(sender), Some(command)) = (&new.sender, command::read(target, &self.token_key))
-        else {
+        let (message, verdict) = (asked.message, asked.verdict);
+        let (Some(sender), Some(command)) = (
+            &new.sender,
+            command::read(target, &message.subject, &self.token_key),
+        ) else {
             return Ok(None);
         };
         let asking = Asking {
@@ -232,6 +235,8 @@ impl Ctx {
             list,
             asking,
             ip: new.ip,
+            asked,
+            bytes,
         };
         let said = self.obey(&errand, command).await?;
         if said.is_some() {

@@ -6,6 +6,7 @@ use super::{Ctx, PipelineError, think};
 use crate::git::Source;
 use crate::list::address::Target;
 use crate::list::roster::Entry;
+use crate::list::settings::{Bits, Policy};
 use crate::store::{AccessChange, ListChange, ListRow, NewList, NewRepo, RepoRow};
 use crate::types::{Address, ListId, RepoId, Timestamp};
 
@@ -17,11 +18,18 @@ pub const LAST_WATCH: &str = "last-watch";
 impl Ctx {
     /// Makes a list. [`crate::store::StoreError::Refused`] if its name or address is taken, or a repository is not there.
     pub async fn create_list(&self, new: NewList) -> Result<ListId, PipelineError> {
+        check_eyes(&new.name, &new.visibility, &new.policy)?;
         Ok(self.store.insert_list(new, crate::store::now()).await?)
     }
 
     /// Changes settings of a list; what is cached of it is made anew.
     pub async fn change_list(&self, list: ListId, change: ListChange) -> Result<(), PipelineError> {
+        if let Some(policy) = &change.policy
+            && let Some(row) = self.store.find_list_by_id(list).await?
+            && policy.anybody.has(Bits::BROWSE) != row.policy.anybody.has(Bits::BROWSE)
+        {
+            check_eyes(&row.name, &row.visibility, policy)?;
+        }
         Ok(self.store.update_list(list, change).await?)
     }
 
@@ -209,6 +217,20 @@ impl Ctx {
     /// Parked jobs are tried again; returns how many.
     pub async fn try_jobs_again(&self) -> Result<u64, PipelineError> {
         Ok(self.store.retry_jobs(crate::store::now()).await?)
+    }
+}
+
+/// Everybody's right to read and a list's being public are one thing: whatever shows a list goes by the latter.
+fn check_eyes(name: &str, visibility: &str, policy: &Policy) -> Result<(), PipelineError> {
+    let refused = |text: String| Err(PipelineError::Refused(text));
+    match (visibility == "public", policy.anybody.has(Bits::BROWSE)) {
+        (true, false) => refused(format!(
+            "list {name} is public: everybody may browse; what not all may read wants a list that is made with --private"
+        )),
+        (false, true) => refused(format!(
+            "list {name} is not public: it cannot be opened to everybody's eyes"
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! States and delegates by mail: who may have his wish gets it, and everybody who is known to have written hears what came of it.
 //!
+//! Who has the right and no signature is asked by a mail with a link that works once; what it confirms counts as if it had been signed.
+//!
 //! A From field is no authority: a wish counts if the mail is authenticated as that of a moderator of a list that has the series, or of
 //! who sent it, if it is signed that the mail is for that list, if it is of these days, and once for each signature: whoever has a signed
 //! mail can send it again under another name and with fields of his own. What is recorded is a correction on the mail that was
@@ -22,7 +24,7 @@ use crate::verdict::Verdict;
 
 /// What a person is to a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+pub(super) enum Standing {
     Moderator,
     Submitter,
     Nobody,
@@ -35,6 +37,8 @@ struct Answer {
     lines: Vec<String>,
     /// It was obeyed or refused for what it is: it is not looked at again.
     counts: bool,
+    /// Nothing proves who wishes it.
+    unproven: bool,
 }
 
 impl Answer {
@@ -44,6 +48,7 @@ impl Answer {
             list: list.cloned(),
             lines: vec![format!("Nothing was done: {why}.")],
             counts: !actor.is_empty(),
+            unproven: false,
         }
     }
 }
@@ -58,18 +63,27 @@ impl Ctx {
         let message = mail::parse(&wishing.bytes);
         let proofs = proofs(&wishing.verdict);
         let answer = self.answer_wishes(&wishing, &message, &proofs).await?;
-        let letter = match (&answer.list, answer.actor.parse::<Address>()) {
+        let now = crate::store::now();
+        let (letter, asked) = match (&answer.list, answer.actor.parse::<Address>()) {
             (Some(list), Ok(to)) => {
-                self.steered_letter(list, &to, &message, &wishing, &answer.lines)
-                    .await?
+                let letter = self.steered_letter(list, &to, &message, &wishing, &answer.lines);
+                (letter.await?, None)
             }
-            _ => None,
+            _ if answer.unproven => {
+                let lists = self.store.load_lists().await?;
+                let named =
+                    |l: &&ListRow| wishing.lists.contains(&l.id) && names(&message, &l.address);
+                match lists.iter().find(named) {
+                    Some(list) => self.ask_author(list, mail, &wishing, &message, now).await?,
+                    None => (None, None),
+                }
+            }
+            _ => (None, None),
         };
         let about = (wishing.realm, wishing.lists.first().copied(), mail);
         let detail = format!("{}: {}", message.message_id, answer.lines.join("; "));
-        let now = crate::store::now();
         let proofs = if answer.counts { proofs } else { Vec::new() };
-        let owed = (letter, proofs);
+        let owed = (letter, asked, proofs);
         let recorded = self
             .store
             .record_wish(about, answer.actor, detail, owed, job, now);
@@ -89,11 +103,11 @@ impl Ctx {
         let has_it = |l: &&ListRow| wishing.lists.contains(&l.id);
         let lists: Vec<&ListRow> = lists.iter().filter(has_it).filter(proven).collect();
         if lists.is_empty() {
-            return Ok(Answer::nothing(
-                "",
-                None,
-                "nothing proves who sent the mail",
-            ));
+            let nothing = Answer::nothing("", None, "nothing proves who sent the mail");
+            return Ok(Answer {
+                unproven: true,
+                ..nothing
+            });
         }
         let is_named = |l: &&ListRow| {
             let is_it = |address: &str| address.eq_ignore_ascii_case(&l.address);
@@ -128,20 +142,15 @@ impl Ctx {
         if own.is_empty() {
             return nothing("the series is not on a list that the mail names");
         }
-        let standing = self.standing(&who, &own, series).await?;
-        let mut lines = Vec::new();
         let holds = |name: &str| open || verdict.holds(name);
-        for wish in wishes(message, holds) {
-            lines.push(
-                self.answer_wish(wishing, series, &wish, &who, standing)
-                    .await?,
-            );
-        }
+        let all = wishes(message, holds);
+        let lines = self.grant_wishes(wishing, &all, &own, series, &who).await?;
         Ok(Answer {
             actor: who,
             list: Some((*first).clone()),
             lines,
             counts: true,
+            unproven: false,
         })
     }
 
@@ -154,16 +163,14 @@ impl Ctx {
         who: &str,
         standing: Standing,
     ) -> Result<String, PipelineError> {
-        let refused = match (wish, standing) {
-            (Wish::Unclear(why), _) => Some(*why),
-            (_, Standing::Moderator) => None,
-            // Told by a try that broke off: it is so by his own word.
-            (_, Standing::Submitter) if self.is_granted(wishing, series, wish, who).await? => None,
-            (_, Standing::Submitter) => own_refusal(wish, series.state),
-            (_, Standing::Nobody) => {
-                Some("only moderators of the list and who sent the series may say that")
-            }
-        };
+        let mut refused = refusal(wish, standing, series);
+        // Told by a try that broke off: it is so by his own word.
+        if refused.is_some()
+            && standing == Standing::Submitter
+            && self.is_granted(wishing, series, wish, who).await?
+        {
+            refused = None;
+        }
         match refused {
             Some(why) => Ok(format!("Nothing was done: {why}.")),
             None => self.grant_wish(wishing, series, wish, who).await,
@@ -187,7 +194,27 @@ impl Ctx {
         Ok(self.store.is_noted(noted, actor, wishing.arrived).await?)
     }
 
-    async fn standing(
+    /// Does those of the wishes that this person may have, who is known to have them; a line for each.
+    pub(super) async fn grant_wishes(
+        &self,
+        wishing: &Wishing,
+        all: &[Wish],
+        lists: &[&ListRow],
+        series: &WishedFor,
+        actor: &str,
+    ) -> Result<Vec<String>, PipelineError> {
+        let standing = self.standing(actor, lists, series).await?;
+        let mut lines = Vec::new();
+        for wish in all {
+            lines.push(
+                self.answer_wish(wishing, series, wish, actor, standing)
+                    .await?,
+            );
+        }
+        Ok(lines)
+    }
+
+    pub(super) async fn standing(
         &self,
         address: &str,
         lists: &[&ListRow],
@@ -256,7 +283,7 @@ impl Ctx {
         Ok(own.any(|a| a.rights != Bits(0)))
     }
 
-    async fn steered_letter(
+    pub(super) async fn steered_letter(
         &self,
         list: &ListRow,
         to: &Address,
@@ -306,4 +333,22 @@ impl Ctx {
 pub(super) fn proofs(verdict: &Verdict) -> Vec<Identity> {
     let hash = |proof: &str| Identity(sha2::Sha256::digest(proof.as_bytes()).into());
     verdict.proofs().map(hash).collect()
+}
+
+/// Why a person of this standing may not have a wish; `None` if he may.
+pub(super) fn refusal(wish: &Wish, standing: Standing, series: &WishedFor) -> Option<&'static str> {
+    match (wish, standing) {
+        (Wish::Unclear(why), _) => Some(*why),
+        (_, Standing::Moderator) => None,
+        (_, Standing::Submitter) => own_refusal(wish, series.state),
+        (_, Standing::Nobody) => {
+            Some("only moderators of the list and who sent the series may say that")
+        }
+    }
+}
+
+/// Whether a mail names an address in To or Cc.
+pub(super) fn names(message: &Message, address: &str) -> bool {
+    let mut to = message.to.iter().chain(&message.cc);
+    to.any(|m| m.address.eq_ignore_ascii_case(address))
 }

@@ -105,6 +105,7 @@ impl Reader {
         let known = Known {
             bits,
             member: member > 0,
+            elsewhere: member == 0 && self.counts_elsewhere(list, address).await?,
             seen: seen == 1,
             reply: reply == 1,
             ban,
@@ -112,7 +113,8 @@ impl Reader {
             strangers: 0,
         };
         let limited = list.policy.strangers_per_hour > 0;
-        let counted = limited && !(known.member || known.seen || known.bits.is_some());
+        let counted =
+            limited && !(known.member || known.elsewhere || known.seen || known.bits.is_some());
         match counted {
             true => Ok(Known {
                 strangers: self.count_strangers(list.id, now.plus_secs(-HOUR)).await?,
@@ -120,6 +122,34 @@ impl Reader {
             }),
             false => Ok(known),
         }
+    }
+
+    /// Whether membership of another list makes an address a subscriber of this one.
+    async fn counts_elsewhere(&self, list: &ListRow, address: &str) -> Result<bool, StoreError> {
+        match list.policy.any_list && !address.is_empty() {
+            true => self.is_member_of_any(list.realm, address).await,
+            false => Ok(false),
+        }
+    }
+
+    /// Whether an address, given in lower case, may read a list and subscribe to it. What everybody may read nobody is kept from;
+    /// of another list it takes a right of one's own, or that of subscribers.
+    pub async fn may_browse(&self, list: &ListRow, address: &str) -> Result<bool, StoreError> {
+        if list.is_open() {
+            return Ok(true);
+        }
+        let text = "select bits from access where list = $1 and address = $2";
+        let row: Option<(i64,)> = self
+            .fetch_one(text, vec![list.id.0.into(), address.into()])
+            .await?;
+        Ok(match row {
+            // Who decides on mail reads it.
+            Some((bits,)) => Bits(bits).has(Bits::BROWSE) || Bits(bits).has(Bits::MODERATE),
+            None => {
+                list.policy.subscribers.has(Bits::BROWSE)
+                    && self.is_member(list.id, address).await?
+            }
+        })
     }
 
     /// Those of these mails that were removed from a realm and must not come back.

@@ -231,7 +231,7 @@ macro_rules! texts {
 }
 
 /// Version, name, texts. What was published once is never edited.
-const MIGRATIONS: [(i64, &str, (&str, &str)); 14] = [
+const MIGRATIONS: [(i64, &str, (&str, &str)); 15] = [
     (1, "base", texts!("0001_base.sql")),
     (2, "bases", texts!("0002_bases.sql")),
     (3, "landing", texts!("0003_landing.sql")),
@@ -244,6 +244,7 @@ const MIGRATIONS: [(i64, &str, (&str, &str)); 14] = [
     (10, "policy", texts!("0010_policy.sql")),
     (11, "sign_in", texts!("0011_sign_in.sql")),
     (12, "echo", texts!("0012_echo.sql")),
+    (13, "rehearsal", texts!("0013_rehearsal.sql")),
     (14, "holding", texts!("0014_holding.sql")),
     (15, "trouble", texts!("0015_trouble.sql")),
 ];

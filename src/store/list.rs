@@ -3,7 +3,7 @@
 use super::sql::{self, Bind};
 use super::{Reader, Store, StoreError, Tx, standing};
 use crate::list::roster::{Entry, Kind};
-use crate::list::settings::Policy;
+use crate::list::settings::{Bits, Policy};
 use crate::types::{ListId, MemberId, RealmId, RepoId, Timestamp};
 
 /// A list as stored.
@@ -29,6 +29,13 @@ pub struct ListRow {
     pub created: Timestamp,
     /// Who may do what, and what is held.
     pub policy: Policy,
+}
+
+impl ListRow {
+    /// Whether everybody reads it: it is public, and its policy gives everybody the right.
+    pub fn is_open(&self) -> bool {
+        self.visibility == "public" && self.policy.anybody.has(Bits::BROWSE)
+    }
 }
 
 type Row = (

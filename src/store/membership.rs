@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use super::notice::{self, CappedLetter, Owed};
 use super::person::{self, LINKED};
 use super::writer::Tx;
-use super::{Reader, Store, StoreError, standing};
+use super::{Reader, RecallWish, Store, StoreError, event, recall, standing};
 use crate::list::command::Wish;
 use crate::list::roster::{Entry, Kind};
-use crate::types::{Identity, ListId, MemberId, RealmId, Timestamp};
+use crate::types::{Identity, ListId, MailId, MemberId, RealmId, Timestamp};
 use crate::verdict::Verdict;
 
 /// A command by mail, so that it is carried out once.
@@ -47,6 +47,10 @@ pub enum Act {
     Leave(MemberId),
     /// Nothing but to answer.
     Answer,
+    /// Take a mail back, as its author wishes.
+    TakeBack(MailId, RecallWish),
+    /// Owe these letters, and note why under that kind and by that person.
+    Tell(Vec<CappedLetter>, &'static str, String, String),
 }
 
 /// Who wishes something for an address.
@@ -67,7 +71,7 @@ pub struct NewConfirmation {
     pub address: String,
     /// To what.
     pub wish: Wish,
-    /// The address that is to be linked with it; else empty.
+    /// The address that is to be linked with it, or the mail whose wishes are meant; else empty.
     pub other: String,
 }
 
@@ -108,10 +112,19 @@ pub enum Acted {
         /// Which address has confirmed.
         address: String,
     },
+    /// What the address wished for a series is its own wish.
+    Meant {
+        /// The address.
+        address: String,
+    },
     /// Nothing was asked under that number, or too long ago.
     Unknown,
     /// Answered, nothing else.
     Answered,
+    /// The mail is taken back; it was sent to so many.
+    TakenBack(i64),
+    /// It was not there any more.
+    Gone,
 }
 
 /// A pending confirmation, as its page shows it.
@@ -121,7 +134,7 @@ pub struct Asked {
     pub address: String,
     /// To what.
     pub wish: Wish,
-    /// The address that is to be linked with it; else empty.
+    /// The address that is to be linked with it, or the mail whose wishes are meant; else empty.
     pub other: String,
     /// It was used.
     pub done: bool,
@@ -233,6 +246,9 @@ impl Store {
             })
             .await?;
         self.deliveries.notify_one();
+        if matches!(acted, Acted::TakenBack(_)) {
+            self.jobs.ring("aftermath");
+        }
         Ok(acted)
     }
 
@@ -377,10 +393,29 @@ async fn run(tx: &mut Tx, place: Place, act: Act, now: Timestamp) -> Result<Acte
             }
         }
         Act::Answer => Ok(Acted::Answered),
+        Act::TakeBack(mail, wish) => {
+            let done = recall::recall(tx, mail, wish, now).await?;
+            Ok(done.map_or(Acted::Gone, |done| Acted::TakenBack(done.sent)))
+        }
+        Act::Tell(letters, kind, actor, detail) => {
+            for letter in letters {
+                notice::insert(tx, letter, now).await?;
+            }
+            let note = event::Note {
+                realm: place.realm,
+                list: place.list,
+                kind,
+                actor,
+                detail,
+                receipt: None,
+            };
+            event::insert(tx, vec![note], now).await?;
+            Ok(Acted::Answered)
+        }
     }
 }
 
-async fn ask(
+pub(super) async fn ask(
     tx: &mut Tx,
     place: Place,
     confirmation: NewConfirmation,
@@ -422,6 +457,10 @@ async fn confirm(
     let text = "update confirmation set done = 1 where nonce = $1 and done = 0";
     let first = tx.execute(text, vec![nonce.into()]).await? == 1;
     match (asked.wish, first) {
+        (Wish::Steer, true) => Ok(Acted::Meant {
+            address: asked.address,
+        }),
+        (Wish::Steer, false) => Ok(Acted::Before),
         (Wish::Link, true) => confirm_link(tx, place, asked, now).await,
         // Used before: what it did may have been undone since, and is not done again.
         (wish, true) => {
@@ -500,7 +539,7 @@ async fn change(
 ) -> Result<Acted, StoreError> {
     let found = find(tx, place.list, &address).await?;
     let (member, new, kind) = match (wish, found) {
-        (Wish::Link, _) => return Ok(Acted::Unknown),
+        (Wish::Link | Wish::Steer, _) => return Ok(Acted::Unknown),
         (Wish::Subscribe, None) => {
             let member = join(tx, place.list, &address, now).await?;
             (member, true, "joined")

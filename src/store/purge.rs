@@ -233,9 +233,10 @@ impl Store {
 }
 
 /// Tables that hold what people wrote.
-const SCRUBBED: [&str; 21] = [
+const SCRUBBED: [&str; 22] = [
     "letter",
     "held",
+    "rehearsal",
     "access",
     "ban",
     "blob",
@@ -492,7 +493,7 @@ async fn forget_nodes(tx: &mut Tx, realm: RealmId, nodes: &[i64]) -> Result<(), 
 }
 
 /// What hangs on a list, in an order that foreign keys allow.
-const OF_LIST: [&str; 19] = [
+const OF_LIST: [&str; 20] = [
     "delete from reached where receipt in (select id from receipt where list = $1)",
     "delete from unreached where receipt in (select id from receipt where list = $1)",
     "delete from letter where list = $1",
@@ -502,6 +503,7 @@ const OF_LIST: [&str; 19] = [
     "delete from confirmation where list = $1",
     "delete from command where list = $1",
     "delete from held where list = $1",
+    "delete from rehearsal where list = $1",
     "delete from access where list = $1",
     "delete from ban where list = $1",
     "delete from delivery where list = $1",

@@ -5,7 +5,7 @@ use super::sql::Bind;
 use super::writer::Tx;
 use super::{Reader, Store, StoreError, event, file, hold, index, job, marks};
 use crate::list::settings::ban_keys;
-use crate::types::{Job, ListId, MailId, PatchsetId, RealmId, Timestamp};
+use crate::types::{Job, ListId, MailId, MessageId, PatchsetId, RealmId, Timestamp};
 use crate::verdict::Verdict;
 
 /// What was done with one mail.
@@ -52,6 +52,39 @@ impl Reader {
             address,
         };
         Ok(rows.into_iter().map(row).collect())
+    }
+
+    /// The mail of that name that a list has of one of these addresses, given in lower case; the best authenticated of several.
+    /// With the lists that have it.
+    pub async fn find_own_mail(
+        &self,
+        list: ListId,
+        id: &MessageId,
+        addresses: &[String],
+    ) -> Result<Option<(PostedMail, Vec<ListId>)>, StoreError> {
+        let text = format!(
+            "select m.id, m.realm, m.subject, m.address from mail m join posting p on p.mail = m.id \
+             where p.list = ? and m.message_id = ? and m.state = 0 and lower(m.address) in ({}) order by m.level desc, m.id limit 1",
+            marks(addresses.len())
+        );
+        let mut binds: Vec<Bind> = vec![list.0.into(), id.as_str().into()];
+        binds.extend(addresses.iter().map(Bind::from));
+        let row: Option<(i64, i64, String, String)> = self.fetch_one(text, binds).await?;
+        let Some((mail, realm, subject, address)) = row else {
+            return Ok(None);
+        };
+        let text = "select list from posting where mail = $1 order by list";
+        let lists: Vec<(i64,)> = self.fetch(text, vec![mail.into()]).await?;
+        let posted = PostedMail {
+            mail: MailId(mail),
+            realm: RealmId(realm),
+            subject,
+            address,
+        };
+        Ok(Some((
+            posted,
+            lists.into_iter().map(|l| ListId(l.0)).collect(),
+        )))
     }
 
     /// What recalls left to do in a realm.
@@ -186,7 +219,7 @@ type Row = (
     i64,
 );
 
-async fn recall(
+pub(super) async fn recall(
     tx: &mut Tx,
     mail: MailId,
     wish: RecallWish,

@@ -3,7 +3,7 @@
 use super::landed::OWN_MAILS;
 use super::notice::{self, CappedLetter};
 use super::sql::Bind;
-use super::{Reader, Store, StoreError, job};
+use super::{NewConfirmation, Place, Reader, Store, StoreError, job, membership};
 use crate::types::{Identity, ListId, MailId, RealmId, Timestamp};
 use crate::verdict::Verdict;
 
@@ -20,6 +20,8 @@ pub struct Wishing {
     pub verdict: Verdict,
     /// Its bytes.
     pub bytes: Vec<u8>,
+    /// Envelope sender of its last copy; empty: nobody's.
+    pub sender: String,
     /// The series that it answers, or is a part of.
     pub series: Option<WishedFor>,
     /// It was answered before.
@@ -63,12 +65,15 @@ impl Reader {
         };
         let text = "select list from posting where mail = $1 order by list";
         let lists: Vec<(i64,)> = self.fetch(text, vec![mail.0.into()]).await?;
+        let text = "select sender from receipt where mail = $1 order by id desc limit 1";
+        let sender: Option<(String,)> = self.fetch_one(text, vec![mail.0.into()]).await?;
         Ok(Some(Wishing {
             realm: RealmId(realm),
             lists: lists.into_iter().map(|l| ListId(l.0)).collect(),
             arrived,
             verdict,
             bytes,
+            sender: sender.map_or_else(String::new, |s| s.0),
             series: self.find_wished_for(mail).await?,
             done: done > 0,
         }))
@@ -151,13 +156,13 @@ fn of_realm(realm: RealmId) -> i64 {
 
 impl Store {
     /// Notes that a mail's wishes were answered (`actor` empty: that nothing proves whose they are), owes the answer within its
-    /// limits, remembers what the mail was signed with, and strikes the job off, in one commit.
+    /// limits, or asks an address whether they are its own, remembers what the mail was signed with, and strikes the job off, in one commit.
     pub async fn record_wish(
         &self,
         (realm, list, mail): (RealmId, Option<ListId>, MailId),
         actor: String,
         detail: String,
-        (letter, proofs): (Option<CappedLetter>, Vec<Identity>),
+        (letter, asked, proofs): (Option<CappedLetter>, Option<NewConfirmation>, Vec<Identity>),
         job: job::Held,
         now: Timestamp,
     ) -> Result<(), StoreError> {
@@ -186,8 +191,19 @@ impl Store {
                 let head = "command (list, word, identity, happened)";
                 let rows = proofs.into_iter().map(row).collect();
                 tx.insert(head, rows, "on conflict do nothing").await?;
-                if let Some(letter) = letter {
-                    notice::insert(tx, letter, now).await?;
+                match (letter, asked, list) {
+                    (Some(letter), Some(asked), Some(list)) => {
+                        let place = Place {
+                            list,
+                            realm,
+                            way: "by mail",
+                        };
+                        membership::ask(tx, place, asked, letter, now).await?;
+                    }
+                    (Some(letter), ..) => {
+                        notice::insert(tx, letter, now).await?;
+                    }
+                    (None, ..) => {}
                 }
                 job::finish(tx, &[job]).await
             })

@@ -70,6 +70,15 @@ pub async fn join(app: &App, list: &ListRow, wish: &Wish) -> Answer {
             "This is no e-mail address to which a mail can be sent, such as ana@example.org.";
         return Ok(form(app, list, wish, given, text));
     };
+    for one in [Some(&address), other.as_ref()].into_iter().flatten() {
+        if app.ctx.takes_no_mail(one).await {
+            let text = format!(
+                "{} says that it takes no mail (null MX): no copy would arrive there.",
+                one.domain()
+            );
+            return Ok(form(app, list, wish, given, &text));
+        }
+    }
     let owed = match &other {
         None => app.ctx.ask_to_join(list, &address, wish.from, now).await,
         Some(other) => {
@@ -171,7 +180,7 @@ fn words(acted: &Acted, list: &str) -> (String, String) {
                 "Welcome",
                 format!("{address} is a member of {list} and gets copies."),
             ),
-            Asked::Mail | Asked::Link => (
+            Asked::Mail | Asked::Link | Asked::Steer => (
                 "Copies again",
                 format!("{address} gets copies of {list} again."),
             ),
@@ -179,6 +188,10 @@ fn words(acted: &Acted, list: &str) -> (String, String) {
         Acted::Linked { .. } => (
             "Linked",
             "Both addresses have confirmed: they are one person here now.".to_owned(),
+        ),
+        Acted::Meant { address } => (
+            "Confirmed",
+            format!("A mail to {address} says what was done."),
         ),
         Acted::Waits => (
             "One more",

@@ -299,7 +299,7 @@ async fn route(app: &App, path: &str, wish: Wish) -> Answer {
     {
         return Ok(page);
     }
-    let Some(list) = list.filter(|l| l.visibility == "public") else {
+    let Some(list) = list.filter(ListRow::is_open) else {
         return message::anywhere(app, path.trim_start_matches('/')).await;
     };
     let Some(rest) = rest else {

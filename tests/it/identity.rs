@@ -9,7 +9,7 @@ use patchpost::verdict::{self, Level, Outcome};
 use serde_json::{Value, json};
 
 use super::dkim::{Key, wish};
-use super::harness::{Smtp, TestServer};
+use super::harness::{Database, Smtp, TestServer};
 
 pub const LIST: &str = "dev@lists.example.org";
 
@@ -22,6 +22,10 @@ pub struct Site {
 
 impl Site {
     pub fn start(environment: &[(&str, &str)]) -> Site {
+        Site::start_on(Database::Sqlite, environment)
+    }
+
+    pub fn start_on(database: Database, environment: &[(&str, &str)]) -> Site {
         let folder = tempfile::tempdir().unwrap();
         let key = Key::make(folder.path());
         let zone = folder.path().join("zone");
@@ -29,7 +33,7 @@ impl Site {
         let zone = zone.display().to_string();
         let mut all = vec![("PATCHPOST_DNS_ZONE", zone.as_str())];
         all.extend(environment);
-        let server = TestServer::start_with(&all);
+        let server = TestServer::start_on_with(database, &all);
         server.cli(&["list", "create", "dev", "--address", LIST]);
         Site {
             server,
@@ -96,7 +100,8 @@ fn zone_of(key: &Key) -> String {
          s._domainkey.broken.example FAIL\n\
          _dmarc.example.org TXT v=DMARC1; p=reject\n\
          example.org TXT v=spf1 ip4:192.0.2.0/24 -all\n\
-         broken.example FAIL\n"
+         broken.example FAIL\n\
+         nomail.example MX 0 .\n"
     )
 }
 

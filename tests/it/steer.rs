@@ -1,5 +1,7 @@
 //! States and delegates by mail: whoever has the right gets his wish and a word about it; nobody else moves anything.
 
+mod once;
+
 use serde_json::Value;
 
 use super::harness::TestServer;

@@ -17,10 +17,12 @@ macro_rules! stories {
 mod bounces;
 mod bytes;
 mod correct;
+mod held;
 mod holding;
 mod jobs;
 mod notices;
 mod order;
+mod rehearsal;
 mod schema;
 mod search;
 mod sign_in;

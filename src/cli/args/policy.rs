@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::Json;
-use crate::list::settings::{self, Outsiders, Proof};
+use crate::list::settings::{self, Outsiders, OwnRemoval, Proof};
 
 /// Whose mail a person looks at first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -61,6 +61,27 @@ impl From<Outside> for Outsiders {
         match given {
             Outside::Reject => Outsiders::Reject,
             Outside::Hold => Outsiders::Hold,
+        }
+    }
+}
+
+/// What becomes of an author's wish that a mail of his is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Own {
+    /// He is told to write to the people who run the list
+    Off,
+    /// Moderators are asked
+    Ask,
+    /// It is taken back at once
+    Hide,
+}
+
+impl From<Own> for OwnRemoval {
+    fn from(given: Own) -> Self {
+        match given {
+            Own::Off => OwnRemoval::Off,
+            Own::Ask => OwnRemoval::Ask,
+            Own::Hide => OwnRemoval::Hide,
         }
     }
 }
@@ -124,6 +145,9 @@ pub struct PolicySet {
     /// What subscribers may do
     #[arg(long, value_name = "RIGHTS")]
     pub subscribers: Option<String>,
+    /// Let members of any list here do what subscribers of this one may
+    #[arg(long, value_enum)]
+    pub any_list: Option<Switch>,
     /// What one person may do; ADDRESS= takes it back; may be repeated
     #[arg(long, value_name = "ADDRESS=RIGHTS")]
     pub person: Vec<String>,
@@ -172,6 +196,9 @@ pub struct PolicySet {
     /// Seconds by which first posts go out late, up to twice as many; 0: at once
     #[arg(long, value_name = "SECONDS")]
     pub delay: Option<i64>,
+    /// What becomes of an author's wish, by mail, that a mail of his is removed
+    #[arg(long, value_enum)]
+    pub own_removal: Option<Own>,
     /// Days after which held mail is dropped
     #[arg(long, value_name = "DAYS")]
     pub hold_days: Option<i64>,
@@ -224,12 +251,15 @@ pub enum Held {
     },
     /// Drop mails without a word
     #[command(
-        after_help = "Examples:\n  patchpost held discard 12 13\n  patchpost held discard --list dev --from '*@spam.example'\n  patchpost held discard --list dev --all"
+        after_help = "Examples:\n  patchpost held discard 12 13\n  patchpost held discard --list dev --from '*@spam.example'\n  patchpost held discard --list dev --all\n  patchpost held discard 12 --purge"
     )]
     Discard {
         /// Which
         #[command(flatten)]
         which: Which,
+        /// Write the database's files anew, so that no byte of them stays in free pages
+        #[arg(long)]
+        purge: bool,
     },
 }
 

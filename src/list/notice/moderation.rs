@@ -111,6 +111,24 @@ pub struct Steered<'a> {
     pub page: &'a str,
 }
 
+/// `templates/mail/removal.txt`
+#[derive(Debug, Template)]
+#[template(path = "mail/removal.txt")]
+pub struct Removal<'a> {
+    /// Posting address.
+    pub list: &'a str,
+    /// The list's name.
+    pub name: &'a str,
+    /// Who wishes it.
+    pub author: &'a str,
+    /// Subject of his mail.
+    pub subject: &'a str,
+    /// Its page; empty if the list has none.
+    pub page: &'a str,
+    /// Its Message-ID if a shell reads it as it is, else empty.
+    pub id: &'a str,
+}
+
 /// Lines of a mail that moderators are shown, and characters of a line.
 const EXCERPT: (usize, usize) = (20, 100);
 

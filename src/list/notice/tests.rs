@@ -49,6 +49,9 @@ fn every_event_has_one_row() {
         Event::Moderated,
         Event::Steered,
         Event::Rejected,
+        Event::Rehearsed,
+        Event::OwnRemoval,
+        Event::RemovalWished,
         Event::Probe,
         Event::Disabled,
         Event::Storm,
@@ -209,6 +212,9 @@ fn help_as_it_leaves() {
                 You stay a member and get no copies.
             dev+mail@x.org
                 You get copies again.
+            dev+check@x.org
+                You alone hear what would become of a mail or patch series at the
+                list: held or not, grouped how, does it apply. Nothing is archived.
             dev+owner@x.org
                 Reaches the people who run the list.
 
@@ -511,4 +517,132 @@ fn a_sign_in_as_it_leaves() {
         you here. If it was not you, do nothing: nothing happens.
     "#]]
     .assert_eq(&mail.expect("UTF-8"));
+}
+
+#[test]
+fn a_rehearsal_as_it_leaves() {
+    let lines = |texts: &[&str]| texts.iter().map(|t| (*t).to_owned()).collect();
+    let text = Rehearsal {
+        list: "dev@x.org".to_owned(),
+        mails: lines(&["[PATCH 1/2] one", "[PATCH 2/2] two"]),
+        decision: lines(&["It would be accepted."]),
+        steps: beside("loop", "it did not go through this list before"),
+        series: lines(&["\"one\", v1 of 2 patches."]),
+        applies: lines(&["On tool at 123456789abc (the tip of main): it applies."]),
+        damage: lines(&["Nothing that can be seen."]),
+        trailers: lines(&["1/2 Signed-off-by: Ana <ana@example.org>"]),
+    };
+    expect![[r#"
+        Hello,
+
+        this is what would become of your 2 mails at dev@x.org.
+        Nothing was archived, and nothing was sent to anybody but you.
+
+            [PATCH 1/2] one
+            [PATCH 2/2] two
+
+        The list
+
+            It would be accepted.
+
+            loop        it did not go through this list before
+
+        Series
+
+            "one", v1 of 2 patches.
+
+        Does it apply?
+
+            On tool at 123456789abc (the tip of main): it applies.
+
+        What mail programs break
+
+            Nothing that can be seen.
+
+        Trailers
+
+            1/2 Signed-off-by: Ana <ana@example.org>
+
+        To post it, send the same mails to dev@x.org."#]]
+    .assert_eq(&text.render().expect("it renders"));
+    let alone = Rehearsal {
+        mails: lines(&["a question"]),
+        applies: Vec::new(),
+        trailers: Vec::new(),
+        ..text
+    };
+    expect![[r#"
+        Hello,
+
+        this is what would become of your mail at dev@x.org.
+        Nothing was archived, and nothing was sent to anybody but you.
+
+            a question
+
+        The list
+
+            It would be accepted.
+
+            loop        it did not go through this list before
+
+        Series
+
+            "one", v1 of 2 patches.
+
+        What mail programs break
+
+            Nothing that can be seen.
+
+        To post it, send the same mails to dev@x.org."#]]
+    .assert_eq(&alone.render().expect("it renders"));
+}
+
+#[test]
+fn words_are_wrapped_beside_their_name() {
+    assert_eq!(wrap("", 10), Vec::<String>::new());
+    assert_eq!(wrap("one two  three", 7), ["one two", "three"]);
+    assert_eq!(wrap("longer-than-that a", 5), ["longer-than-that", "a"]);
+    let text = "word ".repeat(20);
+    let lines = beside("name", &text);
+    assert!(lines[0].starts_with("name        word") && lines[1].starts_with("            word"));
+    assert!(lines.iter().all(|l| l.len() <= 72));
+}
+
+#[test]
+fn a_wished_removal_as_it_leaves() {
+    let text = Removal {
+        list: "dev@x.org",
+        name: "dev",
+        author: "ana@example.org",
+        subject: "a question",
+        page: "https://x.org/dev/one@x/",
+        id: "one@x",
+    };
+    expect![[r#"
+        ana@example.org wishes that a mail of theirs is taken out of dev@x.org:
+
+            Subject:  a question
+            Page:     https://x.org/dev/one@x/
+
+        The wish is authenticated, and they were told that you decide.
+        On the server, to take it back so that it can be undone, or to delete its
+        words for ever:
+
+            patchpost recall 'one@x' --list dev
+            patchpost remove 'one@x' --list dev --redact
+    "#]]
+    .assert_eq(&text.render().expect("it renders"));
+    let odd = Removal {
+        page: "",
+        id: "",
+        ..text
+    };
+    expect![[r#"
+        ana@example.org wishes that a mail of theirs is taken out of dev@x.org:
+
+            Subject:  a question
+
+        The wish is authenticated, and they were told that you decide.
+    "#]]
+    .assert_eq(&odd.render().expect("it renders"));
 }

@@ -198,6 +198,17 @@ fn rights_are_the_persons_then_the_subscribers_then_everybodys() {
         |c| (c.policy, c.known.member) = (members(), true),
         ACCEPT,
     );
+    check(
+        proven(),
+        |c| (c.policy, c.known.elsewhere) = (members(), true),
+        ACCEPT,
+    );
+    check(
+        case(),
+        |c| (c.policy, c.known.elsewhere) = (members(), true),
+        "rights: 550 5.7.1",
+    );
+    check(proven(), |c| c.known.elsewhere = true, ACCEPT);
     // Who lost a right does not get it back by leaving the signature out.
     check(
         case(),

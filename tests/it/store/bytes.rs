@@ -76,7 +76,7 @@ pub async fn a_dictionary_is_trained_and_bytes_stay_exact(site: Site) {
 }
 
 /// Every file of the store, and on PostgreSQL every row of every table.
-pub(super) async fn mentions(site: &Site, word: &str) -> Vec<String> {
+pub async fn mentions(site: &Site, word: &str) -> Vec<String> {
     let mut found = Vec::new();
     if site.database == Database::Postgres {
         let tables = "select cast(table_name as text) from information_schema.tables where table_schema = 'public'";

@@ -1,0 +1,211 @@
+//! What mail programs break in patches, as far as the mail alone shows it. Pure.
+
+use super::recognise::{Place, Recognised, patch_text};
+use crate::mail::{Flaw, Message};
+
+/// In plain words, a sentence each; empty if nothing is seen.
+pub fn damage(message: &Message, recognised: &Recognised) -> Vec<String> {
+    let mut found: Vec<&str> = Vec::new();
+    let content_type = message.header("Content-Type").unwrap_or_default();
+    if content_type.to_ascii_lowercase().contains("format=flowed") {
+        found.push(
+            "It is sent as format=flowed: programs on the way and at the reader's may join and split its lines. Turn that off.",
+        );
+    }
+    if message.flaws.contains(&Flaw::HtmlOnly) {
+        found.push("It has only HTML: what a patch is made of is lost in that. Send plain text.");
+    } else if message.parts.iter().any(|p| p.content_type == "text/html") {
+        found.push("It has HTML beside the text, which nobody here reads. Send plain text alone.");
+    }
+    if message.flaws.contains(&Flaw::Charset) {
+        found.push("Its text does not fit the charset that it declares.");
+    }
+    if matches!(recognised.diff, Some(Place::Part(_))) {
+        found.push(
+            "The patch is an attachment: it is taken, but nobody can quote its lines in an answer. Send it as the text.",
+        );
+    }
+    let mut found: Vec<String> = found.into_iter().map(str::to_owned).collect();
+    found.extend(patch_text(message).map(broken_lines).unwrap_or_default());
+    found
+}
+
+/// Whether no line of a patch's hunks has a tab, while some begin with eight blanks: mail programs make blanks of tabs.
+pub fn may_have_lost_tabs(message: &Message) -> bool {
+    let Some(text) = patch_text(message) else {
+        return false;
+    };
+    let in_hunks = |l: &&str| l.starts_with([' ', '+', '-']);
+    let mut lines = text.lines().filter(in_hunks);
+    let blanks = text
+        .lines()
+        .filter(in_hunks)
+        .any(|l| l[1..].starts_with("        "));
+    blanks && !lines.any(|l| l.contains('\t'))
+}
+
+/// Lines of the signature that git writes at the end, at most.
+const SIGNATURE: usize = 4;
+
+/// Lines of hunks that begin as no line of a hunk does, and hunks that end early.
+fn broken_lines(text: &str) -> Vec<String> {
+    let mut found = Broken::default();
+    let (mut old, mut new) = (0u64, 0u64);
+    let lines: Vec<&str> = text.lines().collect();
+    for (at, line) in lines.iter().copied().enumerate() {
+        let number = at + 1;
+        // git's signature, not a line that is taken away.
+        if line == "-- " && at + SIGNATURE >= lines.len() {
+            break;
+        }
+        if let Some((of_old, of_new)) = hunk(line) {
+            found.ends(old, new);
+            (old, new) = (of_old, of_new);
+            continue;
+        }
+        if old == 0 && new == 0 {
+            continue;
+        }
+        if line.starts_with("diff --git ") {
+            found.ends(old, new);
+            (old, new) = (0, 0);
+            continue;
+        }
+        match line.chars().next() {
+            None | Some(' ') => (old, new) = (old.saturating_sub(1), new.saturating_sub(1)),
+            Some('-') => old = old.saturating_sub(1),
+            Some('+') => new = new.saturating_sub(1),
+            Some('\\') => {}
+            Some('\u{a0}') => {
+                found.no_break.get_or_insert(number);
+                (old, new) = (old.saturating_sub(1), new.saturating_sub(1));
+            }
+            Some(_) => {
+                found.wrapped.get_or_insert((number, line.to_owned()));
+                found.count += 1;
+            }
+        }
+    }
+    found.ends(old, new);
+    found.words()
+}
+
+#[derive(Default)]
+struct Broken {
+    wrapped: Option<(usize, String)>,
+    count: u64,
+    no_break: Option<usize>,
+    short: u64,
+}
+
+/// A hunk that lacks fewer lines than this may have lost empty ones at its end, which git forgives.
+const FORGIVEN: u64 = 1;
+
+impl Broken {
+    fn ends(&mut self, old: u64, new: u64) {
+        if old.max(new) > FORGIVEN {
+            self.short += 1;
+        }
+    }
+
+    fn words(self) -> Vec<String> {
+        let mut words = Vec::new();
+        if let Some((number, line)) = self.wrapped {
+            let line: String = line.chars().take(50).collect();
+            let more = match self.count {
+                1 => String::new(),
+                n => format!(" ({} lines are so)", n),
+            };
+            words.push(format!(
+                "Long lines were wrapped: line {number} of the text, \"{line}\", begins with neither blank, + nor -{more}. Turn wrapping off, or \
+                 use git send-email."
+            ));
+        }
+        if let Some(number) = self.no_break {
+            words.push(format!(
+                "Blanks became no-break spaces (U+00A0), first in line {number} of the text: it was pasted out of an HTML view."
+            ));
+        }
+        if self.short > 0 {
+            words.push("A part of the patch is missing: hunks end before they have as many lines as they say.".to_owned());
+        }
+        words
+    }
+}
+
+/// Lines before and after of `@@ -1,7 +1,8 @@`.
+fn hunk(line: &str) -> Option<(u64, u64)> {
+    let (old, new) = line.strip_prefix("@@ -")?.split_once(" +")?;
+    let (new, _) = new.split_once(" @@")?;
+    let count = |range: &str| match range.split_once(',') {
+        Some((_, count)) => count.parse().ok(),
+        None => range.parse::<u64>().ok().map(|_| 1),
+    };
+    Some((count(old)?, count(new)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATCH: &str = "Text.\n---\n a | 2 +-\n\ndiff --git a/a b/a\n--- a/a\n+++ b/a\n@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n-- \n2.40\n";
+
+    #[track_caller]
+    fn check(fields: &str, text: &str, words: &[&str]) {
+        let mail = format!("From: a@b.c\nSubject: [PATCH] x\n{fields}\n{text}");
+        let message = crate::mail::parse(mail.as_bytes());
+        let found = damage(&message, &super::super::recognise(&message));
+        assert_eq!(found.len(), words.len(), "{found:?}");
+        for (found, words) in found.iter().zip(words) {
+            assert!(found.contains(words), "{found}");
+        }
+    }
+
+    #[test]
+    fn what_git_sends_is_whole() {
+        check("", PATCH, &[]);
+        let empty_context = PATCH.replace(" three\n", "\n");
+        check("", &empty_context, &[]);
+        let ends = PATCH.replace(" three\n", " three\n\\ No newline at end of file\n");
+        check("", &ends, &[]);
+    }
+
+    #[test]
+    fn what_mail_programs_do_is_said() {
+        let flowed = "Content-Type: text/plain; charset=utf-8; Format=Flowed\n";
+        check(flowed, PATCH, &["format=flowed"]);
+        let wrapped = PATCH.replace("+2\n", "+2 is a long line that\nwas wrapped\n");
+        check("", &wrapped, &["line 12 of the text, \"was wrapped\""]);
+        let pasted = PATCH.replace(" one", "\u{a0}one");
+        check("", &pasted, &["U+00A0"]);
+        let cut = PATCH.replace("@@ -1,3 +1,3 @@", "@@ -1,30 +1,30 @@");
+        check("", &cut, &["hunks end before"]);
+        let both = "MIME-Version: 1.0\nContent-Type: multipart/alternative; boundary=b\n";
+        let body = format!(
+            "--b\nContent-Type: text/plain\n\n{PATCH}\n--b\nContent-Type: text/html\n\n<p>x\n--b--\n"
+        );
+        check(both, &body, &["HTML beside"]);
+        check("Content-Type: text/html\n", "<p>diff", &["only HTML"]);
+        let mixed = "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n";
+        let body = format!(
+            "--b\nContent-Type: text/plain\n\nsee there\n--b\nContent-Type: text/x-patch\nContent-Disposition: attachment; filename=a.patch\n\n\
+             {PATCH}\n--b--\n"
+        );
+        check(mixed, &body, &["attachment"]);
+    }
+
+    #[test]
+    fn tabs_that_became_blanks_are_suspected() {
+        let blanks = PATCH.replace("one", "        one");
+        let tabs = PATCH.replace("one", "\tone");
+        for (text, expected) in [
+            (PATCH, false),
+            (blanks.as_str(), true),
+            (tabs.as_str(), false),
+        ] {
+            let mail = format!("From: a@b.c\nSubject: [PATCH] x\n\n{text}");
+            let message = crate::mail::parse(mail.as_bytes());
+            assert_eq!(may_have_lost_tabs(&message), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! `list+remove@`: an author asks, by an answer to his own mail, that it is removed.
+//!
+//! He is who he says only if his domain's signature covers that the mail is for this address, and if it is fresh: whatever he signed for
+//! others does nothing here. Each such mail is obeyed once.
+
+use super::command::{Errand, Said, rendered};
+use super::notify::Notice;
+use super::{Ctx, PipelineError};
+use crate::list::command::Leave;
+use crate::list::notice::{self, Done, Event, Removal};
+use crate::list::settings::OwnRemoval;
+use crate::session::Reply;
+use crate::store::{Act, Acted, CappedLetter, ListRow, PostedMail, RecallWish};
+use crate::types::{Address, ListId, MessageId};
+
+/// What it is remembered by.
+const WORD: &str = "remove";
+
+impl Ctx {
+    /// Does what the list lets authors do with their own mail, and answers once.
+    pub(super) async fn remove_own(
+        &self,
+        errand: &Errand<'_>,
+        leave: Leave,
+    ) -> Result<Said, PipelineError> {
+        let list = errand.list;
+        let author = match &leave {
+            Leave::Ask(_) => {
+                let text = "Nothing proves that this mail is by the author in From: your domain's signature (DKIM) would. Write to the people who run the list";
+                let refusal = (
+                    Reply::new(550, "5.7.1", text),
+                    "removal asked by nobody known",
+                );
+                return self.refuse(errand, refusal).await;
+            }
+            Leave::Answer(author) => {
+                let text = "it has to name that address in To or Cc, and your domain's signature (DKIM) has to cover that and be less than a week old";
+                return self.answer_own(errand, author, Act::Answer, text).await;
+            }
+            Leave::AtOnce(author) => author,
+        };
+        let addresses = self.store.load_linked(&author.key()).await?;
+        let answered = errand.asking.message.parents.first();
+        let found = match answered {
+            Some(id) => self.store.find_own_mail(list.id, id, &addresses).await?,
+            None => None,
+        };
+        let (Some((mail, lists)), Some(id)) = (found, answered) else {
+            let text = "it answers no mail of yours that the list has";
+            return self.answer_own(errand, author, Act::Answer, text).await;
+        };
+        match self.own_removal(list, &lists).await? {
+            OwnRemoval::Off => {
+                let text = "this list leaves that to the people who run it; write to them";
+                self.answer_own(errand, author, Act::Answer, text).await
+            }
+            OwnRemoval::Hide => {
+                let wish = RecallWish {
+                    why: "as its author wishes".to_owned(),
+                    actor: author.key(),
+                    ..RecallWish::default()
+                };
+                let act = Act::TakeBack(mail.mail, wish);
+                let text = "somebody else was faster: it is not there any more";
+                self.answer_own(errand, author, act, text).await
+            }
+            OwnRemoval::Ask => {
+                let letters = self
+                    .removal_letters(list, author, id, &mail, errand)
+                    .await?;
+                let detail = format!("its author wishes that it is removed: {id}");
+                let act = Act::Tell(letters, "removal wished", author.key(), detail);
+                self.answer_own(errand, author, act, "").await
+            }
+        }
+    }
+
+    /// What holds for a mail that several lists have: it goes at once only if all of them let it.
+    async fn own_removal(
+        &self,
+        list: &ListRow,
+        having: &[ListId],
+    ) -> Result<OwnRemoval, PipelineError> {
+        let own = list.policy.own_removal;
+        if own != OwnRemoval::Hide {
+            return Ok(own);
+        }
+        let lists = self.store.load_lists().await?;
+        let mut others = lists.iter().filter(|l| having.contains(&l.id));
+        Ok(
+            match others.all(|l| l.policy.own_removal == OwnRemoval::Hide) {
+                true => OwnRemoval::Hide,
+                false => OwnRemoval::Ask,
+            },
+        )
+    }
+
+    /// Acts and answers, the first time that this mail comes; `nothing` says why nothing is done.
+    async fn answer_own(
+        &self,
+        errand: &Errand<'_>,
+        author: &Address,
+        act: Act,
+        nothing: &str,
+    ) -> Result<Said, PipelineError> {
+        let asks = matches!(act, Act::Tell(..));
+        let of: Address = errand.list.address.parse()?;
+        let owner = notice::with_suffix(&of, "+owner").map_or_else(String::new, |o| o.to_string());
+        let letter = |text: &str| {
+            let text = notice::wrap(text, 76).join("\n");
+            let text = rendered(&Done {
+                text: &text,
+                next: "",
+                owner: &owner,
+            });
+            let subject = format!("Your mail at {of}");
+            let words = (Event::OwnRemoval, subject.as_str(), text);
+            self.letter(
+                errand.list,
+                author,
+                words,
+                &errand.answered(),
+                errand.asking.now,
+            )
+        };
+        let refused = letter(&format!(
+            "Nothing was done with your mail to {of}: {nothing}."
+        ));
+        let asked = letter(&format!(
+            "The moderators of {of} were asked to remove your mail. They decide."
+        ));
+        let taken = letter(&format!(
+            "Your mail is taken back: {of} shows it no more, and copies that were not sent yet are stopped. What was sent or fetched before is with others."
+        ));
+        let choose = move |acted: &Acted| match acted {
+            Acted::TakenBack(_) => taken,
+            Acted::Answered if asks => asked,
+            _ => refused,
+        };
+        let (once, now) = (errand.once(WORD), errand.asking.now);
+        self.store
+            .act(errand.place(), Some(once), act, choose, now)
+            .await?;
+        Ok(Ok(()))
+    }
+
+    async fn removal_letters(
+        &self,
+        list: &ListRow,
+        author: &Address,
+        id: &MessageId,
+        mail: &PostedMail,
+        errand: &Errand<'_>,
+    ) -> Result<Vec<CappedLetter>, PipelineError> {
+        let page = match list.is_open() {
+            true => format!(
+                "{}/{}/{}/",
+                self.base_url,
+                list.name,
+                crate::view::url::message_id(id)
+            ),
+            false => String::new(),
+        };
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"@.-_+=".contains(&b);
+        let safe = id.as_str().bytes().all(plain) && !id.as_str().starts_with('-');
+        // What goes over TLS only does not travel in a notice.
+        let subject = match list.policy.tls_only {
+            true => "(shown on the server only)".to_owned(),
+            false => notice::one_line(&mail.subject, 150),
+        };
+        let text = rendered(&Removal {
+            list: &list.address,
+            name: &list.name,
+            author: &author.to_string(),
+            subject: &subject,
+            page: &page,
+            id: if safe { id.as_str() } else { "" },
+        });
+        let mut letters = Vec::new();
+        for to in self.moderators(list).await? {
+            let notice = Notice {
+                event: Event::RemovalWished,
+                list: Some(list),
+                to: &to,
+                subject: &format!("An author wishes the removal of a mail at {}", list.address),
+                text: &text,
+                reply_to: None,
+                return_path: String::new(),
+                answered: None,
+                ip: None,
+            };
+            letters.extend(self.draft(&notice, errand.asking.now)?);
+        }
+        Ok(letters)
+    }
+}

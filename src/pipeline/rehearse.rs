@@ -1,0 +1,310 @@
+//! The private rehearsal, `list+check@`: a mail that is neither archived nor sent on, and an answer to its author about what would become of it.
+//!
+//! Mails wait in the store until their series is complete or nothing more comes of it; then one answer is owed and they are deleted, in one commit.
+
+mod words;
+
+use std::collections::{BTreeMap, HashMap};
+
+use askama::Template;
+
+use super::command::{Errand, Said};
+use super::notify::Notice;
+use super::{Ctx, PipelineError, file, think};
+use crate::list::address::Target;
+use crate::list::command::Leave;
+use crate::list::notice::{self, Answered, Event};
+use crate::list::order::{self, Step};
+use crate::list::policy::Decision;
+use crate::mail::{self, Message};
+use crate::patchset::{self, Input, Patchset, Series, link_keys};
+use crate::session::Reply;
+use crate::store::job::Held;
+use crate::store::{ListRow, NewRehearsal, Rehearsal, Room};
+use crate::types::{Address, ListId, MailId, Timestamp};
+use crate::verdict::Standing;
+
+/// An incomplete series is answered when nothing more came for so many seconds: git send-email takes some for each mail.
+const QUIET: i64 = 20;
+
+/// A mail that waits, as it is thought about.
+struct Waiting {
+    row: i64,
+    message: Message,
+    input: Input,
+    said: (String, Vec<(String, String)>),
+    bytes: Vec<u8>,
+}
+
+/// Mails that get one answer: a series as it would be, or one mail that is none.
+struct Group {
+    /// Places in the mails that wait.
+    members: Vec<usize>,
+    series: Option<Series>,
+    /// Labels of the other versions of its patchset, and the mails that stand for them.
+    others: Vec<(String, MailId)>,
+}
+
+impl Ctx {
+    /// Keeps a mail for its rehearsal, if its author is known to have written it.
+    pub(super) async fn take_rehearsal(
+        &self,
+        errand: &Errand<'_>,
+        leave: Leave,
+    ) -> Result<Said, PipelineError> {
+        let (list, now) = (errand.list, errand.asking.now);
+        let address = leave.address();
+        let refusal = |code, enhanced, text: &str, why| Ok((Reply::new(code, enhanced, text), why));
+        let refused: Result<(Reply, &'static str), ()> = if let Leave::Ask(_) = leave {
+            let text = "A rehearsal is answered to senders that are authenticated only (DKIM or SPF); nothing was archived or sent on";
+            refusal(550, "5.7.1", text, "rehearsal by nobody known")
+        } else if !notice::is_plain(address) {
+            let text =
+                "Your address needs quotes or letters beyond ASCII; no answer can be sent to it";
+            refusal(550, "5.1.7", text, "odd address")
+        } else if !self.store.may_browse(list, &address.key()).await? {
+            let text = "Rehearsals of this list are for people who may read it";
+            refusal(550, "5.7.1", text, "rehearsal by an outsider")
+        } else if self.has_rehearsed_enough(list, address, now).await? {
+            let text = "There were enough rehearsals of yours for today";
+            refusal(450, "4.7.1", text, "too many rehearsals")
+        } else {
+            Err(())
+        };
+        if let Ok(refusal) = refused {
+            return self.refuse(errand, refusal).await;
+        }
+        let outcome = self.decide(list, &Target::Post, errand.asked, now).await?;
+        let said = (
+            decision_words(&outcome),
+            outcome.steps.iter().map(told).collect::<Vec<_>>(),
+        );
+        let new = NewRehearsal {
+            list: list.id,
+            address: address.key(),
+            identity: errand.asking.message.identity,
+            arrived: now,
+            verdict: errand.asking.verdict.clone(),
+            said: serde_json::to_string(&said).expect("plain values are written as JSON"),
+            data: errand.bytes.to_vec(),
+        };
+        match self.store.insert_rehearsal(new).await? {
+            Room::Taken => Ok(Ok(())),
+            Room::Full => {
+                let reply = Reply::new(
+                    452,
+                    "4.3.1",
+                    "Too much waits for its rehearsal; come again in a minute",
+                );
+                Ok(Err(reply))
+            }
+        }
+    }
+
+    async fn has_rehearsed_enough(
+        &self,
+        list: &ListRow,
+        address: &Address,
+        now: Timestamp,
+    ) -> Result<bool, PipelineError> {
+        let counted = notice::counted(address);
+        Ok(self
+            .store
+            .has_had_enough(notice::REHEARSED, &counted, list.id, now)
+            .await?)
+    }
+
+    /// Answers the mails to a list that wait for it. Safe to repeat: an answer and the end of its mails are one commit.
+    pub async fn rehearse(&self, list: ListId, job: Held) -> Result<(), PipelineError> {
+        let now = self.store.time().await?;
+        let Some(list) = self.store.find_list_by_id(list).await? else {
+            return Ok(self.store.finish_jobs(vec![job]).await?);
+        };
+        let mut again: Option<Timestamp> = None;
+        for author in self.store.load_rehearsing(list.id).await? {
+            // One author's at a time: what all of them sent may be a lot.
+            let waiting = self.store.load_rehearsals(list.id, &author).await?;
+            let next = self.rehearse_for(&list, &author, waiting, now).await?;
+            again = [again, next].into_iter().flatten().min();
+        }
+        Ok(self.store.finish_rehearsals(list.id, again, job).await?)
+    }
+
+    /// Answers one author; returns when to look again, if mails of his wait still.
+    async fn rehearse_for(
+        &self,
+        list: &ListRow,
+        author: &str,
+        waiting: Vec<Rehearsal>,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, PipelineError> {
+        let last = waiting.iter().map(|w| w.mail.arrived).max().unwrap_or(now);
+        let mails = think(move || waiting.into_iter().map(read).collect::<Vec<_>>()).await?;
+        let groups = self.group_rehearsed(list, &mails).await?;
+        let to: Option<Address> = author.parse().ok();
+        let mut later = false;
+        for group in groups {
+            if group.series.as_ref().is_some_and(may_grow) && now < last.plus_secs(QUIET) {
+                later = true;
+                continue;
+            }
+            let rows = group.members.iter().map(|at| mails[*at].row).collect();
+            let letter = match &to {
+                Some(to) if !self.has_rehearsed_enough(list, to, now).await? => {
+                    let text = self.rehearsed(list, &mails, &group).await?;
+                    let answered = Answered::from(&mails[group.members[0]].message);
+                    let notice = Notice {
+                        event: Event::Rehearsed,
+                        list: Some(list),
+                        to,
+                        subject: &format!("Rehearsal at {}", list.address),
+                        text: &text.render()?,
+                        reply_to: None,
+                        return_path: String::new(),
+                        answered: Some(&answered),
+                        ip: None,
+                    };
+                    self.draft(&notice, now)?
+                }
+                _ => None,
+            };
+            self.store.answer_rehearsals(rows, letter, now).await?;
+        }
+        Ok(later.then(|| last.plus_secs(QUIET)))
+    }
+
+    /// Groups waiting mails with what the archive has, as if they had been posted.
+    async fn group_rehearsed(
+        &self,
+        list: &ListRow,
+        mails: &[Waiting],
+    ) -> Result<Vec<Group>, PipelineError> {
+        let ids: Vec<_> = mails
+            .iter()
+            .flat_map(|m| m.input.parents.iter().cloned())
+            .collect();
+        let keys: Vec<String> = mails.iter().flat_map(|m| link_keys(&m.input)).collect();
+        let seeds = self.store.find_near(list.realm, &ids, &keys).await?;
+        let closure = self.store.load_closure(list.realm, &seeds).await?;
+        let own: Vec<Input> = mails.iter().map(|m| m.input.clone()).collect();
+        think(move || {
+            let (mut inputs, corrections) = file::inputs(&closure);
+            // Whatever is here already is the same mail: it is not sent again, it is tried.
+            inputs.retain(|known| own.iter().all(|o| o.identity != known.identity));
+            inputs.extend(own.iter().cloned());
+            let sets = patchset::assemble_corrected(&inputs, &corrections);
+            let places: HashMap<MailId, usize> = own
+                .iter()
+                .enumerate()
+                .map(|(at, input)| (input.mail, at))
+                .collect();
+            groups(sets, &places)
+        })
+        .await
+    }
+}
+
+/// Whether mails of the series may be on their way still: what looks like a partial reroll may be the beginning of a whole one.
+fn may_grow(series: &Series) -> bool {
+    !series.complete || series.patches.iter().any(|p| p.taken_over)
+}
+
+fn read(waiting: Rehearsal) -> Waiting {
+    let Rehearsal { id, mail } = waiting;
+    let message = mail::parse(&mail.data);
+    let input = Input {
+        // No mail of the archive has such a number.
+        mail: MailId(-id),
+        identity: mail.identity,
+        message_id: message.message_id.clone(),
+        parents: message.parents.clone(),
+        arrived: mail.arrived,
+        standing: Standing::from(&mail.verdict),
+        recognised: patchset::recognise(&message),
+    };
+    Waiting {
+        row: id,
+        input,
+        // What another version wrote is said as nothing.
+        said: serde_json::from_str(&mail.said).unwrap_or_default(),
+        bytes: mail.data,
+        message,
+    }
+}
+
+/// One group a series that has waiting mails, then one for each mail that is in none.
+fn groups(sets: Vec<Patchset>, places: &HashMap<MailId, usize>) -> Vec<Group> {
+    let mut found = Vec::new();
+    let mut left: BTreeMap<usize, ()> = places.values().map(|at| (*at, ())).collect();
+    for set in sets {
+        let anchors: Vec<(String, MailId)> = set
+            .series
+            .iter()
+            .map(|s| (s.label.clone(), s.anchor))
+            .collect();
+        for series in set.series {
+            let own = series
+                .patches
+                .iter()
+                .filter(|p| !p.taken_over)
+                .map(|p| p.mail);
+            let mails = series.cover.into_iter().chain(own).chain([series.anchor]);
+            let members = mails.filter_map(|m| places.get(&m).copied());
+            let members: Vec<usize> = members.filter(|at| left.remove(at).is_some()).collect();
+            if members.is_empty() {
+                continue;
+            }
+            let others = anchors
+                .iter()
+                .filter(|(_, mail)| mail.0 > 0)
+                .cloned()
+                .collect();
+            found.push(Group {
+                members,
+                series: Some(series),
+                others,
+            });
+        }
+    }
+    let alone = |at: usize| Group {
+        members: vec![at],
+        series: None,
+        others: Vec::new(),
+    };
+    found.extend(left.into_keys().map(alone));
+    found
+}
+
+/// What a list would do with a mail, in a sentence.
+fn decision_words(outcome: &order::Outcome) -> String {
+    let why = || {
+        outcome
+            .steps
+            .last()
+            .map_or_else(String::new, |step| told(step).1)
+    };
+    match &outcome.decision {
+        Ok(Decision::Hold(_)) => format!(
+            "It would be held until a moderator has looked at it: {}.",
+            why()
+        ),
+        Ok(Decision::Drop(_)) => format!("It would be dropped with a note: {}.", why()),
+        Ok(_) if outcome.delay > 0 => format!(
+            "It would be accepted, and its copies would go out {} seconds later.",
+            outcome.delay
+        ),
+        Ok(_) => "It would be accepted.".to_owned(),
+        Err(reply) => format!("It would be refused: {reply}"),
+    }
+}
+
+/// What may be told to a stranger of a step: not what a list looks for, lest mail is fitted to it.
+fn told(step: &Step) -> (String, String) {
+    let found = match step.name {
+        "rules" if step.found.starts_with("rule ") => "a rule of the list matches",
+        "spam" if step.found != "no filter said anything" => "the spam filter has looked at it",
+        "ban" if step.found.ends_with(" is banned") => "its sender is banned",
+        _ => &step.found,
+    };
+    (step.name.to_owned(), found.to_owned())
+}

@@ -1,0 +1,319 @@
+//! What the answer to a rehearsal says of a series: what it is, whether it applies, what a mail program broke.
+
+use super::{Group, Waiting};
+use crate::git::{Base, Conflict, GitError, Outcome};
+use crate::list::notice::{self, beside, one_line, wrap};
+use crate::patchset::{self, Recognised, Series};
+use crate::pipeline::apply::{facts, names, request};
+use crate::pipeline::base::{Place, Start};
+use crate::pipeline::{Ctx, PipelineError, file, think};
+use crate::store::{ListRow, RepoRow, SeriesToApply};
+use crate::types::{MailId, PatchsetId, SeriesId};
+
+/// Characters of a line of the answer, less its indent.
+const WIDTH: usize = 72;
+/// Trailers that are shown.
+const MOST_TRAILERS: usize = 60;
+
+impl Ctx {
+    /// The answer about one group.
+    pub(super) async fn rehearsed(
+        &self,
+        list: &ListRow,
+        mails: &[Waiting],
+        group: &Group,
+    ) -> Result<notice::Rehearsal, PipelineError> {
+        let members = || group.members.iter().map(|at| &mails[*at]);
+        let (decision, steps) = &mails[group.members[0]].said;
+        let mut decided = wrap(decision, WIDTH);
+        for other in members().filter(|m| m.said.0 != *decision) {
+            let text = format!("{}: {}", one_line(&other.message.subject, 60), other.said.0);
+            decided.extend(wrap(&text, WIDTH));
+        }
+        let found = match &group.series {
+            None => vec!["It is no patch, cover letter or pull request: it would be shown as a mail of its thread.".to_owned()],
+            Some(series) => self.series_words(series, &group.others).await?,
+        };
+        let (mut applies, mut damage) = (Vec::new(), Vec::new());
+        let mut conflict = false;
+        if let Some(series) = &group.series {
+            (applies, conflict) = self.applies_words(list, mails, group, series).await?;
+        }
+        for mail in members() {
+            let title = one_line(&mail.message.subject, 60);
+            let mut broken = patchset::damage(&mail.message, &mail.input.recognised);
+            if conflict && patchset::may_have_lost_tabs(&mail.message) {
+                broken.push(
+                    "It has no tab: if the files have, your mail program made blanks of them."
+                        .to_owned(),
+                );
+            }
+            damage.extend(
+                broken
+                    .iter()
+                    .map(|b| one_line(&format!("{title}: {b}"), 400)),
+            );
+        }
+        if damage.is_empty() {
+            damage.push("Nothing that can be seen.".to_owned());
+        }
+        let lines = |texts: &[String]| texts.iter().flat_map(|t| wrap(t, WIDTH)).collect();
+        Ok(notice::Rehearsal {
+            list: list.address.clone(),
+            mails: members()
+                .map(|m| one_line(&m.message.subject, WIDTH))
+                .collect(),
+            decision: decided,
+            steps: steps
+                .iter()
+                .flat_map(|(name, found)| beside(name, &one_line(found, 300)))
+                .collect(),
+            series: lines(&found),
+            applies: lines(&applies),
+            damage: lines(&damage),
+            trailers: trailers(members()),
+        })
+    }
+
+    async fn series_words(
+        &self,
+        series: &Series,
+        others: &[(String, MailId)],
+    ) -> Result<Vec<String>, PipelineError> {
+        let missing: Vec<String> = (1..=series.total)
+            .filter(|n| series.patches.iter().all(|p| p.number != *n))
+            .take(20)
+            .map(|n| n.to_string())
+            .collect();
+        let cover = if series.cover.is_some() {
+            " with a cover letter"
+        } else {
+            ""
+        };
+        let patches = match series.total {
+            1 => "1 patch".to_owned(),
+            n => format!("{n} patches"),
+        };
+        let mut words = vec![format!(
+            "\"{}\", v{} of {patches}{cover}.",
+            one_line(&series.title, 150),
+            series.label
+        )];
+        words.push(one_line(&series.reason, 600));
+        if !missing.is_empty() {
+            words.push(format!(
+                "It is incomplete: patch {} is missing.",
+                missing.join(", ")
+            ));
+        }
+        let mails: Vec<MailId> = others.iter().map(|(_, mail)| *mail).collect();
+        if let Some(patchset) = self.store.find_patchset_of(&mails).await? {
+            let labels: Vec<&str> = others.iter().map(|(label, _)| label.as_str()).collect();
+            words.push(format!(
+                "It would be a version of patchset {patchset}, which has v{}.",
+                labels.join(", v")
+            ));
+        }
+        Ok(words)
+    }
+
+    /// Whether a series applies, in words; and whether it conflicts.
+    async fn applies_words(
+        &self,
+        list: &ListRow,
+        mails: &[Waiting],
+        group: &Group,
+        series: &Series,
+    ) -> Result<(Vec<String>, bool), PipelineError> {
+        if !series.complete {
+            return Ok((
+                vec!["It was not tried, as it is incomplete.".to_owned()],
+                false,
+            ));
+        }
+        let work = self.as_work(list, mails, group, series).await?;
+        if work.repos.is_empty() {
+            return Ok((
+                vec!["It was not tried: the list has no repository.".to_owned()],
+                false,
+            ));
+        }
+        let facts = facts(&work.recognised);
+        if facts.iter().any(|f| f.pull.is_some()) {
+            return Ok((
+                vec!["It was not tried: a pull request carries no patches.".to_owned()],
+                false,
+            ));
+        }
+        let place = self
+            .find_place(&work, &facts, &names(&work, &facts))
+            .await?;
+        let bytes = self.bytes_of(mails, group, series).await?;
+        let ctx = self.clone();
+        think(move || ctx.try_words(&work, place, &bytes)).await?
+    }
+
+    /// Tries a series where it would begin, and at the tip of the branch.
+    fn try_words(
+        &self,
+        work: &SeriesToApply,
+        place: Place,
+        mails: &[Vec<u8>],
+    ) -> Result<(Vec<String>, bool), PipelineError> {
+        let mut words = Vec::new();
+        let (repo, starts) = match place {
+            Place::Nowhere(why) => return Ok((vec![format!("It was not tried: {why}.")], false)),
+            Place::Waits(repo, why) => {
+                words.push(format!("It {why}."));
+                match repo {
+                    Some(repo) => (repo, Vec::new()),
+                    None => return Ok((words, false)),
+                }
+            }
+            Place::On(repo, starts) => (repo, starts),
+        };
+        let tip = self.repos.tip(&repo.name, &repo.branch)?;
+        let mut tried = Vec::new();
+        for Start { base, .. } in starts {
+            let at = format!("{} at {} ({})", repo.name, short(&base.commit), base.why);
+            let (fits, said) = self.try_at(work, &repo, base.clone(), mails)?;
+            tried.push((base.commit, fits, format!("On {at}: {said}")));
+            if fits {
+                break;
+            }
+        }
+        let told = tried.iter().find(|t| t.1).or(tried.first());
+        let fits = told.is_some_and(|t| t.1);
+        words.extend(told.map(|t| t.2.clone()));
+        if let Some(tip) = tip.filter(|tip| told.is_none_or(|t| t.0 != *tip)) {
+            let base = Base {
+                commit: tip.clone(),
+                why: String::new(),
+            };
+            let (_, said) = self.try_at(work, &repo, base, mails)?;
+            words.push(format!(
+                "At the tip of {}, {}: {said}",
+                repo.branch,
+                short(&tip)
+            ));
+        }
+        Ok((words, !fits))
+    }
+
+    fn try_at(
+        &self,
+        work: &SeriesToApply,
+        repo: &RepoRow,
+        base: Base,
+        mails: &[Vec<u8>],
+    ) -> Result<(bool, String), PipelineError> {
+        Ok(
+            match self
+                .repos
+                .try_apply(&request(work, repo, base, mails.to_vec()))
+            {
+                Ok(Outcome::Applied { .. }) => (true, "it applies.".to_owned()),
+                Ok(Outcome::Conflict(c)) => (false, conflict_words(&c)),
+                Ok(Outcome::Bad { patch, reason }) => (
+                    false,
+                    format!("patch {patch} cannot be used: {}", one_line(&reason, 300)),
+                ),
+                Err(GitError::Refused(reason)) => (false, one_line(&reason, 300)),
+                Err(error) => return Err(error.into()),
+            },
+        )
+    }
+
+    /// A series that is not here as one that is to be applied.
+    async fn as_work(
+        &self,
+        list: &ListRow,
+        mails: &[Waiting],
+        group: &Group,
+        series: &Series,
+    ) -> Result<SeriesToApply, PipelineError> {
+        let own = |mail: MailId| {
+            group
+                .members
+                .iter()
+                .map(|at| &mails[*at])
+                .find(|m| m.input.mail == mail)
+        };
+        let json = |m: &Waiting| file::to_json(&m.input.recognised);
+        let patches = series.patches.iter().filter_map(|p| own(p.mail));
+        let cover = series.cover.and_then(own);
+        Ok(SeriesToApply {
+            id: SeriesId(0),
+            patchset: PatchsetId(0),
+            realm: list.realm,
+            label: series.label.clone(),
+            newest: false,
+            base_commit: series.base_commit.clone(),
+            prefixes: series.prefixes.join(" "),
+            arrived: series.arrived,
+            mails: series.patches.iter().map(|p| p.mail).collect(),
+            message_ids: cover
+                .into_iter()
+                .chain(patches.clone())
+                .map(|m| m.message.message_id.to_string())
+                .collect(),
+            recognised: patches.map(json).collect(),
+            cover: cover.map(json),
+            open: true,
+            published: None,
+            list_name: list.name.clone(),
+            list_address: list.address.clone(),
+            repos: self.store.load_list_repos(list.id).await?,
+        })
+    }
+
+    /// Bytes of its patches in order; those that it takes over from the version before are in the archive.
+    async fn bytes_of(
+        &self,
+        mails: &[Waiting],
+        group: &Group,
+        series: &Series,
+    ) -> Result<Vec<Vec<u8>>, PipelineError> {
+        let mut all = Vec::with_capacity(series.patches.len());
+        for slot in &series.patches {
+            let own = group.members.iter().map(|at| &mails[*at]);
+            match own.into_iter().find(|m| m.input.mail == slot.mail) {
+                Some(mail) => all.push(mail.bytes.clone()),
+                None => {
+                    let stored = self.store.load_bytes(slot.mail).await?;
+                    all.extend(stored.map(|(bytes, _)| bytes));
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn conflict_words(c: &Conflict) -> String {
+    let hunk = match c.hunk {
+        0 => String::new(),
+        hunk => format!(", hunk {hunk}"),
+    };
+    format!(
+        "patch {} does not apply: {}{hunk}: {}",
+        c.patch,
+        one_line(&c.file, 150),
+        one_line(&c.detail, 300)
+    )
+}
+
+fn short(commit: &str) -> &str {
+    commit.get(..12).unwrap_or(commit)
+}
+
+/// `2/3 Reviewed-by: …`, a line each.
+fn trailers<'a>(members: impl Iterator<Item = &'a Waiting>) -> Vec<String> {
+    let of = |mail: &'a Waiting| {
+        let Recognised { tag, trailers, .. } = &mail.input.recognised;
+        let number = format!("{}/{}", tag.number.unwrap_or(1), tag.total.unwrap_or(1));
+        trailers
+            .iter()
+            .map(move |t| one_line(&format!("{number} {}: {}", t.name, t.value), 150))
+    };
+    members.flat_map(of).take(MOST_TRAILERS).collect()
+}

@@ -1,0 +1,297 @@
+//! Trying a list out: `list+check@` tells the author alone what would become of a series, and leaves nothing behind.
+
+use std::path::Path;
+
+use super::dkim::wish;
+use super::harness::{Database, change, git, on_both, project};
+use super::identity::{LIST, Site, mail, sign};
+
+on_both! {
+    a_series_is_tried_as_a_whole_and_leaves_nothing,
+}
+
+const CHECK: &str = "dev+check@lists.example.org";
+const ANA: &str = "Ana Lima <ana@example.org>";
+
+/// A list with a repository, and the work tree of a contributor.
+fn site(database: Database, environment: &[(&str, &str)]) -> (Site, std::path::PathBuf) {
+    let site = Site::start_on(database, environment);
+    let work = project(site.server.dir.path());
+    let source = work.display().to_string();
+    let add = ["repo", "add", "tool", "--path", &source, "--branch", "main"];
+    site.server.cli(&add);
+    site.server.cli(&["list", "set", "dev", "--repo", "tool"]);
+    git(&work, &["checkout", "-q", "-b", "topic"]);
+    (site, work)
+}
+
+/// What `git format-patch` makes of the last commits, a mail each.
+fn patches(work: &Path, arguments: &[&str]) -> Vec<String> {
+    let out = work.join("../patches");
+    let _gone = std::fs::remove_dir_all(&out);
+    let (to, folder) = (format!("--to={CHECK}"), out.display().to_string());
+    let mut all = vec!["format-patch", "-q", "--thread", "-o", &folder, &to];
+    all.extend(arguments);
+    git(work, &all);
+    let mut files: Vec<_> = std::fs::read_dir(&out)
+        .unwrap()
+        .map(|f| f.unwrap().path())
+        .collect();
+    files.sort();
+    let read = |file: &std::path::PathBuf| {
+        let text = std::fs::read_to_string(file).unwrap();
+        text.split_once('\n').unwrap().1.to_owned()
+    };
+    files.iter().map(read).collect()
+}
+
+fn signed(site: &Site, mails: &[String]) -> Vec<Vec<u8>> {
+    let wishes: Vec<_> = mails
+        .iter()
+        .map(|m| wish(m.as_bytes(), "relaxed", &[]))
+        .collect();
+    sign(&site.key, &wishes)
+}
+
+#[track_caller]
+fn check(site: &Site, mails: &[Vec<u8>]) {
+    for mail in mails {
+        let reply = site.server.send(&[CHECK], mail);
+        assert!(reply.starts_with("250"), "{reply}");
+    }
+}
+
+/// All mail that went out; its envelopes stand beside it.
+fn outbox(site: &Site) -> Vec<String> {
+    let folder = site.server.data().join("outbox");
+    let files = std::fs::read_dir(folder).into_iter().flatten();
+    let texts = files.filter_map(|f| std::fs::read_to_string(f.unwrap().path()).ok());
+    texts.filter(|t| t.contains("\nAuto-Submitted: ")).collect()
+}
+
+/// Waits until so many mails went out; the one that has this word.
+#[track_caller]
+fn answer(site: &Site, count: usize, word: &str) -> String {
+    let all = site.server.wait_for("the answer", || {
+        Some(outbox(site)).filter(|all| all.len() >= count)
+    });
+    site.server.drain();
+    assert_eq!(outbox(site).len(), count);
+    let found = all.into_iter().find(|m| m.contains(word));
+    found.unwrap_or_else(|| panic!("no answer has {word}"))
+}
+
+#[track_caller]
+fn has(text: &str, all: &[&str]) {
+    // Lines are wrapped.
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for words in all {
+        assert!(flat.contains(words), "{words:?} in {text}");
+    }
+}
+
+fn a_series_is_tried_as_a_whole_and_leaves_nothing(database: Database) {
+    let (site, work) = site(database, &[("PATCHPOST_LISTS_MODERATION", "strangers")]);
+    let signed_off = "canary three\n\nSigned-off-by: Ana Lima <ana@example.org>\n";
+    change(&work, "src/a.c", "line 3\n", "line three\n", signed_off);
+    change(&work, "src/a.c", "line 9\n", "line nine\n", "canary nine");
+    let cover = ["--cover-letter", "--cover-from-description=subject", "-2"];
+    let mails = signed(&site, &patches(&work, &cover));
+    assert_eq!(mails.len(), 3);
+    check(&site, &mails);
+    // The same mail again is the same mail.
+    check(&site, &mails[2..]);
+    let said = answer(&site, 1, "your 3 mails");
+    has(
+        &said,
+        &[
+            "To: ana@example.org",
+            "Auto-Submitted: auto-replied",
+            "Subject: Rehearsal at dev@lists.example.org",
+            "It would be held until a moderator has looked at it: the first mail of ana@example.org here.",
+            "strangers the first mail of ana@example.org here",
+            "v1 of 2 patches with a cover letter. One thread: the same sender, version and count.",
+            "On tool at ",
+            "(the tip of main, where the index blobs match): it applies.",
+            "Nothing that can be seen.",
+            "1/2 Signed-off-by: Ana Lima <ana@example.org>",
+            "To post it, send the same mails to dev@lists.example.org.",
+        ],
+    );
+    assert!(!said.contains("DKIM-Signature"), "{said}");
+    // It was neither archived, held nor applied, and nothing of it is left.
+    assert_eq!(site.server.json(&["list", "show", "dev"])["postings"], 0);
+    assert!(
+        site.server
+            .json(&["held", "ls", "dev"])
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
+    assert!(
+        site.server
+            .json(&["series", "ls", "dev"])
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
+    for page in [
+        "/",
+        "/dev/",
+        "/dev/patches/",
+        "/dev/?q=canary",
+        "/dev/new.atom",
+    ] {
+        assert!(!site.server.page(page).contains("canary three"), "{page}");
+    }
+    let refs = site.server.data().join("repos/tool.patches.git");
+    if refs.exists() {
+        assert_eq!(git(&refs, &["for-each-ref", "refs/patches"]), "");
+    }
+    // The real thing is the real thing.
+    let reply = site.server.send(&[LIST], &mails[1]);
+    assert!(reply.starts_with("250"), "{reply}");
+    let held = site.server.json(&["held", "ls", "dev"]);
+    assert_eq!(held.as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn what_is_missing_and_what_it_is_a_version_of_is_said() {
+    let (site, work) = site(Database::Sqlite, &[]);
+    change(&work, "src/a.c", "line 3\n", "line three\n", "Three");
+    change(&work, "src/a.c", "line 9\n", "line nine\n", "Nine");
+    let first = patches(&work, &["-2"]);
+    for mail in signed(&site, &first) {
+        site.send(&mail);
+    }
+    let id = first[0].lines().find_map(|l| {
+        l.strip_prefix("Message-ID: ")
+            .or(l.strip_prefix("Message-Id: "))
+    });
+    let answered = format!("--in-reply-to={}", id.unwrap());
+    let second = patches(&work, &["-2", "-v2", &answered]);
+    change(&work, "src/a.c", "line 20\n", "line twenty\n", "Twenty");
+    change(&work, "src/a.c", "line 30\n", "line thirty\n", "Thirty");
+    // Not of the same second as the run before, as far as its names tell.
+    let other = patches(&work, &["-2", "--subject-prefix=PATCH other"]);
+    let other = other[1].replace(".git.ana@", ".git.other@");
+    check(&site, &signed(&site, &[second[0].clone(), other]));
+    let said = answer(&site, 2, "[PATCH v2 1/2]");
+    has(
+        &said,
+        &[
+            "your mail at dev@lists.example.org",
+            "\"Three\", v2-r1 of 2 patches.",
+            "A partial reroll: the other patches are taken over from v1.",
+            "It would be a version of patchset 1, which has v1.",
+            "it applies.",
+            "It would be accepted.",
+        ],
+    );
+    let said = answer(&site, 2, "[PATCH other 2/2]");
+    has(
+        &said,
+        &[
+            "\"Thirty\", v1 of 2 patches.",
+            "It is incomplete: patch 1 is missing.",
+            "It was not tried, as it is incomplete.",
+        ],
+    );
+    // A whole new version is one, however it came.
+    check(&site, &signed(&site, &second));
+    let said = answer(&site, 3, "your 2 mails");
+    has(&said, &["\"Three\", v2 of 2 patches.", "it applies."]);
+    let versions = site.server.json(&["series", "show", "1"]);
+    assert_eq!(versions.as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn conflicts_and_what_a_mail_program_broke_are_said() {
+    let (site, work) = site(Database::Sqlite, &[]);
+    change(&work, "src/a.c", "line 3\n", "line three\n", "Three");
+    let whole = patches(&work, &["-1"]).remove(0);
+    let (head, body) = whole.split_once("\n\n").unwrap();
+    let broken = body.replace(" line 2\n", " line 2 or\nnot\n");
+    let flowed = format!(
+        "MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8; format=flowed\n{head}\n\n{broken}"
+    );
+    check(&site, &signed(&site, &[flowed]));
+    let said = answer(&site, 1, "Rehearsal");
+    has(
+        &said,
+        &[
+            "1 patch. A patch by itself.",
+            "[PATCH] Three: It is sent as format=flowed",
+            "Long lines were wrapped: line",
+            "\"not\", begins with neither blank, + nor -",
+        ],
+    );
+    assert!(!said.contains("it applies"), "{said}");
+    let other = whole
+        .replace("line 2\n", "line two\n")
+        .replace("-line 3", "-line III");
+    check(
+        &site,
+        &signed(&site, &[other.replace("Message-I", "X-Old-I")]),
+    );
+    let said = answer(&site, 2, "does not apply");
+    has(
+        &said,
+        &[
+            "patch 1 does not apply: src/a.c, hunk 1:",
+            "Nothing that can be seen.",
+        ],
+    );
+    // Neither patch nor answer to one.
+    check(
+        &site,
+        &signed(&site, &[mail("talk@x", ANA, "hello", "text\n")]),
+    );
+    let said = answer(&site, 3, "It is no patch");
+    has(&said, &["It would be accepted."]);
+}
+
+#[test]
+fn nobody_is_answered_who_is_not_known_to_have_written() {
+    let (site, _) = site(Database::Sqlite, &[]);
+    let text = mail("c1@x", ANA, "[PATCH] x", "text\n");
+    let refused = site.server.send(&[CHECK], text.as_bytes());
+    assert!(refused.starts_with("550 5.7.1"), "{refused}");
+    let machine = format!("Auto-Submitted: auto-generated\n{text}");
+    check(&site, &signed(&site, &[machine]));
+    let of_list = text.replace(ANA, "dev@lists.example.org");
+    check(&site, &[of_list.into_bytes()]);
+    let list = [
+        "list",
+        "create",
+        "secret",
+        "--address",
+        "secret@lists.example.org",
+        "--private",
+    ];
+    site.server.cli(&list);
+    let to = "secret+check@lists.example.org";
+    let mine = signed(&site, &[text]).remove(0);
+    let outside = site.server.send(&[to], &mine);
+    assert!(outside.starts_with("550 5.7.1"), "{outside}");
+    site.server.drain();
+    assert!(outbox(&site).is_empty());
+    site.server
+        .cli(&["member", "add", "secret", "ana@example.org"]);
+    let inside = site.server.send(&[to], &mine);
+    assert!(inside.starts_with("250"), "{inside}");
+    answer(&site, 1, "at secret@lists.example.org");
+    let noted = site.server.cli(&["events", "dev"]);
+    assert!(noted.contains("an automatic mail"), "{noted}");
+}
+
+#[test]
+fn a_day_has_thirty_rehearsals() {
+    let (site, _) = site(Database::Sqlite, &[]);
+    let one = |n: usize| mail(&format!("r{n}@x"), ANA, &format!("question {n}"), "text\n");
+    let mails = signed(&site, &(0..31).map(one).collect::<Vec<_>>());
+    check(&site, &mails[..30]);
+    answer(&site, 30, "question 7");
+    let refused = site.server.send(&[CHECK], &mails[30]);
+    assert!(refused.starts_with("450 4.7.1"), "{refused}");
+}

@@ -1,0 +1,73 @@
+//! The end of held mail that nobody lets through.
+
+use patchpost::list::settings::{Moderation, Policy};
+use patchpost::store::{Fate, ListChange, ListRow};
+
+use super::bytes::mentions;
+use super::site::{Database, Site, mail, play};
+use crate::harness::on_both;
+
+on_both! {
+    what_nobody_decides_on_is_dropped_after_its_days,
+    a_purged_held_mail_leaves_no_bytes,
+}
+
+const CANARY: &str = "kanarienvogelgesang";
+
+fn what_nobody_decides_on_is_dropped_after_its_days(database: Database) {
+    play(database, expiry);
+}
+
+fn a_purged_held_mail_leaves_no_bytes(database: Database) {
+    play(database, purge);
+}
+
+/// A list that holds everything.
+async fn holding(site: &Site) -> ListRow {
+    let list = site.list("dev", "public").await;
+    let change = ListChange {
+        policy: Some(Policy::open().moderated(Moderation::All)),
+        ..ListChange::default()
+    };
+    site.ctx.change_list(list.id, change).await.unwrap();
+    site.ctx.store.find_list("dev").await.unwrap().unwrap()
+}
+
+async fn expiry(site: Site) {
+    let list = holding(&site).await;
+    let text = mail("h@x", "canary", "", "text");
+    site.send(&["dev"], &text).await;
+    let count = async || site.ctx.load_held(Some(list.id)).await.unwrap().len();
+    assert_eq!(count().await, 1);
+    let now = patchpost::store::now();
+    let after = async |days: i64| {
+        let then = now.plus_secs(days * 86_400);
+        site.ctx.expire_held(&list, then).await.unwrap()
+    };
+    assert_eq!(after(13).await, 0, "a list gives fourteen days");
+    assert_eq!(count().await, 1);
+    assert_eq!(after(15).await, 1);
+    assert_eq!(count().await, 0);
+    assert_eq!(after(16).await, 0, "once");
+    assert_eq!(site.rows("select count(*) from blob").await, [["0"]]);
+    let noted = site.rows("select kind from event order by id").await;
+    assert_eq!(noted, [["expired"]]);
+    // A resend does not bring it back.
+    site.post(&["dev"], &text).await;
+    assert_eq!(count().await, 0);
+    assert_eq!(site.rows("select count(*) from posting").await, [["0"]]);
+}
+
+async fn purge(site: Site) {
+    let list = holding(&site).await;
+    let text = mail("h@x", "a subject", "", &format!("{CANARY} sings"));
+    site.send(&["dev"], &text).await;
+    let held = site.ctx.load_held(Some(list.id)).await.unwrap();
+    let now = patchpost::store::now();
+    let gone = site.ctx.refuse_held(held, Fate::Discard, "ben", now).await;
+    assert_eq!(gone.unwrap().len(), 1);
+    site.ctx.scrub(list.realm).await.unwrap();
+    assert_eq!(mentions(&site, CANARY).await, Vec::<String>::new());
+    site.post(&["dev"], &text).await;
+    assert_eq!(site.rows("select count(*) from posting").await, [["0"]]);
+}
