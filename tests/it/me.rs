@@ -237,7 +237,8 @@ fn data_is_taken_along_and_erased(database: Database) {
         "archived mail stays"
     );
     assert!(member(&server, "dev", "ben@example.com").is_some());
-    // She is an author still, and may look.
+    // Known again, she finds nothing of before.
+    server.cli(&["policy", "set", "dev", "--person", &format!("{ANA}=reply")]);
     ana.sign_in(&sink, ANA);
     assert_eq!(export()["notes"], serde_json::json!([]));
 }
