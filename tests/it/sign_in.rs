@@ -188,7 +188,7 @@ fn nobody_learns_who_is_known(database: Database) {
     let to_eve = sink
         .all()
         .iter()
-        .filter(|c| c.recipient == "eve@example.net")
+        .filter(|c| c.recipients == ["eve@example.net"])
         .count();
     assert_eq!(to_eve, 0);
 }
