@@ -303,11 +303,7 @@ impl Sender {
         while halt.is_none()
             && let Some(owed) = queue.pop_front()
         {
-            if self.stop.is_cancelled() {
-                halt = Some(Halt::Later(String::new()));
-            } else if began.elapsed() > BUDGET {
-                halt = Some(Halt::Later("the next hop is slow".to_owned()));
-            }
+            halt = self.time_is_up(began);
             if halt.is_some() {
                 queue.push_front(owed);
                 break;
@@ -390,6 +386,15 @@ impl Sender {
         ask_again(unclear, &halt, outcomes).await;
         hand_back(queue, &halt, outcomes).await;
         halt
+    }
+
+    /// Nothing is begun when the program is to stop, or late in a claim.
+    fn time_is_up(&self, began: Instant) -> Option<Halt> {
+        if self.stop.is_cancelled() {
+            return Some(Halt::Later(String::new()));
+        }
+        let slow = began.elapsed() > BUDGET;
+        slow.then(|| Halt::Later("the next hop is slow".to_owned()))
     }
 
     /// What an answer comes to. Where its destination may be served by more connections now, others are told.

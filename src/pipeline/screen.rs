@@ -120,8 +120,7 @@ impl Ctx {
         let sender = new
             .sender
             .as_ref()
-            .map(Address::to_string)
-            .unwrap_or_default();
+            .map_or_else(String::new, Address::to_string);
         let mut answers = Vec::new();
         let mut taken: Vec<Taken> = Vec::new();
         let mut refused: Vec<(ListRow, Reply)> = Vec::new();

@@ -7,6 +7,7 @@
 mod accept;
 mod access;
 mod acks;
+mod act;
 mod application;
 mod backup;
 mod bounce;
@@ -66,6 +67,7 @@ use sqlx::AnyPool;
 pub use accept::{Accepted, NewReceipt, Prepared};
 pub use access::{AccessChange, AccessRow, Asking, BanRow};
 pub use acks::{AckedPatch, AckedSeries};
+pub use act::{Act, Acted, Asked, By, NewConfirmation, Once, Place};
 pub use application::{NewApplication, Published, SeriesToApply, Tried};
 pub use bounce::{BounceRow, GivenUp, NewBounce};
 pub use connect::Location;
@@ -87,7 +89,7 @@ pub use list::{ListChange, ListRow, MemberRow, NewList, NewRepo, RepoRow};
 pub(crate) use mail::Packer;
 pub use mail::Receipt;
 pub use me::{MembershipRow, OwnHeld, OwnMail, OwnNote, OwnNotice};
-pub use membership::{Act, Acted, Asked, By, NewConfirmation, Once, Place};
+
 pub use notice::{CappedLetter, Owed};
 pub use pulse::Pulse;
 pub use recall::{Aftermath, PostedMail, RecallWish, Recalled, Removal};

@@ -53,3 +53,102 @@ pub fn beside(name: &str, text: &str) -> Vec<String> {
     let line = |(at, text): (usize, &String)| format!("{:<COLUMN$}{text}", first(at));
     lines.iter().enumerate().map(line).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use askama::Template;
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn a_rehearsal_as_it_leaves() {
+        let lines = |texts: &[&str]| texts.iter().map(|t| (*t).to_owned()).collect();
+        let text = Rehearsal {
+            list: "dev@x.org".to_owned(),
+            mails: lines(&["[PATCH 1/2] one", "[PATCH 2/2] two"]),
+            decision: lines(&["It would be accepted."]),
+            steps: beside("loop", "it did not go through this list before"),
+            series: lines(&["\"one\", v1 of 2 patches."]),
+            applies: lines(&["On tool at 123456789abc (the tip of main): it applies."]),
+            damage: lines(&["Nothing that can be seen."]),
+            trailers: lines(&["1/2 Signed-off-by: Ana <ana@example.org>"]),
+        };
+        expect![[r#"
+            Hello,
+
+            this is what would become of your 2 mails at dev@x.org.
+            Nothing was archived, and nothing was sent to anybody but you.
+
+                [PATCH 1/2] one
+                [PATCH 2/2] two
+
+            The list
+
+                It would be accepted.
+
+                loop        it did not go through this list before
+
+            Series
+
+                "one", v1 of 2 patches.
+
+            Does it apply?
+
+                On tool at 123456789abc (the tip of main): it applies.
+
+            What mail programs break
+
+                Nothing that can be seen.
+
+            Trailers
+
+                1/2 Signed-off-by: Ana <ana@example.org>
+
+            To post it, send the same mails to dev@x.org."#]]
+        .assert_eq(&text.render().expect("it renders"));
+        let alone = Rehearsal {
+            mails: lines(&["a question"]),
+            applies: Vec::new(),
+            trailers: Vec::new(),
+            ..text
+        };
+        expect![[r#"
+            Hello,
+
+            this is what would become of your mail at dev@x.org.
+            Nothing was archived, and nothing was sent to anybody but you.
+
+                a question
+
+            The list
+
+                It would be accepted.
+
+                loop        it did not go through this list before
+
+            Series
+
+                "one", v1 of 2 patches.
+
+            What mail programs break
+
+                Nothing that can be seen.
+
+            To post it, send the same mails to dev@x.org."#]]
+        .assert_eq(&alone.render().expect("it renders"));
+    }
+
+    #[test]
+    fn words_are_wrapped_beside_their_name() {
+        assert_eq!(wrap("", 10), Vec::<String>::new());
+        assert_eq!(wrap("one two  three", 7), ["one two", "three"]);
+        assert_eq!(wrap("longer-than-that a", 5), ["longer-than-that", "a"]);
+        let text = "word ".repeat(20);
+        let lines = beside("name", &text);
+        assert!(
+            lines[0].starts_with("name        word") && lines[1].starts_with("            word")
+        );
+        assert!(lines.iter().all(|l| l.len() <= 72));
+    }
+}
