@@ -116,7 +116,6 @@ impl Ctx {
             verdict,
             spam,
         } = self.read(&mut new).await?;
-        let null = new.sender.is_none();
         let sender = new
             .sender
             .as_ref()
@@ -128,7 +127,7 @@ impl Ctx {
             message: &message,
             verdict: &verdict,
             size,
-            null_sender: null,
+            null_sender: new.sender.is_none(),
             sender: &sender,
             protocol: new.protocol,
             spam,

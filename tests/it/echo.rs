@@ -101,14 +101,16 @@ fn a_postfix_as_it_comes_is_named_for_what_it_does() {
     // All goes by SMTP to the next server, which here is ours again.
     let smtp = &server.addresses["smtp"];
     let (host, port) = smtp.rsplit_once(':').unwrap();
-    let defaults = format!("default_transport = smtp:[{host}]:{port}\nrelayhost =\n");
+    let defaults =
+        format!("default_transport = smtp:[{host}]:{port}\nrelayhost =\nmydestination =\n");
     let postfix = Postfix::start(address.port(), &defaults, &sink);
     server.wait_for("Postfix to listen", || {
         TcpStream::connect(&postfix.address).ok()
     });
     let (found, content, told) = probe(&server, LIST, "60");
     assert!(!content, "{found:?}\n{told}");
-    let body = found.iter().find(|f| f.0 == "body").unwrap();
+    let body = found.iter().find(|f| f.0 == "body");
+    let body = body.unwrap_or_else(|| panic!("{found:?}\n{told}"));
     assert_eq!(
         (body.1.as_str(), body.2.as_str()),
         ("bad", "lines were folded anew")
