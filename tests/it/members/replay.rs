@@ -16,7 +16,7 @@ on_both! {
 /// A mail of Ana's as many providers sign it: its own name they leave free.
 fn signed(key: &Key, to: &str, id: &str) -> Vec<u8> {
     let mail = format!(
-        "From: Ana <ana@example.org>\nTo: {to}\nSubject: s\nDate: {}\nMessage-ID: <{id}@example.org>\n\nplease\n",
+        "From: Ana <ana@example.org>\nTo: {to}\nSubject: s\nDate: {}\nMessage-ID: <{id}@example.org>\n\nplease, {id}\n",
         now()
     );
     let mut wish = wish(mail.as_bytes(), "relaxed", &[]);
