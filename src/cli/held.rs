@@ -230,8 +230,10 @@ async fn show(ctx: &Ctx, id: i64, json: bool) -> Result<()> {
         bail!("no mail {id} is held; `patchpost held ls` shows those that are");
     };
     let receipts = ctx.store.load_receipts(&[ReceiptId(id)]).await?;
-    let bytes = receipts.into_iter().next().map(|r| r.bytes);
-    let text = String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
+    let Some(receipt) = receipts.into_iter().next() else {
+        bail!("mail {id} is held no longer: it was decided on just now");
+    };
+    let text = String::from_utf8_lossy(&receipt.bytes).into_owned();
     let series = ctx.with_series(vec![held.clone()]).await?;
     if json {
         let ids: Vec<i64> = series.iter().map(|h| h.id).collect();

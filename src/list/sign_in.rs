@@ -58,38 +58,37 @@ pub fn hash_code(key: &[u8], browser: &Hash, code: &str) -> Hash {
 
 /// What every form of a signed-in browser carries: only the pages themselves know it.
 pub fn render_guard(key: &[u8], session: &Hash) -> String {
-    let full = hmac::Mac::finalize(mac(key, b"guard v1", 0, session)).into_bytes();
-    data_encoding::BASE32_NOPAD
-        .encode(&full[..SECRET])
-        .to_ascii_lowercase()
+    render(key, b"guard v1", session)
 }
 
 /// Whether a form is one of this browser's; takes the same time wherever a guess goes wrong.
 pub fn is_guard(key: &[u8], session: &Hash, text: &str) -> bool {
-    let upper = text.to_ascii_uppercase();
-    let Ok(given) = data_encoding::BASE32_NOPAD.decode(upper.as_bytes()) else {
-        return false;
-    };
-    let mac = mac(key, b"guard v1", 0, session);
-    given.len() == SECRET && hmac::Mac::verify_truncated_left(mac, &given).is_ok()
+    is(key, b"guard v1", session, text)
 }
 
 /// What a browser keeps that was signed in with an address: others who ask for mails to it do not use up what this browser may ask for.
 pub fn render_mark(key: &[u8], address: &str) -> String {
-    let full = hmac::Mac::finalize(mac(key, b"mark v1", 0, address.as_bytes())).into_bytes();
+    render(key, b"mark v1", address.as_bytes())
+}
+
+/// Whether a browser was signed in with an address before.
+pub fn is_mark(key: &[u8], address: &str, text: &str) -> bool {
+    is(key, b"mark v1", address.as_bytes(), text)
+}
+
+fn render(key: &[u8], what: &[u8], of: &[u8]) -> String {
+    let full = hmac::Mac::finalize(mac(key, what, 0, of)).into_bytes();
     data_encoding::BASE32_NOPAD
         .encode(&full[..SECRET])
         .to_ascii_lowercase()
 }
 
-/// Whether a browser was signed in with an address before.
-pub fn is_mark(key: &[u8], address: &str, text: &str) -> bool {
+fn is(key: &[u8], what: &[u8], of: &[u8], text: &str) -> bool {
     let upper = text.to_ascii_uppercase();
     let Ok(given) = data_encoding::BASE32_NOPAD.decode(upper.as_bytes()) else {
         return false;
     };
-    let mac = mac(key, b"mark v1", 0, address.as_bytes());
-    given.len() == SECRET && hmac::Mac::verify_truncated_left(mac, &given).is_ok()
+    given.len() == SECRET && hmac::Mac::verify_truncated_left(mac(key, what, 0, of), &given).is_ok()
 }
 
 #[cfg(test)]

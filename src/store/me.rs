@@ -302,9 +302,9 @@ async fn erase(tx: &mut Tx, address: &str, now: Timestamp) -> Result<(), StoreEr
         );
         tx.execute(text, vec![new.into(), old.into()]).await?;
     }
-    // Who was silenced is not heard again by this.
-    let text = "delete from access where address = $1 and bits >= $2";
-    let binds = vec![address.into(), Bits::WRITE.0.into()];
+    // Who was silenced is not heard again by this: what gives no right to begin threads or to moderate stays.
+    let text = "delete from access where address = $1 and (bits & $2) <> 0";
+    let binds = vec![address.into(), (Bits::POST.0 | Bits::MODERATE.0).into()];
     tx.execute(text, binds).await?;
     for text in [
         "delete from notice where address = $1",

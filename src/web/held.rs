@@ -175,6 +175,14 @@ fn group_of(group: &[&HeldRow], open: bool) -> Group {
 /// In place of what goes over TLS only.
 const HIDDEN: &str = "(a mail of this list is shown over TLS only)";
 
+fn shown_subject(open: bool, held: &HeldRow) -> String {
+    if open {
+        subject(held)
+    } else {
+        HIDDEN.to_owned()
+    }
+}
+
 fn shown(open: bool, text: String) -> String {
     if open { text } else { String::new() }
 }
@@ -236,9 +244,7 @@ async fn show(
         verdict: visible(&held.verdict),
         proof: proof(&held),
         authenticated: held.authenticated,
-        series: others
-            .map(|h| (h.id, if open { subject(h) } else { HIDDEN.to_owned() }))
-            .collect(),
+        series: others.map(|h| (h.id, shown_subject(open, h))).collect(),
         open,
         blocks: blocks(text),
         cut: text.lines().nth(MAX_LINES).is_some(),

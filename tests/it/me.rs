@@ -237,6 +237,15 @@ fn data_is_taken_along_and_erased(database: Database) {
         "archived mail stays"
     );
     assert!(member(&server, "dev", "ben@example.com").is_some());
+    // Who was silenced stays so.
+    let eve = "eve@example.net";
+    server.cli(&["policy", "set", "dev", "--person", &format!("{eve}=browse")]);
+    let silenced = Visitor::new(&server);
+    silenced.sign_in(&sink, eve);
+    silenced.get("/me/erase");
+    assert_eq!(silenced.press("/me/erase", &[("sure", "yes")]).status, 200);
+    let policy = server.json(&["policy", "show", "dev"]);
+    assert_eq!(policy["people"].as_array().unwrap().len(), 1, "{policy}");
     // Known again, she finds nothing of before.
     server.cli(&["policy", "set", "dev", "--person", &format!("{ANA}=reply")]);
     ana.sign_in(&sink, ANA);

@@ -6,6 +6,7 @@ use super::visitor::{Visitor, code, letters, link, to, wait};
 on_both! {
     one_signs_in_by_link_or_code_and_out_again,
     nobody_learns_who_is_known,
+    a_network_behind_a_proxy_is_counted_by_what_the_proxy_says_last,
     codes_are_not_guessed_and_links_work_once,
     a_form_of_another_site_or_person_does_nothing,
 }
@@ -380,4 +381,33 @@ fn with_tls_the_cookies_are_of_this_host_alone() {
         session.contains("; Path=/;") && !session.contains("Domain"),
         "{session}"
     );
+}
+
+fn a_network_behind_a_proxy_is_counted_by_what_the_proxy_says_last(database: Database) {
+    let sink = Sink::start();
+    let server = start(database, &sink);
+    let visitor = Visitor::new(&server);
+    // What stands before the last address is what the client says of itself.
+    let ask = |n: usize, from: &str| {
+        let header = format!("X-Forwarded-For: 203.0.113.{n}, {from}");
+        let form = visitor.ask("/sign-in", &["-H", &header]).hidden("form");
+        let fields = [
+            format!("address=nobody{n}@example.org"),
+            format!("form={form}"),
+        ];
+        let post = [
+            "-H",
+            &header,
+            "--data-urlencode",
+            &fields[0],
+            "--data-urlencode",
+            &fields[1],
+        ];
+        visitor.ask("/sign-in", &post).status
+    };
+    for n in 0..20 {
+        assert_eq!(ask(n, "192.0.2.9"), 200, "{n}");
+    }
+    assert_eq!(ask(20, "192.0.2.9"), 429);
+    assert_eq!(ask(21, "198.51.100.7"), 200);
 }
