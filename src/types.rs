@@ -377,12 +377,14 @@ pub enum Job {
     Hold(ListId),
     /// Answer the mails that were sent to try a list out.
     Rehearse(ListId),
+    /// Tell the author of a series what became of it, if that is wanted.
+    Report(SeriesId),
     /// Count bounces that waited, and take the steps about addresses that are due.
     Bounces,
 }
 
 impl Job {
-    /// The kind as stored: `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`, `recheck`, `steer`, `hold`, `rehearse`, `aftermath`, `bounces`.
+    /// The kind as stored: `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`, `recheck`, `steer`, `hold`, `rehearse`, `report`, `aftermath`, `bounces`.
     pub fn kind(self) -> &'static str {
         match self {
             Job::File(_) => "file",
@@ -395,6 +397,7 @@ impl Job {
             Job::Steer(_) => "steer",
             Job::Hold(_) => "hold",
             Job::Rehearse(_) => "rehearse",
+            Job::Report(_) => "report",
             Job::Aftermath(_) => "aftermath",
             Job::Bounces => "bounces",
         }
@@ -404,7 +407,7 @@ impl Job {
     pub fn key(self) -> String {
         match self {
             Job::File(id) => id.to_string(),
-            Job::Apply(id) => id.to_string(),
+            Job::Apply(id) | Job::Report(id) => id.to_string(),
             Job::FanOut(list, number) => format!("{list}/{number}"),
             Job::Fetch(id) => id.to_string(),
             Job::Learn(realm) => realm.0.to_string(),
@@ -434,6 +437,7 @@ impl Job {
             "steer" => Some(Job::Steer(MailId(number(key)?))),
             "hold" => Some(Job::Hold(ListId(number(key)?))),
             "rehearse" => Some(Job::Rehearse(ListId(number(key)?))),
+            "report" => Some(Job::Report(SeriesId(number(key)?))),
             "aftermath" => Some(Job::Aftermath(RealmId(number(key)?))),
             "bounces" => Some(Job::Bounces),
             _ => None,

@@ -7,6 +7,7 @@ mod caps;
 mod manual;
 mod moderation;
 mod rehearsal;
+mod report;
 mod text;
 
 #[cfg(test)]
@@ -15,13 +16,15 @@ mod tests;
 use std::net::IpAddr;
 
 pub use caps::{
-    ANSWER, ASK, BOUNCES, Cap, HELP, MODERATORS, REHEARSED, REJECTED, SIGN_IN, STEERED, TELL, WAVES,
+    ANSWER, ASK, BOUNCES, Cap, HELP, MODERATORS, REHEARSED, REJECTED, REPORTED, SIGN_IN, STEERED,
+    TELL, WAVES,
 };
 pub use manual::{Audience, audience, manual};
 pub use moderation::{
     Held, Moderated, REMINDERS, Rejected, Reminder, Removal, Steered, Waiting, excerpt, one_line,
 };
 pub use rehearsal::{Rehearsal, beside, wrap};
+pub use report::{Arrived, Case, Next, Report, ReportWish, next};
 pub use text::{Confirm, Disabled, Done, Help, Paused, Probe, SignIn, Storm, Trouble, Welcome};
 
 use super::header;
@@ -58,6 +61,10 @@ pub enum Event {
     Rejected,
     /// A list was tried out.
     Rehearsed,
+    /// Patches came: what became of them.
+    Reported,
+    /// Patches came that do not apply.
+    Unfit,
     /// An author wishes that a mail of his is removed: what came of it.
     OwnRemoval,
     /// The same: a moderator decides.
@@ -94,7 +101,7 @@ pub struct Rule {
 }
 
 /// All automatic mail there is.
-pub const RULES: [Rule; 20] = [
+pub const RULES: [Rule; 22] = [
     Rule {
         event: Event::Confirm,
         purpose: "confirmation",
@@ -210,6 +217,24 @@ pub const RULES: [Rule; 20] = [
         who: "its author, authenticated",
         default: "always",
         cap: REHEARSED,
+        answers: true,
+    },
+    Rule {
+        event: Event::Reported,
+        purpose: "patches came",
+        when: "patches were filed: as soon as they were tried, or when some are missing for 15 minutes. It says whether they are complete and apply, and where they are shown",
+        who: "their author, authenticated",
+        default: "the first time; each time or never by choice",
+        cap: REPORTED,
+        answers: true,
+    },
+    Rule {
+        event: Event::Unfit,
+        purpose: "patches do not apply",
+        when: "patches were filed and tried, and do not fit where they belong",
+        who: "their author, authenticated",
+        default: "always; never by choice",
+        cap: REPORTED,
         answers: true,
     },
     Rule {

@@ -86,6 +86,7 @@ impl Ctx {
         quiet: bool,
     ) -> Result<(), PipelineError> {
         let wishing: Vec<bool> = mails.iter().map(|m| m.wishing).collect();
+        let imported: Vec<bool> = mails.iter().map(|m| m.import).collect();
         let mails = ids.iter().copied().zip(mails).collect();
         let filed = self.store.file_mails(realm, mails).await?;
         let rows: Vec<MailId> = filed.iter().flatten().copied().collect();
@@ -95,6 +96,8 @@ impl Ctx {
         }
         let wishing = filed.iter().zip(wishing).filter(|(_, wishing)| *wishing);
         let wishing = wishing.filter_map(|(mail, _)| *mail).collect();
+        let live = filed.iter().zip(imported).filter(|(_, import)| !import);
+        let live = live.filter_map(|(mail, _)| *mail).collect();
         let filed = ids.into_iter().zip(filed);
         let receipts = filed.filter_map(|(r, mail)| Some((r, mail?))).collect();
         let done = Done {
@@ -102,6 +105,7 @@ impl Ctx {
             jobs,
             quiet,
             wishing,
+            live,
         };
         self.regroup(realm, &rows, done).await?;
         metrics::counter!("patchpost_mails_filed").increment(rows.len() as u64);

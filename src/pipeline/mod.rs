@@ -26,6 +26,7 @@ mod range_diff;
 mod recall;
 mod reclassify;
 mod rehearse;
+mod report;
 mod screen;
 mod sign_in;
 mod site;

@@ -274,7 +274,11 @@ impl Ctx {
     }
 
     /// Whether somebody may hear what is on a list: of one that is not public, only its members and who has a right there.
-    async fn may_know(&self, list: &ListRow, who: &Address) -> Result<bool, PipelineError> {
+    pub(super) async fn may_know(
+        &self,
+        list: &ListRow,
+        who: &Address,
+    ) -> Result<bool, PipelineError> {
         if list.realm == RealmId::PUBLIC || self.store.is_member(list.id, &who.key()).await? {
             return Ok(true);
         }

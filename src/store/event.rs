@@ -2,7 +2,7 @@
 
 use super::writer::Tx;
 use super::{Bind, ListRow, Reader, Store, StoreError};
-use crate::types::{ListId, RealmId, Timestamp};
+use crate::types::{ListId, MailId, RealmId, Timestamp};
 
 /// A note as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -165,5 +165,25 @@ pub(super) async fn record(tx: &mut Tx, events: Vec<NewEvent>) -> Result<(), Sto
     let rows: Vec<Vec<Bind>> = events.into_iter().filter_map(row).collect();
     let head = "event (realm, list, kind, actor, happened, detail)";
     tx.insert(head, rows, "").await?;
+    Ok(())
+}
+
+/// Notes what happened with a mail of a list; nothing if the list is gone.
+pub(super) async fn record_about(
+    tx: &mut Tx,
+    mail: MailId,
+    event: NewEvent,
+) -> Result<(), StoreError> {
+    let text = "insert into event (realm, list, kind, mail, actor, happened, detail) \
+         select realm, id, $1, $2, $3, $4, $5 from list where id = $6";
+    let binds = vec![
+        event.kind.into(),
+        mail.0.into(),
+        event.actor.into(),
+        event.happened.0.into(),
+        event.detail.into(),
+        event.list.0.into(),
+    ];
+    tx.execute(text, binds).await?;
     Ok(())
 }

@@ -70,7 +70,7 @@ pub struct Held {
 pub struct JobRow {
     /// Its row.
     pub id: i64,
-    /// `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`, `recheck`, `steer`, `hold`, `rehearse`, `aftermath`, `bounces`.
+    /// `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`, `recheck`, `steer`, `hold`, `rehearse`, `report`, `aftermath`, `bounces`.
     pub kind: String,
     /// What it is about: ids.
     pub key: String,
@@ -395,6 +395,16 @@ impl Store {
         ];
         self.write(move |tx| Box::pin(async move { tx.execute(text, binds).await.map(|_| ()) }))
             .await
+    }
+
+    /// Leaves a job for `run_at`, as there is nothing to be done yet; one that was wanted again meanwhile is due at once.
+    pub async fn put_off_job(&self, held: Held, run_at: Timestamp) -> Result<(), StoreError> {
+        let text = "update job set run_at = case when again = 1 then run_at else $1 end, again = 0, leased_until = 0, attempts = 0 \
+             where id = $2 and lease = $3";
+        let binds = vec![run_at.0.into(), held.id.0.into(), held.lease.into()];
+        self.write(move |tx| Box::pin(async move { tx.execute(text, binds).await }))
+            .await?;
+        Ok(())
     }
 
     /// Puts a job off until `run_at` for a reason that is not its own and passes; the try does not count.

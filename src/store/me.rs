@@ -290,6 +290,7 @@ async fn erase(tx: &mut Tx, address: &str, now: Timestamp) -> Result<(), StoreEr
         "delete from bounce where address = $1",
         "delete from confirmation where address = $1 or other = $1",
         "delete from sign_in where address = $1 or other = $1",
+        "delete from report_wish where address = $1",
     ] {
         tx.execute(text, vec![address.into()]).await?;
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::correction::StoredCorrection;
 use super::sql::Bind;
-use super::{Reader, Store, StoreError, Tx, dependency, job, marks, now, regroup};
+use super::{Reader, Store, StoreError, Tx, dependency, job, marks, now, regroup, report};
 use crate::types::{Identity, Job, MailId, MessageId, PatchsetId, RealmId, ReceiptId, Timestamp};
 use crate::verdict::Verdict;
 
@@ -445,6 +445,8 @@ pub struct Done {
     pub quiet: bool,
     /// Mails among them that wish something for a series.
     pub wishing: Vec<MailId>,
+    /// Mails among them that were sent here, and not imported: their authors may hear what became of them.
+    pub live: Vec<MailId>,
 }
 
 async fn finish(tx: &mut Tx, done: Done) -> Result<(), StoreError> {
@@ -466,5 +468,6 @@ async fn finish(tx: &mut Tx, done: Done) -> Result<(), StoreError> {
     dependency::wake_for(tx, &filed, if done.quiet { 5 } else { 2 }).await?;
     let wishes: Vec<(Job, i64)> = done.wishing.iter().map(|m| (Job::Steer(*m), 1)).collect();
     job::insert(tx, &wishes, now()).await?;
+    report::owe(tx, &done.live).await?;
     job::finish(tx, &done.jobs).await
 }

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use super::page::{Answer, Frame, Pill, Problem, count, file, html};
 use super::routes::{App, Wish};
 use super::session::{SESSION, require, set_cookie};
-use crate::list::notice::{self, Audience, RULES};
+use crate::list::notice::{self, Arrived, Audience, RULES, ReportWish};
 use crate::list::roster::Entry;
 use crate::list::score::{self, State};
 use crate::list::settings::Bits;
@@ -57,6 +57,10 @@ struct MePage {
     addresses: Vec<OwnAddress>,
     browsers: usize,
     notices: Vec<(&'static str, &'static str, &'static str)>,
+    /// When patches of the viewer's come: `first`, `always`, `never`.
+    arrived: &'static str,
+    /// Whether it is told that they do not apply.
+    conflict: bool,
 }
 
 #[derive(Template)]
@@ -155,6 +159,7 @@ async fn show(app: &App, viewer: &Viewer, wish: &Wish) -> Answer {
     });
     others.truncate(OFFERED);
     let tended = tended(app, viewer).await?;
+    let reports = app.store.load_report_wish(&viewer.address).await?;
     let done = DONE.iter().find(|(word, _)| *word == wish.get("done"));
     let for_whom = |audience| match audience {
         Audience::Person => true,
@@ -182,6 +187,8 @@ async fn show(app: &App, viewer: &Viewer, wish: &Wish) -> Answer {
         operator: viewer.operator,
         browsers: app.store.load_sessions(&viewer.address, now).await?.len(),
         notices: notices.collect(),
+        arrived: reports.arrived.as_str(),
+        conflict: reports.conflict,
         addresses,
         tended,
     }))
@@ -307,6 +314,10 @@ async fn change(app: &App, viewer: &Viewer, wish: &Wish) -> Answer {
             let done = ctx.change_own(viewer, own, Wanted::Join, now).await?;
             (done, "joined")
         }
+        "reports" => {
+            ctx.choose_reports(viewer, reports(wish), now).await?;
+            (true, "saved")
+        }
         "enable" => (ctx.enable_own(viewer, &address, now).await?, "enabled"),
         "unlink" => (ctx.unlink_own(viewer, &address).await?, "unlinked"),
         "link" => (true, link(app, viewer, &address, wish).await?),
@@ -341,6 +352,14 @@ fn settings(wish: &Wish) -> Entry {
             _ => flag("nodupes").map(Some),
         },
         ..Entry::default()
+    }
+}
+
+/// What somebody wants to hear of own patches; what is not understood is as usual.
+fn reports(wish: &Wish) -> ReportWish {
+    ReportWish {
+        arrived: Arrived::parse(&wish.field("arrived")).unwrap_or_default(),
+        conflict: wish.field("conflict") != "no",
     }
 }
 
@@ -403,6 +422,7 @@ async fn export(app: &App, viewer: &Viewer) -> Answer {
     let mails = store.load_own_mails(own, EXPORTED).await?;
     let sessions = store.load_sessions(own, now).await?;
     let held = store.load_own_held(own).await?;
+    let reports = store.load_report_wish(own).await?;
     let all = serde_json::json!({
         "address": own,
         "made": now.rfc3339(),
@@ -411,6 +431,7 @@ async fn export(app: &App, viewer: &Viewer) -> Answer {
         "rights": rights.iter().map(|(list, bits)| serde_json::json!({"list": list, "rights": bits.to_string()})).collect::<Vec<_>>(),
         "bounces": bounces,
         "automatic_mail": notices.iter().map(|n| serde_json::json!({"kind": n.kind, "when": time(n.made), "network": n.network})).collect::<Vec<_>>(),
+        "mail_about_own_patches": {"arrived": reports.arrived.as_str(), "conflict": reports.conflict},
         "browsers": sessions.iter().map(|s| serde_json::json!({"since": s.made.rfc3339(), "seen": s.seen.rfc3339()})).collect::<Vec<_>>(),
         "notes": notes.iter().map(|n| serde_json::json!({"list": n.list, "kind": n.kind, "when": time(n.happened), "detail": n.detail})).collect::<Vec<_>>(),
         "held": held.iter().map(|h| serde_json::json!({"list": h.list, "message_id": h.message_id, "subject": h.subject, "arrived": time(h.arrived)})).collect::<Vec<_>>(),

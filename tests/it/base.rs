@@ -109,7 +109,7 @@ fn blobs_lead_to_the_newest_commit_that_has_them() {
     )
     .unwrap();
     let line: Vec<&str> = line.lines().collect();
-    let count = if size() == 1 { 15 } else { 150 };
+    let count = [15, 60, 150][size() - 1];
     let step = line.len() / count;
     for at in (1..line.len() - 1).step_by(step) {
         let changed = run(
@@ -318,7 +318,7 @@ impl Shares {
 
 /// All series, or a few: of those that apply at the tip and of the others as many as there are of each in all.
 fn sample(entries: Vec<Entry>) -> Vec<Entry> {
-    let step = if size() == 1 { 8 } else { 1 };
+    let step = [8, 3, 1][size() - 1];
     let (apply, others): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(|e| e.three_way);
     let apply = apply.into_iter().step_by(step);
     apply.chain(others.into_iter().step_by(step)).collect()

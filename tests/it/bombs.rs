@@ -9,7 +9,7 @@ use super::harness::{Smtp, TestServer, size};
 
 /// Bytes of one bomb: below half the limit of a mail, as each LF becomes two bytes on the wire.
 fn bytes() -> usize {
-    [1_000_000, 3_000_000, 5_000_000][size() - 1]
+    [1_000_000, 2_000_000, 5_000_000][size() - 1]
 }
 
 /// Repeats a piece up to the size of a bomb.

@@ -51,6 +51,7 @@ mod real_mail;
 mod rehearsal;
 mod remarks;
 mod removal;
+mod report;
 mod requests;
 mod road;
 mod settings;

@@ -14,7 +14,7 @@ const CHECK: &str = "dev+check@lists.example.org";
 const ANA: &str = "Ana Lima <ana@example.org>";
 
 /// A list with a repository, and the work tree of a contributor.
-fn site(database: Database, environment: &[(&str, &str)]) -> (Site, std::path::PathBuf) {
+pub fn site(database: Database, environment: &[(&str, &str)]) -> (Site, std::path::PathBuf) {
     let site = Site::start_on(database, environment);
     let work = project(site.server.dir.path());
     let source = work.display().to_string();
@@ -25,11 +25,15 @@ fn site(database: Database, environment: &[(&str, &str)]) -> (Site, std::path::P
     (site, work)
 }
 
-/// What `git format-patch` makes of the last commits, a mail each.
 fn patches(work: &Path, arguments: &[&str]) -> Vec<String> {
+    patches_to(CHECK, work, arguments)
+}
+
+/// What `git format-patch` makes of the last commits, a mail each.
+pub fn patches_to(to: &str, work: &Path, arguments: &[&str]) -> Vec<String> {
     let out = work.join("../patches");
     let _gone = std::fs::remove_dir_all(&out);
-    let (to, folder) = (format!("--to={CHECK}"), out.display().to_string());
+    let (to, folder) = (format!("--to={to}"), out.display().to_string());
     let mut all = vec!["format-patch", "-q", "--thread", "-o", &folder, &to];
     all.extend(arguments);
     git(work, &all);
@@ -45,7 +49,18 @@ fn patches(work: &Path, arguments: &[&str]) -> Vec<String> {
     files.iter().map(read).collect()
 }
 
-fn signed(site: &Site, mails: &[String]) -> Vec<Vec<u8>> {
+/// With names of its own: those which git gives to one commit in one second are the same.
+pub fn named(mail: &str, run: &str) -> String {
+    let (head, body) = mail.split_once("\n\n").unwrap();
+    let own = |line: &str| match line.to_ascii_lowercase().starts_with("message-id:") {
+        true => line.replace(".git.ana@", &format!(".git.{run}@")),
+        false => line.to_owned(),
+    };
+    let head: Vec<String> = head.split('\n').map(own).collect();
+    format!("{}\n\n{body}", head.join("\n"))
+}
+
+pub fn signed(site: &Site, mails: &[String]) -> Vec<Vec<u8>> {
     let wishes: Vec<_> = mails
         .iter()
         .map(|m| wish(m.as_bytes(), "relaxed", &[]))
@@ -62,7 +77,7 @@ fn check(site: &Site, mails: &[Vec<u8>]) {
 }
 
 /// All mail that went out; its envelopes stand beside it.
-fn outbox(site: &Site) -> Vec<String> {
+pub fn outbox(site: &Site) -> Vec<String> {
     let folder = site.server.data().join("outbox");
     let files = std::fs::read_dir(folder).into_iter().flatten();
     let texts = files.filter_map(|f| std::fs::read_to_string(f.unwrap().path()).ok());
@@ -71,7 +86,7 @@ fn outbox(site: &Site) -> Vec<String> {
 
 /// Waits until so many mails went out; the one that has this word.
 #[track_caller]
-fn answer(site: &Site, count: usize, word: &str) -> String {
+pub fn answer(site: &Site, count: usize, word: &str) -> String {
     let all = site.server.wait_for("the answer", || {
         Some(outbox(site)).filter(|all| all.len() >= count)
     });
@@ -82,7 +97,7 @@ fn answer(site: &Site, count: usize, word: &str) -> String {
 }
 
 #[track_caller]
-fn has(text: &str, all: &[&str]) {
+pub fn has(text: &str, all: &[&str]) {
     // Lines are wrapped.
     let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
     for words in all {
@@ -170,13 +185,14 @@ fn what_is_missing_and_what_it_is_a_version_of_is_said() {
     });
     let answered = format!("--in-reply-to={}", id.unwrap());
     let second = patches(&work, &["-2", "-v2", &answered]);
+    let second = [0, 1].map(|i| named(&second[i], "second"));
     change(&work, "src/a.c", "line 20\n", "line twenty\n", "Twenty");
     change(&work, "src/a.c", "line 30\n", "line thirty\n", "Thirty");
-    // Not of the same second as the run before, as far as its names tell.
     let other = patches(&work, &["-2", "--subject-prefix=PATCH other"]);
-    let other = other[1].replace(".git.ana@", ".git.other@");
+    let other = named(&other[1], "other");
     check(&site, &signed(&site, &[second[0].clone(), other]));
-    let said = answer(&site, 2, "[PATCH v2 1/2]");
+    // Beside both answers she hears of her first series.
+    let said = answer(&site, 3, "[PATCH v2 1/2]");
     has(
         &said,
         &[
@@ -188,7 +204,7 @@ fn what_is_missing_and_what_it_is_a_version_of_is_said() {
             "It would be accepted.",
         ],
     );
-    let said = answer(&site, 2, "[PATCH other 2/2]");
+    let said = answer(&site, 3, "[PATCH other 2/2]");
     has(
         &said,
         &[
@@ -199,7 +215,7 @@ fn what_is_missing_and_what_it_is_a_version_of_is_said() {
     );
     // A whole new version is one, however it came.
     check(&site, &signed(&site, &second));
-    let said = answer(&site, 3, "your 2 mails");
+    let said = answer(&site, 4, "your 2 mails");
     has(&said, &["\"Three\", v2 of 2 patches.", "it applies."]);
     let versions = site.server.json(&["series", "show", "1"]);
     assert_eq!(versions.as_array().unwrap().len(), 1);

@@ -96,3 +96,11 @@ pub const REHEARSED: Cap = Cap {
     per_address: 60,
     per_source: i64::MAX,
 };
+
+/// Who sends patches all day hears of those that do not apply.
+pub const REPORTED: Cap = Cap {
+    name: "report",
+    per_list: 20,
+    per_address: 50,
+    per_source: i64::MAX,
+};

@@ -16,7 +16,11 @@ pub enum Audience {
 /// Whom the mail about an event is for.
 pub fn audience(event: Event) -> Audience {
     match event {
-        Event::Held | Event::Waiting | Event::Moderated => Audience::Moderator,
+        Event::Held
+        | Event::Waiting
+        | Event::Reminder
+        | Event::Moderated
+        | Event::RemovalWished => Audience::Moderator,
         Event::Trouble | Event::Storm => Audience::Operator,
         _ => Audience::Person,
     }
@@ -60,7 +64,7 @@ This is all that patchpost sends by itself, beside the copies of what was posted
 - It goes to people who are known to have written (their mail is authenticated), or it asks an address to confirm
   something. What it says is fixed text: nothing that a stranger wrote stands in it, so nobody can use it to send words
   to others. Only moderators read what strangers wrote: the beginning of the mail that they decide about. The answer to a
-  rehearsal holds words of the mail that it answers, and goes to its authenticated author alone.
+  rehearsal, and what an author hears of his patches, hold words of the mail that they answer, and go to its authenticated author alone.
 - It carries `Auto-Submitted` (RFC 3834) and the null return path, so that no machine answers it; a probe has a return path of its own, which takes bounces only.
 - It never answers a mail with the null sender, an `Auto-Submitted` other than `no`, `Precedence: bulk`, `junk` or `list`, any
   `List-` field, `X-Auto-Response-Suppress`, a sender such as `mailer-daemon` or `…-bounces`, an address of a list here, or a mail that
@@ -68,6 +72,8 @@ This is all that patchpost sends by itself, beside the copies of what was posted
   one to leave by the token of a copy.
 - Addresses are counted without what stands behind a plus sign, and Gmail's without dots: one mailbox is one address. What is
   above a limit is not sent; who asked is not told so.
+- Which mail comes about one's own patches is chosen on `/me/`, once signed in. Lists whose copies go over TLS only send none, and old mail
+  that is imported causes none.
 - Networks are IPv4 /24 and IPv6 /64. A proxy or mail server on this machine speaks for many and is not counted.
 
 ";

@@ -322,7 +322,7 @@ fn names(field: &mut Field) {
         140,
     );
     // Counted work, which takes a minute where nothing is optimised; beside the code it is tested with less of it.
-    if size() > 1 {
+    if size() > 2 {
         field.enough = ALL_CPU_SECONDS;
         let edits: String = field.moved.iter().map(|m| edit(m, 40)).collect();
         field.refuses(

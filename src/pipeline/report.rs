@@ -1,0 +1,214 @@
+//! Authors hear what became of their patches: the first time, and when they do not apply, unless they chose otherwise.
+
+use askama::Template;
+
+use super::notify::Notice;
+use super::{Ctx, PipelineError, Viewer};
+use crate::list::notice::{
+    self, Answered, Case, Event, Next, Report, ReportWish, next, one_line, wrap,
+};
+use crate::list::order;
+use crate::list::settings::Proof;
+use crate::mail;
+use crate::store::job::Held;
+use crate::store::patch_pages::ApplicationRow;
+use crate::store::{ListRow, TipRow, ToReport, Told, Wishing};
+use crate::types::{Address, SeriesId, Timestamp};
+
+/// Characters of a line.
+const WIDTH: usize = 72;
+
+impl Ctx {
+    /// Tells the author of a version what became of it, if that is wanted and not told yet. Safe to repeat.
+    pub async fn report(&self, series: SeriesId, job: Held) -> Result<(), PipelineError> {
+        let now = self.store.time().await?;
+        let Some(found) = self.store.load_to_report(series).await? else {
+            return Ok(self.store.finish_jobs(vec![job]).await?);
+        };
+        let first = found.mails[0];
+        let wishing = self.store.load_wishing(first).await?;
+        let Some((wishing, to)) = wishing.and_then(|w| answerable(&w).map(|to| (w, to))) else {
+            return Ok(self.store.finish_jobs(vec![job]).await?);
+        };
+        let application = self.store.find_application(series.0).await?;
+        let case = Case {
+            complete: found.complete,
+            arrived: found.arrived,
+            outcome: application.as_ref().map(|a| a.outcome.as_str()),
+            owed: found.owed,
+            told_incomplete: found.told.contains(&Told::Incomplete),
+            told: found.told.contains(&Told::Outcome),
+            known: self.store.has_sent_before(first, &to.key()).await?,
+            wish: self.store.load_report_wish(&to.key()).await?,
+        };
+        let event = match next(&case, now) {
+            Next::Look(at) => return Ok(self.store.put_off_job(job, at).await?),
+            Next::Nothing => return Ok(self.store.finish_jobs(vec![job]).await?),
+            Next::Tell(event) => event,
+        };
+        let Some(list) = self.list_to_tell_of(&wishing, &to).await? else {
+            return Ok(self.store.finish_jobs(vec![job]).await?);
+        };
+        let tip = self.store.load_tips(&[series.0]).await?.remove(&series.0);
+        let said = said(&found, application.as_ref(), tip.as_ref());
+        let text = Report {
+            list: list.address.clone(),
+            came: event == Event::Reported,
+            title: wrap(&title(&found), WIDTH - 4),
+            said: said.iter().flat_map(|line| wrap(line, WIDTH)).collect(),
+            page: match list.is_open() {
+                true => format!(
+                    "{}/{}/patches/{}/",
+                    self.base_url, list.name, found.patchset
+                ),
+                false => String::new(),
+            },
+            choose: format!("{}/me/", self.base_url),
+        };
+        let subject = match event {
+            Event::Reported => format!("Your patches at {}", list.address),
+            _ => format!("Your patches at {} do not apply", list.address),
+        };
+        let answered = Answered::from(&mail::parse(&wishing.bytes));
+        let notice = Notice {
+            event,
+            list: Some(&list),
+            to: &to,
+            subject: &subject,
+            text: &text.render()?,
+            reply_to: None,
+            return_path: String::new(),
+            answered: Some(&answered).filter(|a| !a.ids.is_empty()),
+            ip: None,
+        };
+        let Some(letter) = self.draft(&notice, now)? else {
+            return Ok(self.store.finish_jobs(vec![job]).await?);
+        };
+        let told = match found.complete {
+            true => Told::Outcome,
+            false => Told::Incomplete,
+        };
+        let detail = format!(
+            "patchset {} v{}: {}",
+            found.patchset,
+            found.label,
+            said.join(" ")
+        );
+        let about = (list.id, first, told);
+        let recorded = self.store.record_report(about, letter, detail, job, now);
+        Ok(recorded.await?)
+    }
+
+    /// The first list with the mail of which its author may be told, in mail that goes as any other does.
+    async fn list_to_tell_of(
+        &self,
+        wishing: &Wishing,
+        to: &Address,
+    ) -> Result<Option<ListRow>, PipelineError> {
+        if self.is_list_address(to).await? {
+            return Ok(None);
+        }
+        for id in &wishing.lists {
+            if let Some(list) = self.store.find_list_by_id(*id).await?
+                && !list.policy.tls_only
+                && self.may_know(&list, to).await?
+            {
+                return Ok(Some(list));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Keeps what the viewer wants to hear of own patches.
+    pub async fn choose_reports(
+        &self,
+        viewer: &Viewer,
+        wish: ReportWish,
+        now: Timestamp,
+    ) -> Result<(), PipelineError> {
+        let address = viewer.address.clone();
+        Ok(self.store.record_report_wish(address, wish, now).await?)
+    }
+}
+
+/// Who wrote a mail, if he is known to have written it and no machine did.
+fn answerable(wishing: &Wishing) -> Option<Address> {
+    let message = mail::parse(&wishing.bytes);
+    let who = order::who(&message, &wishing.verdict, Proof::Authenticated);
+    let to = who.address.parse::<Address>().ok();
+    let to = to.filter(|_| who.proven)?;
+    match notice::unanswerable(&message, Some(&to), |_| false) {
+        None => Some(to),
+        Some(_) => None,
+    }
+}
+
+/// `"Two fixes", v2 of 3 patches.`
+fn title(found: &ToReport) -> String {
+    let patches = match found.total {
+        1 => "1 patch".to_owned(),
+        n => format!("{n} patches"),
+    };
+    let title = one_line(&found.title, 150);
+    format!("\"{title}\", v{} of {patches}", found.label)
+}
+
+/// What became of a version, a sentence or two each.
+fn said(
+    found: &ToReport,
+    application: Option<&ApplicationRow>,
+    tip: Option<&TipRow>,
+) -> Vec<String> {
+    if !found.complete {
+        let missing = (1..=found.total).filter(|n| !found.numbers.contains(n));
+        let missing: Vec<String> = missing.take(20).map(|n| n.to_string()).collect();
+        let what = match missing.len() {
+            1 => format!("Patch {} is missing.", missing[0]),
+            _ => format!("Patches {} are missing.", missing.join(", ")),
+        };
+        let mend = "Mail that is held or delayed comes by itself. If it was lost, send just that mail again, with the Message-ID that it had.";
+        return vec![what, mend.to_owned()];
+    }
+    let whole = "All patches are there.".to_owned();
+    let Some(a) = application else {
+        let unknown =
+            "Whether they apply could not be found out; the people who run the server see that.";
+        return vec![whole, unknown.to_owned()];
+    };
+    let on = match (&a.repo, &a.base) {
+        (Some((repo, _)), Some(base)) => format!("{repo} at {} ({})", short(base), a.why),
+        _ => "its base".to_owned(),
+    };
+    let place = || {
+        let file = a
+            .file
+            .as_deref()
+            .map_or_else(String::new, |f| one_line(f, 150));
+        match a.hunk.filter(|h| *h > 0) {
+            Some(hunk) => format!("{file}, hunk {hunk}"),
+            None => file,
+        }
+    };
+    let (patch, detail) = (a.patch.unwrap_or(1), one_line(&a.detail, 300));
+    let outcome = match a.outcome.as_str() {
+        "applied" => format!("They apply to {on}."),
+        "conflict" => format!(
+            "Patch {patch} does not apply to {on}: {}: {detail}",
+            place()
+        ),
+        "bad" => format!("Patch {patch} cannot be used: {detail}"),
+        "waits" => format!("The series {detail}."),
+        _ => format!("They were not tried: {detail}."),
+    };
+    let late = tip.filter(|t| a.outcome == "applied" && t.outcome == "conflict");
+    let late = late.map(|t| {
+        let (_, branch) = &t.repo;
+        let commit = short(&t.tip);
+        format!("At the tip of {branch}, {commit}, they do not apply any more.")
+    });
+    [whole, outcome].into_iter().chain(late).collect()
+}
+
+fn short(commit: &str) -> &str {
+    commit.get(..12).unwrap_or(commit)
+}
