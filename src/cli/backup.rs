@@ -12,8 +12,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use super::output::count;
 use crate::pipeline::Ctx;
-use crate::store::{Dialect, Store};
+use crate::store::queue::{Choice, Steer};
+use crate::store::{Dialect, Location, Store};
 
 /// Level of compression: mails and packs are compressed already.
 const LEVEL: i32 = 1;
@@ -65,7 +67,9 @@ pub async fn backup(ctx: &Ctx, file: &Path) -> Result<()> {
 }
 
 /// `patchpost restore FILE`: into a data folder that is empty or not there.
-pub fn restore(data: &Path, file: &Path) -> Result<()> {
+///
+/// What was owed when the backup was made is held: it may have gone out since.
+pub async fn restore(data: &Path, file: &Path) -> Result<()> {
     if data.join(DATABASE).exists() || data.join(REPOS).exists() {
         bail!(
             "{} holds data already; restore into a new folder with --data",
@@ -92,10 +96,28 @@ pub fn restore(data: &Path, file: &Path) -> Result<()> {
             file.display()
         );
     }
-    println!(
-        "restored into {}; check it with `patchpost doctor`",
-        data.display()
-    );
+    let store = Store::open(data, &Location::File).await?;
+    let why = "restored from a backup".to_owned();
+    let now = crate::store::now();
+    let held = store.steer_queue(Choice::default(), Steer::Hold, why, now);
+    let held = held.await?;
+    let folder = data.display();
+    println!("restored into {folder}; check it with\n  patchpost doctor --data {folder}");
+    if held > 0 {
+        println!(
+            "{} that {} owed when the backup was made {} held, as {} may have gone out since; look at them with\n  \
+             patchpost queue ls --data {folder}\nand let them go with `patchpost queue retry`, or not with `patchpost queue drop`",
+            count(held, "mail"),
+            if held == 1 { "was" } else { "were" },
+            if held == 1 { "is" } else { "are" },
+            if held == 1 { "it" } else { "they" },
+        );
+    }
+    if rustix::process::geteuid().is_root() {
+        println!(
+            "all of it belongs to root now: give it to the user that runs the server, such as by\n  chown -R patchpost: {folder}"
+        );
+    }
     Ok(())
 }
 

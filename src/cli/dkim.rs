@@ -55,8 +55,18 @@ pub fn dkim(data: &Path, wish: &Dkim) -> Result<()> {
                 "no other key of {domain} is {GRACE_DAYS} days old: mail would be refused where its record is not known yet; \
                  make one with `patchpost dkim rotate {domain}` and wait, or say --now"
             );
+            let last = !keys.pairs.iter().any(|p| p.selector != *selector);
             keys::remove(data, &domain, selector)
-                .with_context(|| format!("cannot delete key {selector} of {domain}"))
+                .with_context(|| format!("cannot delete key {selector} of {domain}"))?;
+            print(&format!(
+                "key {selector} of {domain} is deleted; leave its records in DNS for a week, as mail that it signed is on its way, then take them out\n"
+            ))?;
+            if last {
+                print(&format!(
+                    "it was the last: mail of {domain} goes out unsigned until `patchpost dkim rotate {domain}`\n"
+                ))?;
+            }
+            Ok(())
         }
     }
 }

@@ -67,8 +67,11 @@ pub fn run(mut cli: Cli) -> Result<ExitCode> {
         }
         _ => {}
     }
+    // Mail, members and keys are for the user that runs the server, and for its group.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o027));
     if let Command::Restore { file } = &cli.command {
-        backup::restore(&cli.data, file)?;
+        check_owner(&cli.data, &format!("restore {}", file.display()))?;
+        runtime()?.block_on(backup::restore(&cli.data, file))?;
         return Ok(ExitCode::SUCCESS);
     }
     if let Command::Init(wish) = cli.command {
@@ -111,6 +114,9 @@ pub fn run(mut cli: Cli) -> Result<ExitCode> {
             command => {
                 if !may_begin(&command) {
                     check_there(&cli.data, &config)?;
+                }
+                if let Command::Repo(args::Repo::Add { name, .. }) = &command {
+                    check_owner(&cli.data, &format!("repo add {name} …"))?;
                 }
                 let ctx = open(&cli.data, &config).await?;
                 perform(&ctx, &config, command).await
@@ -179,7 +185,7 @@ fn check_there(data: &std::path::Path, config: &Config) -> Result<()> {
     ensure!(
         elsewhere || Store::is_file_in(data),
         "there is no data of patchpost in {}; name the folder with --data or PATCHPOST_DATA, \
-         or begin one with `patchpost list create NAME`",
+         or set a site up with `patchpost init`",
         data.display()
     );
     Ok(())

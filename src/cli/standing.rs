@@ -76,6 +76,9 @@ fn print(
     println!(
         "{}",
         match state {
+            _ if member.is_some_and(|m| !m.mail) && state != State::Disabled =>
+                "paused: gets no copies; `patchpost member set LIST ADDRESS --mail on` ends it"
+                    .to_owned(),
             State::Fine => format!(
                 "gets copies; score {score} of {}, on {days} of {} days",
                 points(score::LIMIT_HALVES),

@@ -36,9 +36,14 @@ pub fn disk_state(percent: u64, free_mb: u64, floor_mb: u64) -> Disk {
 /// Whether the data folder is there.
 pub fn folder(data: &Path, report: &mut Report) -> bool {
     let name = data.display();
-    match data.is_dir() {
-        true => report.ok("data folder", &name.to_string()),
-        false => {
+    match std::fs::metadata(data) {
+        Ok(meta) if meta.is_dir() && meta.permissions().mode() & 0o007 != 0 => {
+            let mend = format!("chmod o-rwx '{name}'");
+            let detail = format!("everybody on this machine may look into {name}");
+            report.bad("data folder", &detail, &mend);
+        }
+        Ok(meta) if meta.is_dir() => report.ok("data folder", &name.to_string()),
+        _ => {
             let mend = "`patchpost init` or `patchpost serve` makes it; --data names another";
             report.bad("data folder", &format!("{name} is not there"), mend);
         }
@@ -153,7 +158,10 @@ pub fn certificate(
     } else if found.own {
         let detail =
             format!("the certificate holds until {end}, and nobody but itself vouches for it");
-        report.note(what, &detail, "browsers and some mail servers refuse it");
+        let mend = format!(
+            "browsers and some mail servers refuse it; get one, such as by: certbot certonly --domain {name}"
+        );
+        report.note(what, &detail, &mend);
     } else {
         report.ok(what, &format!("the certificate holds until {end}"));
     }

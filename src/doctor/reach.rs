@@ -104,19 +104,51 @@ pub async fn mail_in(config: &Config, dns: &Dns, list: &str, report: &mut Report
             }
         };
     }
-    let here = config.delivery.transport == Transport::Smtp && relay_elsewhere(config).is_none();
-    if !here {
-        let detail = "by a mail server elsewhere that hands it over; nobody can see it from here";
-        return match config.lmtp.listen.is_empty() {
+    if config.lmtp.listen.is_empty() {
+        let listen = &config.smtp.listen;
+        return match listen.is_empty() {
             true => report.bad(
                 "mail in",
                 "nobody hands any over",
                 "set smtp.listen or lmtp.listen",
             ),
-            false => report.note("mail in", detail, ""),
+            false => report.note(
+                "mail in",
+                &format!("only programs on this machine reach {listen}"),
+                "listen on a public address (smtp.listen), or let a mail server hand it over (lmtp.listen, `patchpost print postfix`)",
+            ),
         };
     }
+    let here = config.delivery.transport == Transport::Smtp && relay_elsewhere(config).is_none();
+    if !here {
+        let detail = "by a mail server elsewhere that hands it over; nobody can see it from here";
+        return report.note("mail in", detail, "");
+    }
     front(config, dns, list, report).await;
+    port_25(config, dns, report).await;
+}
+
+/// Whether somebody listens where other servers send to: at the addresses that DNS has for this machine, as far as they are its own.
+async fn port_25(config: &Config, dns: &Dns, report: &mut Report) {
+    let mut closed = Vec::new();
+    let mut open = Vec::new();
+    for ip in addresses_of(dns, &config.site.hostname).await {
+        let at = |port: u16| SocketAddr::new(ip, port).to_string();
+        // Behind a router the address is another machine's.
+        if net::bind_one(&at(0)).await.is_ok() {
+            match net::is_answered(&at(25)).await {
+                true => open.push(ip.to_string()),
+                false => closed.push(ip.to_string()),
+            }
+        }
+    }
+    if !closed.is_empty() {
+        let detail = format!("nobody listens on port 25 of {}", closed.join(", "));
+        let mend = "let the mail server listen there (Postfix: postconf -e inet_interfaces=all, then restart it)";
+        report.bad("port 25", &detail, mend);
+    } else if !open.is_empty() {
+        report.ok("port 25", &format!("{} answers", open.join(", ")));
+    }
 }
 
 /// The mail server on this machine: it must take mail for lists, refuse others while their senders wait, and go by our name.

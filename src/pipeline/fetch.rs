@@ -48,7 +48,7 @@ impl Ctx {
 
     /// Owes another look at what is open: what is not applied is tried as a whole, as a commit that it names may have come;
     /// what is applied is tried at a tip that `moved`.
-    async fn look_again(&self, repo: RepoId, moved: bool) -> Result<(), PipelineError> {
+    pub(super) async fn look_again(&self, repo: RepoId, moved: bool) -> Result<(), PipelineError> {
         let open = self.store.load_open_series(repo.0, AGAIN).await?;
         let applies = open.into_iter().map(|s| (Job::Apply(s), 4));
         let recheck = moved.then_some((Job::Recheck(repo), 6));

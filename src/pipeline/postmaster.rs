@@ -1,4 +1,5 @@
-//! Mail for the postmaster: taken at every domain of ours (RFC 5321 section 4.5.1) and given to the operator. So is mail to
+//! Mail for the postmaster: taken at every domain of ours (RFC 5321 section 4.5.1) and given to the operator, as is mail to `abuse@`
+//! (RFC 2142) and `root@`, to which machines write. So is mail to
 //! the people who run a list (`dev+owner@`), and what they have to see to, such as who wants to join a list that is not public.
 //!
 //! It goes the way of all mail, into a list `postmaster` that is not public and that the first such mail makes: so it is as
@@ -13,6 +14,8 @@ use crate::types::Address;
 
 /// The list's name.
 const NAME: &str = "postmaster";
+/// Addresses whose mail goes there.
+const NAMES: [&str; 3] = [NAME, "abuse", "root"];
 
 impl Ctx {
     /// The postmaster's list, if the address is his at our host name or at the domain of a list.
@@ -20,7 +23,8 @@ impl Ctx {
         &self,
         address: &Address,
     ) -> Result<Option<ListRow>, PipelineError> {
-        if !address.local().eq_ignore_ascii_case(NAME) {
+        let mut names = NAMES.iter();
+        if !names.any(|name| address.local().eq_ignore_ascii_case(name)) {
             return Ok(None);
         }
         let lists = self.store.load_lists().await?;

@@ -30,7 +30,15 @@ impl Ctx {
         {
             check_eyes(&row.name, &row.visibility, policy)?;
         }
-        Ok(self.store.update_list(list, change).await?)
+        let repos = change.repos.is_some();
+        self.store.update_list(list, change).await?;
+        if repos {
+            // What had no place before may have one now.
+            for repo in self.store.load_list_repos(list).await? {
+                self.look_again(RepoId(repo.id), false).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Changes who may do what at a list, and whom it bans; `why` is kept with the bans.

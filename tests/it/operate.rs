@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::harness::{Smtp, TestServer, change, git, project, send_email};
+use super::harness::{Database, Smtp, TestServer, change, git, project, send_email};
 
 fn signal(server: &TestServer, name: &str) {
     let sent = Command::new("kill")
@@ -201,6 +201,53 @@ fn a_backup_made_while_mail_comes_in_is_a_working_site() {
         "readme: greet at night"
     );
     assert!(server.page("/dev/").contains("readme: greet at night"));
+}
+
+/// What was owed then may have gone out since, and what is restored is nobody else's to read.
+#[test]
+fn a_restored_site_sends_nothing_by_itself_and_is_closed_to_others() {
+    use std::os::unix::fs::PermissionsExt;
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = silent.local_addr().unwrap().to_string();
+    drop(silent);
+    let relay = [
+        ("PATCHPOST_DELIVERY_TRANSPORT", "smtp"),
+        ("PATCHPOST_DELIVERY_RELAY", nobody.as_str()),
+    ];
+    let server = TestServer::start_on_with(Database::Sqlite, &relay);
+    server.cli(&[
+        "list",
+        "create",
+        "dev",
+        "--address",
+        "dev@lists.example.org",
+    ]);
+    server.cli(&["member", "add", "dev", "ben@example.org"]);
+    let reply = server.send(
+        &["dev@lists.example.org"],
+        b"From: a@example.org\nMessage-ID: <owed@x>\nSubject: owed\n\nx\n",
+    );
+    assert!(reply.starts_with("250"), "{reply}");
+    server.drain();
+    let state = |folder: &str| server.json(&["queue", "ls", "--data", folder])[0]["state"].clone();
+    let own = server.data().display().to_string();
+    server.wait_for("the copy that is owed", || {
+        (!state(&own).is_null()).then_some(())
+    });
+    let file = server.dir.path().join("site.tar.zst").display().to_string();
+    server.cli(&["backup", &file]);
+    let new = server.dir.path().join("new");
+    let folder = new.display().to_string();
+    let said = server.cli(&["restore", &file, "--data", &folder]);
+    assert!(
+        said.contains("1 mail that was owed when the backup was made is held"),
+        "{said}"
+    );
+    assert_eq!(state(&folder), "held");
+    for (path, most) in [(new.clone(), 0o750), (new.join("patchpost.db"), 0o640)] {
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode & !most, 0, "{mode:o} of {}", path.display());
+    }
 }
 
 #[test]

@@ -374,3 +374,20 @@ fn one_mail_to_two_lists_is_one_message_with_two_postings(database: Database) {
     }
     assert_eq!(series(&server).len(), 1);
 }
+
+/// What came before its list had a repository finds its place once it has one.
+#[test]
+fn a_list_that_gets_its_repository_late_tries_what_it_has() {
+    let server = TestServer::start();
+    let work = project(server.dir.path());
+    server.cli(&["list", "create", "dev", "--address", LIST]);
+    two_patches(&work);
+    send_email(&server, &work, LIST, &["-2"]);
+    server.drain();
+    let before = applied(&server, "1", None);
+    assert_eq!(before["detail"], "the list has no repository");
+    let path = work.display().to_string();
+    server.cli(&["repo", "add", "tool", "--path", &path, "--branch", "main"]);
+    server.cli(&["list", "set", "dev", "--repo", "tool"]);
+    applied(&server, "1", Some(true));
+}
