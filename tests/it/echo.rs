@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use super::harness::{Sink, Smtp, TestServer};
+use super::harness::{Sink, Smtp, TestServer, free_port};
 use super::postfix::{Postfix, printed};
 use super::tools::{from_text, to_text};
 
@@ -53,11 +53,9 @@ fn bad(found: &[(String, String, String)]) -> Vec<&str> {
 #[test]
 fn a_real_postfix_that_print_postfix_has_set_up_changes_nothing() {
     let sink = Sink::start();
-    let held = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = held.local_addr().unwrap();
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
     let server = start(&address.to_string());
     let settings = printed(&server);
-    drop(held);
     let postfix = Postfix::start(address.port(), &settings, &sink);
     server.wait_for("Postfix to listen", || {
         TcpStream::connect(&postfix.address).ok()
@@ -94,10 +92,8 @@ fn a_real_postfix_that_print_postfix_has_set_up_changes_nothing() {
 #[test]
 fn a_postfix_as_it_comes_is_named_for_what_it_does() {
     let sink = Sink::start_without_8bit();
-    let held = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = held.local_addr().unwrap();
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
     let server = start(&address.to_string());
-    drop(held);
     // All goes by SMTP to the next server, which here is ours again.
     let smtp = &server.addresses["smtp"];
     let (host, port) = smtp.rsplit_once(':').unwrap();

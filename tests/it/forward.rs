@@ -1,8 +1,8 @@
 //! SPF by the client's address: of who comes by SMTP, and of the client that a trusted mail server in front names by XFORWARD.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 
-use super::harness::{Sink, Smtp, TestServer, crlf};
+use super::harness::{Sink, Smtp, TestServer, crlf, free_port};
 use super::identity::{LIST, mail};
 use super::postfix::{Postfix, printed};
 
@@ -175,10 +175,7 @@ fn a_real_postfix_in_front_hands_its_clients_address_on() {
         settings.contains("\nlmtp_send_xforward_command = yes\n"),
         "{settings}"
     );
-    let probe = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = probe.local_addr().unwrap().port();
-    drop(probe);
-    let postfix = Postfix::start(port, &settings, &sink);
+    let postfix = Postfix::start(free_port(), &settings, &sink);
     site.server.wait_for("Postfix to listen", || {
         TcpStream::connect(&postfix.address).ok()
     });

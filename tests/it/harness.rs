@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 pub use super::wire::{Copy, Sink, Smtp, crlf};
@@ -434,6 +435,19 @@ pub fn report(line: &str) {
         let mut file = options.create(true).append(true).open(path).unwrap();
         // In one piece: other tests write there, too.
         file.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+}
+
+/// A port of 127.0.0.1 that nobody listens on: below those that the system gives to who asks for any, and given once.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 10_000).unwrap();
+    loop {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 20_000 + (first + next) % 12_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
     }
 }
 

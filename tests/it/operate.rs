@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::harness::{Database, Smtp, TestServer, change, git, project, send_email};
+use super::harness::{Database, Smtp, TestServer, change, free_port, git, project, send_email};
 
 fn signal(server: &TestServer, name: &str) {
     let sent = Command::new("kill")
@@ -207,9 +207,7 @@ fn a_backup_made_while_mail_comes_in_is_a_working_site() {
 #[test]
 fn a_restored_site_sends_nothing_by_itself_and_is_closed_to_others() {
     use std::os::unix::fs::PermissionsExt;
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = silent.local_addr().unwrap().to_string();
-    drop(silent);
+    let nobody = format!("127.0.0.1:{}", free_port());
     let relay = [
         ("PATCHPOST_DELIVERY_TRANSPORT", "smtp"),
         ("PATCHPOST_DELIVERY_RELAY", nobody.as_str()),
@@ -291,9 +289,7 @@ fn doctor_finds_a_running_server_well_whatever_ports_it_chose() {
     assert_eq!(text.matches("the server runs and chose a port").count(), 4);
     assert!(!text.contains("BAD  smtp"), "{text}");
     let mut relay = ANY_PORTS.to_vec();
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = silent.local_addr().unwrap().to_string();
-    drop(silent);
+    let nobody = format!("127.0.0.1:{}", free_port());
     relay.extend([
         ("PATCHPOST_DELIVERY_TRANSPORT", "smtp"),
         ("PATCHPOST_DELIVERY_RELAY", &nobody),

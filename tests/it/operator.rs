@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::harness::{DEADLINE, TestServer};
+use super::harness::{DEADLINE, TestServer, free_port};
 use zone::Zone;
 
 /// A machine with nothing on it but the program, and a DNS of its own.
@@ -144,14 +144,6 @@ fn bad(found: &[Value]) -> Vec<&Value> {
         .iter()
         .filter(|f| is_bad(f) && !f["what"].as_str().unwrap().starts_with("disk"))
         .collect()
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }
 
 /// A web server that has nothing but a certificate, for 127.0.0.1.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::harness::{Database, TestServer, on_both, request};
+use super::harness::{Database, TestServer, free_port, on_both, request};
 
 on_both! {
     an_operator_sees_holds_retries_and_drops_what_is_owed,
@@ -15,9 +15,7 @@ fn ids(rows: &Value) -> Vec<String> {
 
 fn an_operator_sees_holds_retries_and_drops_what_is_owed(database: Database) {
     // A port that nobody listens on: all copies stay owed.
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let relay = nobody.local_addr().unwrap().to_string();
-    drop(nobody);
+    let relay = format!("127.0.0.1:{}", free_port());
     let server = TestServer::start_on_with(
         database,
         &[

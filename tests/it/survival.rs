@@ -1,12 +1,12 @@
 //! What an author signed outlives the whole way: a real Postfix in front, patchpost, and a real Postfix behind.
 //! Checked on what arrives there, by dkimpy and by a DMARC implementation of others.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 
 use serde_json::Value;
 
 use super::dkim::{self, Key, LIST, MEMBERS, PATCH, wish};
-use super::harness::{Copy, Sink, Smtp, TestServer, report, size};
+use super::harness::{Copy, Sink, Smtp, TestServer, free_port, report, size};
 use super::postfix::{Postfix, printed};
 use super::signing::{Dice, POLICY, all_verify, records, variation};
 
@@ -82,13 +82,6 @@ fn fifteen() -> Vec<(&'static str, Vec<u8>)> {
         .collect()
 }
 
-/// A port that was free, and stays ours until it is let go.
-fn port() -> (TcpListener, u16) {
-    let probe = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = probe.local_addr().unwrap().port();
-    (probe, port)
-}
-
 /// patchpost between two Postfixes that `print postfix` has set up, and what they end in.
 struct Road {
     front: Postfix,
@@ -112,7 +105,7 @@ impl Road {
             key.record
         );
         std::fs::write(&zone, records).unwrap();
-        let (behind_probe, behind_port) = port();
+        let behind_port = free_port();
         let relay = format!("127.0.0.1:{behind_port}");
         let server = TestServer::start_with(&[
             ("PATCHPOST_DELIVERY_TRANSPORT", "smtp"),
@@ -125,10 +118,8 @@ impl Road {
         server.cli(&[&["member", "add", "dev"][..], &MEMBERS].concat());
         server.cli(&["dkim", "rotate", "lists.example.org"]);
         let settings = printed(&server);
-        drop(behind_probe);
         let behind = Postfix::start(behind_port, &settings, &sink);
-        let (front_probe, front_port) = port();
-        drop(front_probe);
+        let front_port = free_port();
         let front = Postfix::start(front_port, &settings, &sink);
         for postfix in [&front, &behind] {
             server.wait_for("Postfix to listen", || {

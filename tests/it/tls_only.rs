@@ -1,9 +1,9 @@
 //! Copies of a list that go over TLS only: nothing of them is ever in the clear, whatever the relay is and does.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 
-use super::harness::{Sink, TestServer, crlf};
+use super::harness::{Sink, TestServer, crlf, free_port};
 use super::postfix::{Postfix, printed};
 use super::tools::to_text;
 
@@ -126,8 +126,7 @@ fn postfix_takes_such_copies_by_tls_and_keeps_them_from_servers_that_have_none()
     let sink = Sink::start();
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = certificate(folder.path());
-    let probe = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = probe.local_addr().unwrap().port();
+    let port = free_port();
     let server = start(&[
         ("PATCHPOST_DELIVERY_RELAY", &format!("localhost:{port}")),
         ("PATCHPOST_DELIVERY_RELAY_TLS", "starttls"),
@@ -142,7 +141,6 @@ fn postfix_takes_such_copies_by_tls_and_keeps_them_from_servers_that_have_none()
     let tls = format!(
         "smtpd_tls_cert_file = {cert}\nsmtpd_tls_key_file = {key}\nsmtpd_tls_security_level = encrypt\nsmtpd_tls_received_header = yes\n"
     );
-    drop(probe);
     let postfix = Postfix::start(port, &(settings + &tls), &sink);
     postfix.obey(&once);
     server.wait_for("Postfix to listen", || {

@@ -252,4 +252,10 @@ impl Sink {
     pub fn all(&self) -> Vec<Copy> {
         self.mails.lock().unwrap().clone()
     }
+
+    /// Those of mail that people posted: the server writes by itself, too.
+    pub fn posted(&self) -> Vec<Copy> {
+        let by_itself = |c: &Copy| c.bytes.windows(17).any(|w| w == b"\nAuto-Submitted: ");
+        self.all().into_iter().filter(|c| !by_itself(c)).collect()
+    }
 }

@@ -3,8 +3,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::free_port;
-use crate::harness::{TestServer, git, project, request};
+use crate::harness::{TestServer, free_port, git, project, request};
 use crate::tools;
 
 struct Nginx {
