@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,11 +10,13 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::client::{Answer, Client, Mail, Trouble, Waits};
+use super::bring::{COPY, Lost};
+use super::client::{Answer, Client, Waits};
 use super::destination::Destinations;
 use super::outbox::{self, File};
 use super::outgoing::Outgoing;
-use super::owed::Owed;
+use super::owed::{Owed, domain_of};
+use super::refusal::{Reach, without_addresses};
 use super::schedule::steady;
 use super::weigh::{Weighed, ask_again, settle, weigh};
 use super::{Relay, Route, Settings};
@@ -24,19 +25,16 @@ use crate::types::{ListId, Timestamp};
 
 /// No mail is begun later than this after the claim.
 const BUDGET: Duration = Duration::from_secs(300);
-/// No mail takes longer, with the connection it needs: then the next hop is taken to be away.
-const COPY: Duration = Duration::from_secs(900);
-/// A claim must outlive both, and the recording.
+/// A claim must outlive that and one mail more, and the recording.
 const _: () = assert!(BUDGET.as_secs() + COPY.as_secs() + 300 <= CLAIM_SECS as u64);
-/// A mail on its way gets this long when the program is to stop.
-const GRACE: Duration = Duration::from_secs(5);
 /// What waits for the operator is looked at again after so many seconds.
 const OPERATOR_WAIT: i64 = 300;
-/// How often a mail on its way is looked at: one that takes too long makes its destination a slow one, and what else was claimed goes
-/// by other connections.
-const LOOK: Duration = Duration::from_millis(100);
-/// Refusals of different mails in a row that are no longer taken for the destinations' but for the next hop's own.
-const REFUSALS: u32 = 3;
+/// What waits because its sender is refused, at the soonest: limits often count by the minute.
+const SENDER_WAIT: i64 = 60;
+/// What was loaded may have been taken back after this long: an author's recall stops what is not begun.
+const LOADED_FOR: Duration = Duration::from_secs(1);
+/// Mails in a row over which the next hop closes that are no longer taken for the destinations' fault but for its own.
+const PARTINGS: u32 = 3;
 
 /// What came of a claim, in sum.
 #[derive(Debug, Default)]
@@ -83,7 +81,8 @@ impl Outcomes {
         }
     }
 
-    async fn push_blocked(&mut self, owed: Owed, problem: &str) {
+    /// Has a mail recorded that was not begun.
+    pub(super) async fn push_blocked(&mut self, owed: Owed, problem: &str) {
         let outcome = owed.blocked(crate::store::now(), problem);
         self.push(owed, outcome).await;
     }
@@ -100,13 +99,13 @@ pub enum Halt {
 }
 
 /// A mail made ready for its recipient.
-struct Ready {
+pub struct Ready {
     /// Envelope sender.
-    sender: String,
+    pub sender: String,
     /// The fields that only this mail has, with CRLF.
-    own: Vec<u8>,
+    pub own: Vec<u8>,
     /// The rest.
-    outgoing: Arc<Outgoing>,
+    pub outgoing: Arc<Outgoing>,
 }
 
 /// Why a mail cannot be made ready.
@@ -115,6 +114,8 @@ enum NotReady {
     Done(Outcome),
     /// Nothing can be had of the store now.
     Store(String),
+    /// As many connections as may be are at its destination.
+    Turn,
 }
 
 /// Why a posting's copies cannot be made.
@@ -144,16 +145,17 @@ pub struct Place {
     pub destinations: Arc<Mutex<Destinations>>,
 }
 
-/// The posting that was loaded last, as it goes out, or why it does not.
-type Loaded = ((ListId, i64), Result<Arc<Outgoing>, Hindrance>);
+/// When a posting was loaded last, and which, as it goes out, or why it does not.
+type Loaded = (Instant, (ListId, i64), Result<Arc<Outgoing>, Hindrance>);
 
 /// Sends claims over a connection that it keeps from one to the next.
 pub struct Sender {
     store: Store,
-    settings: Settings,
-    stop: CancellationToken,
-    place: Place,
-    client: Option<Client>,
+    pub(super) settings: Settings,
+    pub(super) stop: CancellationToken,
+    pub(super) place: Place,
+    pub(super) client: Option<Client>,
+    pub(super) waits: Waits,
     loaded: Option<Loaded>,
 }
 
@@ -166,6 +168,7 @@ impl Sender {
             stop,
             place,
             client: None,
+            waits: Waits::USUAL,
             loaded: None,
         }
     }
@@ -201,8 +204,8 @@ impl Sender {
         destinations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a mail ready, or says what becomes of it.
-    async fn prepare(&mut self, owed: &Owed) -> Result<Ready, NotReady> {
+    /// What goes out, or what becomes of the mail if nothing does.
+    async fn look(&mut self, owed: &Owed) -> Result<Arc<Outgoing>, NotReady> {
         let now = crate::store::now();
         if let Some(outcome) = owed.find_end(now) {
             return Err(NotReady::Done(outcome));
@@ -217,6 +220,12 @@ impl Sender {
         if let (Route::Relay(..), Some(flaw)) = (&self.settings.route, outgoing.flaw) {
             return Err(NotReady::Done(Outcome::GaveUp(flaw.to_owned())));
         }
+        Ok(outgoing)
+    }
+
+    /// Makes a mail ready for its recipient, or says what becomes of it.
+    fn make(&self, owed: &Owed, outgoing: Arc<Outgoing>) -> Result<Ready, NotReady> {
+        let now = crate::store::now();
         let sender = match owed {
             Owed::Letter(letter) => Some(letter.return_path.clone()),
             Owed::Copy(copy) => outgoing.return_path(&self.settings.token_key, copy),
@@ -254,8 +263,9 @@ impl Sender {
         &mut self,
         posting: (ListId, i64),
     ) -> Result<Result<Arc<Outgoing>, Hindrance>, NotReady> {
-        if let Some((loaded, outgoing)) = &self.loaded
+        if let Some((at, loaded, outgoing)) = &self.loaded
             && *loaded == posting
+            && at.elapsed() < LOADED_FOR
         {
             return Ok(outgoing.clone());
         }
@@ -283,7 +293,7 @@ impl Sender {
             Err(StoreError::Unusable(why)) => Err(Hindrance::Later(why)),
             Err(error) => return Err(NotReady::Store(error.to_string())),
         };
-        self.loaded = Some((posting, outgoing.clone()));
+        self.loaded = Some((Instant::now(), posting, outgoing.clone()));
         Ok(outgoing)
     }
 
@@ -295,26 +305,30 @@ impl Sender {
         outcomes: &mut Outcomes,
     ) -> Option<Halt> {
         let began = Instant::now();
-        let mut refusals = 0;
-        let mut unclear = Vec::new();
+        let mut met = Met::default();
         // Mails in a row that wait for others.
         let mut turned = 0;
-        let mut halt = None;
-        while halt.is_none()
+        while met.halt.is_none()
             && let Some(owed) = queue.pop_front()
         {
-            halt = self.time_is_up(began);
-            if halt.is_some() {
+            met.halt = self.time_is_up(began);
+            if met.halt.is_some() {
                 queue.push_front(owed);
                 break;
             }
-            let domain = owed.domain();
-            let place = self.place.number;
-            let entered = self.destinations().enter(&domain, place, steady());
-            match entered {
-                Ok(()) => {}
+            let ready = match self.admit(&owed).await {
+                Ok(ready) => ready,
+                Err(NotReady::Done(outcome)) => {
+                    outcomes.push(owed, outcome).await;
+                    continue;
+                }
+                Err(NotReady::Store(why)) => {
+                    met.halt = Some(Halt::Store(why));
+                    queue.push_front(owed);
+                    break;
+                }
                 // Others are at it: first what goes elsewhere, if there is any.
-                Err(problem) if problem.is_empty() => {
+                Err(NotReady::Turn) => {
                     queue.push_back(owed);
                     turned += 1;
                     if turned >= queue.len() {
@@ -322,70 +336,114 @@ impl Sender {
                     }
                     continue;
                 }
-                Err(problem) => {
-                    outcomes.push_blocked(owed, &problem).await;
-                    continue;
-                }
-            }
+            };
             turned = 0;
-            let ready = match self.prepare(&owed).await {
-                Ok(ready) => ready,
-                Err(NotReady::Done(outcome)) => {
-                    outcomes.push(owed, outcome).await;
-                    continue;
-                }
-                Err(NotReady::Store(why)) => {
-                    halt = Some(Halt::Store(why));
-                    queue.push_front(owed);
-                    break;
-                }
-            };
-            let begun = Instant::now();
             let tried = self
-                .send_watched(relay, &owed, &ready, &mut queue, outcomes)
+                .bring(relay, (&owed, &ready), &mut queue, outcomes)
                 .await;
-            let now = crate::store::now();
-            let (outcome, refused) = match tried {
-                Ok(answer) => match self.weigh(&owed, answer, begun.elapsed()) {
-                    Weighed::Done(outcome) => {
-                        if outcome == Outcome::Sent {
-                            settle(&mut unclear, outcomes).await;
-                        }
-                        (outcome, false)
-                    }
-                    Weighed::Unclear(said) => {
-                        unclear.push((owed, said));
-                        continue;
-                    }
-                    Weighed::NextHop(said, sure) => {
-                        let problem = format!("the next hop {} refuses: {said}", relay.address);
-                        if sure || refusals + 1 >= REFUSALS {
-                            halt = Some(Halt::Trouble(problem.clone()));
-                        }
-                        (owed.later(now, problem), true)
-                    }
-                },
-                Err(lost) => {
-                    self.client = None;
-                    let outcome = match lost.begun {
-                        true => owed.later(now, lost.problem.clone()),
-                        false => owed.blocked(now, &lost.problem),
-                    };
-                    if lost.by_destination && refusals + 1 < REFUSALS {
-                        let mut destinations = self.destinations();
-                        destinations.record_trouble(&domain, &lost.problem, steady());
-                    } else {
-                        halt = Some(Halt::Trouble(lost.problem));
-                    }
-                    (outcome, true)
+            match tried {
+                Ok(answered) => {
+                    let sender = domain_of(&ready.sender);
+                    self.conclude(relay, (owed, &sender), answered, &mut met, outcomes)
+                        .await;
                 }
-            };
-            refusals = if refused { refusals + 1 } else { 0 };
-            outcomes.push(owed, outcome).await;
+                Err(lost) => self.note_lost(owed, lost, &mut met, outcomes).await,
+            }
         }
-        ask_again(unclear, &halt, outcomes).await;
-        hand_back(queue, &halt, outcomes).await;
-        halt
+        ask_again(met.unclear, &met.halt, outcomes).await;
+        hand_back(queue, &met.halt, outcomes).await;
+        met.halt
+    }
+
+    /// Makes a mail ready whose sender and destination are served now.
+    async fn admit(&mut self, owed: &Owed) -> Result<Ready, NotReady> {
+        // First what is not sent at all: it says nothing of its destination.
+        let outgoing = self.look(owed).await?;
+        let now = crate::store::now();
+        let sender = match owed {
+            Owed::Letter(letter) => domain_of(&letter.return_path),
+            Owed::Copy(_) => outgoing.domain.clone(),
+        };
+        let place = self.place.number;
+        let entered = {
+            let mut destinations = self.destinations();
+            if let Some((rest, said)) = destinations.refusals.find_pause(&sender, steady()) {
+                let why = format!("the next hop refuses mail from {sender}: {said}");
+                let outcome = owed.waits(now, rest.max(SENDER_WAIT), &why);
+                return Err(NotReady::Done(outcome));
+            }
+            destinations.enter(&owed.domain(), place, steady())
+        };
+        match entered {
+            Ok(()) => self.make(owed, outgoing),
+            Err(problem) if problem.is_empty() => Err(NotReady::Turn),
+            Err(problem) => Err(NotReady::Done(owed.blocked(now, &problem))),
+        }
+    }
+
+    /// What becomes of a mail that was answered.
+    async fn conclude(
+        &mut self,
+        relay: &Relay,
+        (owed, sender): (Owed, &str),
+        (answer, took): (Answer, Duration),
+        met: &mut Met,
+        outcomes: &mut Outcomes,
+    ) {
+        let outcome = match self.weigh((&owed, sender), answer, took) {
+            Weighed::Unasked(outcome) => {
+                outcomes.push(owed, outcome).await;
+                return;
+            }
+            Weighed::Unclear(said) => {
+                met.unclear.push((owed, said));
+                return;
+            }
+            Weighed::Done(outcome) => outcome,
+            Weighed::NextHop(said, reach) => {
+                let problem = format!("the next hop {} refuses: {said}", relay.address);
+                let shown = without_addresses(&problem);
+                let whom = match sender {
+                    "" => "the null sender",
+                    domain => domain,
+                };
+                match reach {
+                    Reach::Mail => {}
+                    Reach::Sender(pause_secs) => tracing::warn!(
+                        sender.domain = sender,
+                        pause_secs,
+                        problem = shown,
+                        "mail from {whom} waits {pause_secs} s: {shown}"
+                    ),
+                    Reach::All => met.halt = Some(Halt::Trouble(shown)),
+                }
+                owed.later(crate::store::now(), problem)
+            }
+        };
+        if outcome == Outcome::Sent {
+            settle(&mut met.unclear, outcomes).await;
+        }
+        met.partings = 0;
+        outcomes.push(owed, outcome).await;
+    }
+
+    /// What becomes of a mail over which the connection ended.
+    async fn note_lost(&mut self, owed: Owed, lost: Lost, met: &mut Met, outcomes: &mut Outcomes) {
+        let now = crate::store::now();
+        met.partings += 1;
+        // Others' copies and the log get to know it.
+        let problem = without_addresses(&lost.problem);
+        if lost.by_destination && met.partings < PARTINGS {
+            let mut destinations = self.destinations();
+            destinations.record_trouble(&owed.domain(), &problem, steady());
+        } else {
+            met.halt = Some(Halt::Trouble(problem));
+        }
+        let outcome = match lost.begun {
+            true => owed.later(now, lost.problem),
+            false => owed.blocked(now, &lost.problem),
+        };
+        outcomes.push(owed, outcome).await;
     }
 
     /// Nothing is begun when the program is to stop, or late in a claim.
@@ -398,113 +456,12 @@ impl Sender {
     }
 
     /// What an answer comes to. Where its destination may be served by more connections now, others are told.
-    fn weigh(&self, owed: &Owed, answer: Answer, took: Duration) -> Weighed {
-        let (weighed, freed) = weigh(&self.place.destinations, owed, answer, took);
+    fn weigh(&self, mail: (&Owed, &str), answer: Answer, took: Duration) -> Weighed {
+        let (weighed, freed) = weigh(&self.place.destinations, mail, answer, took);
         if freed {
             self.store.deliveries.notify_one();
         }
         weighed
-    }
-
-    /// Sends one mail. Should it take long, its destination is a slow one: then what was claimed for others is handed back.
-    async fn send_watched(
-        &mut self,
-        relay: &Relay,
-        owed: &Owed,
-        ready: &Ready,
-        queue: &mut VecDeque<Owed>,
-        outcomes: &mut Outcomes,
-    ) -> Result<Answer, Lost> {
-        let outgoing = &ready.outgoing;
-        let mail = Mail {
-            sender: &ready.sender,
-            recipient: owed.recipient(),
-            parts: [&ready.own, &outgoing.head, &outgoing.stuffed],
-            size: ready.own.len() + outgoing.size(),
-            eight_bit: outgoing.eight_bit,
-        };
-        let place = self.place.clone();
-        let mut sending = pin!(self.send_one(relay, &mail));
-        let destinations = || {
-            let destinations = &place.destinations;
-            destinations.lock().unwrap_or_else(PoisonError::into_inner)
-        };
-        let begun = Instant::now();
-        loop {
-            tokio::select! {
-                done = &mut sending => return done,
-                () = tokio::time::sleep(LOOK) => {}
-            }
-            if begun.elapsed() >= destinations().patience() {
-                break;
-            }
-        }
-        let domain = owed.domain();
-        destinations().record_slowness(&domain, place.number, steady());
-        for _ in 0..queue.len() {
-            match queue.pop_front() {
-                Some(other) if other.domain() == domain => queue.push_back(other),
-                Some(other) => outcomes.push_blocked(other, "").await,
-                None => break,
-            }
-        }
-        sending.await
-    }
-
-    /// Sends one mail within its time, or less when the program is to stop.
-    async fn send_one(&mut self, relay: &Relay, mail: &Mail<'_>) -> Result<Answer, Lost> {
-        let stop = self.stop.clone();
-        let stopped = async {
-            stop.cancelled().await;
-            tokio::time::sleep(GRACE).await;
-        };
-        let mut by_destination = false;
-        let problem = tokio::select! {
-            done = self.try_send(relay, mail) => match done {
-                Ok(answer) => return Ok(answer),
-                Err(trouble) => {
-                    by_destination = matches!(trouble, Trouble::Refused(_));
-                    trouble.to_string()
-                }
-            },
-            () = tokio::time::sleep(COPY) => "it took too long".to_owned(),
-            () = stopped => "patchpost was stopped".to_owned(),
-        };
-        let in_doubt = self.client.as_ref().is_some_and(Client::is_in_doubt);
-        if in_doubt {
-            tracing::warn!(
-                mail.recipient = mail.recipient,
-                mail.sender = mail.sender,
-                problem,
-                "the connection was lost after the mail was sent: {} may get it twice",
-                mail.recipient
-            );
-        }
-        let begun = self.client.as_ref().is_some_and(Client::is_used);
-        let problem = format!("the next hop {} cannot be used: {problem}", relay.address);
-        Err(Lost {
-            problem,
-            begun,
-            by_destination,
-        })
-    }
-
-    async fn try_send(&mut self, relay: &Relay, mail: &Mail<'_>) -> Result<Answer, Trouble> {
-        if self.client.as_ref().is_some_and(Client::is_used_up) {
-            self.close().await;
-        }
-        if let Some(open) = self.client.as_mut() {
-            match open.send(mail).await {
-                // Servers end a connection after a number of mails or a time, without a word: nothing was sent yet.
-                // Others say so.
-                Err(Trouble::Broken(_) | Trouble::HadEnough(_)) if !open.is_in_doubt() => {
-                    self.client = None;
-                }
-                done => return done,
-            }
-        }
-        let opened = Client::connect(relay, &self.settings.hostname, Waits::USUAL).await?;
-        self.client.insert(opened).send(mail).await
     }
 
     /// Writes a claim as files.
@@ -517,7 +474,8 @@ impl Sender {
         let mut halt = None;
         let mut due = Vec::with_capacity(queue.len());
         while let Some(owed) = queue.pop_front() {
-            match self.prepare(&owed).await {
+            let looked = self.look(&owed).await;
+            match looked.and_then(|outgoing| self.make(&owed, outgoing)) {
                 Ok(ready) => due.push((owed, ready)),
                 Err(NotReady::Done(outcome)) => outcomes.push(owed, outcome).await,
                 Err(NotReady::Store(why)) => {
@@ -525,6 +483,8 @@ impl Sender {
                     queue.push_front(owed);
                     break;
                 }
+                // Files have no destination.
+                Err(NotReady::Turn) => queue.push_back(owed),
             }
         }
         hand_back(queue, &halt, outcomes).await;
@@ -552,13 +512,14 @@ impl Sender {
     }
 }
 
-/// A mail could not be brought to the next hop.
-struct Lost {
-    problem: String,
-    /// Whether this mail was begun, or there was not even a connection.
-    begun: bool,
-    /// Whether the next hop speaks of this recipient only.
-    by_destination: bool,
+/// What a claim met so far.
+#[derive(Default)]
+struct Met {
+    /// Mails in a row over which the connection ended.
+    partings: u32,
+    /// Mails of which it is not clear yet whose refusal they met.
+    unclear: Vec<(Owed, String)>,
+    halt: Option<Halt>,
 }
 
 fn write_all(folder: &Path, due: &[(Owed, Ready)]) -> io::Result<()> {

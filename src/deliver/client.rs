@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::offers::{Offers, parse_offers, xtext};
 use super::refusal::Step;
 use super::relay::{Login, Relay, Security, Wire};
 
@@ -74,8 +75,8 @@ impl Mail<'_> {
 pub enum Answer {
     /// 2xx after the final dot.
     Taken,
-    /// 4xx.
-    Temporary(String),
+    /// 4xx, and to what.
+    Temporary(Step, String),
     /// 5xx, and to what.
     Permanent(Step, String),
     /// It can be seen beforehand that the next hop cannot take it.
@@ -108,21 +109,6 @@ pub struct Client {
     in_doubt: bool,
 }
 
-/// What EHLO told.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Offers {
-    pipelining: bool,
-    eight_bit: bool,
-    utf8: bool,
-    /// `SIZE`, and its limit if that is not 0 (RFC 1870 section 3).
-    size: bool,
-    max_size: Option<usize>,
-    starttls: bool,
-    auth_plain: bool,
-    auth_login: bool,
-    dsn: bool,
-}
-
 /// A reply: its code and its words, one line each.
 pub struct Reply {
     code: u16,
@@ -152,7 +138,7 @@ impl Reply {
         match self.code {
             200..300 => Answer::Taken,
             500..600 => Answer::Permanent(step, self.says()),
-            _ => Answer::Temporary(self.says()),
+            _ => Answer::Temporary(step, self.says()),
         }
     }
 }
@@ -265,11 +251,6 @@ impl Client {
         self.copies >= MAX_COPIES
     }
 
-    /// Whether a copy went over this connection before.
-    pub fn is_used(&self) -> bool {
-        self.copies > 0
-    }
-
     /// Whether all of a copy was sent and no answer came: it may have been taken.
     pub fn is_in_doubt(&self) -> bool {
         self.in_doubt
@@ -337,6 +318,24 @@ impl Client {
 
     /// MAIL, RCPT and DATA, in one flight where that is offered; `None` when the next hop waits for the mail.
     async fn send_envelope(&mut self, mail: &Mail<'_>) -> Result<Option<Answer>, Trouble> {
+        let mut refusal = None;
+        let commands = self.envelope(mail);
+        let walked = self.send_commands(&commands, &mut refusal).await;
+        let Some(refusal) = refusal else {
+            return walked.map(|()| None);
+        };
+        // What was refused stays so though the connection ends behind it: Exim's `drop` and Postfix's 521 close at once.
+        let reset = match walked {
+            Ok(()) => self.ask("RSET").await.is_ok_and(|r| r.is_positive()),
+            Err(_) => false,
+        };
+        if !reset {
+            self.copies = MAX_COPIES;
+        }
+        Ok(Some(refusal))
+    }
+
+    fn envelope(&self, mail: &Mail<'_>) -> [String; 3] {
         let mut from = format!("MAIL FROM:<{}>", mail.sender);
         if self.offers.size {
             from.push_str(&format!(" SIZE={}", mail.size));
@@ -355,13 +354,20 @@ impl Client {
             let original = xtext(mail.recipient);
             to.push_str(&format!(" NOTIFY=FAILURE ORCPT=rfc822;{original}"));
         }
-        let commands = [from + "\r\n", to + "\r\n", "DATA\r\n".to_owned()];
+        [from + "\r\n", to + "\r\n", "DATA\r\n".to_owned()]
+    }
+
+    /// Notes the first refusal as soon as it is read.
+    async fn send_commands(
+        &mut self,
+        commands: &[String; 3],
+        refusal: &mut Option<Answer>,
+    ) -> Result<(), Trouble> {
         if self.offers.pipelining {
             self.write(commands.concat().as_bytes()).await?;
         }
-        let mut refusal = None;
         let steps = [Step::Sender, Step::Recipient, Step::Data];
-        for (step, command) in steps.into_iter().zip(&commands) {
+        for (step, command) in steps.into_iter().zip(commands) {
             let is_data = step == Step::Data;
             if !self.offers.pipelining {
                 self.write(command.as_bytes()).await?;
@@ -394,8 +400,8 @@ impl Client {
                 reply.is_positive()
             };
             if !fine && refusal.is_none() {
-                refusal = Some(match reply.answer(step) {
-                    Answer::Taken => Answer::Temporary(format!("DATA met {}", reply.says())),
+                *refusal = Some(match reply.answer(step) {
+                    Answer::Taken => Answer::Temporary(step, format!("DATA met {}", reply.says())),
                     refusal => refusal,
                 });
             }
@@ -403,14 +409,7 @@ impl Client {
                 break;
             }
         }
-        if refusal.is_some() {
-            self.write(b"RSET\r\n").await?;
-            let reply = self.reply(self.waits.command).await?;
-            if !reply.is_positive() {
-                self.copies = MAX_COPIES;
-            }
-        }
-        Ok(refusal)
+        Ok(())
     }
 
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -488,35 +487,6 @@ fn parse_line(line: &[u8]) -> Option<(u16, bool, String)> {
     Some((code, rest.first() == Some(&b'-'), words))
 }
 
-/// The first line greets; each other one is a keyword with parameters (RFC 5321 section 4.1.1.1).
-fn parse_offers(text: &str) -> Offers {
-    let mut offers = Offers::default();
-    for line in text.split('\n').skip(1) {
-        let mut words = line.split_ascii_whitespace();
-        let keyword = words.next().unwrap_or_default().to_ascii_uppercase();
-        match keyword.as_str() {
-            "PIPELINING" => offers.pipelining = true,
-            "8BITMIME" => offers.eight_bit = true,
-            "SMTPUTF8" => offers.utf8 = true,
-            "STARTTLS" => offers.starttls = true,
-            "DSN" => offers.dsn = true,
-            "AUTH" => {
-                let known: Vec<String> = words.map(str::to_ascii_uppercase).collect();
-                offers.auth_plain = known.iter().any(|word| word == "PLAIN");
-                offers.auth_login = known.iter().any(|word| word == "LOGIN");
-            }
-            "SIZE" => {
-                offers.size = true;
-                // A limit that cannot be read is none: the next hop will say so itself.
-                let limit = words.next().and_then(|word| word.parse().ok());
-                offers.max_size = limit.filter(|limit| *limit > 0);
-            }
-            _ => {}
-        }
-    }
-    offers
-}
-
 async fn begin_tls(
     tls: &Security,
     stream: Box<dyn Wire>,
@@ -528,28 +498,9 @@ async fn begin_tls(
     Ok(Box::new(stream))
 }
 
-/// RFC 3461 section 4: what is not plain stands as `+` and two hexadecimal digits.
-fn xtext(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'+' | b'=' => out.push_str(&format!("+{byte:02X}")),
-            b'!'..=b'~' => out.push(char::from(byte)),
-            other => out.push_str(&format!("+{other:02X}")),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_not_plain_is_written_in_hexadecimal() {
-        assert_eq!(xtext("dev+b-x=1"), "dev+2Bb-x+3D1");
-        assert_eq!(xtext("a b\u{e9}"), "a+20b+C3+A9");
-    }
 
     #[track_caller]
     fn check_line(line: &[u8], expected: Option<(u16, bool, &str)>) {
@@ -571,29 +522,5 @@ mod tests {
         check_line(b"+50 ok", None);
         check_line(b"099 ok", None);
         check_line("2\u{b2}0".as_bytes(), None);
-    }
-
-    #[test]
-    fn offers_are_read_from_the_second_line_on() {
-        let all = Offers {
-            pipelining: true,
-            eight_bit: true,
-            utf8: true,
-            size: true,
-            max_size: Some(100),
-            starttls: true,
-            auth_plain: true,
-            auth_login: true,
-            dsn: true,
-        };
-        assert_eq!(
-            parse_offers(
-                "mx\nPipelining\n8BITMIME\nSMTPUTF8\nSIZE 100\nSTARTTLS\nauth LOGIN plain X\nDSN"
-            ),
-            all
-        );
-        assert_eq!(parse_offers("PIPELINING"), Offers::default());
-        assert_eq!(parse_offers("mx\nSIZE 0\nSIZE x").max_size, None);
-        assert!(parse_offers("mx\nSIZE").size);
     }
 }

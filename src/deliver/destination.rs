@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::refusal::Run;
+use super::refusal::Refusals;
 use super::schedule::Throttle;
 use crate::types::Timestamp;
 
@@ -35,8 +35,10 @@ pub struct Destinations {
     quick: BTreeMap<String, Timestamp>,
     /// What an answer takes: about the median.
     usual: Duration,
-    /// Refusals that may be the next hop's own.
-    run: Run,
+    /// How many there were.
+    answers: u64,
+    /// Refusals that may be the sender's or the next hop's own.
+    pub refusals: Refusals,
     /// The connections with a claim whose mail does not take long.
     busy: BTreeSet<usize>,
 }
@@ -88,7 +90,8 @@ impl Destinations {
             watched: BTreeMap::new(),
             quick: BTreeMap::new(),
             usual: MOST_PATIENCE / PATIENCE,
-            run: Run::default(),
+            answers: 0,
+            refusals: Refusals::default(),
             busy: BTreeSet::new(),
         }
     }
@@ -141,8 +144,14 @@ impl Destinations {
         patience.clamp(LEAST_PATIENCE, MOST_PATIENCE)
     }
 
+    /// How many mails were answered so far, whatever their domain.
+    pub fn answers(&self) -> u64 {
+        self.answers
+    }
+
     /// Mail for the domain was answered, well or not, after `took`. Whether more connections may serve it now than before.
     pub fn record_answer(&mut self, domain: &str, took: Duration, now: Timestamp) -> bool {
+        self.answers += 1;
         let quick = took < self.patience();
         // One slow domain moves it little, a relay that is slow for all soon is the usual.
         self.usual = match took > self.usual {
@@ -162,16 +171,6 @@ impl Destinations {
         freed
     }
 
-    /// The next hop took a mail.
-    pub fn record_taken(&mut self) {
-        self.run.end();
-    }
-
-    /// A lasting refusal that may be the next hop's own; returns whether by now it is.
-    pub fn record_refusal(&mut self, domain: &str, said: &str) -> bool {
-        self.run.record(said, domain)
-    }
-
     /// The domain took a mail.
     pub fn record_success(&mut self, domain: &str, now: Timestamp) {
         if let Some(found) = self.watched.get_mut(domain) {
@@ -182,6 +181,7 @@ impl Destinations {
 
     /// The domain refuses for now: nothing more goes there for ten minutes.
     pub fn record_trouble(&mut self, domain: &str, problem: &str, now: Timestamp) {
+        self.quick.remove(domain);
         let found = self.open(domain, Pace::Quick, now);
         found.throttle.pause_long(now);
         found.problem = problem.to_owned();
@@ -244,7 +244,7 @@ impl Destinations {
         found
     }
 
-    /// Forgets what is over, or else what is the oldest.
+    /// Forgets what is over, or else the oldest of what matters least: a slow domain at which somebody is matters most, then a pause.
     fn make_room(&mut self, now: Timestamp) {
         self.watched
             .retain(|_, d| !d.holders.is_empty() || now < d.noted.plus_secs(OVER));
@@ -252,7 +252,13 @@ impl Destinations {
             return;
         }
         let all = self.watched.iter();
-        let oldest = all.min_by_key(|(_, d)| (!d.holders.is_empty(), d.noted));
+        let rank = |d: &Destination| match d.holders.is_empty() {
+            false if d.pace == Pace::Slow => 3,
+            _ if d.throttle.allowed(now) == 0 => 2,
+            false => 1,
+            true => 0,
+        };
+        let oldest = all.min_by_key(|(_, d)| (rank(d), d.noted));
         if let Some(domain) = oldest.map(|(domain, _)| domain.clone()) {
             self.watched.remove(&domain);
         }
@@ -391,6 +397,23 @@ mod tests {
         all.record_trouble("z.org", "421", at(2 * OVER));
         let left: Vec<&String> = all.watched.keys().collect();
         assert_eq!(left, ["held.org", "z.org"]);
+    }
+
+    #[test]
+    fn a_pause_is_kept_however_many_domains_are_served_meanwhile() {
+        let mut all = knowing(4, "y.org");
+        all.record_trouble("y.org", "421 4.7.28", at(1));
+        for n in 0..MOST * 2 {
+            assert_eq!(all.enter(&format!("{n}.org"), 0, at(2)), Ok(()));
+        }
+        assert!(all.closed(at(2)).contains(&"y.org".to_owned()));
+        assert!(all.enter("y.org", 1, at(2)).is_err());
+        // Forgotten for worse trouble, it is at least no quick one.
+        for n in 0..MOST * 2 {
+            all.record_trouble(&format!("{n}.net"), "421", at(3));
+        }
+        assert_eq!(all.enter("y.org", 2, at(3)), Ok(()));
+        assert_eq!(all.enter("y.org", 3, at(3)), Err(String::new()));
     }
 
     #[test]

@@ -50,6 +50,6 @@ pub async fn hand_over(
     open.quit().await;
     match answer {
         Answer::Taken => Ok(()),
-        Answer::Temporary(text) | Answer::Unfit(text) | Answer::Permanent(_, text) => Err(text),
+        Answer::Temporary(_, text) | Answer::Permanent(_, text) | Answer::Unfit(text) => Err(text),
     }
 }

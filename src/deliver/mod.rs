@@ -4,10 +4,12 @@
 //! whatever happens on the way, the outcome of each claimed copy is recorded: an outcome that got lost would be a copy sent twice.
 
 mod batch;
+mod bring;
 mod client;
 mod destination;
 mod greet;
 pub mod keys;
+mod offers;
 mod outbox;
 mod outgoing;
 mod owed;
@@ -87,6 +89,11 @@ pub async fn run(store: Store, settings: Settings, stop: CancellationToken) {
         Route::Directory(_) => 1,
         Route::Relay(_, connections) => (*connections).max(1),
     };
+    // A place whose mail hangs at its destination is not counted: then another one has its turn, of as many more.
+    let spare = match &settings.route {
+        Route::Directory(_) => 0,
+        Route::Relay(..) => connections,
+    };
     let shared = Arc::new(Shared {
         store,
         settings,
@@ -97,7 +104,7 @@ pub async fn run(store: Store, settings: Settings, stop: CancellationToken) {
     });
     let mut workers = tokio::task::JoinSet::new();
     let mut places = std::collections::HashMap::new();
-    for place in 0..connections {
+    for place in 0..connections + spare {
         let id = workers.spawn(Arc::clone(&shared).work(place)).id();
         places.insert(id, place);
     }
@@ -235,7 +242,10 @@ impl Shared {
                 );
             }
             None => {
-                self.throttle().record_success(now);
+                // A claim of which nothing was sent shows nothing.
+                if *sent > 0 {
+                    self.throttle().record_success(now);
+                }
                 tracing::info!(
                     copies.sent = sent,
                     copies.delayed = delayed,

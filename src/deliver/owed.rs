@@ -4,6 +4,12 @@ use super::schedule;
 use crate::store::{Delivery, Letter, Outcome};
 use crate::types::Timestamp;
 
+/// The domain of an address in lower case; of the null sender it is empty.
+pub fn domain_of(address: &str) -> String {
+    let domain = address.rsplit_once('@').map_or(address, |(_, d)| d);
+    domain.to_lowercase()
+}
+
 /// One claimed mail to one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owed {
@@ -24,9 +30,15 @@ impl Owed {
 
     /// The domain it goes to, in lower case: what trouble is noted by.
     pub fn domain(&self) -> String {
-        let recipient = self.recipient();
-        let domain = recipient.rsplit_once('@').map_or(recipient, |(_, d)| d);
-        domain.to_lowercase()
+        domain_of(self.recipient())
+    }
+
+    /// What the queue calls it: `c12`.
+    pub fn id(&self) -> String {
+        match self {
+            Owed::Copy(copy) => format!("c{}", copy.id.0),
+            Owed::Letter(letter) => format!("l{}", letter.id.0),
+        }
     }
 
     /// How often it was begun, this time included.
@@ -35,6 +47,16 @@ impl Owed {
             Owed::Copy(copy) => copy.attempts,
             Owed::Letter(letter) => letter.attempts,
         }
+    }
+
+    /// Whether it was refused for good when it was tried last, by whom was not clear.
+    pub fn was_refused(&self) -> bool {
+        let refused = match self {
+            Owed::Copy(copy) => copy.refused,
+            Owed::Letter(letter) => letter.refused,
+        };
+        // One that an operator sends again has its tries anew.
+        refused && self.attempts() > 1
     }
 
     /// From when the time to give up counts.
@@ -68,6 +90,14 @@ impl Owed {
         match schedule::next_attempt(self.attempts(), self.started(), now, jitter) {
             Some(at) => Outcome::Later(at, problem),
             None => Outcome::GaveUp(format!("given up after five days: {problem}")),
+        }
+    }
+
+    /// Not begun, as its sender is refused: not before then, unless its five days are over and it was tried in them.
+    pub fn waits(&self, now: Timestamp, secs: i64, problem: &str) -> Outcome {
+        match self.blocked(now, problem) {
+            Outcome::Untried(problem) => Outcome::Waits(now.plus_secs(secs), problem),
+            over => over,
         }
     }
 

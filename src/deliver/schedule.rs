@@ -81,6 +81,12 @@ impl Throttle {
         if now < self.until { 0 } else { self.open }
     }
 
+    /// Seconds until connections may be used again; 0: they may be now.
+    pub fn rest(&self, now: Timestamp) -> i64 {
+        let micros = self.until.0.saturating_sub(now.0).max(0);
+        micros.saturating_add(999_999) / 1_000_000
+    }
+
     /// A batch went well.
     pub fn record_success(&mut self, now: Timestamp) {
         // What was under way when the trouble came says nothing about its end.
@@ -156,6 +162,7 @@ mod tests {
         for pause in [15, 30, 60, 120, 240, 480, 600, 600] {
             assert_eq!(throttle.record_trouble(now, "refused"), pause);
             assert_eq!(throttle.allowed(now.plus_secs(pause - 1)), 0);
+            assert_eq!(throttle.rest(now.plus_secs(1)), pause - 1);
             now = now.plus_secs(pause);
             assert_eq!(throttle.allowed(now), 1);
         }
@@ -164,7 +171,7 @@ mod tests {
     #[test]
     fn connections_come_back_one_by_one() {
         let mut throttle = Throttle::new(3);
-        assert_eq!(throttle.allowed(at(0)), 3);
+        assert_eq!((throttle.allowed(at(0)), throttle.rest(at(0))), (3, 0));
         throttle.record_trouble(at(0), "421 4.3.2");
         throttle.record_success(at(1));
         assert_eq!(throttle.allowed(at(1)), 0);

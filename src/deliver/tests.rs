@@ -16,8 +16,11 @@ const BODY: &[u8] = b"\r\n\r\n.\r\n..x\r\n---\r\n+caf\r\n";
 
 mod letters;
 mod login;
+mod parting;
 mod refused;
+mod senders;
 mod sink;
+mod slow;
 mod trouble;
 
 use sink::{Act, At, Sink};
@@ -49,7 +52,7 @@ struct Batch {
 fn sender(store: &Store, route: Route, stop: &CancellationToken) -> Sender {
     let place = Place {
         number: 0,
-        destinations: Arc::new(Mutex::new(Destinations::new(1))),
+        destinations: Arc::new(Mutex::new(Destinations::new(4))),
     };
     Sender::new(store.clone(), settings(route), stop.clone(), place)
 }
@@ -182,7 +185,7 @@ async fn only_the_refused_recipient_waits_or_is_given_up() {
     let sink = Sink::start(|_, at| match at {
         At::Rcpt(to) if to.contains("m2@") => Some(Act::Say("450 4.2.1 greylisted")),
         At::Rcpt(to) if to.contains("m3@") => Some(Act::Say("550-5.1.1 who\r\n550 5.1.1 is that?")),
-        At::Dot(to) if to.contains("m4@") => Some(Act::Say("451 4.3.0 try again")),
+        At::Dot(to) if to.contains("m4@") => Some(Act::Say("451 4.7.1 try again")),
         _ => None,
     })
     .await;
@@ -194,7 +197,7 @@ async fn only_the_refused_recipient_waits_or_is_given_up() {
             "m1 sent",
             "m2 later: 450 4.2.1 greylisted",
             "m3 gave up: 550 5.1.1 who 5.1.1 is that?",
-            "m4 later: 451 4.3.0 try again",
+            "m4 later: 451 4.7.1 try again",
             "m5 sent"
         ]
     );

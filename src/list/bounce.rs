@@ -172,6 +172,20 @@ pub fn read_answer(answer: &str) -> Option<Report> {
     })
 }
 
+/// Of whom a refusal of a recipient speaks, if not of the recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// Of the sender, or of the host that brings the mail.
+    Sender,
+    /// Of relaying, to wherever it may be.
+    Relaying,
+}
+
+/// Whom a server blames that refuses a recipient, by its words; `None` where it may be the recipient.
+pub fn find_blame(answer: &str) -> Option<Blame> {
+    judge::find_blame(answer)
+}
+
 /// One line without control characters or marks that turn text around, cut to what is kept.
 fn clean(text: &str) -> String {
     let hidden = |c: char| {

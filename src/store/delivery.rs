@@ -33,6 +33,8 @@ pub struct Delivery {
     pub wanted: bool,
     /// The member is an archive: others read its copies.
     pub archive: bool,
+    /// It was refused for good when it was tried last, and is asked about again.
+    pub refused: bool,
 }
 
 /// A posting as its copies need it.
@@ -97,6 +99,8 @@ pub struct Spared {
 const STEP: i64 = 500;
 /// A claim holds this long in seconds: longer than the sender works on one claim (see `deliver`).
 pub(crate) const CLAIM_SECS: i64 = 1_800;
+/// Whether what was noted last is a lasting refusal: such a row is due again only if it was not clear whose refusal it is.
+pub(super) const REFUSED: &str = "case when problem like '5__ %' then 1 else 0 end";
 /// Rows per statement of a record: SQLite compares each with all.
 const CHUNK: usize = 100;
 
@@ -120,12 +124,12 @@ impl Reader {
     }
 
     async fn load_claimed(&self, ids: &[i64]) -> Result<Vec<Delivery>, StoreError> {
-        type Row = (i64, i64, i64, i64, String, i64, i64, i64, i64);
+        type Row = (i64, i64, i64, i64, String, i64, i64, i64, i64, i64);
         let mut claimed = Vec::with_capacity(ids.len());
         for chunk in ids.chunks(500) {
             let text = format!(
                 "select d.id, d.list, d.number, d.member, d.address, d.attempts, coalesce(d.started, f.started, d.run_at), \
-                 case when m.id is null then 0 else 1 end, case when m.kind = 'archive' then 1 else 0 end from delivery d \
+                 case when m.id is null then 0 else 1 end, case when m.kind = 'archive' then 1 else 0 end, {REFUSED} from delivery d \
                  left join fan_out f on f.list = d.list and f.number = d.number \
                  left join member m on m.id = d.member and m.list = d.list and m.address = d.address and m.mail = 1 and {} \
                  where d.id in ({})",
@@ -134,7 +138,18 @@ impl Reader {
             );
             let binds = chunk.iter().map(|id| Bind::from(*id)).collect();
             claimed.extend(self.fetch::<Row>(text, binds).await?.into_iter().map(
-                |(id, list, number, member, address, attempts, started, wanted, archive)| {
+                |(
+                    id,
+                    list,
+                    number,
+                    member,
+                    address,
+                    attempts,
+                    started,
+                    wanted,
+                    archive,
+                    refused,
+                )| {
                     Delivery {
                         id: DeliveryId(id),
                         list: ListId(list),
@@ -145,6 +160,7 @@ impl Reader {
                         started: Timestamp(started),
                         wanted: wanted == 1,
                         archive: archive == 1,
+                        refused: refused == 1,
                     }
                 },
             ));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::delivery::{CLAIM_SECS, Outcome, but, domain_of};
+use super::delivery::{CLAIM_SECS, Outcome, REFUSED, but, domain_of};
 use super::sql::Bind;
 use super::writer::Tx;
 use super::{Dialect, Reader, Store, StoreError, marks};
@@ -42,6 +42,8 @@ pub struct Letter {
     pub attempts: i64,
     /// When it was made, from which the time to give up counts.
     pub made: Timestamp,
+    /// It was refused for good when it was tried last, and is asked about again.
+    pub refused: bool,
 }
 
 /// Rows per statement.
@@ -49,16 +51,16 @@ const CHUNK: usize = 100;
 
 impl Reader {
     async fn load_claimed_letters(&self, ids: &[i64]) -> Result<Vec<Letter>, StoreError> {
-        type Row = (i64, Option<i64>, String, String, Vec<u8>, i64, i64);
+        type Row = (i64, Option<i64>, String, String, Vec<u8>, i64, i64, i64);
         let mut claimed = Vec::with_capacity(ids.len());
         for chunk in ids.chunks(CHUNK) {
             let text = format!(
-                "select id, list, recipient, return_path, data, attempts, made from letter where id in ({}) order by id",
+                "select id, list, recipient, return_path, data, attempts, made, {REFUSED} from letter where id in ({}) order by id",
                 marks(chunk.len())
             );
             let binds = chunk.iter().map(|id| Bind::from(*id)).collect();
             claimed.extend(self.fetch::<Row>(text, binds).await?.into_iter().map(
-                |(id, list, recipient, return_path, data, attempts, made)| Letter {
+                |(id, list, recipient, return_path, data, attempts, made, refused)| Letter {
                     id: LetterId(id),
                     list: list.map(ListId),
                     recipient,
@@ -66,6 +68,7 @@ impl Reader {
                     data: data.into(),
                     attempts,
                     made: Timestamp(made),
+                    refused: refused == 1,
                 },
             ));
         }

@@ -40,6 +40,7 @@ fn copies_are_as_the_fixtures_say() {
             started: Timestamp(0),
             wanted: true,
             archive: false,
+            refused: false,
         };
         let own = made.own_fields(&key, &delivery);
         let wire = [&own, &made.head[..], &made.body].concat();
@@ -212,6 +213,7 @@ fn every_copy_has_a_return_path_of_its_own() {
         started: Timestamp(0),
         wanted: true,
         archive: false,
+        refused: false,
     };
     let path = made.return_path(b"key", &delivery(3)).expect("a path");
     assert_ne!(Some(&path), made.return_path(b"key", &delivery(4)).as_ref());

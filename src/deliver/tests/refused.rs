@@ -33,23 +33,20 @@ fn blames_nobody(batch: &Batch) {
 
 #[tokio::test]
 async fn a_quota_of_the_next_hop_loses_no_copy_and_blames_no_member() {
-    for at_data in [false, true] {
+    for place in [At::Mail(String::new()), At::Rcpt(String::new()), At::Data] {
         let (_folder, store, _) = posted(5, MAIL).await;
-        let sink = Sink::start(move |_, at| match at {
-            At::Mail(_) if !at_data => Some(Act::Say(QUOTA)),
-            At::Data if at_data => Some(Act::Say(QUOTA)),
-            _ => None,
+        let place = std::mem::discriminant(&place);
+        let sink = Sink::start(move |_, at| {
+            (std::mem::discriminant(at) == place).then_some(Act::Say(QUOTA))
         })
         .await;
         let batch = send_to(&store, &sink).await;
-        assert!(batch.trouble.as_ref().expect("trouble").contains(QUOTA));
+        assert_eq!(batch.trouble, None);
         let shown = show(&batch);
-        assert!(
-            shown[..3]
-                .iter()
-                .all(|s| s.contains(" later: the next hop "))
-        );
-        assert!(shown[3..].iter().all(|s| s.contains(" untried: ")));
+        let tried = |s: &String| s.contains(" later: the next hop ") && s.ends_with(QUOTA);
+        assert!(shown[..3].iter().all(tried), "{shown:?}");
+        let kept = |s: &String| s.contains(" waits: the next hop ") && s.ends_with(QUOTA);
+        assert!(shown[3..].iter().all(kept), "{shown:?}");
         blames_nobody(&batch);
         let kept = "made 5 sent 0 failed 0 owed 5 given up 0";
         assert_eq!(tally(&store, 1).await, kept);
@@ -58,21 +55,98 @@ async fn a_quota_of_the_next_hop_loses_no_copy_and_blames_no_member() {
 
 #[tokio::test]
 async fn a_next_hop_that_relays_for_nobody_loses_no_copy() {
-    for said in ["554 5.7.1 Relay access denied", QUOTA] {
+    let (_folder, store, _) = posted_to_domains(9).await;
+    let said = "554 5.7.1 Relay access denied";
+    let sink = Sink::start(move |_, at| matches!(at, At::Rcpt(_)).then_some(Act::Say(said))).await;
+    let batch = send_to(&store, &sink).await;
+    assert!(batch.trouble.as_ref().expect("trouble").contains(said));
+    let untried = |s: &String| s.contains(" untried: ");
+    assert!(show(&batch)[3..].iter().all(untried));
+    blames_nobody(&batch);
+    let kept = "made 9 sent 0 failed 0 owed 9 given up 0";
+    assert_eq!(tally(&store, 1).await, kept);
+}
+
+/// It takes the mail of its own domain: that shows nothing of the others'.
+#[tokio::test]
+async fn a_next_hop_that_relays_to_its_own_domain_only_loses_no_copy_of_the_others() {
+    for said in [
+        "554 5.7.1 Relay access denied",
+        "550 relay not permitted",
+        "553 5.7.1 Sender address rejected: not owned by user ana",
+    ] {
         let (_folder, store, _) = posted_to_domains(9).await;
-        let sink =
-            Sink::start(move |_, at| matches!(at, At::Rcpt(_)).then_some(Act::Say(said))).await;
-        let batch = send_to(&store, &sink).await;
-        assert!(batch.trouble.as_ref().expect("trouble").contains(said));
-        assert!(
-            show(&batch)[3..]
-                .iter()
-                .all(|s| s.contains(" untried: ") || s.contains(" later: "))
-        );
-        blames_nobody(&batch);
-        let kept = "made 9 sent 0 failed 0 owed 9 given up 0";
+        let sink = Sink::start(move |_, at| match at {
+            At::Rcpt(to) if !to.contains("@d2.org") && !to.contains("@d5.org") => {
+                Some(Act::Say(said))
+            }
+            _ => None,
+        })
+        .await;
+        let route = Route::Relay(sink.address.clone().into(), 1);
+        let mut sender = sender(&store, route, &CancellationToken::new());
+        for _ in 0..3 {
+            let batch = send_claimed(&mut sender, claim(&store).await).await;
+            let lost = |s: &String| s.contains(" gave up: ");
+            assert!(!show(&batch).iter().any(lost), "{:?}", show(&batch));
+            blames_nobody(&batch);
+            record_once(&store, batch.outcomes).await.expect("recorded");
+            make_due(&store).await;
+        }
+        let kept = "made 9 sent 2 failed 0 owed 7 given up 0";
         assert_eq!(tally(&store, 1).await, kept);
     }
+}
+
+/// With one or two domains it is never the third that is refused.
+#[tokio::test]
+async fn a_list_whose_members_are_all_at_one_domain_loses_no_copy_to_a_next_hop_that_relays_nothing()
+ {
+    let (_folder, store, _) = posted(2, MAIL).await;
+    let said = "550 relay not permitted";
+    let sink = Sink::start(move |_, at| matches!(at, At::Rcpt(_)).then_some(Act::Say(said))).await;
+    for _ in 0..3 {
+        let batch = send_to(&store, &sink).await;
+        let later = |s: &String| s.contains(" later: the next hop ") && s.ends_with(said);
+        assert!(show(&batch).iter().all(later), "{:?}", show(&batch));
+        blames_nobody(&batch);
+        make_due(&store).await;
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_was_put_off_before_is_asked_about_once_more_all_the_same() {
+    let (_folder, store, _) = posted(1, MAIL).await;
+    let tries = AtomicUsize::new(0);
+    let sink = Sink::start(move |_, at| match at {
+        At::Rcpt(_) => Some(match tries.fetch_add(1, Ordering::SeqCst) {
+            0 => Act::Say("450 4.2.1 greylisted"),
+            _ => Act::Say("550 5.7.1 not from you"),
+        }),
+        _ => None,
+    })
+    .await;
+    for expected in [
+        "m1 later: 450 4.2.1 greylisted",
+        "m1 later: 550 5.7.1 not from you",
+        "m1 gave up: 550 5.7.1 not from you",
+    ] {
+        assert_eq!(show(&send_to(&store, &sink).await), [expected]);
+        make_due(&store).await;
+    }
+}
+
+#[tokio::test]
+async fn a_mail_that_is_too_large_for_the_next_hop_is_given_up_and_nobody_blamed() {
+    let (_folder, store, _) = posted(1, MAIL).await;
+    let said = "552 sorry, that message size exceeds my databytes limit (#5.3.4)";
+    let sink = Sink::start(move |_, at| matches!(at, At::Dot(_)).then_some(Act::Say(said))).await;
+    let batch = send_to(&store, &sink).await;
+    let Outcome::GaveUp(why) = &batch.outcomes[0].1 else {
+        panic!("not given up: {:?}", show(&batch));
+    };
+    assert_eq!(*why, format!("the next hop refuses it: {said}"));
+    assert_eq!(bounce::read_answer(why), None);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 /// Where in a dialogue the sink is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub(super) enum Act {
     Say(&'static str),
     Close,
     Hang,
+    /// The usual, once the gate was opened.
+    After(Arc<Notify>),
 }
 
 pub(super) type Mails = Mutex<Vec<(String, String, Vec<u8>)>>;
@@ -108,6 +111,10 @@ impl Dialogue {
             Some(Act::Say(text)) => text,
             Some(Act::Close) => return None,
             Some(Act::Hang) => std::future::pending().await,
+            Some(Act::After(gate)) => {
+                gate.notified().await;
+                usual
+            }
         };
         let line = format!("{text}\r\n");
         self.stream.write_all(line.as_bytes()).await.ok()?;

@@ -3,7 +3,7 @@
 //! A code that says something goes before words, but for words that blame the sender: a server that tells a spammer "no such user"
 //! knows its members better than we do. Codes whose last number is 0 say nothing: there words decide.
 
-use super::{Class, Code};
+use super::{Blame, Class, Code};
 
 /// Characters of a refusal that are looked at.
 const LOOKED_AT: usize = 4_000;
@@ -54,6 +54,21 @@ pub fn judge(status: Option<Code>, said: &str) -> Judged {
         None => {}
     }
     judge_words(&lower, &words, code, reply)
+}
+
+/// Whom a refusal of a recipient blames, if not the recipient.
+pub fn find_blame(said: &str) -> Option<Blame> {
+    let said = &said[..said.floor_char_boundary(LOOKED_AT)];
+    let words = without_names(&said.to_lowercase());
+    let has = |list: &[&str]| list.iter().any(|w| words.contains(w));
+    let of_the_sender = codes(said).any(|c| matches!(c, Code(_, 1, 7 | 8)));
+    // Which mail is authentic is the destinations' to judge.
+    let login = words.contains("authenticat") && !has(&["spf", "dkim", "dmarc", "domain"]);
+    match () {
+        () if words.contains("relay") => Some(Blame::Relaying),
+        () if of_the_sender || login || has(&SENDERS) => Some(Blame::Sender),
+        () => None,
+    }
 }
 
 /// RFC 3463 section 3.2; 351 is Exchange Online's "the remote server does not know the recipient".
@@ -260,12 +275,31 @@ const POLICY: [&str; 47] = [
 ];
 
 /// The same where no code says anything else: Exchange Online says "Access denied" of mailboxes that do not exist, with 5.4.1.
-const WEAKLY_POLICY: [&str; 5] = [
+const WEAKLY_POLICY: [&str; 7] = [
     "access denied",
     "blocked",
     "not authorized",
     "relaying denied",
     "relay access",
+    "relay not permitted",
+    "unable to relay",
+];
+
+/// Whom a refusal of a recipient speaks of that is meant for the sender, or for the host that brings the mail.
+const SENDERS: [&str; 13] = [
+    "sender address",
+    "sender domain",
+    "sender rejected",
+    "sender denied",
+    "sender verify",
+    "not owned",
+    "not allowed to send",
+    "not permitted to send",
+    "not authorized to send",
+    "permissions to send",
+    "must log in",
+    "client host",
+    "helo command",
 ];
 
 /// Steps of the dialogue before any recipient.

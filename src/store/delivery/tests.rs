@@ -103,6 +103,11 @@ pub(crate) async fn damage(store: &Store) {
     change(store, text, vec![vec![1u8, 2, 3].into()]).await;
 }
 
+/// Takes all mail back.
+pub(crate) async fn take_back(store: &Store) {
+    change(store, "update mail set state = 1", vec![]).await;
+}
+
 /// Stops copies to one address.
 pub(crate) async fn set_nomail(store: &Store, address: &str) {
     let text = "update member set mail = 0 where address = $1";
@@ -484,7 +489,7 @@ async fn a_posting_that_was_taken_back_is_not_sent() {
     let list = seed(&store, 1, b"Subject: s\n\nb\n", START).await;
     let found = store.load_posting_to_send(list, 1).await.expect("a read");
     assert_eq!(found.expect("a posting").bytes, b"Subject: s\n\nb\n");
-    change(&store, "update mail set state = 1 where id = 1", vec![]).await;
+    take_back(&store).await;
     let found = store.load_posting_to_send(list, 1).await.expect("a read");
     assert!(found.is_none());
 }
@@ -493,7 +498,7 @@ async fn a_posting_that_was_taken_back_is_not_sent() {
 pub(crate) async fn second_list(store: &Store, members: usize) -> ListId {
     let list = NewList {
         name: "small".to_owned(),
-        address: "small@x.org".to_owned(),
+        address: "small@z.org".to_owned(),
         description: String::new(),
         style: "patch".to_owned(),
         visibility: "public".to_owned(),
