@@ -65,9 +65,25 @@ async fn add(ctx: &Ctx, list: &str, addresses: Vec<String>) -> Result<()> {
     let wanted = keys(given.iter().map(|l| l.trim()).filter(|l| !l.is_empty()))?;
     refuse_own(ctx, &list, &wanted).await?;
     let asked = wanted.len() as u64;
-    let new = ctx.add_members(list.id, wanted).await?;
+    let new = ctx.add_members(list.id, wanted.clone()).await?;
+    note(ctx, &list, &wanted, "added").await?;
     say_added(asked, new);
     Ok(())
+}
+
+/// Addresses that are noted one by one.
+const NOTED: usize = 20;
+
+async fn note(ctx: &Ctx, list: &ListRow, addresses: &[String], word: &str) -> Result<()> {
+    let details = match addresses.len() {
+        0 => return Ok(()),
+        1..=NOTED => addresses
+            .iter()
+            .map(|a| format!("{a} was {word}"))
+            .collect(),
+        many => vec![format!("{} were {word}", count(many as u64, "member"))],
+    };
+    Ok(ctx.note_command(list, "members", details).await?)
 }
 
 fn say_added(asked: u64, new: u64) {
@@ -82,6 +98,7 @@ async fn remove(ctx: &Ctx, list: &str, addresses: &[String]) -> Result<()> {
     let list = super::find_list(ctx, list).await?;
     let wanted = keys(addresses.iter().map(String::as_str))?;
     let gone = ctx.remove_members(list.id, wanted.clone()).await?;
+    note(ctx, &list, &gone, "removed").await?;
     if !gone.is_empty() {
         println!("{} removed", count(gone.len() as u64, "member"));
     }
@@ -172,6 +189,8 @@ async fn set(ctx: &Ctx, wish: args::MemberSet) -> Result<()> {
     if !ctx.set_member(list.id, entry).await? {
         bail!("{} is not among the members of {}", wish.address, list.name);
     }
+    let key = wish.address.parse::<Address>()?.key();
+    note(ctx, &list, &[key], "changed").await?;
     println!("{} is changed in {}", wish.address, list.name);
     Ok(())
 }
@@ -186,6 +205,7 @@ async fn import(ctx: &Ctx, list: &str, path: &Path) -> Result<()> {
     refuse_own(ctx, &list, &wanted).await?;
     let asked = entries.len() as u64;
     let new = ctx.import_members(list.id, entries).await?;
+    note(ctx, &list, &wanted, "imported").await?;
     say_added(asked, new);
     Ok(())
 }

@@ -158,7 +158,9 @@ async fn set(ctx: &Ctx, wish: PolicySet) -> Result<()> {
     if policy == list.policy && access == AccessChange::default() {
         bail!("say what to change; `patchpost policy set --help` shows what there is");
     }
+    let mut noted = notes(&access);
     if policy != list.policy {
+        noted.push("the policy was changed; `patchpost policy show` prints it".to_owned());
         let change = ListChange {
             policy: Some(policy),
             ..ListChange::default()
@@ -167,7 +169,20 @@ async fn set(ctx: &Ctx, wish: PolicySet) -> Result<()> {
     }
     ctx.change_access(list.id, access, "by the operator")
         .await?;
-    Ok(())
+    Ok(ctx.note_command(&list, "settings", noted).await?)
+}
+
+/// What changes for whom, a line each.
+fn notes(access: &AccessChange) -> Vec<String> {
+    let right = |(address, bits): &(String, Option<Bits>)| match bits {
+        Some(bits) => format!("{address} has the rights {bits}"),
+        None => format!("{address} has no rights of its own any more"),
+    };
+    let people = access.people.iter().map(right);
+    let banned = access.ban.iter().map(|name| format!("{name} is banned"));
+    let let_in = access.unban.iter();
+    let let_in = let_in.map(|name| format!("{name} is banned no more"));
+    people.chain(banned).chain(let_in).collect()
 }
 
 /// The list's policy as it is wished to be.

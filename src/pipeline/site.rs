@@ -41,6 +41,22 @@ impl Ctx {
         Ok(())
     }
 
+    /// Notes what a command of the operator changed at a list.
+    pub async fn note_command(
+        &self,
+        list: &ListRow,
+        kind: &'static str,
+        details: Vec<String>,
+    ) -> Result<(), PipelineError> {
+        let now = crate::store::now();
+        for detail in details {
+            let actor = "the operator".to_owned();
+            let noted = self.store.insert_event(list, kind, actor, detail, now);
+            noted.await?;
+        }
+        Ok(())
+    }
+
     /// Changes who may do what at a list, and whom it bans; `why` is kept with the bans.
     pub async fn change_access(
         &self,
