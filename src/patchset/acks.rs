@@ -203,18 +203,22 @@ impl Gathered {
     }
 }
 
-/// Whether a trailer is the sender's own to give: it names no person, or that address, or exactly that name. Where the address
-/// is authenticated a name alone is not enough: anybody writes any name beside an address of his own.
+/// Whether a trailer is the sender's own to give: it speaks for nobody, or names that address and no other, or exactly that
+/// name. Where the address is authenticated a name is not enough: anybody writes any name beside an address of his own.
 fn names_sender(trailer: &Trailer, answer: &Answer) -> bool {
-    let Some((their_name, their_address)) = trailer.person() else {
-        return true;
-    };
-    if same_address(their_address, &answer.address) {
+    if trailer.is_of_nobody() {
         return true;
     }
-    if answer.level == Level::Aligned {
+    let mut addresses = trailer.addresses().peekable();
+    if addresses.peek().is_none() {
         return false;
     }
+    if addresses.all(|address| same_address(address, &answer.address)) {
+        return true;
+    }
+    let Some((their_name, _)) = trailer.person().filter(|_| answer.level != Level::Aligned) else {
+        return false;
+    };
     let (one, other) = (their_name.to_lowercase(), answer.name.trim().to_lowercase());
     // `Last, First` in From and `First Last` in the trailer are one name.
     let turned = || {

@@ -37,10 +37,10 @@ impl Mail {
 
     /// From a sender whose domain speaks for it, by a signature of its own.
     pub(super) fn signed(mut self) -> Mail {
-        let proof = format!("b of {}", self.id);
+        let proofs = vec![format!("b of {}", self.id)];
         self.standing = Standing {
             level: Level::Aligned,
-            proof,
+            proofs,
         };
         self
     }

@@ -118,6 +118,90 @@ fn a_forged_patch_fills_no_gap() {
     );
 }
 
+/// The true author's first version was never here, or came otherwise: no forged lower version stands in its place.
+#[test]
+fn a_forged_lower_version_moves_nothing() {
+    let only = |forged: Mail, expected: &str| {
+        let v2 = mail_at("b@x", "[PATCH v2] x", "", 60)
+            .signed()
+            .says("change-id: 1-x");
+        let sets = assemble(&inputs(&[v2, forged]));
+        assert_eq!(told(&sets, MailId(1)), expected);
+    };
+    let claim = "2 new 1/1 1, ? v1 by ana@example.org";
+    let forged = |subject: &str, parent: &str| mail_at("f", subject, parent, 100).unsigned();
+    only(forged("[PATCH] other", "").says("Supersedes: <b@x>"), claim);
+    only(forged("[PATCH] x", "b@x"), claim);
+    only(forged("[PATCH] other", "b@x"), claim);
+    only(forged("[PATCH] x", ""), claim);
+    only(forged("[PATCH] y", "").says("change-id: 1-x"), claim);
+    // Before it, too, unless the true one names it.
+    let mut early = forged("[PATCH] other", "").says("Supersedes: <b@x>");
+    early.minutes = 0;
+    only(early, claim);
+}
+
+/// What is forged comes between no two versions that are linked by title, or by a slug of b4.
+#[test]
+fn a_forged_lower_version_parts_nothing() {
+    for minutes in [30, 70] {
+        let forged = mail_at("f", "[PATCH] x", "", minutes).unsigned();
+        let mails = [
+            mail_at("a", "[PATCH] x", "", 0).signed(),
+            mail_at("b", "[PATCH v2] x", "", 60).signed(),
+            forged,
+        ];
+        let sets = assemble(&inputs(&mails));
+        let expected = "1 old 1/1 1, 2 new 1/1 2, ? v1 by ana@example.org";
+        assert_eq!(told(&sets, MailId(1)), expected, "{minutes}");
+    }
+    let slug = |v: u32, title: &str, minutes| {
+        let id = format!("20240101-slug-v{v}-1-{minutes:012x}@example.org");
+        let version = if v == 1 {
+            String::new()
+        } else {
+            format!(" v{v}")
+        };
+        mail_at(&id, &format!("[PATCH{version}] {title}"), "", minutes)
+    };
+    for (v, minutes) in [(1, 30), (5, 30), (1, 70), (5, 70)] {
+        for signed in [true, false] {
+            let first = slug(1, "one", 0);
+            let mails = [
+                if signed {
+                    first.signed()
+                } else {
+                    first.unsigned()
+                },
+                slug(2, "two", 60).signed(),
+                slug(v, "three", minutes).unsigned(),
+            ];
+            let sets = assemble(&inputs(&mails));
+            let told = told(&sets, MailId(1));
+            let both = told.contains("old 1/1 1, ") && told.contains("2 new 1/1 2");
+            assert!(both, "v{v} at {minutes}, signed: {signed}: {told}");
+        }
+    }
+}
+
+#[test]
+fn a_strangers_change_id_makes_no_version_of_a_branch() {
+    let mails = [
+        mail_at("a", "[PATCH v5.10] x", "", 0)
+            .signed()
+            .says("change-id: 1-x"),
+        mail_at("f", "[PATCH v5] y", "", 10)
+            .from(EVE)
+            .signed()
+            .says("change-id: 1-x"),
+        mail_at("g", "[PATCH v5] y", "", 20)
+            .unsigned()
+            .says("change-id: 1-x"),
+    ];
+    let sets = assemble(&inputs(&mails));
+    assert_eq!(sets[0].series[0].label, "1", "{sets:?}");
+}
+
 #[test]
 fn a_shared_change_id_gives_no_rights() {
     let mut mails = vec![
@@ -143,7 +227,7 @@ fn a_shared_change_id_gives_no_rights() {
 fn a_signature_counts_once() {
     // Signed without its Message-ID: sent again under another one.
     let mut replay = mail_at("r", "[PATCH v2 0/2] t", "c1@x", 200).signed();
-    replay.standing.proof = "b of c2@x".to_owned();
+    replay.standing.proofs = vec!["b of c2@x".to_owned()];
     let mut mails = story();
     mails.push(replay);
     let sets = assemble(&inputs(&mails));
@@ -154,12 +238,55 @@ fn a_signature_counts_once() {
 }
 
 #[test]
+fn each_signature_of_a_mail_counts_once() {
+    // Directly from the domain's own server, with two signatures; then as whoever has it sends it, with one of them or with
+    // both and one more.
+    let mut true_mail = mail_at("a", "[PATCH v2] x", "", 0).signed();
+    true_mail.standing.proofs = vec!["first".to_owned(), "second".to_owned()];
+    let later = mail_at("b", "[PATCH v3] x", "a", 60).signed();
+    for proofs in [&["second"][..], &["first"], &["other", "second", "first"]] {
+        let mut replay = mail_at("r", "[PATCH v2] x", "", 200).signed();
+        replay.standing.proofs = proofs.iter().map(|p| (*p).to_owned()).collect();
+        let sets = assemble(&inputs(&[true_mail.clone(), later.clone(), replay.clone()]));
+        let expected = "2 old 1/1 1, 3 new 1/1 2, ? v2 by ana@example.org";
+        assert_eq!(told(&sets, MailId(1)), expected, "{proofs:?}");
+        let keys = [&true_mail, &replay].map(|m| link_keys(&inputs(std::slice::from_ref(m))[0]));
+        let signed = |key: &&String| key.starts_with("d:") && keys[1].contains(key);
+        assert!(keys[0].iter().any(|key| signed(&key)), "{keys:?}");
+    }
+    // One that stands in a mail twice is no copy of another mail.
+    let mut twice = mail_at("a", "[PATCH v2] x", "", 0).signed();
+    twice.standing.proofs = vec!["same".to_owned(), "same".to_owned()];
+    let forged = mail_at("f", "[PATCH v3] x", "a", 10).unsigned();
+    let sets = assemble(&inputs(&[twice, forged]));
+    assert_eq!(
+        told(&sets, MailId(1)),
+        "2 new 1/1 1, ? v3 by ana@example.org"
+    );
+}
+
+#[test]
+fn a_taken_message_id_keeps_its_answers() {
+    for level in [Level::Unchecked, Level::None] {
+        let mut first = mail_at("a@x", "[PATCH] x", "", 0);
+        first.standing.level = level;
+        let mails = [
+            first,
+            mail_at("r@x", "Re: [PATCH] x", "a@x", 1).from("ben@example.org"),
+            mail_at("a@x", "words", "", 2).from(EVE).signed(),
+        ];
+        let sets = assemble(&inputs(&mails));
+        assert_eq!(sets[0].series[0].comments, [(MailId(2), MailId(1))]);
+    }
+}
+
+#[test]
 fn a_squatted_message_id_belongs_to_the_best_authenticated() {
     for minutes in [-10, 100] {
         let mut mails = story();
         mails.push(mail_at("c2@x", "[PATCH v2 0/2] t", "elsewhere", minutes).unsigned());
         let mut words = mail_at("q2@x", "Re: words", "", minutes).from(EVE).signed();
-        words.standing.proof = "of her own".to_owned();
+        words.standing.proofs = vec!["of her own".to_owned()];
         mails.push(words);
         let sets = assemble(&inputs(&mails));
         let expected = format!("{UNTOUCHED}, ? v2 by ana@example.org");

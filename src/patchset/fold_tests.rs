@@ -196,6 +196,49 @@ fn where_addresses_are_proven_a_name_alone_is_a_claim() {
     assert!(found[0].matches);
 }
 
+/// However the address of somebody else is written, it is his: on a signed patch and on one that nobody speaks for.
+#[test]
+fn whatever_names_somebody_else_is_a_claim() {
+    let of_ana = [
+        "Ana Lima <ana@example.org> (maintainer)",
+        "Ana Lima <ana@example.org>.",
+        "Ana Lima <ana@example.org> https://example.org/",
+        "Ana Lima https://example.org/ana@example.org",
+        "Ana Lima ana@example.org",
+        "Ana Lima (ana@example.org)",
+        "Ana Lima <ana@example.org",
+        "Ana Lima <ana@example.org>, Eve <eve@example.net>",
+        "ana@example.org <eve@example.net>",
+        "Ana Lima",
+    ];
+    let kinds = [
+        "Reviewed-by",
+        "Signed-off-by",
+        "Acked-and-tested-by",
+        "Cc-by",
+    ];
+    for (value, kind) in of_ana.iter().flat_map(|v| kinds.map(|kind| (v, kind))) {
+        let line = format!("{kind}: {value}");
+        let eves = Answer {
+            level: Level::Aligned,
+            ..answer(2, 1, EVE, &line)
+        };
+        assert_eq!(given_to_a_signed_patch(&[eves]), [(2, false)], "{line}");
+        check(
+            "",
+            &[answer(2, 1, EVE, &line)],
+            &[&format!("{line} (claim)")],
+        );
+    }
+    // What she says in her own name counts, with a remark behind it as well; and each of it once.
+    let own = of_ana[..3].iter().map(|v| format!("Reviewed-by: {v}\n"));
+    let hers = Answer {
+        level: Level::Aligned,
+        ..answer(2, 1, ANA, &own.collect::<String>())
+    };
+    assert_eq!(given_to_a_signed_patch(&[hers]), [(2, true)]);
+}
+
 /// Bounded, and each looked up rather than compared with all others.
 #[test]
 fn a_flood_of_trailers_is_cut() {

@@ -16,8 +16,8 @@ pub fn link_keys(input: &Input) -> Vec<String> {
     let r = &input.recognised;
     let mut keys = Vec::new();
     // The same signature on another mail is a copy of this one, wherever it was put.
-    let proof = &input.standing.proof;
-    keys.extend((!proof.is_empty()).then(|| format!("d:{proof}")));
+    let proofs = input.standing.proofs.iter();
+    keys.extend(proofs.map(|proof| format!("d:{proof}")));
     if !r.kind.is_tracked() {
         return keys;
     }

@@ -68,8 +68,9 @@ pub(super) fn find_ties(world: &World<'_>, all: &[Growing], corrections: &[Corre
     by_change_id(world, all, &mut found);
     by_answer(world, all, &home, &mut found);
     by_supersedes(world, all, &home, &mut found);
-    by_slug(world, all, &mut found);
-    by_title(world, all, &mut found);
+    let sure: Vec<bool> = all.iter().map(|one| is_sure(world, one)).collect();
+    by_slug(world, all, &sure, &mut found);
+    by_title(world, all, &sure, &mut found);
     for (at, correction) in corrections.iter().enumerate() {
         if let Correction::Merge(a, b) = correction
             && let Some((a, b)) = world.find_mail(*a).zip(world.find_mail(*b))
@@ -79,7 +80,7 @@ pub(super) fn find_ties(world: &World<'_>, all: &[Growing], corrections: &[Corre
             found.join(all, a, b, Why::Hand);
         }
     }
-    settle(world, all, &found)
+    settle(world, all, &sure, &found)
 }
 
 /// Whether any of these series was split off by what people said later.
@@ -125,19 +126,23 @@ impl Found {
     }
 }
 
-/// Lets those ties stand whose newer series has the authority.
+/// Lets those ties stand whose newer series has the authority. An older one that is less sure belongs to it only if it was there
+/// first and the newer one says so: whoever writes a low version into a mail comes later, or speaks for himself.
 ///
 /// Ties lead on to others, so a set may still hold a version that is less sure than an older one: it is put out, and its
 /// ties to those inside become claims. What is put out is no longer tied to anything sure, so once is enough.
-fn settle(world: &World<'_>, all: &[Growing], found: &Found) -> Ties {
-    let sure: Vec<bool> = all.iter().map(|one| is_sure(world, one)).collect();
+fn settle(world: &World<'_>, all: &[Growing], sure: &[bool], found: &Found) -> Ties {
     let by_hand: HashSet<usize> = found
         .pairs
         .iter()
         .filter(|p| p.why == Why::Hand)
         .flat_map(|p| [p.older, p.newer])
         .collect();
-    let allowed = |p: &Pair| p.why == Why::Hand || may_follow(world, all, &sure, p.newer, p.older);
+    let may_follow = |newer: usize, older: usize| may_follow(world, all, sure, newer, older);
+    let precedes =
+        |p: &Pair| p.actor == p.newer && all[p.older].members[0] < all[p.newer].members[0];
+    let has_place = |p: &Pair| sure[p.older] || !sure[p.newer] || precedes(p);
+    let allowed = |p: &Pair| p.why == Why::Hand || (may_follow(p.newer, p.older) && has_place(p));
     let mut leader = Leaders::new(all.len());
     for pair in found.pairs.iter().filter(|p| allowed(p)) {
         leader.join(pair.older, pair.newer);
@@ -187,7 +192,7 @@ fn settle(world: &World<'_>, all: &[Growing], found: &Found) -> Ties {
         }
     }
     for (old, by) in &found.superseded {
-        if ties.leader.find(*old) == ties.leader.find(*by) {
+        if ties.leader.find(*old) == ties.leader.find(*by) && may_follow(*by, *old) {
             ties.superseded.insert(*old);
         }
     }
@@ -279,8 +284,9 @@ fn by_supersedes(
     }
 }
 
-/// The same slug of b4 by the same person, each within the time that a title counts.
-fn by_slug(world: &World<'_>, all: &[Growing], found: &mut Found) {
+/// The same slug of b4 by the same person, each within the time that a title counts. Those that are sure are compared with each
+/// other first, then with the nearest before them that is not: what is forged comes between no two.
+fn by_slug(world: &World<'_>, all: &[Growing], sure: &[bool], found: &mut Found) {
     let mut uses: BTreeMap<(&str, &str), Vec<(usize, usize)>> = BTreeMap::new();
     for (i, one) in all.iter().enumerate() {
         for at in one.members.iter().filter(|at| world.is_candidate(**at)) {
@@ -297,17 +303,31 @@ fn by_slug(world: &World<'_>, all: &[Growing], found: &mut Found) {
     }
     for mut uses in uses.into_values() {
         uses.sort_unstable();
-        for pair in uses.windows(2) {
-            let gap = world.secs(pair[1].0).saturating_sub(world.secs(pair[0].0));
-            if gap <= SAME_TITLE {
-                found.tie(all, pair[0].1, pair[1].1, Why::Slug);
+        let mut tie = |(earlier, i): (usize, usize), (later, j): (usize, usize)| {
+            if world.secs(later).saturating_sub(world.secs(earlier)) <= SAME_TITLE {
+                found.tie(all, j, i, Why::Slug);
+            }
+        };
+        let of_sure: Vec<_> = uses.iter().filter(|(_, i)| sure[*i]).copied().collect();
+        of_sure.windows(2).for_each(|pair| tie(pair[0], pair[1]));
+        let mut older: BTreeMap<Version, (usize, usize)> = BTreeMap::new();
+        for one in &uses {
+            match sure[one.1] {
+                true => {
+                    let below = older.range(..all[one.1].version);
+                    let nearest = below.map(|(_, other)| *other).max();
+                    nearest.into_iter().for_each(|other| tie(other, *one));
+                }
+                false => drop(older.insert(all[one.1].version, *one)),
             }
         }
+        uses.windows(2).for_each(|pair| tie(pair[0], pair[1]));
     }
 }
 
-/// Same submitter, same title, same prefix words, a higher version (or said to be sent again), within 180 days.
-fn by_title(world: &World<'_>, all: &[Growing], found: &mut Found) {
+/// Same submitter, same title, same prefix words, a higher version (or said to be sent again), within 180 days: with the nearest
+/// that is sure, then with the nearest that is not.
+fn by_title(world: &World<'_>, all: &[Growing], sure: &[bool], found: &mut Found) {
     let mut uses: BTreeMap<(&str, &str), Vec<(usize, usize)>> = BTreeMap::new();
     for (i, one) in all.iter().enumerate() {
         for at in titled(world, one) {
@@ -328,8 +348,14 @@ fn by_title(world: &World<'_>, all: &[Growing], found: &mut Found) {
                     && is_newer(world, &all[*i], &all[*j], other < at)
                     && comparable(world, &all[*i], &all[*j], *at, *other)
             });
-            if let Some((_, j)) = older.min_by_key(|(other, j)| (gap(other), *j)) {
-                found.tie(all, *i, *j, Why::Title);
+            let mut nearest: [Option<(u64, usize)>; 2] = [None; 2];
+            for (other, j) in older {
+                let near = &mut nearest[usize::from(!sure[*j])];
+                let this = (gap(other), *j);
+                *near = Some(near.map_or(this, |known| known.min(this)));
+            }
+            for (_, j) in nearest.into_iter().flatten() {
+                found.tie(all, *i, j, Why::Title);
             }
         }
     }
@@ -414,7 +440,8 @@ fn known_as(world: &World<'_>, one: &Growing) -> impl Iterator<Item = String> {
                 facts.normal_title
             ));
         }
-        names.extend(facts.change_id.iter().map(|id| format!("c:{id}")));
+        let ids = facts.change_id.iter();
+        names.extend(ids.map(|id| format!("c:{:?}:{id}", world.person(at))));
     }
     names.into_iter()
 }

@@ -55,7 +55,7 @@ fn story(shapes: &[Shape]) -> Vec<Mail> {
         };
         // A signature that was seen before.
         if extra % 32 == 0 {
-            mail.standing.proof = "again".to_owned();
+            mail.standing.proofs = vec!["again".to_owned()];
         }
         match extra / 8 {
             0 => mail.says("change-id: 20240101-x-1"),

@@ -44,6 +44,24 @@ const NAMES: [&str; 16] = [
     "reported-and-tested",
 ];
 
+/// Names of trailers that say something of the change and speak for nobody. All others name a person.
+const OF_NOBODY: [&str; 14] = [
+    "fixes",
+    "link",
+    "closes",
+    "bug",
+    "buglink",
+    "bug-link",
+    "references",
+    "message-id",
+    "change-id",
+    "depends-on",
+    "based-on",
+    "supersedes",
+    "obsoletes",
+    "see-also",
+];
+
 impl Trailer {
     /// A trailer without note.
     pub fn new(name: &str, value: &str) -> Trailer {
@@ -93,14 +111,30 @@ impl Trailer {
         self.name.eq_ignore_ascii_case(name)
     }
 
-    /// Name and address of the person it names; `None` for commits, links and the like.
+    /// Whether it speaks for nobody: commits, links and the like.
+    pub fn is_of_nobody(&self) -> bool {
+        OF_NOBODY.iter().any(|name| self.is(name))
+    }
+
+    /// All addresses that stand in it, wherever and however they are written.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        let apart = |c: char| c.is_whitespace() || "<>()[]{},;:\"'`|".contains(c);
+        let words = self.value.split(apart);
+        let words = words.map(|word| word.trim_end_matches(['.', '!', '?']));
+        words.filter(|word| {
+            let parts = word.rsplit_once('@');
+            parts.is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty())
+        })
+    }
+
+    /// Name and address of the person it names, whatever stands behind; `None` for commits, links and the like.
     pub fn person(&self) -> Option<(&str, &str)> {
-        if self.value.contains("://") || self.is("fixes") || self.is("message-id") {
+        if self.is_of_nobody() {
             return None;
         }
         match self.value.rsplit_once('<') {
             Some((name, rest)) => {
-                let address = rest.trim_end().strip_suffix('>')?;
+                let (address, _) = rest.split_once('>')?;
                 address.contains('@').then(|| (name.trim(), address.trim()))
             }
             None => {

@@ -49,9 +49,10 @@ impl<'a> World<'a> {
         let mut by_id: HashMap<&MessageId, usize> = HashMap::new();
         let mut by_mail = HashMap::new();
         for (at, mail) in mails.iter().enumerate() {
-            // A name that several mails carry is that of the best authenticated, else of the first.
+            // A name that several mails carry is that of the first one's author: his best authenticated mail, else his first.
             let named = by_id.entry(&mail.message_id).or_insert(at);
-            if sure[at] && !sure[*named] {
+            let own = mail.recognised.submitter == mails[*named].recognised.submitter;
+            if own && sure[at] && !sure[*named] {
                 *named = at;
             }
             by_mail.insert(mail.mail, at);
@@ -287,13 +288,15 @@ impl<'a> World<'a> {
 }
 
 /// Whose senders are authenticated. A signature counts once, on the mail that came first: whoever has a mail can send it
-/// again under another Message-ID.
+/// again under another Message-ID, with any of its signatures, from any server.
 fn find_sure(mails: &[&Input]) -> Vec<bool> {
     let mut proofs: HashSet<&str> = HashSet::new();
     let mut sure = Vec::with_capacity(mails.len());
     for mail in mails {
         let standing = &mail.standing;
-        let first = standing.proof.is_empty() || proofs.insert(&standing.proof);
+        let own = || standing.proofs.iter().map(String::as_str);
+        let first = !own().any(|proof| proofs.contains(proof));
+        proofs.extend(own());
         sure.push(is_sure(standing) && first && !mail.recognised.rewritten);
     }
     sure

@@ -156,15 +156,15 @@ pub const FREE: [&str; 5] = [
 pub struct Standing {
     /// How well the sender is authenticated.
     pub level: Level,
-    /// See [`Verdict::proof`].
-    pub proof: String,
+    /// What [`Verdict::proofs`] gives.
+    pub proofs: Vec<String>,
 }
 
 impl From<&Verdict> for Standing {
     fn from(verdict: &Verdict) -> Standing {
         Standing {
             level: verdict.level,
-            proof: verdict.proof.clone(),
+            proofs: verdict.proofs().map(str::to_owned).collect(),
         }
     }
 }

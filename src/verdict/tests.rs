@@ -266,4 +266,15 @@ fn every_signature_that_speaks_is_known_again() {
     let verdict = check(MAIL, facts, "authenticated: DKIM example.org");
     let verdict = Verdict::from_stored(&verdict.to_stored());
     assert_eq!(verdict.proofs().collect::<Vec<_>>(), ["one", "two"]);
+    // Also where something else spoke first.
+    let facts = Facts {
+        spf: Some(Spf {
+            domain: "example.org".to_owned(),
+            outcome: Outcome::Pass,
+            aligned: false,
+        }),
+        ..signed(vec![named("one", "example.org")])
+    };
+    let verdict = check(MAIL, facts, "authenticated: SPF example.org");
+    assert_eq!(Standing::from(&verdict).proofs, ["one"]);
 }

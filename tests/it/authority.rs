@@ -196,6 +196,21 @@ fn well_authenticated_under_another_address(site: &Site, before: &str) {
         before,
         "a trailer by whom only the name calls Ben"
     );
+    let words = "Reviewed-by: Ben Ode <ben@example.org> (maintainer)\nTested-by: Ben Ode <ben@example.org>.\n\
+                 Acked-by: Ben Ode\nSigned-off-by: Ben Ode https://example.org/ben@example.org\n";
+    send(&answer(
+        &mail("w3@x", "Kim <kim@example.org>", subject, words),
+        "q2@x",
+    ));
+    assert_eq!(facts(site), before, "trailers that call Ben otherwise");
+    // A lower version, sent later, that says it takes the place of the newest.
+    let older = patch("l1@x", ANA, "[PATCH] other", "q2@x", 25);
+    site.send(
+        older
+            .replace("Text.\n", "Text.\n\nSupersedes: <p2@x>\n")
+            .as_bytes(),
+    );
+    assert_eq!(facts(site), before, "a forged lower version");
 }
 
 #[test]
@@ -340,15 +355,27 @@ fn a_squatted_message_id_is_that_of_the_authenticated_mail() {
 fn a_taken_message_id_stays_with_its_first_author() {
     let site = Site::start(&[]);
     let old = patch("old@x", "Lin <lin@example.com>", "[PATCH] first", "", 5);
+    let ben = "Ben Ode <ben@example.org>";
+    let review = mail(
+        "r@x",
+        ben,
+        "Re: [PATCH] first",
+        &format!("Reviewed-by: {ben}\n"),
+    );
     let path = site.server.dir.path().join("old.mbox");
-    std::fs::write(
-        &path,
-        format!("From mboxrd@z Thu Jan  1 00:00:00 1970\n{old}"),
-    )
-    .unwrap();
+    let separator = "From mboxrd@z Thu Jan  1 00:00:00 1970\n";
+    let review = answer(&review, "old@x");
+    std::fs::write(&path, format!("{separator}{old}\n{separator}{review}")).unwrap();
     let path = path.display().to_string();
     site.server.cli(&["import", "dev", &path]);
     site.server.drain();
+    let series = || site.server.json(&["series", "show", "1"]).to_string();
+    let mbox = || site.server.page("/dev/patches/1/mbox");
+    let before = (series(), mbox());
+    assert!(
+        before.1.contains(&format!("Reviewed-by: {ben}")),
+        "{before:?}"
+    );
     let (true_mail, other) = ("line 5 of old@x", "line 15 of old@x");
     let unsigned = patch("old@x", "Lin <lin@example.com>", "[PATCH] other", "", 15);
     site.send(unsigned.as_bytes());
@@ -362,6 +389,7 @@ fn a_taken_message_id_stays_with_its_first_author() {
         let text = site.server.page(path);
         assert!(text.contains(true_mail) && !text.contains(other), "{path}");
     }
+    assert_eq!((series(), mbox()), before, "its answers stay its own");
     let thread = request(
         &site.server.addresses["http"],
         "GET /dev/old@x/t.mbox.gz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
