@@ -8,6 +8,7 @@ use super::page::{
     Answer, Frame, Pill, Problem, Row, cached, count, html, mail_href, person, short_pills,
 };
 use super::routes::{App, Wish};
+use crate::list::settings::{Moderation, Policy};
 use crate::query::PREFIXES;
 use crate::store::ListRow;
 use crate::store::pages::{Scope, ThreadRow};
@@ -43,6 +44,25 @@ pub struct Place {
     pub address: String,
     /// When it began.
     pub created: Timestamp,
+    /// Whose mail waits, and how large one may be; empty for all lists.
+    pub terms: String,
+}
+
+/// Whose mail waits, and how large one may be, in sentences.
+fn terms(policy: &Policy) -> String {
+    let waits = match policy.moderation {
+        Moderation::None => "",
+        Moderation::Strangers => {
+            "The first mail of people whom the list does not know waits until a moderator has seen it. "
+        }
+        Moderation::All => "Every mail waits until a moderator has seen it. ",
+    };
+    let size = policy.max_size;
+    let size = match size >= 1 << 20 {
+        true => format!("{} MiB", size >> 20),
+        false => format!("{} KiB", size >> 10),
+    };
+    format!("{waits}A mail may have {size}; put what is larger on the web and send its address.")
 }
 
 impl Place {
@@ -53,6 +73,7 @@ impl Place {
             scope: Scope::List(list.id),
             address: list.address.clone(),
             created: list.created,
+            terms: terms(&list.policy),
         }
     }
 
@@ -63,6 +84,7 @@ impl Place {
             scope: Scope::Public,
             address: String::new(),
             created: Timestamp(0),
+            terms: String::new(),
         }
     }
 }
@@ -95,6 +117,8 @@ pub struct ListPage {
     pub description: String,
     /// Posting address.
     pub address: String,
+    /// Whose mail waits, and how large one may be.
+    pub terms: String,
     /// The line that sends a patch.
     pub send: String,
     /// `12 members · `, or empty.
@@ -123,13 +147,14 @@ struct HelpPage {
     frame: Frame,
     list: String,
     address: String,
+    terms: String,
     base: String,
     prefixes: &'static [(&'static str, &'static str)],
     commands: Vec<(String, &'static str)>,
 }
 
 /// What mail to an address beside the list's own does.
-const COMMANDS: [(&str, &str); 6] = [
+const COMMANDS: [(&str, &str); 7] = [
     (
         "subscribe",
         "you get a copy of every mail, once you confirmed",
@@ -137,6 +162,10 @@ const COMMANDS: [(&str, &str); 6] = [
     ("unsubscribe", "you leave the list"),
     ("nomail", "you stay a member and get no copies"),
     ("mail", "you get copies again"),
+    (
+        "check",
+        "you alone hear what would become of a mail or patch, if your mail is signed",
+    ),
     ("help", "you get these words by mail"),
     ("owner", "the people who run the list read it"),
 ];
@@ -180,6 +209,7 @@ pub fn help(app: &App, place: Place, wish: &Wish) -> Answer {
         frame: wish.frame(app, Some(&place.name), ""),
         list: place.name,
         address: place.address,
+        terms: place.terms,
         base: app.base_url.to_string(),
         prefixes: &PREFIXES,
     }))
@@ -278,6 +308,7 @@ async fn home_page(
         list: list.name.clone(),
         description: list.description.clone(),
         address: list.address.clone(),
+        terms: terms(&list.policy),
         send: send_line(&list.address, &app.smtp),
         members: match members {
             0 => String::new(),

@@ -14,6 +14,7 @@ use crate::list::settings::Bits;
 use crate::pipeline::{Viewer, Wanted};
 use crate::store::{MembershipRow, Owed, StandingRow, state_word};
 use crate::types::{Address, Timestamp};
+use crate::view::text::visible;
 
 /// A subscription as the page shows it.
 struct Subscription {
@@ -57,6 +58,8 @@ struct MePage {
     addresses: Vec<OwnAddress>,
     browsers: usize,
     notices: Vec<(&'static str, &'static str, &'static str)>,
+    /// Own mails that wait for a moderator: list, subject, arrival.
+    held: Vec<(String, String, Timestamp)>,
     /// When patches of the viewer's come: `first`, `always`, `never`.
     arrived: &'static str,
     /// Whether it is told that they do not apply.
@@ -160,6 +163,10 @@ async fn show(app: &App, viewer: &Viewer, wish: &Wish) -> Answer {
     others.truncate(OFFERED);
     let tended = tended(app, viewer).await?;
     let reports = app.store.load_report_wish(&viewer.address).await?;
+    let held = app.store.load_own_held(&viewer.address).await?;
+    let held = held
+        .into_iter()
+        .map(|h| (h.list, visible(&h.subject), Timestamp(h.arrived)));
     let done = DONE.iter().find(|(word, _)| *word == wish.get("done"));
     let for_whom = |audience| match audience {
         Audience::Person => true,
@@ -187,6 +194,7 @@ async fn show(app: &App, viewer: &Viewer, wish: &Wish) -> Answer {
         operator: viewer.operator,
         browsers: app.store.load_sessions(&viewer.address, now).await?.len(),
         notices: notices.collect(),
+        held: held.collect(),
         arrived: reports.arrived.as_str(),
         conflict: reports.conflict,
         addresses,

@@ -325,6 +325,13 @@ pub async fn add_attachments(
     let place: HashMap<MailId, usize> = mails.iter().copied().zip(0..).collect();
     for chunk in mails.chunks(64) {
         for (mail, bytes, _) in app.store.load_bytes_of(chunk).await? {
+            let at = place.get(&mail).and_then(|at| posts.get_mut(*at));
+            if let Some(post) = at {
+                let end = memchr::memmem::find(&bytes, b"\n\n").map_or(bytes.len(), |end| end + 1);
+                let head = mail::parse(&bytes[..end]);
+                let others = head.to.iter().chain(&head.cc);
+                post.answer_all(others.map(|m| m.address.clone()));
+            }
             // Most mails are one text part: they need no parsing.
             let plain = memchr::memmem::find(&bytes, b"ultipart/").is_none()
                 && memchr::memmem::find(&bytes, b"ame=").is_none();

@@ -187,10 +187,10 @@ pub struct Post {
     pub list_address: String,
     /// Its Message-ID as a word that a shell takes.
     pub shell_id: String,
-    /// The author's address as such a word.
-    pub shell_cc: String,
-    /// Link that opens a mail client.
-    pub mailto: String,
+    /// Who gets an answer beside the list, the author first.
+    pub people: Vec<String>,
+    /// Subject and In-Reply-To of an answer, as a `mailto:` has them.
+    pub answer: String,
     /// `authenticated: DKIM example.org`, `not authenticated`, or nothing where nobody looked.
     pub verdict: String,
     /// Taken back: a tombstone without text.
@@ -209,6 +209,9 @@ pub struct Post {
     pub loose: Vec<Remark>,
 }
 
+/// People that an answer goes to by a link, beside the author.
+const MAX_PEOPLE: usize = 30;
+
 impl Post {
     /// A mail of a list, at a depth of its thread.
     pub fn new(list: &str, list_address: &str, mail: &MailRow, depth: u32) -> Post {
@@ -218,8 +221,7 @@ impl Post {
             Some("re:") => mail.subject.clone(),
             _ => format!("Re: {}", mail.subject),
         };
-        let (cc, about, parent) = (
-            url::query(&mail.address),
+        let (about, parent) = (
             url::query(&about),
             url::query(&format!("<{}>", mail.message_id)),
         );
@@ -241,8 +243,8 @@ impl Post {
             same: false,
             list_address: list_address.to_owned(),
             shell_id: shell(&mail.message_id),
-            shell_cc: shell(&mail.address),
-            mailto: format!("mailto:{list_address}?cc={cc}&subject={about}&in-reply-to={parent}"),
+            people: vec![mail.address.clone()],
+            answer: format!("subject={about}&in-reply-to={parent}"),
             verdict: visible(&mail.verdict.words()),
             taken_back: mail.taken_back,
             blocks: if mail.taken_back {
@@ -256,6 +258,29 @@ impl Post {
             gone: Vec::new(),
             loose: Vec::new(),
         }
+    }
+
+    /// Whoever else the mail went to gets the answer, too.
+    pub fn answer_all(&mut self, others: impl Iterator<Item = String>) {
+        for address in others.take(MAX_PEOPLE) {
+            let known = |a: &String| a.eq_ignore_ascii_case(&address);
+            if !known(&self.list_address) && !self.people.iter().any(known) {
+                self.people.push(address);
+            }
+        }
+    }
+
+    /// Link that opens a mail client.
+    pub fn mailto(&self) -> String {
+        let people: Vec<String> = self.people.iter().map(|a| url::query(a)).collect();
+        let (list, cc) = (&self.list_address, people.join(","));
+        format!("mailto:{list}?cc={cc}&{}", self.answer)
+    }
+
+    /// Who gets an answer, as options of git send-email.
+    pub fn shell_people(&self) -> String {
+        let people = self.people.iter().filter(|a| !a.is_empty());
+        people.map(|a| format!(" --cc={}", shell(a))).collect()
     }
 
     /// Gives each file of its diffs a fragment.

@@ -134,7 +134,7 @@ pub(super) async fn page(
     let mails: Vec<(MailId, Post)> = mails.into_iter().map(|(m, p)| (m.mail, p)).collect();
     let first = mails
         .first()
-        .map(|(_, p)| (p.href.clone(), p.mailto.clone()))
+        .map(|(_, p)| (p.href.clone(), p.mailto()))
         .unwrap_or_default();
     let patches = patch_lines(&version, &mails, application.as_ref());
     let (acks, claimed_acks, ack_words) = acks_of(app, list, id, &fact.label).await?;

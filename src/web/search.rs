@@ -75,6 +75,7 @@ pub async fn show(app: &App, place: Place, wish: &Wish) -> Answer {
         heading: format!("Found: {}", visible(q)),
         description: String::new(),
         address: place.address.clone(),
+        terms: String::new(),
         send: String::new(),
         members: String::new(),
         postings: String::new(),
