@@ -319,7 +319,7 @@ impl Shared {
     }
 }
 
-/// Records copies and letters. Safe to repeat.
+/// Records copies and letters: all or nothing. Safe to repeat.
 async fn record_once(store: &Store, outcomes: Vec<(Owed, Outcome)>) -> Result<(), StoreError> {
     let (mut copies, mut letters) = (vec![], vec![]);
     for (owed, outcome) in outcomes {
@@ -328,13 +328,7 @@ async fn record_once(store: &Store, outcomes: Vec<(Owed, Outcome)>) -> Result<()
             Owed::Letter(letter) => letters.push((letter, outcome)),
         }
     }
-    if !copies.is_empty() {
-        store.record_deliveries(copies).await?;
-    }
-    if !letters.is_empty() {
-        store.record_letters(letters).await?;
-    }
-    Ok(())
+    store.record_outcomes(copies, letters).await
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::notify::Notice;
 use super::{Ctx, PipelineError};
 use crate::list::notice::{Event, Trouble};
+use crate::store::Owed;
 use crate::types::Timestamp;
 
 /// Under this name stands what the operator was told last.
@@ -60,7 +61,8 @@ fn turn<'a>(told: &AllTold, seen: &'a [Watched], now: Timestamp) -> (Vec<&'a Wat
 
 impl Ctx {
     /// Tells the operator by one mail what turned bad since it was last told, and what is well again: each thing at most once a
-    /// day. Where the settings name no operator, the log has to do. Returns how many things were told.
+    /// day. Where the settings name no operator, the log has to do; where a mail may not go out, it is tried again. Returns how many
+    /// things were told.
     pub async fn tell_operator(
         &self,
         seen: &[Watched],
@@ -110,7 +112,12 @@ impl Ctx {
                 ip: None,
             };
             // The mail first: who is told twice after a crash is better off than who is not told.
-            self.notify(&notice, now).await?;
+            if self.notify(&notice, now).await? != Owed::Yes {
+                tracing::warn!(
+                    "site.operator gets no mail of it, being a list here or having had too many today; it is tried again"
+                );
+                return Ok(0);
+            }
         }
         let text = serde_json::to_string(&next);
         let text = text.map_err(|e| PipelineError::Broken(format!("what was told: {e}")))?;

@@ -1,7 +1,9 @@
 //! Copies that are owed: a cursor over the members makes them by batches; a finished copy is deleted. Lists take turns.
 //!
-//! A claim is committed before anything is sent. Its attempt number fences it: whoever comes back after the lease ran out changes nothing
+//! A claim is committed before anything is sent. Its attempt number and its end fence it: whoever comes back after the lease ran out changes nothing
 //! of the claim that followed.
+
+mod record;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -27,6 +29,8 @@ pub struct Delivery {
     pub address: String,
     /// How often it was begun, this time included. Also says whose claim it is, should a lease have run out.
     pub attempts: i64,
+    /// Until when it is claimed: a try that does not count leaves the same number to the next claim.
+    pub until: Timestamp,
     /// When the copies were begun or an operator let this one go: from then the time to give up counts.
     pub started: Timestamp,
     /// Whether the member still wants mail at this address.
@@ -101,8 +105,6 @@ const STEP: i64 = 500;
 pub(crate) const CLAIM_SECS: i64 = 1_800;
 /// Whether what was noted last is a lasting refusal: such a row is due again only if it was not clear whose refusal it is.
 pub(super) const REFUSED: &str = "case when problem like '5__ %' then 1 else 0 end";
-/// Rows per statement of a record: SQLite compares each with all.
-const CHUNK: usize = 100;
 
 impl Reader {
     /// The first list in `(after, last]` that has due copies.
@@ -124,11 +126,11 @@ impl Reader {
     }
 
     async fn load_claimed(&self, ids: &[i64]) -> Result<Vec<Delivery>, StoreError> {
-        type Row = (i64, i64, i64, i64, String, i64, i64, i64, i64, i64);
+        type Row = (i64, i64, i64, i64, String, i64, i64, i64, i64, i64, i64);
         let mut claimed = Vec::with_capacity(ids.len());
         for chunk in ids.chunks(500) {
             let text = format!(
-                "select d.id, d.list, d.number, d.member, d.address, d.attempts, coalesce(d.started, f.started, d.run_at), \
+                "select d.id, d.list, d.number, d.member, d.address, d.attempts, d.claimed_until, coalesce(d.started, f.started, d.run_at), \
                  case when m.id is null then 0 else 1 end, case when m.kind = 'archive' then 1 else 0 end, {REFUSED} from delivery d \
                  left join fan_out f on f.list = d.list and f.number = d.number \
                  left join member m on m.id = d.member and m.list = d.list and m.address = d.address and m.mail = 1 and {} \
@@ -145,6 +147,7 @@ impl Reader {
                     member,
                     address,
                     attempts,
+                    until,
                     started,
                     wanted,
                     archive,
@@ -157,6 +160,7 @@ impl Reader {
                         member: MemberId(member),
                         address,
                         attempts,
+                        until: Timestamp(until),
                         started: Timestamp(started),
                         wanted: wanted == 1,
                         archive: archive == 1,
@@ -300,17 +304,12 @@ impl Store {
         let ids = self
             .write(move |tx| Box::pin(claim(tx, limit, list, closed, now)))
             .await?;
-        self.load_claimed(&ids).await
-    }
-
-    /// Records what became of copies, in one commit. Safe to repeat.
-    ///
-    /// A copy that somebody else has claimed meanwhile is theirs: only that it was sent is still taken from here.
-    pub async fn record_deliveries(
-        &self,
-        outcomes: Vec<(Delivery, Outcome)>,
-    ) -> Result<(), StoreError> {
-        self.write(move |tx| Box::pin(record(tx, outcomes))).await
+        let claimed = self.load_claimed(&ids).await;
+        if claimed.is_err() {
+            let until = now.plus_secs(CLAIM_SECS);
+            self.give_back("delivery", ids, (now, until)).await;
+        }
+        claimed
     }
 }
 
@@ -484,115 +483,6 @@ async fn claim(
     binds.push(limit.into());
     let rows: Vec<(i64,)> = tx.fetch(text, binds).await?;
     Ok(rows.into_iter().map(|row| row.0).collect())
-}
-
-/// What a row that stays is set to.
-struct Left {
-    id: i64,
-    attempts: i64,
-    state: i64,
-    /// How the attempts change.
-    add: i64,
-    run_at: Option<i64>,
-    problem: Option<String>,
-}
-
-async fn record(tx: &mut Tx, outcomes: Vec<(Delivery, Outcome)>) -> Result<(), StoreError> {
-    let (mut sent, mut unwanted, mut left) = (vec![], vec![], vec![]);
-    for (delivery, outcome) in outcomes {
-        let (id, attempts) = (delivery.id.0, delivery.attempts);
-        let (state, add, run_at, problem) = match outcome {
-            Outcome::Sent => {
-                sent.push(id);
-                continue;
-            }
-            Outcome::Unwanted => {
-                unwanted.push(id);
-                continue;
-            }
-            Outcome::Later(at, problem) => (0, 0, Some(at.0), Some(problem)),
-            Outcome::Untried(problem) => (0, -1, None, Some(problem).filter(|p| !p.is_empty())),
-            Outcome::Waits(at, problem) => (0, -1, Some(at.0), Some(problem)),
-            Outcome::GaveUp(problem) => (2, 0, None, Some(problem)),
-        };
-        left.push(Left {
-            id,
-            attempts,
-            state,
-            add,
-            run_at,
-            problem,
-        });
-    }
-    let mut counts = Counts::new();
-    for (list, number) in delete(tx, &sent).await? {
-        counts.entry((list, number)).or_default().0 += 1;
-    }
-    delete(tx, &unwanted).await?;
-    for chunk in left.chunks(CHUNK) {
-        for (list, number) in update(tx, chunk).await? {
-            counts.entry((list, number)).or_default().1 += 1;
-        }
-    }
-    count(tx, counts).await
-}
-
-/// (sent, given up) by posting.
-type Counts = std::collections::BTreeMap<(i64, i64), (i64, i64)>;
-
-/// Deletes rows; returns the posting of each that was still there, so that nothing is counted twice.
-async fn delete(tx: &mut Tx, ids: &[i64]) -> Result<Vec<(i64, i64)>, StoreError> {
-    let mut gone = Vec::with_capacity(ids.len());
-    for chunk in ids.chunks(400) {
-        let text = format!(
-            "delete from delivery where id in ({}) returning list, number",
-            marks(chunk.len())
-        );
-        let binds = chunk.iter().map(|id| Bind::from(*id)).collect();
-        gone.extend(tx.fetch::<(i64, i64)>(text, binds).await?);
-    }
-    Ok(gone)
-}
-
-/// Updates rows that are still claimed by us; returns the posting of each that was given up.
-async fn update(tx: &mut Tx, rows: &[Left]) -> Result<Vec<(i64, i64)>, StoreError> {
-    let case = |column: &str, value: &str| {
-        let arms = format!("when ? then {value} ").repeat(rows.len());
-        format!("{column} = case id {arms} end")
-    };
-    let text = format!(
-        "update delivery set {}, {}, {}, {}, claimed_until = 0 where state = 1 and (id, attempts) in (values {}) \
-         returning state, list, number",
-        case("state", "cast(? as bigint)"),
-        case("attempts", "attempts + cast(? as bigint)"),
-        case("run_at", "coalesce(cast(? as bigint), run_at)"),
-        case("problem", "coalesce(cast(? as text), problem)"),
-        vec!["(?,?)"; rows.len()].join(",")
-    );
-    let mut binds = Vec::with_capacity(rows.len() * 10);
-    let mut column = |value: &dyn Fn(&Left) -> Bind| {
-        for row in rows {
-            binds.extend([Bind::from(row.id), value(row)]);
-        }
-    };
-    column(&|row| row.state.into());
-    column(&|row| row.add.into());
-    column(&|row| row.run_at.into());
-    column(&|row| row.problem.clone().into());
-    column(&|row| row.attempts.into());
-    let updated: Vec<(i64, i64, i64)> = tx.fetch(text, binds).await?;
-    let given_up = updated.into_iter().filter(|row| row.0 == 2);
-    Ok(given_up.map(|(_, list, number)| (list, number)).collect())
-}
-
-/// Few postings share a record: usually one.
-async fn count(tx: &mut Tx, counts: Counts) -> Result<(), StoreError> {
-    for ((list, number), (sent, failed)) in counts {
-        let text = "update fan_out set sent = sent + $1, failed = failed + $2 where list = $3 and number = $4";
-        let binds = vec![sent.into(), failed.into(), list.into(), number.into()];
-        tx.execute(text, binds).await?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

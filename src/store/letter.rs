@@ -38,8 +38,10 @@ pub struct Letter {
     pub return_path: String,
     /// The whole mail with LF line ends.
     pub data: Arc<[u8]>,
-    /// How often it was begun, this time included; it fences the claim.
+    /// How often it was begun, this time included; with `until` it fences the claim.
     pub attempts: i64,
+    /// Until when it is claimed.
+    pub until: Timestamp,
     /// When it was made, from which the time to give up counts.
     pub made: Timestamp,
     /// It was refused for good when it was tried last, and is asked about again.
@@ -51,22 +53,33 @@ const CHUNK: usize = 100;
 
 impl Reader {
     async fn load_claimed_letters(&self, ids: &[i64]) -> Result<Vec<Letter>, StoreError> {
-        type Row = (i64, Option<i64>, String, String, Vec<u8>, i64, i64, i64);
+        type Row = (
+            i64,
+            Option<i64>,
+            String,
+            String,
+            Vec<u8>,
+            i64,
+            i64,
+            i64,
+            i64,
+        );
         let mut claimed = Vec::with_capacity(ids.len());
         for chunk in ids.chunks(CHUNK) {
             let text = format!(
-                "select id, list, recipient, return_path, data, attempts, made, {REFUSED} from letter where id in ({}) order by id",
+                "select id, list, recipient, return_path, data, attempts, claimed_until, made, {REFUSED} from letter where id in ({}) order by id",
                 marks(chunk.len())
             );
             let binds = chunk.iter().map(|id| Bind::from(*id)).collect();
             claimed.extend(self.fetch::<Row>(text, binds).await?.into_iter().map(
-                |(id, list, recipient, return_path, data, attempts, made, refused)| Letter {
+                |(id, list, recipient, return_path, data, attempts, until, made, refused)| Letter {
                     id: LetterId(id),
                     list: list.map(ListId),
                     recipient,
                     return_path,
                     data: data.into(),
                     attempts,
+                    until: Timestamp(until),
                     made: Timestamp(made),
                     refused: refused == 1,
                 },
@@ -120,13 +133,18 @@ impl Store {
         let ids = self
             .write(move |tx| Box::pin(claim(tx, limit, closed, now)))
             .await?;
-        self.load_claimed_letters(&ids).await
+        let claimed = self.load_claimed_letters(&ids).await;
+        if claimed.is_err() {
+            let until = now.plus_secs(CLAIM_SECS);
+            self.give_back("letter", ids, (now, until)).await;
+        }
+        claimed
     }
 
     /// Records what became of letters, in one commit. Safe to repeat; a letter that somebody else has claimed meanwhile is
     /// theirs: only that it was sent is still taken from here.
     pub async fn record_letters(&self, outcomes: Vec<(Letter, Outcome)>) -> Result<(), StoreError> {
-        self.write(move |tx| Box::pin(record(tx, outcomes))).await
+        self.record_outcomes(Vec::new(), outcomes).await
     }
 
     /// Given up letters are judged: they are not looked at again.
@@ -218,7 +236,10 @@ async fn claim(
     Ok(rows.into_iter().map(|row| row.0).collect())
 }
 
-async fn record(tx: &mut Tx, outcomes: Vec<(Letter, Outcome)>) -> Result<(), StoreError> {
+pub(super) async fn record(
+    tx: &mut Tx,
+    outcomes: Vec<(Letter, Outcome)>,
+) -> Result<(), StoreError> {
     let mut gone = Vec::new();
     for (letter, outcome) in outcomes {
         let (state, add, run_at, problem) = match outcome {
@@ -233,7 +254,7 @@ async fn record(tx: &mut Tx, outcomes: Vec<(Letter, Outcome)>) -> Result<(), Sto
         };
         // What stays is seldom more than a letter or two.
         let text = "update letter set state = $1, attempts = attempts + $2, run_at = coalesce(cast($3 as bigint), run_at), \
-             problem = coalesce(cast($4 as text), problem), claimed_until = 0 where id = $5 and attempts = $6 and state = 1";
+             problem = coalesce(cast($4 as text), problem), claimed_until = 0 where id = $5 and attempts = $6 and claimed_until = $7 and state = 1";
         let binds: Vec<Bind> = vec![
             state.into(),
             add.into(),
@@ -241,6 +262,7 @@ async fn record(tx: &mut Tx, outcomes: Vec<(Letter, Outcome)>) -> Result<(), Sto
             problem.into(),
             letter.id.0.into(),
             letter.attempts.into(),
+            letter.until.0.into(),
         ];
         tx.execute(text, binds).await?;
     }

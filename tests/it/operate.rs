@@ -409,3 +409,39 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     run(&["config"]);
     run(&["list", "ls", "--json"]);
 }
+
+/// What was not mailed is not told: it is tried again.
+#[tokio::test]
+async fn an_operator_to_whom_no_mail_may_go_is_told_as_soon_as_one_may() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = patchpost::config::parse(
+        "test",
+        "[site]\nhostname = \"mx.example.org\"\noperator = \"ana@example.net\"",
+        [],
+    )
+    .unwrap();
+    let mut ctx = patchpost::cli::open(folder.path(), &config).await.unwrap();
+    let now = patchpost::types::Timestamp::from_secs(1_800_000_000);
+    let list = patchpost::store::NewList {
+        name: "dev".to_owned(),
+        address: "dev@x.org".to_owned(),
+        description: String::new(),
+        style: "patch".to_owned(),
+        visibility: "public".to_owned(),
+        repos: vec![],
+        policy: patchpost::list::settings::Policy::open(),
+    };
+    ctx.store.insert_list(list, now).await.unwrap();
+    let bad = [patchpost::pipeline::Watched {
+        what: "disk".to_owned(),
+        bad: true,
+        detail: "4 MB free, 1 %".to_owned(),
+        mend: "make room".to_owned(),
+    }];
+    let operator = ctx.operator.replace("dev@x.org".parse().unwrap());
+    assert_eq!(ctx.tell_operator(&bad, now).await.unwrap(), 0);
+    ctx.operator = operator;
+    assert_eq!(ctx.tell_operator(&bad, now).await.unwrap(), 1);
+    assert_eq!(ctx.tell_operator(&bad, now).await.unwrap(), 0);
+    assert_eq!(ctx.store.count_letters().await.unwrap(), (1, 0));
+}

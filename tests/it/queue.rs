@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::harness::{Database, TestServer, free_port, on_both, request};
+use super::harness::{Database, Sink, TestServer, free_port, on_both, request};
 
 on_both! {
     an_operator_sees_holds_retries_and_drops_what_is_owed,
@@ -90,4 +90,30 @@ fn an_operator_sees_holds_retries_and_drops_what_is_owed(database: Database) {
     assert!(refused.contains("x9 is no number"), "{refused}");
     let refused = server.cli_fails(&["queue", "hold", "c999"]);
     assert!(refused.contains("no owed mail"), "{refused}");
+}
+
+/// Logs travel, and a list may be secret: what the relay says of a recipient stands in the queue, where the operator looks.
+#[test]
+fn the_log_names_nobody_whom_the_relay_names() {
+    let sink = Sink::start();
+    let ben = "ben@one.example";
+    sink.refuse(ben, "421 4.3.2 <ben@one.example>: shutting down");
+    let server = TestServer::start_with(&[
+        ("PATCHPOST_DELIVERY_TRANSPORT", "smtp"),
+        ("PATCHPOST_DELIVERY_RELAY", &sink.address),
+    ]);
+    server.cli(&["list", "create", "dev", "--address", "dev@x.org"]);
+    server.cli(&["member", "add", "dev", ben]);
+    let mail = b"From: a@b.c\nSubject: s\nMessage-ID: <q@x>\n\ntext\n";
+    assert!(server.send(&["dev@x.org"], mail).starts_with("250"));
+    let log = server.wait_for("the log to tell of the relay", || {
+        Some(server.log()).filter(|log| log.contains("shutting down"))
+    });
+    assert!(!log.contains(ben), "{log}");
+    let noted = server.wait_for("the queue to say why", || {
+        let rows = server.json(&["queue", "ls"]);
+        let why = rows[0]["problem"].as_str()?.to_owned();
+        (!why.is_empty()).then_some(why)
+    });
+    assert!(noted.contains(ben), "{noted}");
 }

@@ -141,6 +141,7 @@ fn what_the_next_hop_was_never_asked_says_nothing_of_its_destination() {
         return_path: String::new(),
         data: Arc::from(&b""[..]),
         attempts: 1,
+        until: crate::store::now(),
         made: crate::store::now(),
         refused: false,
     };

@@ -443,6 +443,75 @@ async fn who_comes_back_after_the_lease_changes_nothing_of_the_next_claim() {
 }
 
 #[tokio::test]
+async fn a_record_that_is_repeated_late_changes_nothing_of_a_claim_with_the_same_number() {
+    let (_folder, store) = open().await;
+    let list = seed(&store, 2, b"Subject: s\n\nb\n", START).await;
+    fan_out_all(&store, list, 1).await;
+    let untried = |claimed: Vec<Delivery>| {
+        let untried = |d| (d, Outcome::Untried("no relay".to_owned()));
+        claimed.into_iter().map(untried).collect::<Vec<_>>()
+    };
+    let first = untried(claim_at(&store, 10, 0).await);
+    record(&store, first.clone()).await;
+    let next = claim_at(&store, 10, 1).await;
+    assert_eq!(next[0].attempts, first[0].0.attempts);
+    record(&store, first).await;
+    let claimed = ["m1@y.org 1 1 0 no relay", "m2@y.org 1 1 0 no relay"];
+    assert_eq!(rows(&store).await, claimed);
+    record(&store, untried(next)).await;
+    assert_eq!(rows(&store).await[0], "m1@y.org 0 0 0 no relay");
+}
+
+#[tokio::test]
+async fn copies_and_letters_are_recorded_together_or_not_at_all() {
+    let (_folder, store) = open().await;
+    let list = seed(&store, 1, b"Subject: s\n\nb\n", START).await;
+    fan_out_all(&store, list, 1).await;
+    let letter = crate::store::NewLetter {
+        list: None,
+        purpose: "confirmation",
+        recipient: "ana@y.org".to_owned(),
+        return_path: String::new(),
+        data: b"Subject: s\n\nb\n".to_vec(),
+        about: Vec::new(),
+    };
+    let owed = store.insert_letters(vec![letter], START).await;
+    owed.expect("owed");
+    let later = || Outcome::Later(START.plus_secs(300), "450 busy".to_owned());
+    let letters = store.claim_letters(10, &[], START).await.expect("a claim");
+    let letters: Vec<_> = letters.into_iter().map(|l| (l, later())).collect();
+    let copies = claim_at(&store, 10, 0).await;
+    let copies: Vec<_> = copies.into_iter().map(|d| (d, later())).collect();
+    change(&store, "alter table letter rename to away", vec![]).await;
+    let recorded = store.record_outcomes(copies.clone(), letters.clone()).await;
+    assert!(recorded.is_err());
+    assert_eq!(rows(&store).await, ["m1@y.org 1 1 0 "]);
+    change(&store, "alter table away rename to letter", vec![]).await;
+    let recorded = store.record_outcomes(copies, letters).await;
+    recorded.expect("recorded");
+    assert_eq!(rows(&store).await, ["m1@y.org 0 1 300 450 busy"]);
+}
+
+#[tokio::test]
+async fn a_claim_that_cannot_be_read_is_soon_due_again_and_others_have_their_turn() {
+    let (_folder, store) = open().await;
+    let list = seed(&store, 1, b"Subject: s\n\nb\n", START).await;
+    fan_out_all(&store, list, 1).await;
+    change(&store, "update fan_out set started = 'x'", vec![]).await;
+    let claim = |secs| {
+        let now = START.plus_secs(secs);
+        let (store, turn) = (store.clone(), Turn::default());
+        async move { store.claim_deliveries(10, &turn, now).await }
+    };
+    assert!(claim(0).await.is_err());
+    assert_eq!(rows(&store).await, ["m1@y.org 0 0 60 "]);
+    change(&store, "update fan_out set started = 0", vec![]).await;
+    assert_eq!(claim(59).await.expect("a claim"), []);
+    let claimed = claim(60).await.expect("a claim");
+    assert_eq!(claimed[0].attempts, 1);
+}
+
+#[tokio::test]
 async fn who_left_is_not_written_to_any_more() {
     let (_folder, store) = open().await;
     let list = seed(&store, 3, b"Subject: s\n\nb\n", START).await;

@@ -98,3 +98,32 @@ async fn a_letter_of_a_sender_that_died_is_due_again_and_fenced() {
     store.record_letters(sent).await.expect("recorded");
     assert!(rows(&store).await.is_empty());
 }
+
+#[tokio::test]
+async fn a_record_of_a_letter_that_is_repeated_late_changes_nothing_of_a_claim_with_the_same_number()
+ {
+    let (_folder, store) = owing(1).await;
+    let untried = |letters: Vec<Letter>| {
+        let untried = |l| (l, Outcome::Untried("no relay".to_owned()));
+        letters.into_iter().map(untried).collect::<Vec<_>>()
+    };
+    let first = untried(claim_at(&store, 0).await);
+    store.record_letters(first.clone()).await.expect("recorded");
+    assert_eq!(claim_at(&store, 1).await[0].attempts, 1);
+    store.record_letters(first).await.expect("recorded");
+    assert_eq!(rows(&store).await, ["m1@y.org 1 1 0 no relay"]);
+}
+
+#[tokio::test]
+async fn a_claim_of_letters_that_cannot_be_read_is_soon_due_again() {
+    let (_folder, store) = owing(1).await;
+    let set = |text: &'static str| {
+        store.write(move |tx| Box::pin(async move { tx.execute(text, vec![]).await }))
+    };
+    set("update letter set made = 'x'").await.expect("set");
+    let claimed = store.claim_letters(10, &[], START).await;
+    assert!(claimed.is_err());
+    assert_eq!(rows(&store).await, ["m1@y.org 0 0 60 "]);
+    set("update letter set made = 0").await.expect("set");
+    assert_eq!(claim_at(&store, 60).await[0].attempts, 1);
+}
