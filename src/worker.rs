@@ -242,7 +242,7 @@ async fn one(ctx: &Ctx, claim: Claim) -> Result<(), PipelineError> {
         Job::Aftermath(realm) => ctx.clear_aftermath(realm, claim.held()).await,
         Job::Steer(mail) => ctx.steer(mail, claim.held()).await,
         Job::Hold(list) => ctx.tend_held(list, claim.held(), crate::store::now()).await,
-        Job::Rehearse(list) => ctx.rehearse(list, claim.held()).await,
+        Job::Rehearse(list) => ctx.rehearse(list, claim.held(), claim.attempts).await,
         Job::Report(series) => ctx.report(series, claim.held()).await,
         Job::Bounces => ctx.bounces(claim.held()).await,
     }

@@ -204,9 +204,18 @@ pub fn judge(asking: &Asking<'_>) -> Result<Leave, (Reply, &'static str)> {
 /// Whether the author signed that this mail is for this address, and lately. The envelope is nobody's word: any mail that
 /// he ever signed can be sent here again by others.
 fn is_for(asking: &Asking<'_>) -> bool {
-    let Asking {
-        message, verdict, ..
-    } = asking;
+    names_this(asking, |name| asking.verdict.signs(asking.message, name))
+}
+
+/// Whether nobody but the author can have sent this mail to this address: he signed that, and lately, or it names the address and
+/// came from his domain's own server.
+pub fn is_sent_here(asking: &Asking<'_>) -> bool {
+    names_this(asking, |name| asking.verdict.holds(name))
+}
+
+/// Whether a mail of these days names this address in a field that is the author's own word, as `is_own` says of its name.
+fn names_this(asking: &Asking<'_>, is_own: impl Fn(&str) -> bool) -> bool {
+    let message = asking.message;
     let key = asking.recipient.key();
     let named = |boxes: &[crate::mail::Mailbox]| {
         let mut addresses = boxes
@@ -214,8 +223,8 @@ fn is_for(asking: &Asking<'_>) -> bool {
             .filter_map(|m| m.address.parse::<Address>().ok());
         addresses.any(|a| a.key() == key)
     };
-    let signed = |name, boxes| named(boxes) && verdict.signs(message, name);
-    is_fresh(message, asking.now) && (signed("to", &message.to) || signed("cc", &message.cc))
+    let own = |name, boxes| named(boxes) && is_own(name);
+    is_fresh(message, asking.now) && (own("to", &message.to) || own("cc", &message.cc))
 }
 
 /// Whether a mail that comes now was written lately: an older one is obeyed no more.

@@ -16,14 +16,14 @@ mod tests;
 use std::net::IpAddr;
 
 pub use caps::{
-    ANSWER, ASK, BOUNCES, Cap, HELP, MODERATORS, REHEARSED, REJECTED, REPORTED, SIGN_IN, STEERED,
-    TELL, WAVES,
+    ANSWER, ASK, BOUNCES, Cap, HELP, MODERATORS, REHEARSED, REJECTED, REMOVALS, REPORTED, SIGN_IN,
+    STEERED, TELL, WAVES,
 };
 pub use manual::{Audience, audience, manual};
 pub use moderation::{
     Held, Moderated, REMINDERS, Rejected, Reminder, Removal, Steered, Waiting, excerpt, one_line,
 };
-pub use rehearsal::{Rehearsal, beside, wrap};
+pub use rehearsal::{Rehearsal, Untried, beside, wrap};
 pub use report::{Arrived, Case, Next, Report, ReportWish, next};
 pub use text::{Confirm, Disabled, Done, Help, Paused, Probe, SignIn, Storm, Trouble, Welcome};
 
@@ -252,7 +252,7 @@ pub const RULES: [Rule; 22] = [
         when: "an author wishes that a mail of his is removed, and the list lets moderators decide",
         who: "the list's moderators",
         default: "always",
-        cap: MODERATORS,
+        cap: REMOVALS,
         answers: false,
     },
     Rule {

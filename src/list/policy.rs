@@ -55,7 +55,7 @@ pub fn decide(target: &Target, question: &Question<'_>) -> Outcome {
 }
 
 /// Whether the list's own fields are there already, or far too many trace fields.
-pub(super) fn has_looped(message: &Message, own_list_id: &str) -> bool {
+pub fn has_looped(message: &Message, own_list_id: &str) -> bool {
     let fields = |name: &'static str| {
         message
             .headers

@@ -11,6 +11,7 @@ use super::{Ctx, PipelineError};
 use crate::list::command::{self, Asking, Command, Leave, Wish};
 use crate::list::notice::{self, Answered, Confirm, Done, Event, Help, Welcome};
 use crate::list::token::{self, Confirmation};
+use crate::list::{header, policy};
 use crate::mail::Message;
 use crate::session::{Protocol, Reply};
 use crate::store::{Act, Acted, CappedLetter, ListRow, NewConfirmation, Once, Place};
@@ -53,7 +54,11 @@ impl Ctx {
             }
         }
         let is_ours = |a: &Address| ours.contains(&a.key());
-        if let Some(why) = notice::unanswerable(message, Some(sender), is_ours) {
+        // Before anybody is looked up: what went round is answered alike, whoever is who.
+        let own_id = header::list_id(&errand.list.address);
+        let looped = policy::has_looped(message, &own_id).then_some("loop");
+        let machine = || notice::unanswerable(message, Some(sender), is_ours);
+        if let Some(why) = looped.or_else(machine) {
             // Mail programs leave lists for their people, and some say so: the token is proof enough.
             if let Command::Leave(member) = command {
                 let act = Act::Leave(member);
@@ -223,8 +228,9 @@ impl Ctx {
         let list = errand.list;
         let public = list.realm == RealmId::PUBLIC;
         let key = leave.address().key();
-        if wish == Wish::Subscribe && !self.store.may_browse(list, &key).await? {
-            // Nobody lets himself into a list that he may not read.
+        // Who proves nothing must not learn from the answer who may read it, and nobody lets himself into a list that he may not read.
+        let heard = public || !matches!(leave, Leave::Ask(_));
+        if wish == Wish::Subscribe && (!heard || !self.store.may_browse(list, &key).await?) {
             return Ok(None);
         }
         if !notice::is_plain(leave.address()) {

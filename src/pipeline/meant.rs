@@ -188,10 +188,14 @@ fn words(list: &ListRow, series: &WishedFor, wishes: &[Wish]) -> Option<String> 
     };
     let all: Option<Vec<String>> = wishes.iter().map(one).collect();
     let all = all.filter(|all| !all.is_empty())?.join(" and ");
-    Some(format!(
-        "give patchset {} v{} of {} {all}",
-        series.patchset, series.label, list.name
-    ))
+    // What goes over TLS only has no numbers in plain mail.
+    Some(match list.policy.tls_only {
+        true => format!("give a patchset of {} {all}", list.name),
+        false => format!(
+            "give patchset {} v{} of {} {all}",
+            series.patchset, series.label, list.name
+        ),
+    })
 }
 
 fn random() -> Result<[u8; 8], PipelineError> {

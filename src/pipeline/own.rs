@@ -10,11 +10,13 @@ use crate::list::command::Leave;
 use crate::list::notice::{self, Done, Event, Removal};
 use crate::list::settings::OwnRemoval;
 use crate::session::Reply;
-use crate::store::{Act, Acted, CappedLetter, ListRow, PostedMail, RecallWish};
-use crate::types::{Address, ListId, MessageId};
+use crate::store::{Act, Acted, CappedLetter, ListRow, Once, PostedMail, RecallWish, Tell, Traces};
+use crate::types::{Address, Identity, ListId, MailId, MessageId};
 
 /// What it is remembered by.
 const WORD: &str = "remove";
+/// What it is remembered by that moderators were told about a mail.
+const TOLD: &str = "removal";
 
 impl Ctx {
     /// Does what the list lets authors do with their own mail, and answers once.
@@ -35,7 +37,9 @@ impl Ctx {
             }
             Leave::Answer(author) => {
                 let text = "it has to name that address in To or Cc, and your domain's signature (DKIM) has to cover that and be less than a week old";
-                return self.answer_own(errand, author, Act::Answer, text).await;
+                return self
+                    .answer_own(errand, author, Act::Answer, text, None)
+                    .await;
             }
             Leave::AtOnce(author) => author,
         };
@@ -45,14 +49,18 @@ impl Ctx {
             Some(id) => self.store.find_own_mail(list.id, id, &addresses).await?,
             None => None,
         };
-        let (Some((mail, lists)), Some(id)) = (found, answered) else {
+        let Some((mail, lists)) = found else {
             let text = "it answers no mail of yours that the list has";
-            return self.answer_own(errand, author, Act::Answer, text).await;
+            return self
+                .answer_own(errand, author, Act::Answer, text, None)
+                .await;
         };
+        let traces = self.store.find_traces(mail.mail).await?;
         match self.own_removal(list, &lists).await? {
             OwnRemoval::Off => {
                 let text = "this list leaves that to the people who run it; write to them";
-                self.answer_own(errand, author, Act::Answer, text).await
+                self.answer_own(errand, author, Act::Answer, text, traces)
+                    .await
             }
             OwnRemoval::Hide => {
                 let wish = RecallWish {
@@ -62,15 +70,27 @@ impl Ctx {
                 };
                 let act = Act::TakeBack(mail.mail, wish);
                 let text = "somebody else was faster: it is not there any more";
-                self.answer_own(errand, author, act, text).await
+                self.answer_own(errand, author, act, text, traces).await
             }
             OwnRemoval::Ask => {
-                let letters = self
-                    .removal_letters(list, author, id, &mail, errand)
-                    .await?;
-                let detail = format!("its author wishes that it is removed: {id}");
-                let act = Act::Tell(letters, "removal wished", author.key(), detail);
-                self.answer_own(errand, author, act, "").await
+                let letters = self.removal_letters(list, author, &mail, errand).await?;
+                let about = traces.as_ref().map_or_else(Vec::new, Traces::about);
+                let letters = letters.into_iter().map(|l| l.about(about.clone()));
+                let receipts = traces.iter().flat_map(|t| &t.receipts);
+                let mut here = receipts.filter(|(of, _)| *of == list.id);
+                let tell = Tell {
+                    letters: letters.collect(),
+                    kind: "removal wished",
+                    actor: author.key(),
+                    detail: format!("its author wishes that it is removed: {}", mail.message_id),
+                    receipt: here.next().map(|r| r.1),
+                    once: Once {
+                        word: TOLD,
+                        keys: vec![key_of(mail.mail)],
+                    },
+                };
+                let act = Act::Tell(Box::new(tell));
+                self.answer_own(errand, author, act, "", traces).await
             }
         }
     }
@@ -95,15 +115,16 @@ impl Ctx {
         )
     }
 
-    /// Acts and answers, the first time that this mail comes; `nothing` says why nothing is done.
+    /// Acts and answers, the first time that this mail comes; `nothing` says why nothing is done, `traces` are the meant mail's.
     async fn answer_own(
         &self,
         errand: &Errand<'_>,
         author: &Address,
         act: Act,
         nothing: &str,
+        traces: Option<Traces>,
     ) -> Result<Said, PipelineError> {
-        let asks = matches!(act, Act::Tell(..));
+        let about = traces.map_or_else(Vec::new, |t| t.about());
         let of: Address = errand.list.address.parse()?;
         let owner = notice::with_suffix(&of, "+owner").map_or_else(String::new, |o| o.to_string());
         let letter = |text: &str| {
@@ -115,13 +136,9 @@ impl Ctx {
             });
             let subject = format!("Your mail at {of}");
             let words = (Event::OwnRemoval, subject.as_str(), text);
-            self.letter(
-                errand.list,
-                author,
-                words,
-                &errand.answered(),
-                errand.asking.now,
-            )
+            let (answered, now) = (errand.answered(), errand.asking.now);
+            let letter = self.letter(errand.list, author, words, &answered, now);
+            letter.map(|letter| letter.about(about.clone()))
         };
         let refused = letter(&format!(
             "Nothing was done with your mail to {of}: {nothing}."
@@ -129,12 +146,20 @@ impl Ctx {
         let asked = letter(&format!(
             "The moderators of {of} were asked to remove your mail. They decide."
         ));
+        let before = letter(&format!(
+            "The removal of your mail was wished for before. The people who run {of} decide; write to them if that takes long."
+        ));
+        let nobody = letter(&format!(
+            "Nothing was done with your mail to {of}: no moderator could be told. Write to the people who run the list."
+        ));
         let taken = letter(&format!(
             "Your mail is taken back: {of} shows it no more, and copies that were not sent yet are stopped. What was sent or fetched before is with others."
         ));
         let choose = move |acted: &Acted| match acted {
             Acted::TakenBack(_) => taken,
-            Acted::Answered if asks => asked,
+            Acted::Told(None) => before,
+            Acted::Told(Some(0)) => nobody,
+            Acted::Told(Some(_)) => asked,
             _ => refused,
         };
         let (once, now) = (errand.once(WORD), errand.asking.now);
@@ -148,21 +173,21 @@ impl Ctx {
         &self,
         list: &ListRow,
         author: &Address,
-        id: &MessageId,
         mail: &PostedMail,
         errand: &Errand<'_>,
     ) -> Result<Vec<CappedLetter>, PipelineError> {
-        let page = match list.is_open() {
-            true => format!(
+        let id = mail.message_id.as_str();
+        let page = match MessageId::parse(id).filter(|_| list.is_open()) {
+            Some(id) => format!(
                 "{}/{}/{}/",
                 self.base_url,
                 list.name,
-                crate::view::url::message_id(id)
+                crate::view::url::message_id(&id)
             ),
-            false => String::new(),
+            None => String::new(),
         };
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"@.-_+=".contains(&b);
-        let safe = id.as_str().bytes().all(plain) && !id.as_str().starts_with('-');
+        let safe = id.bytes().all(plain) && !id.starts_with('-');
         // What goes over TLS only does not travel in a notice.
         let subject = match list.policy.tls_only {
             true => "(shown on the server only)".to_owned(),
@@ -174,7 +199,7 @@ impl Ctx {
             author: &author.to_string(),
             subject: &subject,
             page: &page,
-            id: if safe { id.as_str() } else { "" },
+            id: if safe { id } else { "" },
         });
         let mut letters = Vec::new();
         for to in self.moderators(list).await? {
@@ -193,4 +218,11 @@ impl Ctx {
         }
         Ok(letters)
     }
+}
+
+/// A mail, as what was done about it is remembered.
+fn key_of(mail: MailId) -> Identity {
+    let mut key = [0u8; 32];
+    key[..8].copy_from_slice(&mail.0.to_be_bytes());
+    Identity(key)
 }

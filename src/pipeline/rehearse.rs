@@ -10,28 +10,37 @@ use askama::Template;
 
 use super::command::{Errand, Said};
 use super::notify::Notice;
-use super::{Ctx, PipelineError, file, think};
+use super::{Ctx, PipelineError, file, think, think_of};
 use crate::list::address::Target;
-use crate::list::command::Leave;
+use crate::list::command::{self, Leave};
 use crate::list::notice::{self, Answered, Event};
 use crate::list::order::{self, Step};
 use crate::list::policy::Decision;
-use crate::mail::{self, Message};
+use crate::mail;
 use crate::patchset::{self, Input, Patchset, Series, link_keys};
 use crate::session::Reply;
-use crate::store::job::Held;
-use crate::store::{ListRow, NewRehearsal, Rehearsal, Room};
+use crate::store::job::{Held, MAX_ATTEMPTS};
+use crate::store::{CappedLetter, ListRow, NewRehearsal, Rehearsal, Room, mark_of};
 use crate::types::{Address, ListId, MailId, Timestamp};
 use crate::verdict::Standing;
 
+/// What mails that were tried are remembered by.
+const WORD: &str = "rehearse";
 /// An incomplete series is answered when nothing more came for so many seconds: git send-email takes some for each mail.
 const QUIET: i64 = 20;
+/// Tries after which an author is told that there was trouble: one less than a job has.
+const TRIES: i64 = MAX_ATTEMPTS - 1;
 
-/// A mail that waits, as it is thought about.
+/// A mail that waits, as it is thought about: what a mail is read into may take far more room than its bytes.
 struct Waiting {
     row: i64,
-    message: Message,
     input: Input,
+    subject: String,
+    answered: Answered,
+    /// What a mail program broke, in sentences.
+    damage: Vec<String>,
+    /// It has no tab where there may have been some.
+    lost_tabs: bool,
     said: (String, Vec<(String, String)>),
     bytes: Vec<u8>,
 }
@@ -43,6 +52,8 @@ struct Group {
     series: Option<Series>,
     /// Labels of the other versions of its patchset, and the mails that stand for them.
     others: Vec<(String, MailId)>,
+    /// What it has of the archive: patches that it takes over or completes, and the cover letter.
+    archived: HashMap<MailId, Input>,
 }
 
 impl Ctx {
@@ -58,6 +69,15 @@ impl Ctx {
         let refused: Result<(Reply, &'static str), ()> = if let Leave::Ask(_) = leave {
             let text = "A rehearsal is answered to senders that are authenticated only (DKIM or SPF); nothing was archived or sent on";
             refusal(550, "5.7.1", text, "rehearsal by nobody known")
+        } else if !command::is_sent_here(&errand.asking) {
+            let text = "A rehearsal is of a mail of these days that names this address in To or Cc, where your domain's signature (DKIM) covers \
+                 that or your domain's own server brings it (SPF); nothing was archived or sent on";
+            refusal(
+                550,
+                "5.7.1",
+                text,
+                "rehearsal that its author did not send here",
+            )
         } else if !notice::is_plain(address) {
             let text =
                 "Your address needs quotes or letters beyond ASCII; no answer can be sent to it";
@@ -88,7 +108,7 @@ impl Ctx {
             said: serde_json::to_string(&said).expect("plain values are written as JSON"),
             data: errand.bytes.to_vec(),
         };
-        match self.store.insert_rehearsal(new).await? {
+        match self.store.insert_rehearsal(new, errand.once(WORD)).await? {
             Room::Taken => Ok(Ok(())),
             Room::Full => {
                 let reply = Reply::new(
@@ -115,17 +135,41 @@ impl Ctx {
     }
 
     /// Answers the mails to a list that wait for it. Safe to repeat: an answer and the end of its mails are one commit.
-    pub async fn rehearse(&self, list: ListId, job: Held) -> Result<(), PipelineError> {
+    ///
+    /// What goes wrong for one author keeps no other from an answer; after `attempts` enough the author hears that it could not be tried.
+    pub async fn rehearse(
+        &self,
+        list: ListId,
+        job: Held,
+        attempts: i64,
+    ) -> Result<(), PipelineError> {
         let now = self.store.time().await?;
         let Some(list) = self.store.find_list_by_id(list).await? else {
             return Ok(self.store.finish_jobs(vec![job]).await?);
         };
         let mut again: Option<Timestamp> = None;
+        let mut trouble = None;
         for author in self.store.load_rehearsing(list.id).await? {
             // One author's at a time: what all of them sent may be a lot.
             let waiting = self.store.load_rehearsals(list.id, &author).await?;
-            let next = self.rehearse_for(&list, &author, waiting, now).await?;
-            again = [again, next].into_iter().flatten().min();
+            let rows = waiting.iter().map(|w| w.id).collect();
+            match self.rehearse_for(&list, &author, waiting, now).await {
+                Ok(next) => again = [again, next].into_iter().flatten().min(),
+                Err(error) if error.passes() || attempts < TRIES => {
+                    trouble.get_or_insert(error);
+                }
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "a rehearsal at {} could not be tried: {error}",
+                        list.name
+                    );
+                    self.give_up(&list, &author, rows, now).await?;
+                }
+            }
+        }
+        if let Some(error) = trouble {
+            return Err(error);
         }
         Ok(self.store.finish_rehearsals(list.id, again, job).await?)
     }
@@ -139,7 +183,11 @@ impl Ctx {
         now: Timestamp,
     ) -> Result<Option<Timestamp>, PipelineError> {
         let last = waiting.iter().map(|w| w.mail.arrived).max().unwrap_or(now);
-        let mails = think(move || waiting.into_iter().map(read).collect::<Vec<_>>()).await?;
+        let mut mails = Vec::with_capacity(waiting.len());
+        for one in waiting {
+            let size = one.mail.data.len();
+            mails.push(think_of(size, move || read(one)).await?);
+        }
         let groups = self.group_rehearsed(list, &mails).await?;
         let to: Option<Address> = author.parse().ok();
         let mut later = false;
@@ -151,26 +199,60 @@ impl Ctx {
             let rows = group.members.iter().map(|at| mails[*at].row).collect();
             let letter = match &to {
                 Some(to) if !self.has_rehearsed_enough(list, to, now).await? => {
-                    let text = self.rehearsed(list, &mails, &group).await?;
-                    let answered = Answered::from(&mails[group.members[0]].message);
-                    let notice = Notice {
-                        event: Event::Rehearsed,
-                        list: Some(list),
-                        to,
-                        subject: &format!("Rehearsal at {}", list.address),
-                        text: &text.render()?,
-                        reply_to: None,
-                        return_path: String::new(),
-                        answered: Some(&answered),
-                        ip: None,
-                    };
-                    self.draft(&notice, now)?
+                    let text = self.rehearsed(list, &mails, &group).await?.render()?;
+                    let answered = &mails[group.members[0]].answered;
+                    let letter = self.rehearsal_letter(list, to, &text, Some(answered), now)?;
+                    let own = group.members.iter().map(|at| &mails[*at].input);
+                    let of = own.chain(group.archived.values());
+                    let about = of.map(|input| mark_of(&input.identity)).collect();
+                    letter.map(|letter| letter.about(about))
                 }
                 _ => None,
             };
             self.store.answer_rehearsals(rows, letter, now).await?;
         }
         Ok(later.then(|| last.plus_secs(QUIET)))
+    }
+
+    fn rehearsal_letter(
+        &self,
+        list: &ListRow,
+        to: &Address,
+        text: &str,
+        answered: Option<&Answered>,
+        now: Timestamp,
+    ) -> Result<Option<CappedLetter>, PipelineError> {
+        let notice = Notice {
+            event: Event::Rehearsed,
+            list: Some(list),
+            to,
+            subject: &format!("Rehearsal at {}", list.address),
+            text,
+            reply_to: None,
+            return_path: String::new(),
+            answered,
+            ip: None,
+        };
+        self.draft(&notice, now)
+    }
+
+    /// Tells an author that his mails could not be tried, and drops them.
+    async fn give_up(
+        &self,
+        list: &ListRow,
+        author: &str,
+        rows: Vec<i64>,
+        now: Timestamp,
+    ) -> Result<(), PipelineError> {
+        let text = notice::Untried {
+            list: &list.address,
+            count: rows.len(),
+        };
+        let letter = match author.parse() {
+            Ok(to) => self.rehearsal_letter(list, &to, &text.render()?, None, now)?,
+            Err(_) => None,
+        };
+        Ok(self.store.answer_rehearsals(rows, letter, now).await?)
     }
 
     /// Groups waiting mails with what the archive has, as if they had been posted.
@@ -198,7 +280,7 @@ impl Ctx {
                 .enumerate()
                 .map(|(at, input)| (input.mail, at))
                 .collect();
-            groups(sets, &places)
+            groups(sets, &places, &inputs)
         })
         .await
     }
@@ -212,28 +294,39 @@ fn may_grow(series: &Series) -> bool {
 fn read(waiting: Rehearsal) -> Waiting {
     let Rehearsal { id, mail } = waiting;
     let message = mail::parse(&mail.data);
+    let recognised = patchset::recognise(&message);
+    let (damage, lost_tabs) = (
+        patchset::damage(&message, &recognised),
+        patchset::may_have_lost_tabs(&message),
+    );
+    let answered = Answered::from(&message);
     let input = Input {
         // No mail of the archive has such a number.
         mail: MailId(-id),
         identity: mail.identity,
-        message_id: message.message_id.clone(),
-        parents: message.parents.clone(),
+        message_id: message.message_id,
+        parents: message.parents,
         arrived: mail.arrived,
         standing: Standing::from(&mail.verdict),
-        recognised: patchset::recognise(&message),
+        recognised,
     };
     Waiting {
         row: id,
         input,
+        subject: message.subject,
+        answered,
+        damage,
+        lost_tabs,
         // What another version wrote is said as nothing.
         said: serde_json::from_str(&mail.said).unwrap_or_default(),
         bytes: mail.data,
-        message,
     }
 }
 
 /// One group a series that has waiting mails, then one for each mail that is in none.
-fn groups(sets: Vec<Patchset>, places: &HashMap<MailId, usize>) -> Vec<Group> {
+fn groups(sets: Vec<Patchset>, places: &HashMap<MailId, usize>, inputs: &[Input]) -> Vec<Group> {
+    let stored = inputs.iter().filter(|input| input.mail.0 > 0);
+    let stored: HashMap<MailId, &Input> = stored.map(|input| (input.mail, input)).collect();
     let mut found = Vec::new();
     let mut left: BTreeMap<usize, ()> = places.values().map(|at| (*at, ())).collect();
     for set in sets {
@@ -259,10 +352,14 @@ fn groups(sets: Vec<Patchset>, places: &HashMap<MailId, usize>) -> Vec<Group> {
                 .filter(|(_, mail)| mail.0 > 0)
                 .cloned()
                 .collect();
+            let all = series.patches.iter().map(|p| p.mail).chain(series.cover);
+            let archived = all.filter_map(|mail| Some((mail, (*stored.get(&mail)?).clone())));
+            let archived = archived.collect();
             found.push(Group {
                 members,
                 series: Some(series),
                 others,
+                archived,
             });
         }
     }
@@ -270,6 +367,7 @@ fn groups(sets: Vec<Patchset>, places: &HashMap<MailId, usize>) -> Vec<Group> {
         members: vec![at],
         series: None,
         others: Vec::new(),
+        archived: HashMap::new(),
     };
     found.extend(left.into_keys().map(alone));
     found

@@ -64,6 +64,7 @@ impl Ctx {
         let proofs = proofs(&wishing.verdict);
         let answer = self.answer_wishes(&wishing, &message, &proofs).await?;
         let now = crate::store::now();
+        let mut about = answer.list.as_ref().map(|l| l.id);
         let (letter, asked) = match (&answer.list, answer.actor.parse::<Address>()) {
             (Some(list), Ok(to)) => {
                 let letter = self.steered_letter(list, &to, &message, &wishing, &answer.lines);
@@ -73,14 +74,24 @@ impl Ctx {
                 let lists = self.store.load_lists().await?;
                 let named =
                     |l: &&ListRow| wishing.lists.contains(&l.id) && names(&message, &l.address);
-                match lists.iter().find(named) {
-                    Some(list) => self.ask_author(list, mail, &wishing, &message, now).await?,
-                    None => (None, None),
+                let mut owed = (None, None);
+                for list in lists.iter().filter(named) {
+                    owed = self.ask_author(list, mail, &wishing, &message, now).await?;
+                    if owed.1.is_some() {
+                        // The question is this list's: its link is looked for there.
+                        about = Some(list.id);
+                        break;
+                    }
                 }
+                owed
             }
             _ => (None, None),
         };
-        let about = (wishing.realm, wishing.lists.first().copied(), mail);
+        let about = (
+            wishing.realm,
+            about.or(wishing.lists.first().copied()),
+            mail,
+        );
         let detail = format!("{}: {}", message.message_id, answer.lines.join("; "));
         let proofs = if answer.counts { proofs } else { Vec::new() };
         let owed = (letter, asked, proofs);
@@ -116,7 +127,11 @@ impl Ctx {
         let lists: Vec<&ListRow> = lists.into_iter().filter(is_named).collect();
         let Some(first) = lists.first() else {
             let why = "the mail does not name the list in To or Cc, or nobody signed that it does";
-            return Ok(Answer::nothing("", None, why));
+            return Ok(Answer {
+                // Who asks for it is asked, where the mail names a list.
+                unproven: true,
+                ..Answer::nothing("", None, why)
+            });
         };
         // Where one of them wants proof, its moderators' rights are at stake.
         let open = lists.iter().all(|l| l.policy.proof == Proof::From);

@@ -42,8 +42,25 @@ pub enum Act {
     Answer,
     /// Take a mail back, as its author wishes.
     TakeBack(MailId, RecallWish),
-    /// Owe these letters, and note why under that kind and by that person.
-    Tell(Vec<CappedLetter>, &'static str, String, String),
+    /// Tell others of it.
+    Tell(Box<Tell>),
+}
+
+/// Letters to owe, and the note why.
+#[derive(Debug)]
+pub struct Tell {
+    /// To whom it is told.
+    pub letters: Vec<CappedLetter>,
+    /// The note's kind.
+    pub kind: &'static str,
+    /// Who wishes it.
+    pub actor: String,
+    /// What it is.
+    pub detail: String,
+    /// The receipt of the mail that it is about.
+    pub receipt: Option<i64>,
+    /// It is told once, however many mails ask for it.
+    pub once: Once,
 }
 
 /// Who wishes something for an address.
@@ -114,6 +131,8 @@ pub enum Acted {
     Unknown,
     /// Answered, nothing else.
     Answered,
+    /// Others were told, by so many letters; `None`: they had been told before.
+    Told(Option<usize>),
     /// The mail is taken back; it was sent to so many.
     TakenBack(i64),
     /// It was not there any more.

@@ -6,7 +6,7 @@ use super::delivery::{CLAIM_SECS, Outcome, REFUSED, but, domain_of};
 use super::sql::Bind;
 use super::writer::Tx;
 use super::{Dialect, Reader, Store, StoreError, marks};
-use crate::types::{LetterId, ListId, Timestamp};
+use crate::types::{Identity, LetterId, ListId, Timestamp};
 
 /// A mail of our own to one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct NewLetter {
     pub return_path: String,
     /// The whole mail with LF line ends.
     pub data: Vec<u8>,
-    /// Receipts of the mails of which it has words: it goes with them.
+    /// Receipts of the mails of which it has words, and marks ([`mark_of`]) of such as may have none: it goes with them.
     pub about: Vec<i64>,
 }
 
@@ -50,6 +50,12 @@ pub struct Letter {
 
 /// Rows per statement.
 const CHUNK: usize = 100;
+
+/// By what a letter about a mail is found that has no receipt here, or not yet; no receipt has such a number.
+pub fn mark_of(identity: &Identity) -> i64 {
+    let [a, b, c, d, e, f, g, h, ..] = identity.0;
+    i64::from_be_bytes([a, b, c, d, e, f, g, h]) | i64::MIN
+}
 
 impl Reader {
     async fn load_claimed_letters(&self, ids: &[i64]) -> Result<Vec<Letter>, StoreError> {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::act::{Act, Acted, Asked, By, NewConfirmation, Once, Place};
+use super::act::{Act, Acted, Asked, By, NewConfirmation, Once, Place, Tell};
 use super::notice::{self, CappedLetter, Owed};
 use super::person::{self, LINKED};
 use super::writer::Tx;
@@ -216,7 +216,8 @@ async fn settle(
     Ok(touched)
 }
 
-async fn is_first(
+/// Whether nothing was done for this before; it is remembered.
+pub(super) async fn is_first(
     tx: &mut Tx,
     list: ListId,
     once: &Once,
@@ -270,22 +271,33 @@ async fn run(tx: &mut Tx, place: Place, act: Act, now: Timestamp) -> Result<Acte
             let done = recall::recall(tx, mail, wish, now).await?;
             Ok(done.map_or(Acted::Gone, |done| Acted::TakenBack(done.sent)))
         }
-        Act::Tell(letters, kind, actor, detail) => {
-            for letter in letters {
-                notice::insert(tx, letter, now).await?;
-            }
-            let note = event::Note {
-                realm: place.realm,
-                list: place.list,
-                kind,
-                actor,
-                detail,
-                receipt: None,
-            };
-            event::insert(tx, vec![note], now).await?;
-            Ok(Acted::Answered)
-        }
+        Act::Tell(tell) => tell_once(tx, place, *tell, now).await,
     }
+}
+
+async fn tell_once(
+    tx: &mut Tx,
+    place: Place,
+    tell: Tell,
+    now: Timestamp,
+) -> Result<Acted, StoreError> {
+    if !is_first(tx, place.list, &tell.once, now).await? {
+        return Ok(Acted::Told(None));
+    }
+    let mut owed = 0;
+    for letter in tell.letters {
+        owed += usize::from(notice::insert(tx, letter, now).await? == Owed::Yes);
+    }
+    let note = event::Note {
+        realm: place.realm,
+        list: place.list,
+        kind: tell.kind,
+        actor: tell.actor,
+        detail: tell.detail,
+        receipt: tell.receipt,
+    };
+    event::insert(tx, vec![note], now).await?;
+    Ok(Acted::Told(Some(owed)))
 }
 
 pub(super) async fn ask(

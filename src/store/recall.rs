@@ -1,11 +1,12 @@
 //! Taking posted mail back: into the hold as if it had never been let through, or away for ever.
 
+use super::mail::hash_of;
 use super::purge::{forget_bytes, forget_groups, forget_mails, ids_of, on};
 use super::sql::Bind;
 use super::writer::Tx;
-use super::{Reader, Store, StoreError, event, file, hold, index, job, marks};
+use super::{Reader, Store, StoreError, event, file, hold, index, job, mark_of, marks};
 use crate::list::settings::ban_keys;
-use crate::types::{Job, ListId, MailId, MessageId, PatchsetId, RealmId, Timestamp};
+use crate::types::{Identity, Job, ListId, MailId, MessageId, PatchsetId, RealmId, Timestamp};
 use crate::verdict::Verdict;
 
 /// What was done with one mail.
@@ -23,6 +24,23 @@ pub struct Recalled {
     pub banned: Vec<String>,
 }
 
+/// By what letters and notes about a mail go with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traces {
+    /// Its receipts, with their lists.
+    pub receipts: Vec<(ListId, i64)>,
+    /// Its mark, which it has without any.
+    pub mark: i64,
+}
+
+impl Traces {
+    /// What letters about it name ([`CappedLetter::about`]).
+    pub fn about(&self) -> Vec<i64> {
+        let receipts = self.receipts.iter().map(|r| r.1);
+        receipts.chain([self.mark]).collect()
+    }
+}
+
 /// A posted mail as a person may mean it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostedMail {
@@ -30,6 +48,8 @@ pub struct PostedMail {
     pub mail: MailId,
     /// Its realm.
     pub realm: RealmId,
+    /// Its name.
+    pub message_id: String,
     /// Decoded Subject.
     pub subject: String,
     /// Author's address as written.
@@ -40,22 +60,42 @@ impl Reader {
     /// These mails as a person may mean them.
     pub async fn load_posted(&self, mails: &[MailId]) -> Result<Vec<PostedMail>, StoreError> {
         let text = format!(
-            "select id, realm, subject, address from mail where id in ({}) order by id",
+            "select id, realm, message_id, subject, address from mail where id in ({}) order by id",
             marks(mails.len())
         );
         let binds = mails.iter().map(|m| Bind::from(m.0)).collect();
-        let rows: Vec<(i64, i64, String, String)> = self.fetch(text, binds).await?;
-        let row = |(mail, realm, subject, address)| PostedMail {
+        let rows: Vec<(i64, i64, String, String, String)> = self.fetch(text, binds).await?;
+        let row = |(mail, realm, message_id, subject, address)| PostedMail {
             mail: MailId(mail),
             realm: RealmId(realm),
+            message_id,
             subject,
             address,
         };
         Ok(rows.into_iter().map(row).collect())
     }
 
-    /// The mail of that name that a list has of one of these addresses, given in lower case; the best authenticated of several.
-    /// With the lists that have it.
+    /// By what letters and notes about a mail go with it; `None` if it is gone.
+    pub async fn find_traces(&self, mail: MailId) -> Result<Option<Traces>, StoreError> {
+        let text = "select realm, identity from mail where id = $1";
+        let row: Option<(i64, Vec<u8>)> = self.fetch_one(text, vec![mail.0.into()]).await?;
+        let Some((realm, identity)) = row else {
+            return Ok(None);
+        };
+        let mark = mark_of(&Identity(hash_of(identity.clone())?.0));
+        let text = "select list, id from receipt where realm = $1 and identity = $2 order by id";
+        let rows: Vec<(i64, i64)> = self
+            .fetch(text, vec![realm.into(), identity.into()])
+            .await?;
+        let receipts = rows.into_iter().map(|(list, id)| (ListId(list), id));
+        Ok(Some(Traces {
+            receipts: receipts.collect(),
+            mark,
+        }))
+    }
+
+    /// The mail of that name, or that it has from another server, which a list has of one of these addresses, given in lower case; the
+    /// best authenticated of several. With the lists that have it.
     pub async fn find_own_mail(
         &self,
         list: ListId,
@@ -63,14 +103,18 @@ impl Reader {
         addresses: &[String],
     ) -> Result<Option<(PostedMail, Vec<ListId>)>, StoreError> {
         let text = format!(
-            "select m.id, m.realm, m.subject, m.address from mail m join posting p on p.mail = m.id \
-             where p.list = ? and m.message_id = ? and m.state = 0 and lower(m.address) in ({}) order by m.level desc, m.id limit 1",
+            "select m.id, m.realm, m.message_id, m.subject, m.address from mail m join posting p on p.mail = m.id \
+             where p.list = ? and (m.message_id = ? or m.id in (select a.mail from alias a where a.message_id = ?)) \
+             and m.state = 0 and lower(m.address) in ({}) \
+             order by case when m.message_id = ? then 0 else 1 end, m.level desc, m.id limit 1",
             marks(addresses.len())
         );
-        let mut binds: Vec<Bind> = vec![list.0.into(), id.as_str().into()];
+        let id = || Bind::from(id.as_str());
+        let mut binds: Vec<Bind> = vec![list.0.into(), id(), id()];
         binds.extend(addresses.iter().map(Bind::from));
-        let row: Option<(i64, i64, String, String)> = self.fetch_one(text, binds).await?;
-        let Some((mail, realm, subject, address)) = row else {
+        binds.push(id());
+        let row: Option<(i64, i64, String, String, String)> = self.fetch_one(text, binds).await?;
+        let Some((mail, realm, message_id, subject, address)) = row else {
             return Ok(None);
         };
         let text = "select list from posting where mail = $1 order by list";
@@ -78,6 +122,7 @@ impl Reader {
         let posted = PostedMail {
             mail: MailId(mail),
             realm: RealmId(realm),
+            message_id,
             subject,
             address,
         };
@@ -357,22 +402,26 @@ async fn deny(
         on(tx, text, &ids).await?;
     }
     strike_off_filing(tx, &ids).await?;
-    for id in &ids {
+    let known = Identity(hash_of(identity.clone())?.0);
+    for id in ids.iter().chain([&mark_of(&known)]) {
         let text = "delete from letter where replace(about, $1, '') <> about";
         tx.execute(text, vec![format!("/{id}/").into()]).await?;
     }
+    let text = "delete from rehearsal where identity = $1 and list in (select id from list where realm = $2)";
+    tx.execute(text, vec![identity.clone().into(), realm.into()])
+        .await?;
     // At the highest level no copy is better: none is decided on anew.
     let text = format!(
         "update receipt set state = {}, again = 0, level = 1, sender = '', verdict = '' where id in (..)",
         hold::REFUSED
     );
     on(tx, &text, &ids).await?;
-    // Notes on copies that were not taken end with the mail's name.
+    // Notes on copies that were not taken, and on what is wished for it, end with the mail's name.
     let lists = receipts.iter().map(|r| r.1);
     let lists: std::collections::BTreeSet<i64> =
         lists.chain(postings.iter().map(|p| p.0)).collect();
     for list in lists {
-        let text = "select id, detail from event where list = $1 and kind in ('dropped', 'refused') and replace(detail, $2, '') <> detail";
+        let text = "select id, detail from event where list = $1 and kind in ('dropped', 'refused', 'removal wished') and replace(detail, $2, '') <> detail";
         let binds = vec![list.into(), message_id.as_str().into()];
         let notes: Vec<(i64, String)> = tx.fetch(text, binds).await?;
         let end = format!(": {message_id}");

@@ -2,7 +2,7 @@
 
 use super::notice::{self, CappedLetter};
 use super::sql::Bind;
-use super::{Reader, Store, StoreError, job, mail, marks};
+use super::{Once, Reader, Store, StoreError, job, mail, marks, membership};
 use crate::list::notice::Cap;
 use crate::types::{Identity, Job, ListId, MailId, MessageId, RealmId, Timestamp};
 use crate::verdict::Verdict;
@@ -154,8 +154,12 @@ impl Reader {
 }
 
 impl Store {
-    /// Keeps a mail until it is answered, and owes the answer, in one commit.
-    pub async fn insert_rehearsal(&self, new: NewRehearsal) -> Result<Room, StoreError> {
+    /// Keeps a mail until it is answered, and owes the answer, in one commit; once, however often it is sent.
+    pub async fn insert_rehearsal(
+        &self,
+        new: NewRehearsal,
+        once: Once,
+    ) -> Result<Room, StoreError> {
         let room = self
             .write(move |tx| {
                 Box::pin(async move {
@@ -166,11 +170,17 @@ impl Store {
                          cast(coalesce(sum(case when address = $2 then length(data) else 0 end), 0) as bigint), \
                          cast(coalesce(sum(length(data)), 0) as bigint) from rehearsal";
                     let who = || Bind::from(new.address.as_str());
+                    let size = i64::try_from(new.data.len()).unwrap_or(i64::MAX / 2);
                     let counts: Option<(i64, i64, i64, i64)> = tx.fetch_one(text, vec![who(), who()]).await?;
                     let (all, own, bytes, all_bytes) = counts.unwrap_or((0, 0, 0, 0));
-                    let own_full = own >= OF_ONE.0 || bytes >= OF_ONE.1;
-                    if own_full || all >= OF_ALL.0 || all_bytes >= OF_ALL.1 {
+                    // A mail that is larger than all that may wait has its turn alone.
+                    let with_it = |waiting: i64| if waiting == 0 { 0 } else { waiting + size };
+                    let own_full = own >= OF_ONE.0 || with_it(bytes) > OF_ONE.1;
+                    if own_full || all >= OF_ALL.0 || with_it(all_bytes) > OF_ALL.1 {
                         return Ok(Room::Full);
+                    }
+                    if !membership::is_first(tx, new.list, &once, new.arrived).await? {
+                        return Ok(Room::Taken);
                     }
                     let jobs = [(Job::Rehearse(new.list), 3)];
                     let due = new.arrived.plus_secs(GATHER);
@@ -194,7 +204,7 @@ impl Store {
         Ok(room)
     }
 
-    /// Owes an answer, if its limits allow one, and drops the mails that it is about, in one commit.
+    /// Drops mails and owes the answer about them, if its limits allow one, in one commit; none if they were answered before.
     pub async fn answer_rehearsals(
         &self,
         mails: Vec<i64>,
@@ -203,14 +213,17 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                if let Some(letter) = letter {
-                    notice::insert(tx, letter, now).await?;
-                }
+                let mut gone = 0;
                 for chunk in mails.chunks(300) {
                     let text =
                         format!("delete from rehearsal where id in ({})", marks(chunk.len()));
-                    tx.execute(text, chunk.iter().map(|id| Bind::from(*id)).collect())
+                    gone += tx
+                        .execute(text, chunk.iter().map(|id| Bind::from(*id)).collect())
                         .await?;
+                }
+                // Another process may have answered them while this one stood still.
+                if let Some(letter) = letter.filter(|_| gone > 0) {
+                    notice::insert(tx, letter, now).await?;
                 }
                 Ok(())
             })

@@ -281,10 +281,12 @@ impl Verdict {
     }
 
     /// Whether nobody but who speaks for the mail can have written its fields of that name, one of [`FREE`]: it came from the
-    /// domain's own server, or they are signed. What a server in front vouches for was perhaps sent on by somebody else.
+    /// domain's own server, or they are signed. What a server in front vouches for was perhaps sent on by somebody else, unless
+    /// SPF speaks for it as well.
     pub fn holds(&self, name: &str) -> bool {
-        let direct = self.by == "SPF" || self.signed.iter().any(|signed| signed == name);
-        self.level == Level::Aligned && direct
+        let direct = self.spf.as_ref().is_some_and(|spf| spf.aligned);
+        let signed = self.signed.iter().any(|signed| signed == name);
+        self.level == Level::Aligned && (direct || signed)
     }
 
     /// What the same mail has again, whatever is changed of it that is not signed: to be obeyed once.

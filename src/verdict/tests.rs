@@ -248,7 +248,17 @@ fn only_what_is_signed_or_came_from_the_domain_itself_is_the_authors() {
         ..Facts::default()
     };
     let front = "authenticated: the mail server in front example.org";
-    assert!(!check(&mail, vouched, front).holds("to"));
+    assert!(!check(&mail, vouched.clone(), front).holds("to"));
+    let both = |outcome| Facts {
+        spf: Some(Spf {
+            domain: "example.org".to_owned(),
+            outcome,
+            aligned: false,
+        }),
+        ..vouched.clone()
+    };
+    assert!(check(&mail, both(Outcome::Pass), front).holds("to"));
+    assert!(!check(&mail, both(Outcome::Fail), front).holds("to"));
     assert!(!check(&mail, Facts::default(), "not authenticated").holds("to"));
 }
 

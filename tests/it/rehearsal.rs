@@ -68,6 +68,22 @@ pub fn signed(site: &Site, mails: &[String]) -> Vec<Vec<u8>> {
     sign(&site.key, &wishes)
 }
 
+/// A mail of Ana's, of today, to that address.
+fn today(id: &str, subject: &str, to: &str) -> String {
+    let now = patchpost::store::now().rfc5322();
+    dated(&mail(id, ANA, subject, "text\n").replace(LIST, to), &now)
+}
+
+fn dated(mail: &str, date: &str) -> String {
+    let (head, body) = mail.split_once("\n\n").unwrap();
+    let own = |line: &str| match line.starts_with("Date: ") {
+        true => format!("Date: {date}"),
+        false => line.to_owned(),
+    };
+    let head: Vec<String> = head.split('\n').map(own).collect();
+    format!("{}\n\n{body}", head.join("\n"))
+}
+
 #[track_caller]
 fn check(site: &Site, mails: &[Vec<u8>]) {
     for mail in mails {
@@ -214,6 +230,8 @@ fn what_is_missing_and_what_it_is_a_version_of_is_said() {
         ],
     );
     // A whole new version is one, however it came.
+    let later = patchpost::store::now().plus_secs(60).rfc5322();
+    let second: Vec<String> = second.iter().map(|m| dated(m, &later)).collect();
     check(&site, &signed(&site, &second));
     let said = answer(&site, 4, "your 2 mails");
     has(&said, &["\"Three\", v2 of 2 patches.", "it applies."]);
@@ -259,10 +277,7 @@ fn conflicts_and_what_a_mail_program_broke_are_said() {
         ],
     );
     // Neither patch nor answer to one.
-    check(
-        &site,
-        &signed(&site, &[mail("talk@x", ANA, "hello", "text\n")]),
-    );
+    check(&site, &signed(&site, &[today("talk@x", "hello", CHECK)]));
     let said = answer(&site, 3, "It is no patch");
     has(&said, &["It would be accepted."]);
 }
@@ -270,7 +285,7 @@ fn conflicts_and_what_a_mail_program_broke_are_said() {
 #[test]
 fn nobody_is_answered_who_is_not_known_to_have_written() {
     let (site, _) = site(Database::Sqlite, &[]);
-    let text = mail("c1@x", ANA, "[PATCH] x", "text\n");
+    let text = today("c1@x", "[PATCH] x", CHECK);
     let refused = site.server.send(&[CHECK], text.as_bytes());
     assert!(refused.starts_with("550 5.7.1"), "{refused}");
     let machine = format!("Auto-Submitted: auto-generated\n{text}");
@@ -287,7 +302,7 @@ fn nobody_is_answered_who_is_not_known_to_have_written() {
     ];
     site.server.cli(&list);
     let to = "secret+check@lists.example.org";
-    let mine = signed(&site, &[text]).remove(0);
+    let mine = signed(&site, &[text.replace(CHECK, to)]).remove(0);
     let outside = site.server.send(&[to], &mine);
     assert!(outside.starts_with("550 5.7.1"), "{outside}");
     site.server.drain();
@@ -302,9 +317,116 @@ fn nobody_is_answered_who_is_not_known_to_have_written() {
 }
 
 #[test]
+fn nobody_is_flooded_with_rehearsals_of_what_he_wrote_to_others() {
+    let (site, _) = site(Database::Sqlite, &[]);
+    let send = |mail: &[u8]| site.server.send(&[CHECK], mail);
+    let others = today("o1@x", "hello", "eve@example.org");
+    let old = mail("o2@x", ANA, "hello", "text\n").replace(LIST, CHECK);
+    for mail in signed(&site, &[others, old]) {
+        let refused = send(&mail);
+        assert!(refused.starts_with("550 5.7.1"), "{refused}");
+    }
+    // The name of a mail is not signed by many.
+    let fields = ["from", "to", "subject", "date"];
+    let once = site.sign_only(&today("one@x", "hello", CHECK), &fields);
+    check(&site, std::slice::from_ref(&once));
+    answer(&site, 1, "hello");
+    let again = String::from_utf8(once).unwrap();
+    for name in ["two@x", "three@x", "one@x"] {
+        check(
+            &site,
+            &[again.replace("<one@x>", &format!("<{name}>")).into()],
+        );
+    }
+    site.server.drain();
+    assert_eq!(outbox(&site).len(), 1);
+}
+
+#[test]
+fn what_goes_over_tls_only_is_in_no_answer() {
+    let (site, work) = site(Database::Sqlite, &[]);
+    change(
+        &work,
+        "src/a.c",
+        "line 3\n",
+        "line three\n",
+        "canary\n\nSigned-off-by: Ana Lima <ana@example.org>",
+    );
+    let first = patches_to(LIST, &work, &["-1"]);
+    site.send(&signed(&site, &first)[0]);
+    site.server
+        .cli(&["policy", "set", "dev", "--tls-only", "on"]);
+    let id = first[0]
+        .lines()
+        .find_map(|l| l.split_once("<")?.1.split_once(".git.ana@"));
+    let answered = format!("--in-reply-to={}.git.ana@example.org", id.unwrap().0);
+    let fits = patches(&work, &["-1", "-v2", &answered]).remove(0);
+    check(&site, &signed(&site, std::slice::from_ref(&fits)));
+    let said = answer(&site, 2, "Rehearsal at");
+    has(
+        &said,
+        &[
+            "A series, v2 of 1 patch.",
+            "a patchset that is here",
+            "On the list's repository: it applies.",
+        ],
+    );
+    let broken = fits
+        .replace(" line 2\n", " canary 2\nnot a canary\n")
+        .replace(".git.ana@", ".git.other@");
+    check(&site, &signed(&site, &[broken]));
+    let all = answer(&site, 3, "were wrapped");
+    has(
+        &all,
+        &[
+            "patch 1 cannot be used.",
+            "begins with neither blank, + nor -",
+        ],
+    );
+    for mail in outbox(&site) {
+        if !mail.contains("Rehearsal at") {
+            continue;
+        }
+        for word in ["canary", "src/a.c", "patchset 1", "Signed-off-by", "tool"] {
+            assert!(!mail.contains(word), "{word} in {mail}");
+        }
+    }
+}
+
+#[test]
+fn a_part_of_a_series_is_tried_where_the_whole_begins() {
+    let (site, work) = site(Database::Sqlite, &[]);
+    change(&work, "src/a.c", "line 3\n", "line three\n", "Three");
+    change(&work, "src/a.c", "line 9\n", "line nine\n", "Nine");
+    let first = patches_to(LIST, &work, &["-2"]);
+    for mail in signed(&site, &first) {
+        site.send(&mail);
+    }
+    let id = first[1]
+        .lines()
+        .find_map(|l| l.split_once("<")?.1.split_once(".git.ana@"));
+    let answered = format!("--in-reply-to={}.git.ana@example.org", id.unwrap().0);
+    let second = patches(&work, &["-1", "-n", "--start-number=2", "-v2", &answered]);
+    // The branch moves on, in the same file.
+    git(&work, &["checkout", "-q", "main"]);
+    change(&work, "src/a.c", "line 30\n", "line thirty\n", "Thirty");
+    site.server.cli(&["repo", "fetch", "tool"]);
+    check(&site, &signed(&site, &second));
+    let said = answer(&site, 2, "Rehearsal at");
+    has(
+        &said,
+        &[
+            "v2-r1 of 2 patches.",
+            "where the index blobs match): it applies.",
+            "At the tip of main, ",
+        ],
+    );
+}
+
+#[test]
 fn a_day_has_thirty_rehearsals() {
     let (site, _) = site(Database::Sqlite, &[]);
-    let one = |n: usize| mail(&format!("r{n}@x"), ANA, &format!("question {n}"), "text\n");
+    let one = |n: usize| today(&format!("r{n}@x"), &format!("question {n}"), CHECK);
     let mails = signed(&site, &(0..31).map(one).collect::<Vec<_>>());
     check(&site, &mails[..30]);
     answer(&site, 30, "question 7");

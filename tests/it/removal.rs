@@ -165,6 +165,17 @@ fn moderators_are_asked_or_nobody_is() {
     );
     wait_for_letter(&site, "ben@example.org", "Subject: canary");
     assert_eq!(status(&site), 200);
+    // Asked again, moderators are told nothing new.
+    ask(
+        &site,
+        &site.sign(&wish("a3@x", ANA, REMOVE, "one@x")),
+        "250",
+    );
+    wait_for_letter(&site, "ana@example.org", "was wished for before");
+    assert_eq!(
+        letters(&site.server, "ben@example.org", "An author wishes"),
+        1
+    );
     site.server
         .cli(&["policy", "set", "dev", "--own-removal", "off"]);
     ask(
@@ -182,4 +193,20 @@ fn moderators_are_asked_or_nobody_is() {
         1
     );
     assert_eq!(status(&site), 200);
+}
+
+#[test]
+fn where_nobody_can_be_asked_the_author_is_told_so() {
+    let site = Site::start(&[]);
+    site.send(&site.sign(&mail("one@x", ANA, "canary", "canary text\n")));
+    ask(
+        &site,
+        &site.sign(&wish("a1@x", ANA, REMOVE, "one@x")),
+        "250",
+    );
+    wait_for_letter(&site, "ana@example.org", "no moderator could be told");
+    assert_eq!(
+        letters(&site.server, "ana@example.org", "were asked to remove"),
+        0
+    );
 }

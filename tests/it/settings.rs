@@ -359,13 +359,20 @@ fn a_moderator_sets_the_list_and_its_members(database: Database) {
     );
     mia.press(
         "/dev/settings/",
-        &[("moderation", "none"), ("description", "x")],
+        // As a browser sends it: with all other fields as they stand.
+        &[
+            ("moderation", "none"),
+            ("description", "x"),
+            ("strangers-per-hour", "20"),
+            ("delay", "60"),
+        ],
     );
     let after = policy();
     assert_eq!(
         (&after["moderation"], &after["delay_seconds"]),
         (&"none".into(), &0.into())
     );
+    assert_eq!(after["strangers_per_hour"], 0);
 
     let member = |address: &str| {
         let all = server.json(&["member", "ls", "dev"]);

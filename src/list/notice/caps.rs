@@ -50,6 +50,13 @@ pub const MODERATORS: Cap = Cap {
     per_address: 500,
     per_source: i64::MAX,
 };
+/// Authors' wishes about their own mail: one author with many wishes leaves moderators their notices of held mail.
+pub const REMOVALS: Cap = Cap {
+    name: "removal",
+    per_list: 20,
+    per_address: 100,
+    per_source: i64::MAX,
+};
 /// That there is a wave is news a few times a day.
 pub const WAVES: Cap = Cap {
     name: "waves",

@@ -8,6 +8,8 @@ use askama::Template;
 pub struct Rehearsal {
     /// Posting address.
     pub list: String,
+    /// Of how many mails it is.
+    pub count: usize,
     /// Subjects of the mails that it is about.
     pub mails: Vec<String>,
     /// What the list would do.
@@ -22,6 +24,16 @@ pub struct Rehearsal {
     pub damage: Vec<String>,
     /// Trailers by patch.
     pub trailers: Vec<String>,
+}
+
+/// `templates/mail/untried.txt`: trouble of ours kept mails from being tried.
+#[derive(Debug, Clone, Template)]
+#[template(path = "mail/untried.txt", escape = "none")]
+pub struct Untried<'a> {
+    /// Posting address.
+    pub list: &'a str,
+    /// How many mails.
+    pub count: usize,
 }
 
 /// Lines of at most `width` characters, of the words of a text.
@@ -66,6 +78,7 @@ mod tests {
         let lines = |texts: &[&str]| texts.iter().map(|t| (*t).to_owned()).collect();
         let text = Rehearsal {
             list: "dev@x.org".to_owned(),
+            count: 2,
             mails: lines(&["[PATCH 1/2] one", "[PATCH 2/2] two"]),
             decision: lines(&["It would be accepted."]),
             steps: beside("loop", "it did not go through this list before"),
@@ -108,6 +121,7 @@ mod tests {
             To post it, send the same mails to dev@x.org."#]]
         .assert_eq(&text.render().expect("it renders"));
         let alone = Rehearsal {
+            count: 1,
             mails: lines(&["a question"]),
             applies: Vec::new(),
             trailers: Vec::new(),

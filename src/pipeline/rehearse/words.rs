@@ -3,7 +3,7 @@
 use super::{Group, Waiting};
 use crate::git::{Base, Conflict, GitError, Outcome};
 use crate::list::notice::{self, beside, one_line, wrap};
-use crate::patchset::{self, Recognised, Series};
+use crate::patchset::{Input, Recognised, Series};
 use crate::pipeline::apply::{facts, names, request};
 use crate::pipeline::base::{Place, Start};
 use crate::pipeline::{Ctx, PipelineError, file, think};
@@ -15,6 +15,30 @@ const WIDTH: usize = 72;
 /// Trailers that are shown.
 const MOST_TRAILERS: usize = 60;
 
+/// How much may be said of mails: what goes over TLS only does not travel in an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    Whole,
+    Bare,
+}
+
+impl Detail {
+    fn of(list: &ListRow) -> Detail {
+        match list.policy.tls_only {
+            true => Detail::Bare,
+            false => Detail::Whole,
+        }
+    }
+
+    /// The whole text, or what is said in its place.
+    fn say(self, whole: String, bare: &str) -> String {
+        match self {
+            Detail::Whole => whole,
+            Detail::Bare => bare.to_owned(),
+        }
+    }
+}
+
 impl Ctx {
     /// The answer about one group.
     pub(super) async fn rehearsed(
@@ -24,15 +48,17 @@ impl Ctx {
         group: &Group,
     ) -> Result<notice::Rehearsal, PipelineError> {
         let members = || group.members.iter().map(|at| &mails[*at]);
+        let detail = Detail::of(list);
+        let title = |mail: &Waiting| detail.say(one_line(&mail.subject, 60), &place_of(mail));
         let (decision, steps) = &mails[group.members[0]].said;
         let mut decided = wrap(decision, WIDTH);
         for other in members().filter(|m| m.said.0 != *decision) {
-            let text = format!("{}: {}", one_line(&other.message.subject, 60), other.said.0);
+            let text = format!("{}: {}", title(other), other.said.0);
             decided.extend(wrap(&text, WIDTH));
         }
         let found = match &group.series {
             None => vec!["It is no patch, cover letter or pull request: it would be shown as a mail of its thread.".to_owned()],
-            Some(series) => self.series_words(series, &group.others).await?,
+            Some(series) => self.series_words(series, &group.others, detail).await?,
         };
         let (mut applies, mut damage) = (Vec::new(), Vec::new());
         let mut conflict = false;
@@ -40,9 +66,9 @@ impl Ctx {
             (applies, conflict) = self.applies_words(list, mails, group, series).await?;
         }
         for mail in members() {
-            let title = one_line(&mail.message.subject, 60);
-            let mut broken = patchset::damage(&mail.message, &mail.input.recognised);
-            if conflict && patchset::may_have_lost_tabs(&mail.message) {
+            let title = title(mail);
+            let mut broken = mail.damage.clone();
+            if conflict && mail.lost_tabs {
                 broken.push(
                     "It has no tab: if the files have, your mail program made blanks of them."
                         .to_owned(),
@@ -51,6 +77,7 @@ impl Ctx {
             damage.extend(
                 broken
                     .iter()
+                    .map(|b| detail.say(b.clone(), &unquoted(b)))
                     .map(|b| one_line(&format!("{title}: {b}"), 400)),
             );
         }
@@ -60,9 +87,11 @@ impl Ctx {
         let lines = |texts: &[String]| texts.iter().flat_map(|t| wrap(t, WIDTH)).collect();
         Ok(notice::Rehearsal {
             list: list.address.clone(),
-            mails: members()
-                .map(|m| one_line(&m.message.subject, WIDTH))
-                .collect(),
+            count: members().count(),
+            mails: match detail {
+                Detail::Whole => members().map(|m| one_line(&m.subject, WIDTH)).collect(),
+                Detail::Bare => vec!["(what it says goes over TLS only)".to_owned()],
+            },
             decision: decided,
             steps: steps
                 .iter()
@@ -71,7 +100,10 @@ impl Ctx {
             series: lines(&found),
             applies: lines(&applies),
             damage: lines(&damage),
-            trailers: trailers(members()),
+            trailers: match detail {
+                Detail::Whole => trailers(members()),
+                Detail::Bare => Vec::new(),
+            },
         })
     }
 
@@ -79,6 +111,7 @@ impl Ctx {
         &self,
         series: &Series,
         others: &[(String, MailId)],
+        detail: Detail,
     ) -> Result<Vec<String>, PipelineError> {
         let missing: Vec<String> = (1..=series.total)
             .filter(|n| series.patches.iter().all(|p| p.number != *n))
@@ -94,12 +127,15 @@ impl Ctx {
             1 => "1 patch".to_owned(),
             n => format!("{n} patches"),
         };
+        let title = format!("\"{}\"", one_line(&series.title, 150));
         let mut words = vec![format!(
-            "\"{}\", v{} of {patches}{cover}.",
-            one_line(&series.title, 150),
+            "{}, v{} of {patches}{cover}.",
+            detail.say(title, "A series"),
             series.label
         )];
-        words.push(one_line(&series.reason, 600));
+        if detail == Detail::Whole {
+            words.push(one_line(&series.reason, 600));
+        }
         if !missing.is_empty() {
             words.push(format!(
                 "It is incomplete: patch {} is missing.",
@@ -109,8 +145,9 @@ impl Ctx {
         let mails: Vec<MailId> = others.iter().map(|(_, mail)| *mail).collect();
         if let Some(patchset) = self.store.find_patchset_of(&mails).await? {
             let labels: Vec<&str> = others.iter().map(|(label, _)| label.as_str()).collect();
+            let name = detail.say(format!("patchset {patchset}"), "a patchset that is here");
             words.push(format!(
-                "It would be a version of patchset {patchset}, which has v{}.",
+                "It would be a version of {name}, which has v{}.",
                 labels.join(", v")
             ));
         }
@@ -149,8 +186,8 @@ impl Ctx {
             .find_place(&work, &facts, &names(&work, &facts))
             .await?;
         let bytes = self.bytes_of(mails, group, series).await?;
-        let ctx = self.clone();
-        think(move || ctx.try_words(&work, place, &bytes)).await?
+        let (ctx, detail) = (self.clone(), Detail::of(list));
+        think(move || ctx.try_words(&work, place, &bytes, detail)).await?
     }
 
     /// Tries a series where it would begin, and at the tip of the branch.
@@ -159,11 +196,13 @@ impl Ctx {
         work: &SeriesToApply,
         place: Place,
         mails: &[Vec<u8>],
+        detail: Detail,
     ) -> Result<(Vec<String>, bool), PipelineError> {
         let mut words = Vec::new();
         let (repo, starts) = match place {
             Place::Nowhere(why) => return Ok((vec![format!("It was not tried: {why}.")], false)),
             Place::Waits(repo, why) => {
+                let why = detail.say(why, "waits for what it is built on");
                 words.push(format!("It {why}."));
                 match repo {
                     Some(repo) => (repo, Vec::new()),
@@ -176,7 +215,8 @@ impl Ctx {
         let mut tried = Vec::new();
         for Start { base, .. } in starts {
             let at = format!("{} at {} ({})", repo.name, short(&base.commit), base.why);
-            let (fits, said) = self.try_at(work, &repo, base.clone(), mails)?;
+            let at = detail.say(at, "the list's repository");
+            let (fits, said) = self.try_at(work, &repo, base.clone(), mails, detail)?;
             tried.push((base.commit, fits, format!("On {at}: {said}")));
             if fits {
                 break;
@@ -190,12 +230,10 @@ impl Ctx {
                 commit: tip.clone(),
                 why: String::new(),
             };
-            let (_, said) = self.try_at(work, &repo, base, mails)?;
-            words.push(format!(
-                "At the tip of {}, {}: {said}",
-                repo.branch,
-                short(&tip)
-            ));
+            let (_, said) = self.try_at(work, &repo, base, mails, detail)?;
+            let at = format!("{}, {}", repo.branch, short(&tip));
+            let at = detail.say(at, "its branch");
+            words.push(format!("At the tip of {at}: {said}"));
         }
         Ok((words, !fits))
     }
@@ -206,22 +244,28 @@ impl Ctx {
         repo: &RepoRow,
         base: Base,
         mails: &[Vec<u8>],
+        detail: Detail,
     ) -> Result<(bool, String), PipelineError> {
-        Ok(
-            match self
-                .repos
-                .try_apply(&request(work, repo, base, mails.to_vec()))
-            {
-                Ok(Outcome::Applied { .. }) => (true, "it applies.".to_owned()),
-                Ok(Outcome::Conflict(c)) => (false, conflict_words(&c)),
-                Ok(Outcome::Bad { patch, reason }) => (
-                    false,
-                    format!("patch {patch} cannot be used: {}", one_line(&reason, 300)),
-                ),
-                Err(GitError::Refused(reason)) => (false, one_line(&reason, 300)),
-                Err(error) => return Err(error.into()),
-            },
-        )
+        let tried = self
+            .repos
+            .try_apply(&request(work, repo, base, mails.to_vec()));
+        Ok(match tried {
+            Ok(Outcome::Applied { .. }) => (true, "it applies.".to_owned()),
+            Ok(Outcome::Conflict(c)) => {
+                let bare = format!("patch {} does not apply.", c.patch);
+                (false, detail.say(conflict_words(&c), &bare))
+            }
+            Ok(Outcome::Bad { patch, reason }) => {
+                let bare = format!("patch {patch} cannot be used");
+                let whole = format!("{bare}: {}", one_line(&reason, 300));
+                (false, detail.say(whole, &format!("{bare}.")))
+            }
+            Err(GitError::Refused(reason)) => {
+                let bare = "it is beyond a limit of this server.";
+                (false, detail.say(one_line(&reason, 300), bare))
+            }
+            Err(error) => return Err(error.into()),
+        })
     }
 
     /// A series that is not here as one that is to be applied.
@@ -232,16 +276,14 @@ impl Ctx {
         group: &Group,
         series: &Series,
     ) -> Result<SeriesToApply, PipelineError> {
-        let own = |mail: MailId| {
-            group
-                .members
-                .iter()
-                .map(|at| &mails[*at])
-                .find(|m| m.input.mail == mail)
+        let input = |mail: MailId| {
+            let mut own = group.members.iter().map(|at| &mails[*at].input);
+            let own = own.find(|input| input.mail == mail);
+            own.or(group.archived.get(&mail))
         };
-        let json = |m: &Waiting| file::to_json(&m.input.recognised);
-        let patches = series.patches.iter().filter_map(|p| own(p.mail));
-        let cover = series.cover.and_then(own);
+        let json = |input: &Input| file::to_json(&input.recognised);
+        let patches = series.patches.iter().filter_map(|p| input(p.mail));
+        let cover = series.cover.and_then(input);
         Ok(SeriesToApply {
             id: SeriesId(0),
             patchset: PatchsetId(0),
@@ -255,7 +297,7 @@ impl Ctx {
             message_ids: cover
                 .into_iter()
                 .chain(patches.clone())
-                .map(|m| m.message.message_id.to_string())
+                .map(|input| input.message_id.to_string())
                 .collect(),
             recognised: patches.map(json).collect(),
             cover: cover.map(json),
@@ -280,12 +322,34 @@ impl Ctx {
             match own.into_iter().find(|m| m.input.mail == slot.mail) {
                 Some(mail) => all.push(mail.bytes.clone()),
                 None => {
-                    let stored = self.store.load_bytes(slot.mail).await?;
-                    all.extend(stored.map(|(bytes, _)| bytes));
+                    let Some((bytes, _)) = self.store.load_bytes(slot.mail).await? else {
+                        let text = format!("mail {} has no bytes", slot.mail);
+                        return Err(PipelineError::Broken(text));
+                    };
+                    all.push(bytes);
                 }
             }
         }
         Ok(all)
+    }
+}
+
+/// `patch 2`, `the cover letter`.
+fn place_of(mail: &Waiting) -> String {
+    match mail.input.recognised.tag.number {
+        Some(0) => "the cover letter".to_owned(),
+        Some(number) => format!("patch {number}"),
+        None => "the mail".to_owned(),
+    }
+}
+
+/// Without what is quoted of a mail.
+fn unquoted(text: &str) -> String {
+    match (text.find('"'), text.rfind('"')) {
+        (Some(first), Some(last)) if first < last => {
+            format!("{}…{}", &text[..=first], &text[last..])
+        }
+        _ => text.to_owned(),
     }
 }
 

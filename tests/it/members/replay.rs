@@ -83,14 +83,22 @@ fn nobody_learns_who_is_in_a_list_that_is_not_public(database: Database) {
     server.cli(&["list", "create", "core", "--private", "--address", address]);
     server.cli(&["member", "add", "core", "in@example.net"]);
     let mut smtp = Smtp::connect(&server.addresses["smtp"]);
-    let mut ask = |who: &str, word: &str| {
-        let mail = format!("From: {who}\nMessage-ID: <{word}-{who}>\n\nx\n");
+    let rights = "reader@example.net=browse";
+    server.cli(&["policy", "set", "core", "--person", rights]);
+    let mut ask = |who: &str, word: &str, hops: usize| {
+        let hops = "Received: by x\n".repeat(hops);
+        let mail = format!("{hops}From: {who}\nMessage-ID: <{word}-{who}>\n\nx\n");
         let to = format!("core+{word}@lists.example.org");
         smtp.send(who, &[&to], mail.as_bytes()).0
     };
     for word in ["help", "unsubscribe", "nomail", "mail", "subscribe"] {
-        let (inside, outside) = (ask("in@example.net", word), ask("out@example.net", word));
-        assert_eq!(inside, outside, "{word}");
+        // As it comes, and as if it had gone round.
+        for hops in [0, 51] {
+            let outside = ask("out@example.net", word, hops);
+            for inside in ["in@example.net", "reader@example.net"] {
+                assert_eq!(ask(inside, word, hops), outside, "{word}, {hops} hops");
+            }
+        }
     }
 }
 

@@ -149,3 +149,47 @@ fn nobody_else_is_asked() {
     site.server.drain();
     assert_eq!(letters(&site, BEN).len(), 1);
 }
+
+#[test]
+fn the_list_that_has_the_series_asks() {
+    let site = site();
+    // Made first, named first, and without the series.
+    let users = "a-users@lists.example.org";
+    let create = ["list", "create", "a-users", "--address", users];
+    site.server.cli(&create);
+    let cat = "cat@plain.example";
+    let person = format!("{cat}=reply,post,moderate");
+    site.server
+        .cli(&["policy", "set", "dev", "--person", &person]);
+    let mail = answer(
+        &mail("r1@x", cat, "Re: [PATCH v2] first", "/state rejected\n"),
+        "p2@x",
+    );
+    let mail = mail.replace(&format!("To: {LIST}"), &format!("To: {users}, {LIST}"));
+    let mut smtp = Smtp::connect(&site.server.addresses["smtp"]);
+    let (reply, _) = smtp.send(cat, &[users, LIST], mail.as_bytes());
+    assert!(reply.starts_with("250"), "{reply}");
+    settle(&site.server);
+    let link = asked(&site, cat, "http");
+    let path = format!("/{}", link.splitn(4, '/').nth(3).unwrap());
+    assert!(site.server.page(&path).contains("patchset 1 v2 of dev"));
+    let text = format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    assert_eq!(request(&site.server.addresses["http"], &text).status, 200);
+    assert_eq!(states(&site), "v1 superseded, v2 rejected");
+}
+
+#[test]
+fn who_is_known_and_whose_field_nothing_signs_is_asked() {
+    let site = site();
+    let mail = super::reply("r1@x", super::BEN, "p2@x", "/state rejected\n");
+    let signed = ["from", "subject", "date", "in-reply-to", "references"];
+    let mail = String::from_utf8(site.sign_only(&mail, &signed)).unwrap();
+    send(&site, "ben@example.org", LIST, &mail, "250");
+    assert_eq!(states(&site), "v1 superseded, v2 new");
+    let to = asked(&site, "ben@example.org", "Reply-To: ");
+    let yes = super::mail("y1@x", super::BEN, "Re: confirm", "yes\n").replace(LIST, &to);
+    send(&site, "ben@example.org", &to, &yes, "250");
+    assert_eq!(states(&site), "v1 superseded, v2 rejected");
+}

@@ -1,6 +1,6 @@
 //! Mails that wait for their rehearsal: not more than there is room for, and gone with the answer or with the list.
 
-use patchpost::store::{NewRehearsal, Room};
+use patchpost::store::{NewRehearsal, Once, Room};
 use patchpost::types::{Identity, ListId};
 use patchpost::verdict::Verdict;
 
@@ -35,7 +35,16 @@ fn new(list: ListId, address: &str, n: u16) -> NewRehearsal {
 async fn room(site: Site) {
     let list = site.list("dev", "public").await;
     let store = &site.ctx.store;
-    let put = async |who: &str, n: u16| store.insert_rehearsal(new(list.id, who, n)).await.unwrap();
+    let put = async |who: &str, n: u16| {
+        let new = new(list.id, who, n);
+        let mut key = new.identity.0;
+        key[2] = who.as_bytes()[0];
+        let once = Once {
+            word: "rehearse",
+            keys: vec![Identity(key)],
+        };
+        store.insert_rehearsal(new, once).await.unwrap()
+    };
     for n in 0..300 {
         assert_eq!(put(ANA, n).await, Room::Taken);
     }
