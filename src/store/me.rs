@@ -294,15 +294,10 @@ async fn erase(tx: &mut Tx, address: &str, now: Timestamp) -> Result<(), StoreEr
     ] {
         tx.execute(text, vec![address.into()]).await?;
     }
-    // Notes of what moderators did with a member name the address; that they did it stays.
-    for word in ["paused", "resumed", "removed"] {
-        let text = "update event set detail = $1 where kind = 'members' and detail = $2";
-        let (new, old) = (
-            format!("somebody was {word}"),
-            format!("{address} was {word}"),
-        );
-        tx.execute(text, vec![new.into(), old.into()]).await?;
-    }
+    // Notes of what moderators and commands did with a member begin with the address; that they did it stays, and so do bans.
+    let text = "update event set detail = 'somebody' || substr(detail, length($1) + 1) where kind in ('members', 'settings') \
+         and substr(detail, 1, length($1) + 1) = $1 || ' ' and detail not like '% is banned%'";
+    tx.execute(text, vec![address.into()]).await?;
     // Who was silenced is not heard again by this: what gives no right to begin threads or to moderate stays.
     let text = "delete from access where address = $1 and (bits & $2) <> 0";
     let binds = vec![address.into(), (Bits::POST.0 | Bits::MODERATE.0).into()];
