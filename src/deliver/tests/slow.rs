@@ -95,6 +95,20 @@ async fn a_next_hop_that_greets_late_makes_no_destination_a_slow_one() {
     assert_eq!(all.enter("y.org", 2, schedule::steady()), Ok(()));
 }
 
+/// What is not sent at all is looked at first: it takes no place at its destination, and waits for none.
+#[tokio::test]
+async fn a_copy_that_nobody_wants_does_not_wait_for_its_destination() {
+    let (_folder, store, _) = posted(2, MAIL).await;
+    set_nomail(&store, "m1@y.org").await;
+    let sink = Sink::start(|_, _| None).await;
+    let route = Route::Relay(sink.address.clone().into(), 4);
+    let mut sender = sender(&store, route, &CancellationToken::new());
+    let other = lock(&sender.place.destinations).enter("y.org", 1, schedule::steady());
+    assert_eq!(other, Ok(()));
+    let batch = send_claimed(&mut sender, claim(&store).await).await;
+    assert_eq!(show(&batch), ["m1 unwanted", "m2 untried: "]);
+}
+
 /// The relay takes its time with the first copy; what is not begun by then is stopped.
 #[tokio::test]
 async fn copies_that_are_claimed_and_not_begun_are_stopped_when_the_mail_is_taken_back() {
