@@ -83,7 +83,7 @@ fn as_json(plan: &Plan, signoff: Option<&str>) -> serde_json::Value {
     json!({
         "patchset": plan.series.patchset.0, "version": plan.series.label, "repo": plan.repo.name, "branch": plan.branch,
         "old": plan.tips.0, "new": plan.tips.1, "committer": plan.committer, "signoff": signoff,
-        "patches": plan.patches.iter().map(patch).collect::<Vec<_>>(),
+        "patches": plan.patches.iter().map(patch).collect::<Vec<_>>(), "diffstat": plan.stat(),
     })
 }
 
@@ -120,6 +120,7 @@ fn as_text(plan: &Plan, signoff: Option<&str>) -> String {
             out += &format!("  signed     Signed-off-by: {who}\n");
         }
     }
+    out += plan.stat();
     // What strangers wrote must not speak to the terminal.
     out.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}")
 }

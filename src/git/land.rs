@@ -24,6 +24,8 @@ pub struct Landing {
     pub new: String,
     /// One a patch in order; `None`: its change is in the branch already.
     pub commits: Vec<Option<MadeCommit>>,
+    /// What `git diff --stat` says of both.
+    pub stat: String,
     /// `Name <address>`
     pub committer: String,
     clone: PathBuf,
@@ -96,6 +98,8 @@ impl Repos {
         let apart = Apart::make(&clone)?;
         pack::write(&objects, &apart.0)?;
         let mut before = base;
+        let new = done.commits.last().copied().unwrap_or(base);
+        let stat = stat(&clone, &apart, &old, &new.to_string())?;
         let mut commits = Vec::with_capacity(done.commits.len());
         for id in done.commits {
             commits.push(match id == before {
@@ -108,6 +112,7 @@ impl Repos {
             old,
             new: before.to_string(),
             commits,
+            stat,
             committer: format!("{} <{}>", committer.name, committer.email),
             clone,
             branch: branch.to_owned(),
@@ -197,6 +202,23 @@ fn committer(clone: &Path) -> Result<Committer, GitError> {
         )),
         other => other,
     })
+}
+
+/// What is changed between two commits, of which the later stands in a folder of its own.
+fn stat(clone: &Path, apart: &Apart, old: &str, new: &str) -> Result<String, GitError> {
+    let mut command = run::git(clone);
+    command.env("GIT_OBJECT_DIRECTORY", apart.objects());
+    command.args(["diff", "--no-ext-diff", "--no-textconv", "--no-color"]);
+    command.args(["--stat=80", "--end-of-options", old, new]);
+    let out = run::output(&mut command, clone, None)?;
+    match out.status.success() {
+        true => Ok(String::from_utf8_lossy(&out.stdout).into_owned()),
+        false => Err(GitError::Failed {
+            command: "diff --stat".to_owned(),
+            repo: clone.to_owned(),
+            message: run::message(&out.stderr),
+        }),
+    }
 }
 
 fn made(objects: &Objects, id: &ObjectId) -> Result<MadeCommit, GitError> {

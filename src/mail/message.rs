@@ -53,6 +53,10 @@ pub struct Part {
     pub bytes: Vec<u8>,
     /// The bytes as text (LF line ends) if the type is `text/*` or a patch by its name, decoded leniently.
     pub text: Option<String>,
+    /// The charset that it names.
+    pub charset: Option<String>,
+    /// It is sent as `format=flowed` (RFC 3676), and whether with `DelSp=yes`.
+    pub flowed: Option<bool>,
     /// How many attached mails it stands in; 0 for a part of the mail itself.
     pub within: usize,
 }

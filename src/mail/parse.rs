@@ -320,6 +320,8 @@ fn add_parts(
             attachment: false,
             bytes: body.to_vec(),
             text: Some(decode_lenient(body)),
+            charset: None,
+            flowed: None,
             within,
         });
         return;
@@ -387,7 +389,12 @@ fn leaf(mail: &[u8], (part, within): (&MessagePart<'_>, usize), flaws: &mut Vec<
         .content_disposition()
         .is_some_and(|d| d.c_type.eq_ignore_ascii_case("attachment"));
     let attachment = declared || !is_text;
+    let parameter = |name: &str| kind.and_then(|c| c.attribute(name));
+    let says =
+        |name: &str, value: &str| parameter(name).is_some_and(|v| v.eq_ignore_ascii_case(value));
     Part {
+        charset: parameter("charset").map(str::to_owned),
+        flowed: says("format", "flowed").then(|| says("delsp", "yes")),
         content_type,
         filename,
         attachment,

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::acks::Ack;
+use super::alone::shown_alone;
 use super::same::same_address;
 use super::scan;
 use super::tag::{Version, parse_tag};
@@ -46,7 +47,8 @@ impl Default for FoldOptions {
 
 /// Makes the mail of an mbox, separator line and empty line at its end included.
 ///
-/// `reroll` is the version that takes the patch over from an older one. Fails where `git am` finds no patch either.
+/// `reroll` is the version that takes the patch over from an older one. It holds what pages show of the patch. Fails where `git am`
+/// finds no patch either.
 pub fn fold(
     bytes: &[u8],
     message: &Message,
@@ -55,7 +57,7 @@ pub fn fold(
     arrived: Timestamp,
     options: &FoldOptions,
 ) -> Result<Vec<u8>, MailinfoError> {
-    let letter = mailinfo(bytes)?;
+    let letter = mailinfo(&shown_alone(bytes, message))?;
     let (title, text) = letter
         .message
         .split_once("\n\n")

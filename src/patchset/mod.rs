@@ -9,10 +9,11 @@
 //! [`finish`] (order, labels, partial rerolls), [`describe`] (words). For the base: [`depend`] (what a series names as that on
 //! which it is built). For readers: [`acks`] (who gave which trailer), [`same`] (which trailers
 //! and which addresses are one),
-//! [`fold`](mod@fold) (patches for `git am` with these), [`range_diff`] (two versions beside each other), [`remark`] (which line an
+//! [`alone`] (of which part of a mail commits are made), [`fold`](mod@fold) (patches for `git am` with these), [`range_diff`] (two versions beside each other), [`remark`] (which line an
 //! answer is about, and what became of it), [`damage`](mod@damage) (what mail programs break).
 
 mod acks;
+mod alone;
 mod assemble;
 mod authority;
 mod correct;
@@ -56,6 +57,7 @@ mod recognise_tests;
 mod tag_tests;
 
 pub use acks::{Ack, Answer, Carried, acks_for, carry_acks};
+pub use alone::{has_hidden_diff, shown_alone};
 pub use assemble::{Input, Patchset, Series, Slot, assemble, assemble_corrected};
 pub use authority::may_add_trailers;
 pub use correct::Correction;

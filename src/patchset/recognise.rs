@@ -201,7 +201,7 @@ pub fn patch_text(message: &Message) -> Option<&str> {
     place(message).and_then(|place| text_at(message, place))
 }
 
-fn place(message: &Message) -> Option<Place> {
+pub(super) fn place(message: &Message) -> Option<Place> {
     // Text made out of HTML has lost what makes a diff apply.
     if !message.flaws.contains(&Flaw::HtmlOnly) && scan::has_diff(&message.text) {
         return Some(Place::Text);
@@ -236,7 +236,7 @@ fn is_patch(part: &Part) -> bool {
     typed || named
 }
 
-fn part_text(part: &Part) -> Option<&str> {
+pub(super) fn part_text(part: &Part) -> Option<&str> {
     let text = part.text.as_deref();
     // Bytes that are no UTF-8 carry no diff that could be placed.
     text.or_else(|| std::str::from_utf8(&part.bytes).ok())

@@ -5,7 +5,8 @@ use super::{Ctx, PipelineError, think};
 use crate::diff::mailinfo::mailinfo;
 use crate::diff::patch_id::patch_id;
 use crate::git::{self, Base, GitError, Outcome};
-use crate::patchset::{Recognised, depend};
+use crate::mail;
+use crate::patchset::{Recognised, depend, shown_alone};
 use crate::store::job::Held;
 use crate::store::{NewApplication, NewTip, RepoRow, SeriesToApply, Tried};
 use crate::types::{MessageId, RealmId, SeriesId};
@@ -85,7 +86,7 @@ impl Ctx {
         .await?
     }
 
-    /// Bytes of the patches' mails, in order.
+    /// The patches' mails in order, each as far as it is shown.
     pub(super) async fn load_patches(
         &self,
         work: &SeriesToApply,
@@ -93,9 +94,10 @@ impl Ctx {
         let mut mails = Vec::with_capacity(work.mails.len());
         for mail in &work.mails {
             let Some((bytes, _)) = self.store.load_bytes(*mail).await? else {
-                return Err(PipelineError::Broken(format!("mail {mail} has no bytes")));
+                let words = format!("mail {mail} has no bytes");
+                return Err(PipelineError::Broken(words));
             };
-            mails.push(bytes);
+            mails.push(shown_alone(&bytes, &mail::parse(&bytes)).into_owned());
         }
         Ok(mails)
     }

@@ -6,7 +6,8 @@ use super::{Ctx, PipelineError, think};
 use crate::diff::mailinfo::mailinfo;
 use crate::diff::patch_id::{PatchId, patch_id};
 use crate::git::check_pattern;
-use crate::patchset::{Candidate, Landings, Recognised};
+use crate::mail;
+use crate::patchset::{Candidate, Landings, Recognised, shown_alone};
 use crate::store::{BranchOf, Pending, RepoRow};
 use crate::types::{Job, MailId, MessageId, RepoId, Timestamp};
 
@@ -273,7 +274,7 @@ fn by_series<T>(patches: Vec<T>, series: impl Fn(&T) -> i64) -> impl Iterator<It
 fn candidate(patch: &Pending, bytes: Option<&Vec<u8>>) -> Candidate {
     // What another version of this program wrote is read again by `reclassify`; until then the title is unknown.
     let facts: Option<Recognised> = serde_json::from_str(&patch.recognised).ok();
-    let letter = bytes.and_then(|b| mailinfo(b).ok());
+    let letter = bytes.and_then(|b| mailinfo(&shown_alone(b, &mail::parse(b))).ok());
     Candidate {
         message_id: MessageId::parse(&patch.message_id),
         title: facts.map(|f| f.normal_title).unwrap_or_default(),

@@ -57,6 +57,13 @@ pub struct PlannedPatch {
     pub acks: Vec<Ack>,
 }
 
+impl Plan {
+    /// Which files would be changed, and by how many lines, as `git diff --stat` writes it.
+    pub fn stat(&self) -> &str {
+        &self.landing.stat
+    }
+}
+
 impl Ctx {
     /// Fetches the repository and applies the series on the tip of the branch, apart from everything.
     ///

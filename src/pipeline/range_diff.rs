@@ -4,6 +4,7 @@ use super::{PipelineError, think};
 use crate::diff::mailinfo::mailinfo;
 use crate::mail;
 use crate::patchset::range_diff::{Commit, Pair, range_diff};
+use crate::patchset::{patch_text, shown_alone};
 use crate::store::Reader;
 use crate::types::MailId;
 
@@ -82,9 +83,10 @@ fn read(patches: Patches) -> Vec<Commit> {
         .collect()
 }
 
-/// As `git am` reads the mail; one that it would refuse still has a subject, an author and a text.
+/// As the commit is made of the mail; one that `git am` would refuse still has a subject, an author and a text.
 fn commit(bytes: &[u8], id: Option<String>) -> Commit {
-    match mailinfo(bytes) {
+    let message = mail::parse(bytes);
+    match mailinfo(&shown_alone(bytes, &message)) {
         Ok(letter) => Commit {
             id,
             author: format!("{} <{}>", letter.name, letter.email),
@@ -92,15 +94,11 @@ fn commit(bytes: &[u8], id: Option<String>) -> Commit {
             patch: letter.patch,
         },
         Err(_) => {
-            let message = mail::parse(bytes);
             let author = message.author();
             Commit {
                 id,
                 author: format!("{} <{}>", author.name, author.address),
-                patch: crate::patchset::patch_text(&message)
-                    .unwrap_or_default()
-                    .as_bytes()
-                    .to_vec(),
+                patch: patch_text(&message).unwrap_or_default().as_bytes().to_vec(),
                 message: crate::patchset::parse_tag(&message.subject).title,
             }
         }

@@ -12,7 +12,7 @@ use super::page::{
 };
 use super::routes::{App, Wish};
 use crate::mail;
-use crate::patchset::{Version, parse_tag, patch_text};
+use crate::patchset::{Version, has_hidden_diff, parse_tag, patch_text};
 use crate::query;
 use crate::store::ListRow;
 use crate::store::pages::MailRow;
@@ -343,6 +343,7 @@ pub async fn add_attachments(
                 continue;
             };
             let message = mail::parse(&bytes);
+            post.hidden_diff = has_hidden_diff(&message);
             if let Some(patch) = patch_text(&message)
                 && !post.blocks.iter().any(|b| matches!(b, Block::Diff(_)))
             {

@@ -203,6 +203,8 @@ pub struct Post {
     pub files: Vec<(String, String, String)>,
     /// A patch that was attached, as its blocks show it.
     pub attached: Option<String>,
+    /// Another diff stands in the mail, which is not shown.
+    pub hidden_diff: bool,
     /// Remarks on lines of earlier versions that are gone.
     pub gone: Vec<Remark>,
     /// Remarks on the patch that are on no line of it.
@@ -255,6 +257,7 @@ impl Post {
             cut: mail.text.lines().nth(MAX_LINES).is_some(),
             files: Vec::new(),
             attached: None,
+            hidden_diff: false,
             gone: Vec::new(),
             loose: Vec::new(),
         }

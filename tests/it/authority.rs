@@ -224,6 +224,55 @@ fn forgeries_change_nothing_and_are_shown_as_claims_on_postgresql() {
     forgeries(&[("PATCHPOST_DATABASE_URL", &url)]);
 }
 
+/// A commit holds what the page shows of a mail, whatever else stands in it.
+#[test]
+fn nothing_that_is_not_shown_becomes_a_commit() {
+    let site = Site::start(&[]);
+    let work = project(site.server.dir.path());
+    site.server
+        .cli(&["repo", "add", "tool", "--path", &work.display().to_string()]);
+    site.server.cli(&["list", "set", "dev", "--repo", "tool"]);
+    let diff = |line: usize| {
+        let text = patch("x", ANA, "x", "", line);
+        text[text.find("Text.").unwrap()..].to_owned()
+    };
+    let part = |kind: &str, body: &str| format!("--b\nContent-Type: {kind}\n\n{body}\n");
+    let html = part("text/html", &diff(25));
+    let plain = part("text/plain", &diff(5));
+    let file = "text/x-patch\nContent-Disposition: attachment; filename=a.patch";
+    let two = part(file, &diff(5)) + &part(file, &diff(25));
+    let whole = part("text/html", "<p>Text.</p>");
+    for (n, kind, body, hidden) in [
+        (1, "alternative", format!("{plain}{html}"), true),
+        (2, "mixed", two, true),
+        (3, "alternative", format!("{plain}{whole}"), false),
+    ] {
+        let subject = format!("[PATCH] number {n}");
+        let text = mail(&format!("h{n}@x"), ANA, &subject, &format!("{body}--b--\n"));
+        site.send(
+            format!("MIME-Version: 1.0\nContent-Type: multipart/{kind}; boundary=b\n{text}")
+                .as_bytes(),
+        );
+        let page = site.server.page(&format!("/dev/patches/{n}/"));
+        let caution = "Another part of this mail holds a diff, too.";
+        assert_eq!(page.contains(caution), hidden, "{n}: {page}");
+        assert!(!page.contains("line 25 of"), "{n}: {page}");
+        let from = format!("{}/tool.patches.git", site.server.base());
+        let name = format!("refs/patches/{n}/v1");
+        git(&work, &["fetch", "-q", "--no-tags", &from, &name]);
+        let made = git(&work, &["show", "FETCH_HEAD:src/a.c"]);
+        assert!(
+            made.contains("line 5 of x") && !made.contains("line 25 of"),
+            "{n}"
+        );
+        let message = git(&work, &["log", "-1", "--format=%B", "FETCH_HEAD"]);
+        let expected = format!("number {n}\n\nText.\n\nSigned-off-by: {ANA}");
+        assert_eq!(message.trim(), expected);
+        let mbox = site.server.page(&format!("/dev/patches/{n}/mbox"));
+        assert!(!mbox.contains("line 25 of"), "{n}: {mbox}");
+    }
+}
+
 #[test]
 fn a_replayed_mail_changes_nothing() {
     let site = Site::start(&[]);

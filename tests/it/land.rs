@@ -196,6 +196,7 @@ fn a_series_lands_with_its_trailers_and_who_did_it(database: Database) {
         "left out   Acked-by: Linus <torvalds@example.com> (by eve@example.com in <".to_owned(),
         format!("2/2 {expected} Change thirty\n"),
         format!("signed     Signed-off-by: {KIM}\n"),
+        " src/a.c | 4 ++--\n 1 file changed, 2 insertions(+), 2 deletions(-)\n".to_owned(),
         "dry run: nothing was pushed".to_owned(),
     ] {
         assert!(text.contains(&part), "{part:?} in {text}");

@@ -371,8 +371,8 @@ fn is_field(line: &[u8]) -> bool {
     line.get(name.count()) == Some(&b':')
 }
 
-/// The first line that git-format-patch(1) writes, quoted on its way through an mbox.
-fn is_format_patch_line(line: &[u8]) -> bool {
+/// Whether it is the first line of a file that git-format-patch(1) writes.
+pub fn is_format_patch_line(line: &[u8]) -> bool {
     let Some(rest) = line.strip_prefix(b"From ") else {
         return false;
     };
@@ -383,8 +383,8 @@ fn is_format_patch_line(line: &[u8]) -> bool {
     id.iter().all(hex) && date == b" Mon Sep 17 00:00:00 2001\n"
 }
 
-/// git-am(1), "DISCUSSION": `diff -`, `Index: `, or three dashes alone or before a file name.
-fn begins_patch(line: &[u8]) -> bool {
+/// Whether a line, its line end included, ends the message and begins the patch. git-am(1), "DISCUSSION": `diff -`, `Index: `, or three dashes alone or before a file name.
+pub fn begins_patch(line: &[u8]) -> bool {
     if line.starts_with(b"diff -") || line.starts_with(b"Index: ") {
         return true;
     }

@@ -12,6 +12,7 @@ mod text;
 
 use std::borrow::Cow;
 
+pub use body::{begins_patch, is_format_patch_line};
 pub use date::AuthorDate;
 
 /// A mail as `git am` would commit it.
