@@ -106,6 +106,14 @@ impl Destinations {
         free && allowed > 0
     }
 
+    /// Somebody wants all mail to be tried now.
+    pub fn end_pauses(&mut self) {
+        self.watched
+            .values_mut()
+            .for_each(|d| d.throttle.end_pause());
+        self.refusals.end_pauses();
+    }
+
     /// Domains for which nothing is to be claimed now.
     pub fn closed(&self, now: Timestamp) -> Vec<String> {
         let full = |d: &Destination| d.holders.len() >= d.allowed(self.connections, now);

@@ -25,8 +25,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::store::queue::RETRIED;
 use crate::store::{Outcome, Store, StoreError, Turn};
-use crate::types::ListId;
+use crate::types::{ListId, Timestamp};
 use batch::{Outcomes, Place, Sender, Summary};
 use destination::Destinations;
 pub use greet::{greet, hand_over};
@@ -101,6 +102,7 @@ pub async fn run(store: Store, settings: Settings, stop: CancellationToken) {
         throttle: Mutex::new(Throttle::new(connections)),
         destinations: Arc::new(Mutex::new(Destinations::new(connections))),
         served: Mutex::new(None),
+        retried: Mutex::new(crate::store::now()),
     });
     let mut workers = tokio::task::JoinSet::new();
     let mut places = std::collections::HashMap::new();
@@ -130,6 +132,8 @@ struct Shared {
     destinations: Arc<Mutex<Destinations>>,
     /// The list whose copies were claimed last.
     served: Mutex<Option<ListId>>,
+    /// The last wish for another try that was met.
+    retried: Mutex<Timestamp>,
 }
 
 /// Plain values are sound whatever the thread that panicked was doing.
@@ -159,6 +163,9 @@ impl Shared {
         while !self.stop.is_cancelled() {
             // A claim gave its place back by then, also one that broke off.
             lock(&self.destinations).leave(place);
+            if place == 0 {
+                self.look_for_wish().await;
+            }
             let allowed = self.throttle().allowed(schedule::steady());
             if !lock(&self.destinations).begin(place, allowed) {
                 sender.close().await;
@@ -210,6 +217,18 @@ impl Shared {
             *lock(&self.served) = Some(first.list);
         }
         Ok(copies.into_iter().map(Owed::Copy).collect())
+    }
+
+    /// Ends all pauses if somebody wished since the last time that mail is tried now.
+    async fn look_for_wish(&self) {
+        // That it cannot be read is told where copies are looked for.
+        let Ok(Some(wished)) = self.store.find_moment(RETRIED).await else {
+            return;
+        };
+        if wished > std::mem::replace(&mut *lock(&self.retried), wished) {
+            self.throttle().end_pause();
+            lock(&self.destinations).end_pauses();
+        }
     }
 
     fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {

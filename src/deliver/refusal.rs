@@ -138,6 +138,11 @@ pub struct Refusals {
 }
 
 impl Refusals {
+    /// No sender waits any more.
+    pub fn end_pauses(&mut self) {
+        self.paused.clear();
+    }
+
     /// The next hop took a mail of a sender's domain.
     pub fn record_taken(&mut self, sender: &str, now: Timestamp) {
         self.run.domains.clear();

@@ -110,6 +110,11 @@ impl Throttle {
         self.pause
     }
 
+    /// Somebody wants a try now; a further trouble pauses for twice as long.
+    pub fn end_pause(&mut self) {
+        self.until = Timestamp(i64::MIN);
+    }
+
     /// Ten minutes of nothing, then one connection.
     pub fn pause_long(&mut self, now: Timestamp) {
         self.open = 1;
@@ -166,6 +171,15 @@ mod tests {
             now = now.plus_secs(pause);
             assert_eq!(throttle.allowed(now), 1);
         }
+    }
+
+    #[test]
+    fn a_pause_ends_when_somebody_wants_it_to() {
+        let mut throttle = Throttle::new(4);
+        assert_eq!(throttle.record_trouble(at(0), "away"), 15);
+        throttle.end_pause();
+        assert_eq!((throttle.allowed(at(1)), throttle.rest(at(1))), (1, 0));
+        assert_eq!(throttle.record_trouble(at(1), "away"), 30);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What an operator decides about mail that is owed.
 
 use super::{Ctx, PipelineError};
-use crate::store::queue::{Choice, Steer};
+use crate::store::queue::{Choice, RETRIED, Steer};
 
 impl Ctx {
     /// Tries again, holds back or drops owed mails, and notes it with the reason; returns how many.
@@ -13,6 +13,11 @@ impl Ctx {
     ) -> Result<u64, PipelineError> {
         let now = crate::store::now();
         let done = self.store.steer_queue(choice, steer, why, now).await?;
+        if steer == Steer::Retry && done > 0 {
+            // A pause after trouble with the next hop ends by it.
+            let wished = (RETRIED.to_owned(), now.0.to_string());
+            self.store.record_meta(wished.0, wished.1).await?;
+        }
         tracing::info!(queue.mails = done, "{done} owed mails {}", steer.done());
         Ok(done)
     }

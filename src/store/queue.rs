@@ -178,6 +178,9 @@ fn condition(choice: &Choice, table: usize) -> Option<(String, Vec<Bind>)> {
     Some((parts.join(" and "), binds))
 }
 
+/// When somebody wished last that what is owed is tried now.
+pub const RETRIED: &str = "queue-retried";
+
 impl Reader {
     /// Owed mails, those that are due first first.
     pub async fn load_queue(

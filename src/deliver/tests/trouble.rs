@@ -105,6 +105,30 @@ async fn a_destination_that_hangs_holds_up_nobody_else() {
     assert!(begun.count() <= 304);
 }
 
+/// The next hop asks for ten minutes of nothing; somebody mends it and wants a try now.
+#[tokio::test]
+async fn a_pause_ends_when_the_operator_wants_a_try() {
+    let (_folder, store, _) = posted(3, MAIL).await;
+    let sink = Sink::start(|connection, at| match (connection, at) {
+        (1, At::Greeting) => Some(Act::Say("421 4.7.28 too many")),
+        _ => None,
+    })
+    .await;
+    let stop = CancellationToken::new();
+    let route = Route::Relay(sink.address.clone().into(), 1);
+    let running = tokio::spawn(run(store.clone(), settings(route), stop.clone()));
+    until(async || sink.connections() > 0).await;
+    until(async || {
+        let now = crate::store::now().0.to_string();
+        let wished = store.record_meta(RETRIED.to_owned(), now).await;
+        wished.expect("a wish");
+        sink.mails().len() == 3
+    })
+    .await;
+    stop.cancel();
+    running.await.expect("an end");
+}
+
 #[tokio::test]
 async fn a_small_list_does_not_wait_for_all_copies_of_a_large_one() {
     let (_folder, store, large) = posted(50, MAIL).await;
