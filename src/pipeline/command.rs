@@ -140,7 +140,7 @@ impl Ctx {
         let meant = self.fulfil(list, nonce, now).await?;
         let (ctx, of, answered) = (self.clone(), list.clone(), errand.answered());
         let letter = move |acted: &Acted| match acted {
-            Acted::Meant { .. } => meant.into_iter().collect(),
+            Acted::Meant { .. } => meant.flatten().into_iter().collect(),
             acted => ctx.answers(&of, acted, &answered, now),
         };
         let once = errand.once("confirm");
@@ -369,30 +369,15 @@ impl Ctx {
         answered: &Answered,
         now: Timestamp,
     ) -> Vec<CappedLetter> {
-        let Acted::Linked { address, other } = acted else {
-            return self
-                .answer(list, acted, answered, now)
-                .into_iter()
-                .collect();
-        };
-        let to = |to: &String, with: &String| {
-            let text = wrapped(&format!(
-                "{to} and {with} have both confirmed that they are one person's. What either may do here, the other may do, and mail \
-                 to one of them spares the other a copy."
-            ));
-            let address: Address = to.parse().ok()?;
-            let own: Address = list.address.parse().ok()?;
-            let owner = notice::with_suffix(&own, "+owner").map(|o| o.to_string());
-            let text = rendered(&Done {
-                text: &text,
-                next: "If that is wrong, have it undone by the people below.",
-                owner: &owner.unwrap_or_default(),
-            });
-            let subject = "Two addresses of yours are linked";
-            self.letter(list, &address, (Event::Done, subject, text), answered, now)
-        };
-        let both = [to(address, other), to(other, address)];
-        both.into_iter().flatten().collect()
+        match acted {
+            Acted::Linked { address, other } => {
+                self.linked_letters(Some(list), [address, other], answered, now)
+            }
+            acted => {
+                let letter = self.answer(list, acted, answered, now);
+                letter.into_iter().collect()
+            }
+        }
     }
 
     /// The answer to what was done, for whom it concerns.
@@ -585,6 +570,6 @@ pub(super) fn rendered(text: &impl Template) -> String {
 }
 
 /// Lines of at most 76 characters.
-fn wrapped(text: &str) -> String {
+pub(super) fn wrapped(text: &str) -> String {
     notice::wrap(text, 76).join("\n")
 }

@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
-use super::command::place;
+use super::command::{place, rendered, wrapped};
+use super::notify::Notice;
 use super::{Ctx, PipelineError};
 use crate::list::command::Wish;
-use crate::list::notice::{self, Answered};
+use crate::list::notice::{self, Answered, Done, Event};
 use crate::list::token;
-use crate::store::{Act, Acted, ListRow, Owed};
+use crate::store::{Act, Acted, CappedLetter, ListRow, Owed};
 use crate::types::{Address, ListId, RealmId, Timestamp};
 
 /// How long a form may lie open, in seconds.
@@ -18,6 +19,8 @@ const FORM_HOLDS: i64 = 12 * 3_600;
 pub enum Answer {
     /// What was done.
     Done(Acted),
+    /// It was confirmed, and the mail that it is about is not here any more: nothing was done.
+    Gone,
     /// The link is not ours, or too old.
     Unknown,
 }
@@ -122,6 +125,50 @@ impl Ctx {
         Ok(last)
     }
 
+    /// Both addresses hear that they are one person's now, so that neither is linked unawares; `list`: where that was asked for, if at one.
+    pub(super) fn linked_letters(
+        &self,
+        list: Option<&ListRow>,
+        [one, other]: [&str; 2],
+        answered: &Answered,
+        now: Timestamp,
+    ) -> Vec<CappedLetter> {
+        let own = list.and_then(|list| list.address.parse::<Address>().ok());
+        let owner = match &own {
+            Some(own) => notice::with_suffix(own, "+owner").map(|o| o.to_string()),
+            None => Some(format!("postmaster@{}", self.hostname)),
+        };
+        let letter = |to: &str, with: &str| {
+            let text = wrapped(&format!(
+                "{to} and {with} have both confirmed that they are one person's. What either may do here, the other may do, and mail \
+                 to one of them spares the other a copy."
+            ));
+            let to: Address = to.parse().ok()?;
+            let text = rendered(&Done {
+                text: &text,
+                next: "If that is wrong, have it undone by the people below.",
+                owner: owner.as_deref().unwrap_or_default(),
+            });
+            let notice = Notice {
+                event: Event::Done,
+                list,
+                to: &to,
+                subject: "Two addresses of yours are linked",
+                text: &text,
+                reply_to: None,
+                return_path: String::new(),
+                answered: Some(answered).filter(|a| !a.ids.is_empty()),
+                ip: None,
+            };
+            self.draft(&notice, now).unwrap_or_else(|error| {
+                tracing::error!(%error, "word of a link could not be made");
+                None
+            })
+        };
+        let both = [letter(one, other), letter(other, one)];
+        both.into_iter().flatten().collect()
+    }
+
     /// What a link in a confirmation stands for; changes nothing.
     pub async fn find_pending(
         &self,
@@ -162,9 +209,10 @@ impl Ctx {
             return Ok(Answer::Unknown);
         };
         let meant = self.fulfil(&list, asked.nonce, now).await?;
+        let gone = meant.is_none();
         let (ctx, place) = (self.clone(), place(&list, "on the page"));
         let letter = move |acted: &Acted| match acted {
-            Acted::Meant { .. } => meant.into_iter().collect(),
+            Acted::Meant { .. } => meant.flatten().into_iter().collect(),
             // What was done is on the page; a welcome is for keeping.
             Acted::Holds {
                 wish: Wish::Subscribe,
@@ -178,6 +226,7 @@ impl Ctx {
         let act = Act::Confirm(asked.nonce);
         match self.store.act(place, None, act, letter, now).await? {
             Acted::Unknown => Ok(Answer::Unknown),
+            Acted::Meant { .. } if gone => Ok(Answer::Gone),
             acted => Ok(Answer::Done(acted)),
         }
     }

@@ -137,13 +137,14 @@ impl Ctx {
         Ok(said.unwrap_or_else(general))
     }
 
-    /// Does what was asked under a number, if it is a mail's wishes and was not done before. Safe to repeat. Returns the answer by mail.
+    /// Does what was asked under a number, if it is a mail's wishes and was not done before. Safe to repeat. Returns the answer by mail, if
+    /// one may be given; `None` if the mail is not here any more.
     pub(super) async fn fulfil(
         &self,
         list: &ListRow,
         nonce: i64,
         now: Timestamp,
-    ) -> Result<Option<CappedLetter>, PipelineError> {
+    ) -> Result<Option<Option<CappedLetter>>, PipelineError> {
         let asked = self.store.find_confirmation(list.id, nonce, now).await?;
         let Some(asked) = asked.filter(|a| a.wish == Asked::Steer && !a.done) else {
             return Ok(None);
@@ -161,8 +162,8 @@ impl Ctx {
             _ => vec!["Nothing was done: the mail answers no patch series.".to_owned()],
         };
         let to: Address = asked.address.parse()?;
-        self.steered_letter(list, &to, &message, &wishing, &lines)
-            .await
+        let letter = self.steered_letter(list, &to, &message, &wishing, &lines);
+        Ok(Some(letter.await?))
     }
 
     async fn find_meant(

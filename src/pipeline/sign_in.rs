@@ -8,7 +8,7 @@ use askama::Template;
 
 use super::notify::Notice;
 use super::{Ctx, PipelineError};
-use crate::list::notice::{self, Confirm, Event, SignIn};
+use crate::list::notice::{self, Answered, Confirm, Event, SignIn};
 use crate::list::sign_in::{self, Hash, SECRET, SEEN_SECS};
 use crate::store::{NewSignIn, Owed, SessionRow, SignInRow};
 use crate::types::{Address, Timestamp};
@@ -112,7 +112,7 @@ impl Ctx {
         let link = secret()?;
         // Of two addresses the other is told by the page only: whoever asks chose it.
         let text = Confirm {
-            what: "link an address with another one",
+            what: "link this address with another one, which the page below names",
             address,
             link: &format!("{}/sign-in/{link}", self.base_url),
             reply: false,
@@ -196,13 +196,19 @@ impl Ctx {
         }
     }
 
-    /// Links the two addresses that a link is for.
+    /// Links the two addresses that a link is for; both hear of it.
     pub async fn link_by_mail(
         &self,
         link: &str,
         now: Timestamp,
     ) -> Result<Option<SignInRow>, PipelineError> {
-        Ok(self.store.link_by_mail(sign_in::hash(link), now).await?)
+        let ctx = self.clone();
+        let letters = move |linked: &SignInRow| {
+            let both = [linked.address.as_str(), linked.other.as_str()];
+            ctx.linked_letters(None, both, &Answered::default(), now)
+        };
+        let link = sign_in::hash(link);
+        Ok(self.store.link_by_mail(link, letters, now).await?)
     }
 
     /// Who a session is of, noting now and then that it was used.

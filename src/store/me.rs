@@ -85,7 +85,7 @@ const SHOWN: &str =
     "(l.visibility = 'public' or l.id in (select list from member where address = $1))";
 
 /// Notes about what a person did or what became of their mail; others say who decided what, and stay.
-const PERSONAL: [&str; 13] = [
+const PERSONAL: [&str; 16] = [
     "joined",
     "left",
     "paused",
@@ -99,6 +99,9 @@ const PERSONAL: [&str; 13] = [
     "disabled",
     "enabled",
     "removed",
+    "removal wished",
+    "told",
+    "told incomplete",
 ];
 
 impl Reader {
@@ -160,10 +163,12 @@ impl Reader {
         Ok(rows.into_iter().map(row).collect())
     }
 
-    /// Rights of its own that an address has, by list, as far as it may know of their lists.
+    /// Rights of its own that an address has, by list, as far as it may know of their lists: who moderates one knows of it.
     pub async fn load_rights(&self, address: &str) -> Result<Vec<(String, Bits)>, StoreError> {
         let text = format!(
-            "select l.name, a.bits from access a join list l on l.id = a.list where a.address = $1 and {SHOWN} order by l.name"
+            "select l.name, a.bits from access a join list l on l.id = a.list where a.address = $1 and ({SHOWN} or (a.bits & {}) <> 0) \
+             order by l.name",
+            Bits::MODERATE.0
         );
         let rows: Vec<(String, i64)> = self.fetch(text, vec![address.into()]).await?;
         Ok(rows.into_iter().map(|(l, b)| (l, Bits(b))).collect())
@@ -288,6 +293,7 @@ async fn erase(tx: &mut Tx, address: &str, now: Timestamp) -> Result<(), StoreEr
     for text in [
         "delete from standing where address = $1",
         "delete from bounce where address = $1",
+        "delete from rehearsal where address = $1",
         "delete from confirmation where address = $1 or other = $1",
         "delete from sign_in where address = $1 or other = $1",
         "delete from report_wish where address = $1",

@@ -178,13 +178,14 @@ impl Store {
         .await
     }
 
-    /// Uses a link up that is to link two addresses. Returns both.
+    /// Uses a link up that is to link two addresses, and owes what `letters` makes of them, in one commit. Returns both.
     pub async fn link_by_mail(
         &self,
         link: Hash,
+        letters: impl FnOnce(&SignInRow) -> Vec<CappedLetter> + Send + 'static,
         now: Timestamp,
     ) -> Result<Option<SignInRow>, StoreError> {
-        self.write(move |tx| {
+        let linked = self.write(move |tx| {
             Box::pin(async move {
                 let text = format!("update sign_in set used = 1 where link = $1 and {OPEN} and other <> '' returning address, other");
                 let used: Option<(String, String)> =
@@ -193,10 +194,16 @@ impl Store {
                     return Ok(None);
                 };
                 person::link(tx, &address, &other, now).await?;
-                Ok(Some(SignInRow { address, other }))
+                let linked = SignInRow { address, other };
+                for letter in letters(&linked) {
+                    notice::insert(tx, letter, now).await?;
+                }
+                Ok(Some(linked))
             })
-        })
-        .await
+        });
+        let linked = linked.await?;
+        self.deliveries.notify_one();
+        Ok(linked)
     }
 
     /// Notes that a browser was here.

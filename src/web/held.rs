@@ -167,7 +167,7 @@ fn group_of(group: &[&HeldRow], open: bool) -> Group {
             n => format!("{n} mails of a series"),
         },
         arrived: Timestamp(first.arrived),
-        reason: visible(&first.reason),
+        reason: shown(open, visible(&first.reason)),
         proof: proof(first),
     }
 }
@@ -240,8 +240,8 @@ async fn show(
         message_id: shown(open, one_line(&held.message_id, 300)),
         arrived: Timestamp(held.arrived),
         size: count(held.size, "byte"),
-        reason: visible(&held.reason),
-        verdict: visible(&held.verdict),
+        reason: shown(open, visible(&held.reason)),
+        verdict: shown(open, visible(&held.verdict)),
         proof: proof(&held),
         authenticated: held.authenticated,
         series: others.map(|h| (h.id, shown_subject(open, h))).collect(),

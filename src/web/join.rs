@@ -70,6 +70,13 @@ pub async fn join(app: &App, list: &ListRow, wish: &Wish) -> Answer {
             "This is no e-mail address to which a mail can be sent, such as ana@example.org.";
         return Ok(form(app, list, wish, given, text));
     };
+    if other
+        .as_ref()
+        .is_some_and(|other| other.key() == address.key())
+    {
+        let text = "Both are the same address: there is nothing to link.";
+        return Ok(form(app, list, wish, given, text));
+    }
     for one in [Some(&address), other.as_ref()].into_iter().flatten() {
         if app.ctx.takes_no_mail(one).await {
             let text = format!(
@@ -161,6 +168,15 @@ pub async fn confirm(app: &App, token: &str, wish: &Wish) -> Answer {
             let (heading, text) = words(&acted, &pending.list.address);
             Ok(said(frame, heading, text, ways))
         }
+        pipeline::Answer::Gone => {
+            let text = "The mail that this is about is not here any more: nothing was done.";
+            Ok(said(
+                frame,
+                "Nothing to do".to_owned(),
+                text.to_owned(),
+                ways,
+            ))
+        }
     }
 }
 
@@ -191,7 +207,13 @@ fn words(acted: &Acted, list: &str) -> (String, String) {
         ),
         Acted::Meant { address } => (
             "Confirmed",
-            format!("A mail to {address} says what was done."),
+            format!(
+                "A mail to {address} says what was done, if that is for you to know and a day's limits allow it."
+            ),
+        ),
+        Acted::Before => (
+            "Confirmed",
+            "This was confirmed already; nothing was done now.".to_owned(),
         ),
         Acted::Waits => (
             "One more",

@@ -94,7 +94,7 @@ const OFFERED: usize = 100;
 const EXPORTED: i64 = 10_000;
 
 /// What was done, by the word that the page is called with.
-const DONE: [(&str, &str); 10] = [
+const DONE: [(&str, &str); 11] = [
     ("saved", "Saved."),
     ("left", "You left the list and get no more copies."),
     (
@@ -108,6 +108,10 @@ const DONE: [(&str, &str); 10] = [
     (
         "asked",
         "If no such mail went there today, one is on its way: open the link in it, and the addresses are one person here.",
+    ),
+    (
+        "same",
+        "That is the address that you are signed in with: there is nothing to link.",
     ),
     ("unlinked", "The address is no longer linked with yours."),
     ("out", "All other browsers are signed out."),
@@ -382,6 +386,9 @@ async fn link(
     let Some(address) = address.filter(notice::is_plain) else {
         return Ok("odd");
     };
+    if address.key() == viewer.address {
+        return Ok("same");
+    }
     let now = crate::store::now();
     let owed = app.ctx.ask_to_link_with(viewer, &address, wish.from, now);
     Ok(match owed.await? {

@@ -137,6 +137,9 @@ fn two_addresses_are_linked_by_mail_and_unlinked(database: Database) {
         "{mail}"
     );
     assert_eq!(ask("no address"), "/me/?done=odd");
+    assert_eq!(ask("Ana@Example.org"), "/me/?done=same");
+    let page = ana.get("/me/?done=same").body;
+    assert!(page.contains("there is nothing to link"), "{page}");
     assert_eq!(ask("dev@lists.example.org"), "/me/?done=asked");
     assert_eq!(ask(HOME), "/me/?done=asked", "and no second mail a day");
     let home = Visitor::new(&server);
@@ -171,6 +174,16 @@ fn two_addresses_are_linked_by_mail_and_unlinked(database: Database) {
     ana.press("/me/", &unlink);
     assert!(!ana.get("/me/").body.contains(HOME));
     server.drain();
+    // Neither was linked unawares.
+    for address in [ANA, HOME] {
+        server.wait_for("word of the link", || {
+            let told = |c: &Copy| {
+                let text = String::from_utf8_lossy(&c.bytes);
+                c.recipients == [address] && text.contains("Two addresses of yours are linked")
+            };
+            sink.all().into_iter().find(told)
+        });
+    }
     let asked = super::visitor::letters(&sink, HOME);
     assert_eq!(asked.len(), 1);
 }
@@ -216,6 +229,24 @@ fn data_is_taken_along_and_erased(database: Database) {
     server.cli(&["member", "rm", "rookery", ANA]);
     let all = export().to_string();
     assert!(all.contains("1@x") && !all.contains("rookery"), "{all}");
+    // Who moderates one without being a member knows of it, and is told what erasing takes away.
+    let set = |rights: &str| {
+        let person = format!("{ANA}={rights}");
+        server.cli(&["policy", "set", "rookery", "--person", &person]);
+    };
+    set("browse,moderate");
+    assert_eq!(export()["rights"].as_array().unwrap().len(), 2);
+    let page = ana.get("/me/erase").body;
+    assert!(page.contains("rookery"), "{page}");
+    set("browse");
+    let now = patchpost::store::now().0;
+    change(
+        &server,
+        format!(
+            "insert into event (realm, list, kind, actor, happened, detail) \
+             select realm, id, 'removal wished', '{ANA}', {now}, 'x' from list where name = 'dev'"
+        ),
+    );
 
     let page = ana.get("/me/erase").body;
     assert!(

@@ -210,3 +210,50 @@ fn where_nobody_can_be_asked_the_author_is_told_so() {
         0
     );
 }
+
+#[test]
+fn an_author_may_answer_the_mail_that_he_kept() {
+    let site = site(Database::Sqlite, "hide");
+    let mine = mail("two@x", ANA, "kept", "text\n");
+    let mine = format!("X-Microsoft-Original-Message-ID: <sent@x>\n{mine}");
+    site.send(&site.sign(&mine));
+    let asks = site.sign(&wish("a1@x", ANA, REMOVE, "sent@x"));
+    ask(&site, &asks, "250");
+    assert_eq!(site.server.get("/dev/two@x/").status, 404);
+    assert_eq!(status(&site), 200);
+}
+
+#[test]
+fn a_purge_takes_along_what_was_said_of_a_mail() {
+    // No letter leaves.
+    let nowhere = [
+        ("PATCHPOST_DELIVERY_TRANSPORT", "smtp"),
+        ("PATCHPOST_DELIVERY_RELAY", "127.0.0.1:1"),
+    ];
+    let site = Site::start(&nowhere);
+    let ben = "ben@example.org=reply,post,moderate";
+    site.server.cli(&["policy", "set", "dev", "--person", ben]);
+    let check = "dev+check@lists.example.org";
+    let now = patchpost::store::now().rfc5322();
+    let text = mail("one@x", ANA, "canary", "text\n")
+        .replace(LIST, &format!("{LIST}, {check}"))
+        .replace("Mon, 01 Jan 2024 10:00:00 +0000", &now);
+    let text = site.sign(&text);
+    assert!(site.server.send(&[check], &text).starts_with("250"));
+    site.server.drain();
+    site.send(&text);
+    let asks = site.sign(&wish("a1@x", ANA, REMOVE, "one@x"));
+    ask(&site, &asks, "250");
+    let noted = site.server.cli(&["events", "dev"]);
+    assert!(noted.contains("removal wished"), "{noted}");
+    site.server.cli(&["remove", "one@x", "--purge"]);
+    let noted = site.server.cli(&["events", "dev"]);
+    assert!(!noted.contains("removal wished"), "{noted}");
+    let file = std::fs::read(site.server.data().join("patchpost.db")).unwrap();
+    for word in ["canary", "one@x>"] {
+        assert!(
+            memchr::memmem::find(&file, word.as_bytes()).is_none(),
+            "{word}"
+        );
+    }
+}

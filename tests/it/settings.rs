@@ -95,6 +95,17 @@ fn a_moderator_decides_about_held_mail(database: Database) {
         place(&mia.get(&way)),
         format!("/dev/settings/held/{}/", ids[0].0)
     );
+    // What goes over TLS only is not told of by a page without it.
+    server.cli(&["policy", "set", "dev", "--tls-only", "on"]);
+    for page in [&way[12..], "/dev/settings/held/"] {
+        let page = mia.get(page).body;
+        assert!(page.contains("shown over TLS only"), "{page}");
+        assert!(
+            !page.contains("eve@") && !page.contains("nothing proves"),
+            "{page}"
+        );
+    }
+    server.cli(&["policy", "set", "dev", "--tls-only", "off"]);
     let stranger = Visitor::new(&server).get(&way);
     assert!(stranger.status == 200 && stranger.body.contains("Your e-mail address"));
     let page = mia.get("/dev/settings/held/").body;

@@ -193,3 +193,20 @@ fn who_is_known_and_whose_field_nothing_signs_is_asked() {
     send(&site, "ben@example.org", &to, &yes, "250");
     assert_eq!(states(&site), "v1 superseded, v2 rejected");
 }
+
+#[test]
+fn the_page_says_if_the_mail_that_it_is_about_is_gone() {
+    let site = unsigned_site();
+    wish(&site, "r1@x", BEN, BEN, "/state rejected\n");
+    let link = asked(&site, BEN, "http");
+    let path = format!("/{}", link.splitn(4, '/').nth(3).unwrap());
+    site.server.cli(&["recall", "r1@x"]);
+    let text = format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    let said = request(&site.server.addresses["http"], &text).text();
+    assert!(
+        said.contains("is not here any more: nothing was done"),
+        "{said}"
+    );
+}

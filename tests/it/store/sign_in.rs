@@ -96,8 +96,15 @@ async fn ends(site: Site) {
     ask(&site, "three", "ben@example.org", now).await;
     assert_eq!(by_link("three", "s4", now).await.unwrap(), None);
     let late = now.plus_secs(LINK_SECS + 1);
-    assert_eq!(store.link_by_mail(hash("three"), late).await.unwrap(), None);
-    let linked = store.link_by_mail(hash("three"), now.plus_secs(LINK_SECS));
+    let nobody = |_: &SignInRow| Vec::new();
+    assert_eq!(
+        store
+            .link_by_mail(hash("three"), nobody, late)
+            .await
+            .unwrap(),
+        None
+    );
+    let linked = store.link_by_mail(hash("three"), nobody, now.plus_secs(LINK_SECS));
     let expected = SignInRow {
         address: "ana@example.org".to_owned(),
         other: "ben@example.org".to_owned(),
