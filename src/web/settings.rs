@@ -273,6 +273,12 @@ async fn by_command(app: &App, list: &ListRow) -> Result<Vec<ByCommand>, Problem
             p.outsiders.as_str().to_owned(),
             set("--outsiders hold"),
         ),
+        ByCommand("any-list", switch(p.any_list), set("--any-list on")),
+        ByCommand(
+            "own-removal",
+            p.own_removal.as_str().to_owned(),
+            set("--own-removal ask"),
+        ),
         ByCommand("html", switch(p.html), set("--html on")),
         ByCommand("tls-only", switch(p.tls_only), set("--tls-only on")),
         ByCommand(
