@@ -23,10 +23,13 @@ pub enum Target {
 }
 
 /// The words behind `+`.
-const WORDS: [(&str, Target); 11] = [
+const WORDS: [(&str, Target); 13] = [
     ("post", Target::Post),
     ("subscribe", Target::Request("subscribe")),
     ("unsubscribe", Target::Request("unsubscribe")),
+    // Mailman's names for the same.
+    ("join", Target::Request("subscribe")),
+    ("leave", Target::Request("unsubscribe")),
     ("help", Target::Request("help")),
     ("nomail", Target::Request("nomail")),
     ("mail", Target::Request("mail")),
@@ -71,6 +74,18 @@ pub fn readings(address: &Address) -> Vec<(String, Target)> {
         out.extend(known.map(|(_, target)| (base(list), target.clone())));
     }
     out
+}
+
+/// Of an address that nothing reads, the posting addresses that may be meant, each with what stands behind: `dev@x.org` and `+jion`.
+pub fn beginnings(address: &Address) -> Vec<(String, String)> {
+    let local = address.local().to_lowercase();
+    let name = without_owner(&local);
+    let cuts = [name.find('+'), name.rfind('-')].into_iter().flatten();
+    let cut = |at: usize| {
+        let (list, word) = name.split_at(at);
+        (format!("{list}@{}", address.domain()), word.to_owned())
+    };
+    cuts.map(cut).collect()
 }
 
 /// `dev` of `~ana/dev` and `u.ana.dev`, else the local part itself.
@@ -138,6 +153,8 @@ mod tests {
         check("dev+nomail@x.org", "dev Request(\"nomail\")");
         check("dev+mail@x.org", "dev Request(\"mail\")");
         check("dev+remove@x.org", "dev Request(\"remove\")");
+        check("dev+join@x.org", "dev Request(\"subscribe\")");
+        check("dev+leave@x.org", "dev Request(\"unsubscribe\")");
         check("my-dev+owner@x.org", "my-dev Owner");
         check("dev+check@x.org", "dev Check");
     }

@@ -301,6 +301,7 @@ impl Ctx {
         let lines: Vec<&str> = words.lines().collect();
         let text = Rejected {
             list: &own,
+            which: &notice::which_mail(message, list.policy.tls_only),
             words: &lines,
             owner: &owner.map_or_else(String::new, |o| o.to_string()),
         };

@@ -127,8 +127,15 @@ impl Ctx {
         let about = traces.map_or_else(Vec::new, |t| t.about());
         let of: Address = errand.list.address.parse()?;
         let owner = notice::with_suffix(&of, "+owner").map_or_else(String::new, |o| o.to_string());
+        let (message, tls_only) = (errand.asking.message, errand.list.policy.tls_only);
+        let which = notice::which_mail(message, tls_only);
+        let which = which.iter().map(|line| format!("\n    {line}"));
+        let which = format!(
+            "\n\nYour wish was this mail:\n{}",
+            which.collect::<String>()
+        );
         let letter = |text: &str| {
-            let text = notice::wrap(text, 76).join("\n");
+            let text = notice::wrap(text, 76).join("\n") + &which;
             let text = rendered(&Done {
                 text: &text,
                 next: "",
@@ -140,9 +147,7 @@ impl Ctx {
             let letter = self.letter(errand.list, author, words, &answered, now);
             letter.map(|letter| letter.about(about.clone()))
         };
-        let refused = letter(&format!(
-            "Nothing was done with your mail to {of}: {nothing}."
-        ));
+        let refused = letter(&format!("Nothing was done at {of}: {nothing}."));
         let asked = letter(&format!(
             "The moderators of {of} were asked to remove your mail. They decide."
         ));
@@ -150,7 +155,7 @@ impl Ctx {
             "The removal of your mail was wished for before. The people who run {of} decide; write to them if that takes long."
         ));
         let nobody = letter(&format!(
-            "Nothing was done with your mail to {of}: no moderator could be told. Write to the people who run the list."
+            "Nothing was done at {of}: no moderator could be told. Write to the people who run the list."
         ));
         let taken = letter(&format!(
             "Your mail is taken back: {of} shows it no more, and copies that were not sent yet are stopped. What was sent or fetched before is with others."

@@ -2,11 +2,13 @@
 //!
 //! Mails wait in the store until their series is complete or nothing more comes of it; then one answer is owed and they are deleted, in one commit.
 
+mod hints;
 mod words;
 
 use std::collections::{BTreeMap, HashMap};
 
 use askama::Template;
+use hints::Hints;
 
 use super::command::{Errand, Said};
 use super::notify::Notice;
@@ -37,10 +39,8 @@ struct Waiting {
     input: Input,
     subject: String,
     answered: Answered,
-    /// What a mail program broke, in sentences.
-    damage: Vec<String>,
-    /// It has no tab where there may have been some.
-    lost_tabs: bool,
+    /// What a mail program did to it.
+    hints: Hints,
     said: (String, Vec<(String, String)>),
     bytes: Vec<u8>,
 }
@@ -294,29 +294,26 @@ fn may_grow(series: &Series) -> bool {
 fn read(waiting: Rehearsal) -> Waiting {
     let Rehearsal { id, mail } = waiting;
     let message = mail::parse(&mail.data);
-    let recognised = patchset::recognise(&message);
-    let (damage, lost_tabs) = (
-        patchset::damage(&message, &recognised),
-        patchset::may_have_lost_tabs(&message),
-    );
+    let mut recognised = patchset::recognise(&message);
+    hints::keep_own_trailers(&message, &mut recognised);
     let answered = Answered::from(&message);
     let input = Input {
         // No mail of the archive has such a number.
         mail: MailId(-id),
         identity: mail.identity,
-        message_id: message.message_id,
-        parents: message.parents,
+        message_id: message.message_id.clone(),
+        parents: message.parents.clone(),
         arrived: mail.arrived,
         standing: Standing::from(&mail.verdict),
         recognised,
     };
+    let subject = message.subject.clone();
     Waiting {
         row: id,
-        input,
-        subject: message.subject,
+        subject,
         answered,
-        damage,
-        lost_tabs,
+        hints: hints::hints(message, &input.recognised),
+        input,
         // What another version wrote is said as nothing.
         said: serde_json::from_str(&mail.said).unwrap_or_default(),
         bytes: mail.data,
@@ -373,6 +370,11 @@ fn groups(sets: Vec<Patchset>, places: &HashMap<MailId, usize>, inputs: &[Input]
     found
 }
 
+/// How it is said that a mail is not taken as it is.
+const HELD: &str = "It would be held";
+const DROPPED: &str = "It would be dropped";
+const REFUSED: &str = "It would be refused";
+
 /// What a list would do with a mail, in a sentence.
 fn decision_words(outcome: &order::Outcome) -> String {
     let why = || {
@@ -382,17 +384,14 @@ fn decision_words(outcome: &order::Outcome) -> String {
             .map_or_else(String::new, |step| told(step).1)
     };
     match &outcome.decision {
-        Ok(Decision::Hold(_)) => format!(
-            "It would be held until a moderator has looked at it: {}.",
-            why()
-        ),
-        Ok(Decision::Drop(_)) => format!("It would be dropped with a note: {}.", why()),
+        Ok(Decision::Hold(_)) => format!("{HELD} until a moderator has looked at it: {}.", why()),
+        Ok(Decision::Drop(_)) => format!("{DROPPED} with a note: {}.", why()),
         Ok(_) if outcome.delay > 0 => format!(
             "It would be accepted, and its copies would go out {} seconds later.",
             outcome.delay
         ),
         Ok(_) => "It would be accepted.".to_owned(),
-        Err(reply) => format!("It would be refused: {reply}"),
+        Err(reply) => format!("{REFUSED}: {reply}"),
     }
 }
 

@@ -51,7 +51,7 @@ impl Ctx {
         };
         match found {
             Ok(Some(_)) if !lapsed => Ok(()),
-            Ok(_) => Err(Reply::new(550, "5.1.1", "There is no such list here")),
+            Ok(_) => Err(self.no_such(address).await.unwrap_or_else(|_| trouble())),
             Err(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
@@ -60,6 +60,20 @@ impl Ctx {
                 Err(trouble())
             }
         }
+    }
+
+    /// What is said of an address that nothing reads; where the list is here, what it has instead.
+    async fn no_such(&self, address: &Address) -> Result<Reply, PipelineError> {
+        for (list, word) in address::beginnings(address) {
+            if let Some(list) = self.store.find_list_by_address(&list).await? {
+                let text = format!(
+                    "{} has no address {word}; there are +subscribe, +unsubscribe, +nomail, +mail, +check, +remove, +help and +owner",
+                    list.address
+                );
+                return Ok(Reply::new(550, "5.1.1", text));
+            }
+        }
+        Ok(Reply::new(550, "5.1.1", "There is no such list here"))
     }
 
     pub(super) async fn find_target(
@@ -134,7 +148,7 @@ impl Ctx {
         };
         for recipient in &new.recipients {
             let Some((mut list, target)) = self.find_target(recipient).await? else {
-                answers.push(Err(Reply::new(550, "5.1.1", "There is no such list here")));
+                answers.push(Err(self.no_such(recipient).await?));
                 continue;
             };
             if self

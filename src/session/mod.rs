@@ -335,9 +335,12 @@ impl Session {
     }
 
     fn too_big(&self) -> Reply {
+        let size = match self.settings.max_size >> 20 {
+            0 => format!("{} bytes", self.settings.max_size),
+            mib => format!("{mib} MiB"),
+        };
         let text = format!(
-            "Too big: at most {} bytes; send a `git request-pull` instead",
-            self.settings.max_size
+            "Too big: at most {size}; put large files on the web and send a link, or of many patches a `git request-pull`"
         );
         Reply::new(552, "5.3.4", text)
     }

@@ -9,8 +9,9 @@ use super::person::{self, LINKED};
 use super::writer::Tx;
 use super::{Reader, Store, StoreError, event, recall, standing};
 use crate::list::command::Wish;
+use crate::list::notice::{ASK, counted as counted_as};
 use crate::list::roster::{Entry, Kind};
-use crate::types::{Identity, ListId, MemberId, Timestamp};
+use crate::types::{Address, Identity, ListId, MemberId, Timestamp};
 use crate::verdict::Verdict;
 
 /// How long a confirmation holds, in seconds: three days, as the mail says.
@@ -339,8 +340,22 @@ async fn confirm(
     let Some(asked) = row.and_then(asked) else {
         return Ok(Acted::Unknown);
     };
-    let text = "update confirmation set done = 1 where nonce = $1 and done = 0";
-    let first = tx.execute(text, vec![nonce.into()]).await? == 1;
+    let text = "update confirmation set done = 1 where nonce = $1 and done = 0 returning made";
+    let made: Option<(i64,)> = tx.fetch_one(text, vec![nonce.into()]).await?;
+    let first = made.is_some();
+    if let Some((made,)) = made {
+        // What was answered was wanted: it does not count against what is asked next.
+        let text = "delete from notice where cap = $1 and list = $2 and address = $3 and made = $4";
+        let counted = asked.address.parse::<Address>();
+        let counted = counted.map_or_else(|_| asked.address.clone(), |a| counted_as(&a));
+        let binds = vec![
+            ASK.name.into(),
+            place.list.0.into(),
+            counted.into(),
+            made.into(),
+        ];
+        tx.execute(text, binds).await?;
+    }
     match (asked.wish, first) {
         (Wish::Steer, true) => Ok(Acted::Meant {
             address: asked.address,

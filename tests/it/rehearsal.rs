@@ -146,6 +146,7 @@ fn a_series_is_tried_as_a_whole_and_leaves_nothing(database: Database) {
             "(the tip of main, where the index blobs match): it applies.",
             "Nothing that can be seen.",
             "1/2 Signed-off-by: Ana Lima <ana@example.org>",
+            "Hello, This can be sent as it is; a moderator looks at it before it is posted.",
             "To post it, send the same mails to dev@lists.example.org.",
         ],
     );
@@ -225,6 +226,7 @@ fn what_is_missing_and_what_it_is_a_version_of_is_said() {
         &said,
         &[
             "\"Thirty\", v1 of 2 patches.",
+            "Do not send this yet: patch 1 is missing.",
             "It is incomplete: patch 1 is missing.",
             "It was not tried, as it is incomplete.",
         ],
@@ -256,8 +258,11 @@ fn conflicts_and_what_a_mail_program_broke_are_said() {
         &[
             "1 patch. A patch by itself.",
             "[PATCH] Three: It is sent as format=flowed",
+            "Do not send this yet: lines of the patch were wrapped by your mail program.",
+            "When that is mended, try again at the same address.",
             "Long lines were wrapped: line",
-            "\"not\", begins with neither blank, + nor -",
+            "begins with neither blank, + nor -",
+            "attach the one file that `git format-patch` made",
         ],
     );
     assert!(!said.contains("it applies"), "{said}");
@@ -272,6 +277,7 @@ fn conflicts_and_what_a_mail_program_broke_are_said() {
     has(
         &said,
         &[
+            "Do not send this yet: it does not apply.",
             "patch 1 does not apply: src/a.c, hunk 1:",
             "Nothing that can be seen.",
         ],
@@ -420,6 +426,20 @@ fn a_part_of_a_series_is_tried_where_the_whole_begins() {
             "where the index blobs match): it applies.",
             "At the tip of main, ",
         ],
+    );
+    // The same version again, changed.
+    git(&work, &["checkout", "-q", "topic"]);
+    let later = patchpost::store::now().plus_secs(60).rfc5322();
+    let again = patches(&work, &["-2", "-v1", &answered]);
+    let again: Vec<String> = again
+        .iter()
+        .map(|m| dated(&named(m, "again"), &later).replace("+line three", "+line III"))
+        .collect();
+    check(&site, &signed(&site, &again));
+    let said = answer(&site, 3, "your 2 mails");
+    has(
+        &said,
+        &["Do not send this yet: v1 is there already; a new version would be sent with -v2."],
     );
 }
 

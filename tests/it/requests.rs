@@ -182,3 +182,38 @@ fn a_domains_policy_counts_for_unsigned_mail_by_lmtp_where_the_server_in_front_i
         }
     }
 }
+
+#[test]
+fn who_mistypes_a_word_hears_which_there_are() {
+    let site = Site::start(&[]);
+    let server = &site.server;
+    let said = |to: &str| {
+        let mut smtp = Smtp::connect(&server.addresses["smtp"]);
+        let text = format!("From: y@other.example\nMessage-ID: <{to}>\n\nx\n");
+        smtp.send("y@other.example", &[to], text.as_bytes()).0
+    };
+    for word in ["+jion", "-help", "-check"] {
+        let said = said(&format!("dev{word}@lists.example.org"));
+        let expected = format!("has no address {word}; there are +subscribe");
+        assert!(said.contains("5.1.1") && said.contains(&expected), "{said}");
+    }
+    let nobody = said("no-help@lists.example.org");
+    assert!(nobody.contains("There is no such list here"), "{nobody}");
+    assert!(said("dev+join@lists.example.org").starts_with("250"));
+    let asked = wait_for_letter(server, "y@other.example", "join the list");
+    // Whoever has joined may pause on the same day.
+    let reply_to = asked.lines().find_map(|l| l.strip_prefix("Reply-To: "));
+    assert!(said(reply_to.unwrap().trim()).starts_with("250"));
+    assert_eq!(members(server), 1);
+    for word in ["nomail", "leave"] {
+        assert!(said(&format!("dev+{word}@lists.example.org")).starts_with("250"));
+        let what = match word {
+            "leave" => "leave the list",
+            _ => "get no more copies",
+        };
+        let asked = wait_for_letter(server, "y@other.example", what);
+        let reply_to = asked.lines().find_map(|l| l.strip_prefix("Reply-To: "));
+        assert!(said(reply_to.unwrap().trim()).starts_with("250"));
+    }
+    assert_eq!(members(server), 0);
+}

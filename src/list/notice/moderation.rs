@@ -3,6 +3,7 @@
 use askama::Template;
 
 use super::Cap;
+use crate::mail::Message;
 use crate::types::Address;
 
 /// A list's moderators are reminded once a day.
@@ -83,10 +84,24 @@ pub struct Reminder<'a> {
 pub struct Rejected<'a> {
     /// Posting address.
     pub list: &'a Address,
+    /// Which mail, as [`which_mail`] says it.
+    pub which: &'a [String],
     /// What the moderator says, a line each.
     pub words: &'a [&'a str],
     /// The people who run the list.
     pub owner: &'a str,
+}
+
+/// Which mail an answer to its authenticated author is about, a line each; of what goes over TLS only the date alone.
+pub fn which_mail(message: &Message, tls_only: bool) -> Vec<String> {
+    let date = message
+        .date
+        .map(|date| format!("Date:     {}", date.rfc5322()));
+    let subject = match tls_only {
+        true => None,
+        false => Some(format!("Subject:  {}", one_line(&message.subject, 150))),
+    };
+    subject.into_iter().chain(date).collect()
 }
 
 /// `templates/mail/moderated.txt`

@@ -6,6 +6,10 @@ use askama::Template;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Template)]
 #[template(path = "mail/rehearsal.txt", escape = "none")]
 pub struct Rehearsal {
+    /// Whether it can be sent as it is.
+    pub verdict: Vec<String>,
+    /// What is to be done next.
+    pub end: String,
     /// Posting address.
     pub list: String,
     /// Of how many mails it is.
@@ -77,6 +81,8 @@ mod tests {
     fn a_rehearsal_as_it_leaves() {
         let lines = |texts: &[&str]| texts.iter().map(|t| (*t).to_owned()).collect();
         let text = Rehearsal {
+            verdict: lines(&["This can be sent as it is."]),
+            end: "To post it, send the same mails to dev@x.org.".to_owned(),
             list: "dev@x.org".to_owned(),
             count: 2,
             mails: lines(&["[PATCH 1/2] one", "[PATCH 2/2] two"]),
@@ -90,17 +96,13 @@ mod tests {
         expect![[r#"
             Hello,
 
-            this is what would become of your 2 mails at dev@x.org.
+            This can be sent as it is.
+
+            This is what would become of your 2 mails at dev@x.org.
             Nothing was archived, and nothing was sent to anybody but you.
 
                 [PATCH 1/2] one
                 [PATCH 2/2] two
-
-            The list
-
-                It would be accepted.
-
-                loop        it did not go through this list before
 
             Series
 
@@ -118,6 +120,12 @@ mod tests {
 
                 1/2 Signed-off-by: Ana <ana@example.org>
 
+            The list
+
+                It would be accepted.
+
+                loop        it did not go through this list before
+
             To post it, send the same mails to dev@x.org."#]]
         .assert_eq(&text.render().expect("it renders"));
         let alone = Rehearsal {
@@ -130,16 +138,12 @@ mod tests {
         expect![[r#"
             Hello,
 
-            this is what would become of your mail at dev@x.org.
+            This can be sent as it is.
+
+            This is what would become of your mail at dev@x.org.
             Nothing was archived, and nothing was sent to anybody but you.
 
                 a question
-
-            The list
-
-                It would be accepted.
-
-                loop        it did not go through this list before
 
             Series
 
@@ -148,6 +152,12 @@ mod tests {
             What mail programs break
 
                 Nothing that can be seen.
+
+            The list
+
+                It would be accepted.
+
+                loop        it did not go through this list before
 
             To post it, send the same mails to dev@x.org."#]]
         .assert_eq(&alone.render().expect("it renders"));

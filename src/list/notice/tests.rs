@@ -160,7 +160,7 @@ fn a_welcome_as_it_leaves() {
             Pause:          a mail to dev+nomail@x.org
             Go on:          a mail to dev+mail@x.org
             Leave:          a mail to dev+unsubscribe@x.org,
-                            or this page, which needs no password:
+                            or this page, which needs no password and no mail:
                             https://x.org/u/token
             Help:           a mail to dev+help@x.org
             People:         dev+owner@x.org

@@ -1,6 +1,6 @@
 //! What the answer to a rehearsal says of a series: what it is, whether it applies, what a mail program broke.
 
-use super::{Group, Waiting};
+use super::{DROPPED, Group, HELD, REFUSED, Waiting};
 use crate::git::{Base, Conflict, GitError, Outcome};
 use crate::list::notice::{self, beside, one_line, wrap};
 use crate::patchset::{Input, Recognised, Series};
@@ -61,14 +61,14 @@ impl Ctx {
             Some(series) => self.series_words(series, &group.others, detail).await?,
         };
         let (mut applies, mut damage) = (Vec::new(), Vec::new());
-        let mut conflict = false;
+        let mut fits = None;
         if let Some(series) = &group.series {
-            (applies, conflict) = self.applies_words(list, mails, group, series).await?;
+            (applies, fits) = self.applies_words(list, mails, group, series).await?;
         }
         for mail in members() {
             let title = title(mail);
-            let mut broken = mail.damage.clone();
-            if conflict && mail.lost_tabs {
+            let mut broken = mail.hints.said.clone();
+            if fits == Some(false) && mail.hints.lost_tabs {
                 broken.push(
                     "It has no tab: if the files have, your mail program made blanks of them."
                         .to_owned(),
@@ -85,7 +85,15 @@ impl Ctx {
             damage.push("Nothing that can be seen.".to_owned());
         }
         let lines = |texts: &[String]| texts.iter().flat_map(|t| wrap(t, WIDTH)).collect();
+        let verdict = verdict(members(), group, fits);
+        let end = match &verdict {
+            Ok(_) => format!("To post it, send the same mails to {}.", list.address),
+            Err(_) => "When that is mended, try again at the same address.".to_owned(),
+        };
+        let verdict = verdict.unwrap_or_else(|why| format!("Do not send this yet: {why}."));
         Ok(notice::Rehearsal {
+            verdict: wrap(&verdict, WIDTH),
+            end,
             list: list.address.clone(),
             count: members().count(),
             mails: match detail {
@@ -154,32 +162,32 @@ impl Ctx {
         Ok(words)
     }
 
-    /// Whether a series applies, in words; and whether it conflicts.
+    /// Whether a series applies, in words; and the same as far as it was tried.
     async fn applies_words(
         &self,
         list: &ListRow,
         mails: &[Waiting],
         group: &Group,
         series: &Series,
-    ) -> Result<(Vec<String>, bool), PipelineError> {
+    ) -> Result<(Vec<String>, Option<bool>), PipelineError> {
         if !series.complete {
             return Ok((
                 vec!["It was not tried, as it is incomplete.".to_owned()],
-                false,
+                None,
             ));
         }
         let work = self.as_work(list, mails, group, series).await?;
         if work.repos.is_empty() {
             return Ok((
                 vec!["It was not tried: the list has no repository.".to_owned()],
-                false,
+                None,
             ));
         }
         let facts = facts(&work.recognised);
         if facts.iter().any(|f| f.pull.is_some()) {
             return Ok((
                 vec!["It was not tried: a pull request carries no patches.".to_owned()],
-                false,
+                None,
             ));
         }
         let place = self
@@ -197,16 +205,16 @@ impl Ctx {
         place: Place,
         mails: &[Vec<u8>],
         detail: Detail,
-    ) -> Result<(Vec<String>, bool), PipelineError> {
+    ) -> Result<(Vec<String>, Option<bool>), PipelineError> {
         let mut words = Vec::new();
         let (repo, starts) = match place {
-            Place::Nowhere(why) => return Ok((vec![format!("It was not tried: {why}.")], false)),
+            Place::Nowhere(why) => return Ok((vec![format!("It was not tried: {why}.")], None)),
             Place::Waits(repo, why) => {
                 let why = detail.say(why, "waits for what it is built on");
                 words.push(format!("It {why}."));
                 match repo {
                     Some(repo) => (repo, Vec::new()),
-                    None => return Ok((words, false)),
+                    None => return Ok((words, None)),
                 }
             }
             Place::On(repo, starts) => (repo, starts),
@@ -223,7 +231,7 @@ impl Ctx {
             }
         }
         let told = tried.iter().find(|t| t.1).or(tried.first());
-        let fits = told.is_some_and(|t| t.1);
+        let fits = told.map(|t| t.1);
         words.extend(told.map(|t| t.2.clone()));
         if let Some(tip) = tip.filter(|tip| told.is_none_or(|t| t.0 != *tip)) {
             let base = Base {
@@ -235,7 +243,7 @@ impl Ctx {
             let at = detail.say(at, "its branch");
             words.push(format!("At the tip of {at}: {said}"));
         }
-        Ok((words, !fits))
+        Ok((words, fits))
     }
 
     fn try_at(
@@ -332,6 +340,60 @@ impl Ctx {
         }
         Ok(all)
     }
+}
+
+/// Whether it can be sent as it is, in a sentence; the error says why it had better not.
+fn verdict<'a>(
+    members: impl Iterator<Item = &'a Waiting> + Clone,
+    group: &Group,
+    fits: Option<bool>,
+) -> Result<String, String> {
+    let said = |start: &str| members.clone().any(|m| m.said.0.starts_with(start));
+    if said(REFUSED) {
+        return Err("the list would refuse it".to_owned());
+    }
+    if said(DROPPED) {
+        return Err("the list would drop it".to_owned());
+    }
+    let broken = members.clone().find_map(|m| m.hints.broken);
+    if let Some(why) = broken.filter(|_| fits != Some(true)) {
+        return Err(why.to_owned());
+    }
+    if let Some(series) = &group.series {
+        let is_there = |n: &u32| series.patches.iter().any(|p| p.number == *n);
+        if let Some(missing) = (1..=series.total).find(|n| !is_there(n)) {
+            return Err(format!("patch {missing} is missing"));
+        }
+        if let Some(why) = sent_before(series, &group.others) {
+            return Err(why);
+        }
+    }
+    if fits == Some(false) {
+        return Err("it does not apply".to_owned());
+    }
+    Ok(match said(HELD) {
+        true => "This can be sent as it is; a moderator looks at it before it is posted.",
+        false => "This can be sent as it is.",
+    }
+    .to_owned())
+}
+
+/// Where a version of that number is here already: the next one has the next number.
+fn sent_before(series: &Series, others: &[(String, MailId)]) -> Option<String> {
+    let (version, again) = series.label.split_once('-')?;
+    let digits = again.bytes().all(|b| b.is_ascii_digit());
+    if !digits || others.iter().all(|(label, _)| label != version) {
+        return None;
+    }
+    let number = |label: &str| {
+        let major = label.split(['.', '-']).next().unwrap_or_default();
+        major.parse::<u32>().unwrap_or_default()
+    };
+    let last = others.iter().map(|(label, _)| number(label)).max()?;
+    Some(format!(
+        "v{version} is there already; a new version would be sent with -v{}",
+        last + 1
+    ))
 }
 
 /// `patch 2`, `the cover letter`.

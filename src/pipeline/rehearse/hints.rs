@@ -1,0 +1,205 @@
+//! What mail programs did to a mail, and what helps against it, as the answer to a rehearsal says it. Pure.
+
+use crate::mail::{Flaw, Message};
+use crate::patchset::{self, Place, Recognised};
+
+/// What is said of one mail.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Hints {
+    /// In sentences.
+    pub said: Vec<String>,
+    /// Why it cannot be used as it is, in a few words, if it may be so.
+    pub broken: Option<&'static str>,
+    /// It has no tab where there may have been some.
+    pub lost_tabs: bool,
+}
+
+/// How sentences about what makes a patch useless begin, and the same in a few words.
+const BROKEN: [(&str, &str); 4] = [
+    (
+        "Long lines were wrapped",
+        "lines of the patch were wrapped by your mail program",
+    ),
+    (
+        "A part of the patch is missing",
+        "a part of the patch is missing",
+    ),
+    (
+        "Blanks became no-break spaces",
+        "blanks of the patch became no-break spaces",
+    ),
+    ("It has only HTML", "it has only HTML"),
+];
+/// What works for all whose program does that.
+const WAY: &str = "Web mailers do that to what is pasted into them. One way works there: attach the one file that `git format-patch` made, and \
+     nothing else; an attached patch is taken.";
+
+/// What is to be said of a mail.
+pub(super) fn hints(mut message: Message, recognised: &Recognised) -> Hints {
+    let kind = message.header("Content-Type").unwrap_or_default();
+    let kind = kind.to_ascii_lowercase();
+    if kind.contains("format=flowed") {
+        // As it is read when it is applied.
+        message.text = unflow(&message.text, kind.contains("delsp=yes"));
+    }
+    let all = patchset::damage(&message, recognised);
+    let is_of = |sentence: &str| BROKEN.iter().find(|(start, _)| sentence.starts_with(start));
+    let broken = all.iter().find_map(|said| is_of(said)).map(|found| found.1);
+    let attached = matches!(recognised.diff, Some(Place::Part(_)));
+    let is_patch = recognised.diff.is_some();
+    let meant = is_patch || message.subject.contains("PATCH");
+    let mut said: Vec<String> = Vec::new();
+    for sentence in all {
+        let html = sentence.starts_with("It has HTML beside");
+        if sentence.starts_with("The patch is an attachment") {
+            said.push("The patch is an attachment: that is taken. Nobody can quote its lines in an answer; git send-email makes them the text.".to_owned());
+        } else if message.flaws.contains(&Flaw::HtmlOnly) || (is_patch && !html) {
+            said.push(sentence);
+        }
+    }
+    if broken.is_some() && meant && !attached {
+        said.push(WAY.to_owned());
+    }
+    Hints {
+        lost_tabs: patchset::may_have_lost_tabs(&message),
+        said,
+        broken,
+    }
+}
+
+/// RFC 3676 section 4: lines that end in a blank go on in the next one, and a blank before a line was put there; as git reads it.
+fn unflow(text: &str, delsp: bool) -> String {
+    let (mut out, mut held) = (String::new(), String::new());
+    for line in text.lines() {
+        if line == "-- " {
+            if !held.is_empty() {
+                out.push_str(&std::mem::take(&mut held));
+                out.push('\n');
+            }
+            out.push_str("-- \n");
+            continue;
+        }
+        let line = line.strip_prefix(' ').unwrap_or(line);
+        match line.strip_suffix(' ') {
+            Some(shorter) => held.push_str(if delsp { shorter } else { line }),
+            None => {
+                out.push_str(&std::mem::take(&mut held));
+                out.push_str(line);
+                out.push('\n');
+            }
+        }
+    }
+    out.push_str(&held);
+    out
+}
+
+/// A cover letter's own trailers: what is indented is of a range-diff or quoted.
+pub(super) fn keep_own_trailers(message: &Message, recognised: &mut Recognised) {
+    if recognised.tag.number != Some(0) {
+        return;
+    }
+    let lines: Vec<&str> = message.text.lines().collect();
+    recognised.trailers.retain(|trailer| {
+        let begins = |line: &&str| {
+            let name = line.get(..trailer.name.len());
+            name.is_some_and(|name| name.eq_ignore_ascii_case(&trailer.name))
+                && line.contains(&trailer.value)
+        };
+        lines.iter().any(begins)
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATCH: &str = "Text.\n---\n a | 2 +-\n\ndiff --git a/a b/a\n--- a/a\n+++ b/a\n@@ -1,3 +1,3 @@\n one\n-two\n+2 words\n three\n-- \n2.40\n";
+
+    #[track_caller]
+    fn check(fields: &str, text: &str, words: &[&str], broken: Option<&str>) {
+        let mail = format!("From: a@b.c\n{fields}\n\n{text}");
+        let message = crate::mail::parse(mail.as_bytes());
+        let recognised = patchset::recognise(&message);
+        let found = hints(message, &recognised);
+        assert_eq!(found.said.len(), words.len(), "{:?}", found.said);
+        for (said, words) in found.said.iter().zip(words) {
+            assert!(said.contains(words), "{said}");
+        }
+        assert_eq!(found.broken, broken);
+    }
+
+    #[test]
+    fn flowed_lines_are_looked_at_as_they_are_applied() {
+        let subject = "Subject: [PATCH] x";
+        let flowed = format!("{subject}\nContent-Type: text/plain; format=flowed");
+        // Blanks are put before lines that begin with one, and long lines are cut behind one.
+        let stuffed = PATCH
+            .replace("\n ", "\n  ")
+            .replace("+2 words", "+2 \nwords");
+        check(&flowed, &stuffed, &["format=flowed"], None);
+        let wrapped = PATCH.replace("+2 words", "+2\nwords");
+        let why = Some("lines of the patch were wrapped by your mail program");
+        check(subject, &wrapped, &["were wrapped", "One way works"], why);
+        assert_eq!(unflow("a \nb\n-- \n c \n", false), "a b\n-- \nc ");
+        assert_eq!(unflow("a \nb\n", true), "ab\n");
+    }
+
+    #[test]
+    fn one_way_is_named_and_plain_questions_hear_nothing() {
+        let both = "MIME-Version: 1.0\nContent-Type: multipart/alternative; boundary=b";
+        let body = |text: &str| {
+            format!(
+                "--b\nContent-Type: text/plain\n\n{text}\n--b\nContent-Type: text/html\n\n<p>x\n--b--\n"
+            )
+        };
+        check(
+            &format!("Subject: [PATCH] x\n{both}"),
+            &body(PATCH),
+            &[],
+            None,
+        );
+        check(&format!("Subject: hello\n{both}"), &body("text"), &[], None);
+        check(
+            "Subject: hello\nContent-Type: text/plain; format=flowed",
+            "text\n",
+            &[],
+            None,
+        );
+        let html = "Content-Type: text/html";
+        let why = Some("it has only HTML");
+        check(
+            &format!("Subject: hello\n{html}"),
+            "<p>x",
+            &["only HTML"],
+            why,
+        );
+        let words = ["only HTML", "attach the one file"];
+        check(
+            &format!("Subject: [PATCH] x\n{html}"),
+            "<p>diff",
+            &words,
+            why,
+        );
+        let mixed =
+            "Subject: [PATCH] x\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b";
+        let body = format!(
+            "--b\nContent-Type: text/plain\n\nsee there\n--b\nContent-Type: text/x-patch\nContent-Disposition: attachment; filename=a.patch\n\n{PATCH}\n--b--\n"
+        );
+        check(mixed, &body, &["that is taken"], None);
+    }
+
+    #[test]
+    fn a_range_diff_in_a_cover_letter_has_no_trailers_of_its_own() {
+        let text = "Words.\n\nReviewed-by: Ben <b@b.c>\n\nRange-diff against v1:\n1:  1234567 ! 1:  2345678 x\n     @@ Commit message\n      +Signed-off-by: Ana <a@b.c>\n           Signed-off-by: Ana <a@b.c>\n\n-- \n2.40\n";
+        let mail = format!("From: a@b.c\nSubject: [PATCH v2 0/1] x\n\n{text}");
+        let message = crate::mail::parse(mail.as_bytes());
+        let mut recognised = patchset::recognise(&message);
+        keep_own_trailers(&message, &mut recognised);
+        let names: Vec<&str> = recognised
+            .trailers
+            .iter()
+            .map(|t| t.name.as_str())
+            .collect();
+        assert!(!names.contains(&"Signed-off-by"), "{names:?}");
+    }
+}
