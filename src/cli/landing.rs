@@ -63,7 +63,7 @@ pub fn user() -> String {
 
 /// The acks that are folded in, or those that are not.
 fn acks(patch: &PlannedPatch, folded: bool) -> impl Iterator<Item = &Ack> {
-    patch.acks.iter().filter(move |a| a.matches == folded)
+    patch.acks.iter().filter(move |a| a.matches() == folded)
 }
 
 fn as_json(plan: &Plan, signoff: Option<&str>) -> serde_json::Value {

@@ -7,7 +7,7 @@ use gix::ObjectId;
 
 use super::history::{self, History, Wanted};
 use super::{GitError, Repos};
-use crate::patchset::depend::NAMED_COMMIT;
+use crate::patchset::depend::{NAMED_COMMIT, UNKNOWN_COMMIT};
 
 /// A commit and why it was chosen, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,12 +38,12 @@ impl Repos {
         };
         let because = |commit: String, why: String| Ok(Some(Base { commit, why }));
         let unknown = match named {
-            None => "",
+            None => String::new(),
             Some(named) => match self.find_commit(name, named)? {
                 Some(commit) => {
                     return because(commit, NAMED_COMMIT.to_owned());
                 }
-                None => " (the base-commit that the series names is not in this repository)",
+                None => format!(" ({UNKNOWN_COMMIT})"),
             },
         };
         let wanted: BTreeMap<&str, &str> = blobs

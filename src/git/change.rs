@@ -396,7 +396,7 @@ impl Work<'_> {
         if after.is_null() {
             return Ok(Rc::new(Vec::new()));
         }
-        if let Some((ObjectKind::Blob, content)) = self.objects.find(&after)? {
+        if let Some((ObjectKind::Blob, content)) = self.objects.find_own(&after)? {
             return Ok(content);
         }
         let content = match data {

@@ -83,11 +83,24 @@ impl Objects {
 
     /// Kind and content; `None` if there is no such object.
     pub fn find(&self, id: &ObjectId) -> Result<Option<(Kind, Content)>, GitError> {
+        self.find_in(&self.odb, id)
+    }
+
+    /// The same among what the project has and what this series made: what other series brought has no say, nor has their order.
+    pub fn find_own(&self, id: &ObjectId) -> Result<Option<(Kind, Content)>, GitError> {
+        self.find_in(self.project.as_ref().unwrap_or(&self.odb), id)
+    }
+
+    fn find_in(
+        &self,
+        odb: &gix::odb::Handle,
+        id: &ObjectId,
+    ) -> Result<Option<(Kind, Content)>, GitError> {
         if let Some((kind, data)) = self.new.get(id) {
             return Ok(Some((*kind, Rc::clone(data))));
         }
         let mut buffer = Vec::new();
-        let found = self.odb.try_find(id, &mut buffer);
+        let found = odb.try_find(id, &mut buffer);
         let kind = match found {
             Ok(Some(data)) => data.kind,
             Ok(None) => return Ok(None),
@@ -247,9 +260,14 @@ mod tests {
             .expect("a hash")
             .to_string();
         assert_eq!(objects.find_blob(whole.as_bytes()).expect("looked"), None);
+        // Nor is it content that a patch leaves out.
+        let id = ObjectId::from_hex(whole.as_bytes()).expect("an id");
+        assert!(objects.find(&id).expect("looked").is_some());
+        assert!(objects.find_own(&id).expect("looked").is_none());
         // What this series itself made counts.
         let own = objects.put(Kind::Blob, b"alone".to_vec()).expect("put");
         assert_eq!(find(&objects, "alone"), Some(own));
+        assert!(objects.find_own(&own).expect("looked").is_some());
         // The project's blob has to be readable through the companion; here it is borrowed by hand.
         std::fs::create_dir_all(companion.path().join("objects/info")).expect("folders");
         let line = format!("{}\n", project.path().join("objects").display());

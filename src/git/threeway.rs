@@ -23,6 +23,10 @@ type Files = BTreeMap<Vec<u8>, Entry>;
 
 /// Work of comparing a byte's worth of lines, where reading it is 1.
 const MERGE_WORK: u64 = 16;
+/// Most lines of a text that is merged.
+const MAX_LINES: usize = 2_000_000;
+/// Work of comparing lines, for each of them and the root of their number.
+const LINE_WORK: u64 = 4;
 /// Largest text that is merged line by line (xdiff's own limit is 1 GB).
 const MAX_TEXT: usize = 64 << 20;
 
@@ -445,8 +449,7 @@ impl Merge<'_> {
         {
             return Err(clash(path, 0, "both sides changed it, and it is not text"));
         }
-        let size = base.len() + ours.len() + theirs.len();
-        if !self.objects.spend(size as u64 * MERGE_WORK) {
+        if !is_affordable(self.objects, [&base, &ours, &theirs]) {
             return Err(clash(
                 path,
                 0,
@@ -472,6 +475,36 @@ impl Merge<'_> {
     }
 }
 
+/// Takes the work of merging these texts from what a series may cause; whether there was as much left.
+///
+/// Reading them costs what they are long; comparing lines costs more, the more of them differ.
+fn is_affordable(objects: &Objects, texts: [&[u8]; 3]) -> bool {
+    let size: usize = texts.iter().map(|t| t.len()).sum();
+    let count = |text: &&[u8]| memchr::memchr_iter(b'\n', text).count();
+    if texts.iter().map(count).any(|lines| lines > MAX_LINES)
+        || !objects.spend(size as u64 * MERGE_WORK)
+    {
+        return false;
+    }
+    let [base, ours, theirs] = texts.map(merge::lines);
+    objects.spend(line_work(&base, &ours).saturating_add(line_work(&base, &theirs)))
+}
+
+/// What it costs to compare two texts: only what stands between the first and the last line that differ is compared.
+fn line_work(before: &[&[u8]], after: &[&[u8]]) -> u64 {
+    let short = before.len().min(after.len());
+    let ahead = before.iter().zip(after).take_while(|(a, b)| a == b).count();
+    let pairs = before.iter().rev().zip(after.iter().rev());
+    let behind = pairs
+        .take(short - ahead)
+        .take_while(|(a, b)| a == b)
+        .count();
+    let lines = (before.len() + after.len() - 2 * (ahead + behind)) as u64;
+    lines
+        .saturating_mul(lines.isqrt())
+        .saturating_mul(LINE_WORK)
+}
+
 /// The changes from one text to another by the same algorithm as git's (Myers, groups moved down as far as they go).
 fn changes(before: &[&[u8]], after: &[&[u8]]) -> Vec<Change> {
     let mut input = InternedInput::default();
@@ -487,4 +520,33 @@ fn changes(before: &[&[u8]], after: &[&[u8]]) -> Vec<Change> {
             side: wide(&h.after),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_differ_cost_more_than_their_length() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir_all(dir.path().join("objects/pack")).expect("folders");
+        let text = |count: u64, step: u64| {
+            let line = |n: u64| format!("{}\n", n * step % count);
+            (0..count).map(line).collect::<String>().into_bytes()
+        };
+        let fits = |base: &[u8], ours: &[u8], theirs: &[u8]| {
+            let objects = Objects::open(dir.path()).expect("an empty store");
+            is_affordable(&objects, [base, ours, theirs])
+        };
+        let many = text(1_000_003, 1);
+        let shuffled = text(1_000_003, 7_919);
+        let changed = [&many[..], b"one more\n"].concat();
+        assert!(fits(&many, &changed, &many));
+        assert!(!fits(&many, &shuffled, &many));
+        assert!(!fits(&many, &many, &shuffled));
+        assert!(fits(&text(10_007, 1), &text(10_007, 7_919), &many[..1_000]));
+        // Empty lines are the most that a text can have.
+        let empty = vec![b'\n'; MAX_LINES + 1];
+        assert!(!fits(&empty, &empty, &empty));
+    }
 }

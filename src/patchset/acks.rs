@@ -32,6 +32,17 @@ pub struct Answer {
     pub trailers: Vec<Trailer>,
 }
 
+/// Why a trailer that was given does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// It names somebody else than its mail's sender.
+    OtherPerson,
+    /// No address can be read in it.
+    NoAddress,
+    /// Its mail's sender is not authenticated as well as the patch's.
+    NotAuthenticated,
+}
+
 /// A trailer given to a patch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ack {
@@ -45,10 +56,17 @@ pub struct Ack {
     pub name: String,
     /// Address of that mail's sender.
     pub sender: String,
-    /// Whether it names that sender, and he is authenticated as well as the patch is; else it is only a claim.
-    pub matches: bool,
+    /// What stands against it; `None`: it names that sender, and he is authenticated as well as the patch is.
+    pub claim: Option<Claim>,
     /// Label of the earlier version that it was given on, if the patch is unchanged since.
     pub given_on: Option<String>,
+}
+
+impl Ack {
+    /// Whether it counts; else it is only a claim.
+    pub fn matches(&self) -> bool {
+        self.claim.is_none()
+    }
 }
 
 /// What an earlier version of an unchanged patch was given.
@@ -108,14 +126,15 @@ pub fn acks_for(
             if NOT_GIVEN.iter().any(|name| trailer.is(name)) {
                 continue;
             }
-            let matches = may_give && names_sender(trailer, answer);
-            given.add(trailer, &answer.address, matches, || Ack {
+            let weak = (!may_give).then_some(Claim::NotAuthenticated);
+            let claim = other_person(trailer, answer).or(weak);
+            given.add(trailer, &answer.address, claim.is_none(), || Ack {
                 trailer: trailer.clone(),
                 mail: answer.mail,
                 message_id: answer.message_id.clone(),
                 name: answer.name.clone(),
                 sender: answer.address.clone(),
-                matches,
+                claim,
                 given_on: None,
             });
         }
@@ -129,12 +148,12 @@ pub fn carry_acks(acks: Vec<Ack>, own: &[Trailer], earlier: Vec<Carried>) -> Vec
     let mut all = Gathered::new(own);
     for ack in acks {
         let (trailer, sender) = (ack.trailer.clone(), ack.sender.clone());
-        all.add(&trailer, &sender, ack.matches, || ack);
+        all.add(&trailer, &sender, ack.matches(), || ack);
     }
     for version in earlier.into_iter().rev() {
         for ack in version.acks {
             let (trailer, sender) = (ack.trailer.clone(), ack.sender.clone());
-            all.add(&trailer, &sender, ack.matches, || Ack {
+            all.add(&trailer, &sender, ack.matches(), || Ack {
                 given_on: Some(version.label.clone()),
                 ..ack
             });
@@ -198,27 +217,33 @@ impl Gathered {
     fn finish(mut self) -> Vec<Ack> {
         let given = &self.given;
         self.acks
-            .retain(|a| a.matches || !given.contains(&a.trailer));
+            .retain(|a| a.matches() || !given.contains(&a.trailer));
         self.acks
     }
 }
 
-/// Whether a trailer is the sender's own to give: it speaks for nobody, or names that address and no other, or exactly that
-/// name. Where the address is authenticated a name is not enough: anybody writes any name beside an address of his own.
-fn names_sender(trailer: &Trailer, answer: &Answer) -> bool {
+/// Why a trailer is not the sender's own to give; `None` if it speaks for nobody, or names that address and no other, or exactly
+/// that name. Where the address is authenticated a name is not enough: anybody writes any name beside an address of his own.
+fn other_person(trailer: &Trailer, answer: &Answer) -> Option<Claim> {
     if trailer.is_of_nobody() {
-        return true;
+        return None;
     }
     let mut addresses = trailer.addresses().peekable();
     if addresses.peek().is_none() {
-        return false;
+        return Some(Claim::NoAddress);
     }
     if addresses.all(|address| same_address(address, &answer.address)) {
-        return true;
+        return None;
     }
-    let Some((their_name, _)) = trailer.person().filter(|_| answer.level != Level::Aligned) else {
-        return false;
+    // What is no address in form, as a link in brackets, cannot be said to be anybody's.
+    let Some((their_name, _)) = trailer.person() else {
+        return Some(Claim::NoAddress);
     };
+    let same = answer.level != Level::Aligned && same_name(their_name, answer);
+    (!same).then_some(Claim::OtherPerson)
+}
+
+fn same_name(their_name: &str, answer: &Answer) -> bool {
     let (one, other) = (their_name.to_lowercase(), answer.name.trim().to_lowercase());
     // `Last, First` in From and `First Last` in the trailer are one name.
     let turned = || {

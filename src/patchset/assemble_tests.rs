@@ -507,3 +507,22 @@ fn answers_in_a_ring_and_to_oneself_do_no_harm() {
     ];
     check(&m, &["v1 1,2 of 2"]);
 }
+
+#[test]
+fn no_two_series_of_a_patchset_have_one_label() {
+    let mut mails = vec![
+        mail_at("p", "[PATCH v5 1/2] a", "", 0),
+        mail_at("q", "[PATCH v5 2/2] b", "p", 0),
+        mail_at("r", "[PATCH v5.1] b", "q", 60),
+        mail_at("s", "[PATCH v5.1 1/2] a", "p", 90),
+        mail_at("t", "[PATCH v5.1 2/2] b", "s", 90),
+    ];
+    let labels = |mails: &[Mail]| {
+        let sets = assemble(&inputs(mails));
+        let all = sets[0].series.iter().map(|s| s.label.clone());
+        (sets.len(), all.collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(labels(&mails), (1, "5 5.1 5.1-2".to_owned()));
+    mails[2].minutes = 120;
+    assert_eq!(labels(&mails), (1, "5 5.1 5.1-r2".to_owned()));
+}

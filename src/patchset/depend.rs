@@ -14,6 +14,8 @@ use crate::types::{MessageId, PatchsetId, RepoId, SeriesId, Timestamp};
 const MAX_NAMES: usize = 100;
 /// Series in a chain of dependencies; a longer one counts as circular.
 pub const MAX_CHAIN: usize = 32;
+/// What is said of a commit that a series names where it is not.
+pub const UNKNOWN_COMMIT: &str = "the base-commit that the series names is not in this repository";
 /// Why a base was chosen that the series names as a commit.
 pub const NAMED_COMMIT: &str = "the base-commit that the series names";
 

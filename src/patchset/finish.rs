@@ -189,8 +189,9 @@ impl Set {
 
     /// `2`, `2-2` for another series of that version, `3-r1` for partial rerolls; `5.1` is a reroll by its name.
     fn label(&self, one: &Growing, reroll: bool) -> String {
+        // `5.1` is of both kinds.
         let like = |(n, (_, r)): (usize, &(usize, bool))| {
-            *r == reroll && self.out[n].version == one.version
+            (*r == reroll || one.version.minor > 0) && self.out[n].version == one.version
         };
         let count = self.made.iter().enumerate().filter(|m| like(*m)).count() + 1;
         let version = one.version;

@@ -166,7 +166,7 @@ fn given<'a>(acks: &'a [Ack], options: &'a FoldOptions) -> impl Iterator<Item = 
         };
         options.ignore.iter().any(named)
     };
-    let taken = acks.iter().filter(|a| a.matches || options.sloppy);
+    let taken = acks.iter().filter(|a| a.matches() || options.sloppy);
     taken
         .filter(move |a| !ignored(a))
         .map(|a| a.trailer.clone())

@@ -29,7 +29,7 @@ fn check(own: &str, answers: &[Answer], expected: &[&str]) {
         &[MailId(9)],
         answers,
     );
-    let claim = |a: &Ack| if a.matches { "" } else { " (claim)" };
+    let claim = |a: &Ack| if a.matches() { "" } else { " (claim)" };
     let found: Vec<String> = given
         .iter()
         .map(|a| format!("{}{}", a.trailer, claim(a)))
@@ -129,7 +129,7 @@ fn replies_to_the_patch_come_before_those_to_the_cover() {
 /// Patch 1, signed; what is said of it, and by which mail.
 fn given_to_a_signed_patch(answers: &[Answer]) -> Vec<(i64, bool)> {
     let given = acks_for(MailId(1), &[Level::Aligned], &[], &[], answers);
-    let told = given.iter().map(|a| (a.mail.0, a.matches));
+    let told = given.iter().map(|a| (a.mail.0, a.matches()));
     told.collect()
 }
 
@@ -193,7 +193,7 @@ fn where_addresses_are_proven_a_name_alone_is_a_claim() {
         &[],
         &[answer(2, 1, posing, ack)],
     );
-    assert!(found[0].matches);
+    assert!(found[0].matches());
 }
 
 /// However the address of somebody else is written, it is his: on a signed patch and on one that nobody speaks for.
@@ -261,7 +261,7 @@ fn a_flood_of_trailers_is_cut() {
     );
     let found = given(&answers);
     assert_eq!(found.len(), MAX_ACKS);
-    assert!(found.iter().all(|a| a.matches));
+    assert!(found.iter().all(|a| a.matches()));
     let earlier = vec![Carried {
         label: "1".to_owned(),
         acks: given(&answers[50..]),
@@ -281,7 +281,7 @@ fn an_unchanged_patch_keeps_what_earlier_versions_were_given() {
             };
             let earlier = vec![carried("1", first), carried("2", second)];
             let found = carry_acks(given(third), &parse_trailers(own), earlier);
-            let claim = |a: &Ack| if a.matches { "" } else { " (claim)" };
+            let claim = |a: &Ack| if a.matches() { "" } else { " (claim)" };
             let on = |a: &Ack| {
                 a.given_on
                     .as_ref()

@@ -56,7 +56,7 @@ mod recognise_tests;
 #[cfg(test)]
 mod tag_tests;
 
-pub use acks::{Ack, Answer, Carried, acks_for, carry_acks};
+pub use acks::{Ack, Answer, Carried, Claim, acks_for, carry_acks};
 pub use alone::{has_hidden_diff, shown_alone};
 pub use assemble::{Input, Patchset, Series, Slot, assemble, assemble_corrected};
 pub use authority::may_add_trailers;

@@ -22,6 +22,8 @@ pub struct AckedPatch {
     pub taken_over: bool,
     /// When it arrived.
     pub arrived: Timestamp,
+    /// Its submitter is not who From says, for whom alone anything speaks: a field names him.
+    pub by_field: bool,
     /// What its own message carries.
     pub own: Vec<Trailer>,
     /// What replies gave to it.
@@ -99,6 +101,7 @@ impl Reader {
             let level = Verdict::from_stored(&verdict).level;
             let facts = facts(&json);
             let level = facts.as_ref().map_or(level, |f| f.level(level));
+            let by_field = facts.as_ref().is_some_and(|f| f.rewritten);
             let (mail, own) = (MailId(mail), facts.map_or(Vec::new(), |f| f.trailers));
             let acks = acks_for(mail, &[level], &own, &covers, &given);
             let before = earlier.get(&mail).into_iter().flatten();
@@ -111,6 +114,7 @@ impl Reader {
                 number,
                 mail,
                 taken_over: taken_over == 1,
+                by_field,
                 arrived: Timestamp(arrived),
                 acks,
                 own,
@@ -203,7 +207,7 @@ impl Reader {
     /// All that answers patches and covers of a patchset, oldest first.
     async fn load_answers(&self, patchset: i64) -> Result<Vec<Answer>, StoreError> {
         let text = "select c.mail, c.target, m.message_id, m.recognised, m.verdict from comment c join series s on s.id = c.series join mail m on m.id = c.mail \
-             where s.patchset = $1 order by m.arrived, m.id";
+             where s.patchset = $1 order by m.arrived, m.message_id, m.identity";
         let rows: Vec<(i64, i64, String, String, String)> =
             self.fetch(text, vec![patchset.into()]).await?;
         let answer =

@@ -131,7 +131,7 @@ impl Reader {
                 "select x.name, m.id, x.own, m.level, m.address from (select n.message_id as name, m.id as mail, 1 as own from node n \
                  join mail m on m.node = n.id where n.realm = ? and n.message_id in ({list}) union all select a.message_id, a.mail, 0 \
                  from alias a where a.realm = ? and a.message_id in ({list})) x join mail m on m.id = x.mail where m.state = 0 \
-                 order by x.own desc, m.arrived, m.id"
+                 order by x.own desc, m.arrived, m.message_id, m.identity"
             );
             let one = || {
                 let names = chunk.iter().map(|n| Bind::from(n.as_str()));

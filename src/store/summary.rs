@@ -63,7 +63,7 @@ impl PatchSummary {
             note: t.note.as_ref().map(|n| n.trim().to_owned()),
             message_id: ack.map(|a| a.message_id.as_str().to_owned()),
             sender: ack.map(|a| a.sender.clone()),
-            matches: ack.is_none_or(|a| a.matches),
+            matches: ack.is_none_or(Ack::matches),
             given_on: ack.and_then(|a| a.given_on.clone()),
         };
         let own = patch.own.iter().map(|t| row(t, None));

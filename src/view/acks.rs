@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::patchset::{Ack, People};
+use crate::patchset::{Ack, Claim, People};
 use crate::types::MessageId;
 
 /// One trailer of one reply.
@@ -16,8 +16,8 @@ pub struct AckLine {
     pub patches: String,
     /// Message-ID of the reply.
     pub message_id: MessageId,
-    /// Address of who sent it, if that is somebody else than it names: then it is only a claim.
-    pub claimed_by: Option<String>,
+    /// If it is only a claim: address of who sent it, and what stands against it.
+    pub claim: Option<(String, &'static str)>,
 }
 
 /// Patch numbers that are spelt out in one line; more are counted.
@@ -45,14 +45,14 @@ pub fn ack_lines(patches: &[(i64, &[Ack])]) -> Vec<AckLine> {
             None => spell(&numbers, patches.len()),
         },
         message_id: ack.message_id.clone(),
-        claimed_by: (!ack.matches).then(|| ack.sender.clone()),
+        claim: ack.claim.map(|claim| (ack.sender.clone(), words(claim))),
     };
     lines.into_iter().map(line).collect()
 }
 
 /// How many people gave something that is theirs to give: `2 acks`; `None` if nobody did.
 pub fn ack_count(patches: &[(i64, &[Ack])]) -> Option<String> {
-    let theirs = patches.iter().flat_map(|p| p.1).filter(|a| a.matches);
+    let theirs = patches.iter().flat_map(|p| p.1).filter(|a| a.matches());
     let mut people = People::default();
     for (_, address) in theirs.filter_map(|a| a.trailer.person()) {
         people.add(address);
@@ -61,6 +61,14 @@ pub fn ack_count(patches: &[(i64, &[Ack])]) -> Option<String> {
         0 => None,
         1 => Some("1 ack".to_owned()),
         count => Some(format!("{count} acks")),
+    }
+}
+
+fn words(claim: Claim) -> &'static str {
+    match claim {
+        Claim::OtherPerson => "it names somebody else",
+        Claim::NoAddress => "no address can be read in it",
+        Claim::NotAuthenticated => "the mail is not authenticated as well as the patch",
     }
 }
 
@@ -90,41 +98,41 @@ mod tests {
     use crate::patchset::Trailer;
     use crate::types::MailId;
 
-    fn ack(mail: i64, name: &str, value: &str, matches: bool) -> Ack {
+    fn ack(mail: i64, name: &str, value: &str, claim: Option<Claim>) -> Ack {
         Ack {
             trailer: Trailer::new(name, value),
             mail: MailId(mail),
             message_id: MessageId::parse("r@x").expect("an id"),
             name: String::new(),
             sender: "eve@x".to_owned(),
-            matches,
+            claim,
             given_on: None,
         }
     }
 
     #[test]
     fn trailers_of_one_reply_are_one_line() {
-        let all = ack(1, "Reviewed-by", "Ana <ana@x>", true);
-        let one = ack(2, "Tested-by", "Ben <ben@x>", false);
+        let all = ack(1, "Reviewed-by", "Ana <ana@x>", None);
+        let one = ack(2, "Tested-by", "Ben <ben@x>", Some(Claim::OtherPerson));
         let (first, second) = ([all.clone()], [all, one]);
         let patches: [(i64, &[Ack]); 2] = [(1, &first), (2, &second)];
         let found: Vec<String> = ack_lines(&patches)
             .into_iter()
-            .map(|l| format!("{} {} {} {:?}", l.name, l.who, l.patches, l.claimed_by))
+            .map(|l| format!("{} {} {} {:?}", l.name, l.who, l.patches, l.claim))
             .collect();
         let expected = [
             "Reviewed-by Ana all patches None",
-            "Tested-by Ben patch 2 Some(\"eve@x\")",
+            "Tested-by Ben patch 2 Some((\"eve@x\", \"it names somebody else\"))",
         ];
         assert_eq!(found, expected);
         assert_eq!(ack_count(&patches), Some("1 ack".to_owned()));
-        let detailed = [ack(3, "Tested-by", "Ana <Ana+git@x>", true)];
+        let detailed = [ack(3, "Tested-by", "Ana <Ana+git@x>", None)];
         assert_eq!(
             ack_count(&[(1, &first), (2, &detailed)]),
             Some("1 ack".to_owned())
         );
         assert_eq!(ack_count(&[]), None);
-        let person = |n: i64| ack(n, "Acked-by", &format!("<{}@x.example.org>", n % 400), true);
+        let person = |n: i64| ack(n, "Acked-by", &format!("<{}@x.example.org>", n % 400), None);
         let many: Vec<Ack> = (0..20_000).map(person).collect();
         assert_eq!(ack_count(&[(1, &many)]), Some("400 acks".to_owned()));
     }

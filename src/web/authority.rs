@@ -13,27 +13,47 @@ use crate::view::url;
 /// Address of the reply, and what it gave.
 pub(super) type AckLink = (String, AckLine);
 
-/// What replies gave to the patches of a version, what they only claim, and the count of those who gave.
-pub(super) async fn acks_of(
+/// What people have to do with the patches of a version.
+#[derive(Default)]
+pub(super) struct People {
+    /// What replies gave.
+    pub acks: Vec<AckLink>,
+    /// What they only claim.
+    pub claims: Vec<AckLink>,
+    /// The count of those who gave.
+    pub words: Option<String>,
+    /// A field alone names the submitter of a patch.
+    pub by_field: bool,
+}
+
+pub(super) async fn people_of(
     app: &App,
     list: &ListRow,
     id: i64,
     label: &str,
-) -> Result<(Vec<AckLink>, Vec<AckLink>, Option<String>), Problem> {
+) -> Result<People, Problem> {
     let acked = app.store.load_acked_series(id, Some(label)).await?;
-    let patches = acked.iter().flat_map(|s| &s.patches);
-    let given: Vec<(i64, &[Ack])> = patches.map(|p| (p.number, p.acks.as_slice())).collect();
+    let patches = || acked.iter().flat_map(|s| &s.patches);
+    let given: Vec<(i64, &[Ack])> = patches().map(|p| (p.number, p.acks.as_slice())).collect();
     let href = |l: AckLine| {
         let id = url::message_id(&l.message_id);
         (format!("/{}/{id}/", list.name), l)
     };
     let lines = ack_lines(&given).into_iter().map(href);
-    let (claims, acks) = lines.partition(|(_, l)| l.claimed_by.is_some());
-    Ok((acks, claims, ack_count(&given)))
+    let (claims, acks) = lines.partition(|(_, l)| l.claim.is_some());
+    Ok(People {
+        acks,
+        claims,
+        words: ack_count(&given),
+        by_field: patches().any(|p| p.by_field),
+    })
 }
 
-/// What is known of the sender; where mails differ, what is known of the least sure one.
-pub(super) fn verdict_of(mails: &[(MailId, Post)]) -> String {
+/// What is known of the sender; where mails differ, what is known of the least sure one. Of whom only a field names nothing is.
+pub(super) fn verdict_of(mails: &[(MailId, Post)], by_field: bool) -> String {
+    if by_field {
+        return "named by a field only, not by From: not authenticated".to_owned();
+    }
     let sure = |post: &&Post| post.verdict.starts_with("authenticated");
     let mut posts = mails.iter().map(|(_, post)| post);
     let worst = posts.clone().find(|p| !sure(p)).or_else(|| posts.next());

@@ -152,6 +152,8 @@ pub fn tip_line(
         "applies" if tip.detail.is_empty() => ("", "applies".to_owned()),
         "applies" => ("", tip.detail.clone()),
         "conflict" => ("caution", format!("conflicts in {}", place())),
+        // The page says already why.
+        _ if application.is_some_and(|a| a.outcome == "bad") => return None,
         _ => ("caution", format!("cannot be used: {}", tip.detail)),
     };
     let moved = if tip.moved {

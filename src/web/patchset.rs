@@ -4,14 +4,16 @@ use std::collections::HashMap;
 
 use askama::Template;
 
-use super::authority::{AckLink, acks_of, claim_line, claims_of, verdict_of};
+use super::authority::{AckLink, claim_line, claims_of, people_of, verdict_of};
 use super::base::{Line, depends_lines, tip_line};
 use super::landed::{HistoryLine, history_of, landed_note};
 use super::message::add_attachments;
 use super::page::{Frame, Pill, Post, Problem, count, person, pills, shell};
 use super::remarks::{Mails, Remarks, add_remarks};
 use super::routes::{App, Wish};
-use crate::patchset::parse_tag;
+use crate::mail;
+use crate::patchset::depend::UNKNOWN_COMMIT;
+use crate::patchset::{damage, parse_tag, recognise};
 use crate::store::ListRow;
 use crate::store::pages::Scope;
 use crate::store::patch_pages::{ApplicationRow, SeriesFact, Version};
@@ -72,6 +74,8 @@ pub(super) struct PatchsetPage {
     canonical: String,
     label: String,
     submitter: String,
+    /// Empty where it stands in for the name.
+    address: String,
     verdict: String,
     /// Link, words before it, its text.
     claims: Option<(String, String, String)>,
@@ -120,6 +124,7 @@ pub(super) async fn page(
     let (versions, fact, version) = found;
     let application = app.store.find_application(version.series).await?;
     let bases = bases(app, list, &version, &fact, application.as_ref()).await?;
+    let damage = damage_of(app, &version, application.as_ref()).await?;
     let scope = Scope::List(list.id);
     let wanted: Vec<MailId> = version
         .cover
@@ -137,9 +142,9 @@ pub(super) async fn page(
         .map(|(_, p)| (p.href.clone(), p.mailto()))
         .unwrap_or_default();
     let patches = patch_lines(&version, &mails, application.as_ref());
-    let (acks, claimed_acks, ack_words) = acks_of(app, list, id, &fact.label).await?;
+    let people = people_of(app, list, id, &fact.label).await?;
     let mut pills = pills(&fact, true);
-    pills.extend(ack_words.map(|words| Pill::fact("", words)));
+    pills.extend(people.words.map(|words| Pill::fact("", words)));
     let stats: Vec<_> = mails.iter().map(|(_, p)| p.stat()).collect();
     let paths: std::collections::BTreeSet<&str> =
         stats.iter().flat_map(|s| s.2.iter().copied()).collect();
@@ -153,15 +158,10 @@ pub(super) async fn page(
         canonical: format!("{home}v{}/", fact.label),
         label: fact.label.clone(),
         submitter: person(&fact.submitter_name, &fact.submitter),
-        verdict: verdict_of(&mails),
+        address: address(&fact),
+        verdict: verdict_of(&mails, people.by_field),
         claims: claims_of(app, list, &fact).await?,
-        claimed_by: app
-            .store
-            .load_claims(list.id, id)
-            .await?
-            .into_iter()
-            .map(|claim| claim_line(list, claim))
-            .collect(),
+        claimed_by: claimed_by(app, list, id).await?,
         patch_count: count(fact.total, "patch"),
         file_count: count(paths.len() as i64, "file"),
         added: stats.iter().map(|s| s.0).sum(),
@@ -179,15 +179,16 @@ pub(super) async fn page(
         mbox: format!("/{}/patches/{id}/v{}/mbox", list.name, fact.label),
         changes: super::range_diff::link_to(&home, &versions, &fact.label),
         pills,
-        acks,
-        claimed_acks,
+        acks: people.acks,
+        claimed_acks: people.claims,
         versions: versions
             .iter()
             .map(|v| version_link(list, id, v, &fact))
             .collect(),
         newer: newest.map(|v| (format!("/{}/patches/{id}/", list.name), v.label.clone())),
         note: landed_note(&app.store.load_landed(&[version.series]).await?, fact.total)
-            .or_else(|| note(&fact, &version, application.as_ref())),
+            .or_else(|| note(&fact, &version, application.as_ref(), &damage))
+            .map(|(tone, text)| (tone, visible(&text))),
         commands: commands(
             app,
             list,
@@ -206,6 +207,20 @@ pub(super) async fn page(
         delegate: delegate.map_or_else(String::new, |d| visible(&d.1)),
         list: list.name.clone(),
     })
+}
+
+/// The submitter's, where it does not stand in for the name.
+fn address(fact: &SeriesFact) -> String {
+    match fact.submitter_name.trim() {
+        "" => String::new(),
+        _ => visible(&fact.submitter),
+    }
+}
+
+/// Series that claim to belong to a patchset: link and words.
+async fn claimed_by(app: &App, list: &ListRow, id: i64) -> Result<Vec<(String, String)>, Problem> {
+    let claims = app.store.load_claims(list.id, id).await?.into_iter();
+    Ok(claims.map(|claim| claim_line(list, claim)).collect())
 }
 
 /// What answers a version, oldest first.
@@ -352,11 +367,32 @@ fn why_words(a: &ApplicationRow) -> String {
     }
 }
 
+/// What mail programs did to a patch that cannot be used, as far as its mail shows it, a sentence each.
+async fn damage_of(
+    app: &App,
+    version: &Version,
+    application: Option<&ApplicationRow>,
+) -> Result<Vec<String>, Problem> {
+    let Some(a) = application.filter(|a| a.outcome == "bad") else {
+        return Ok(Vec::new());
+    };
+    let number = a.patch.unwrap_or(1);
+    let Some((_, mail, _)) = version.patches.iter().find(|p| p.0 == number) else {
+        return Ok(Vec::new());
+    };
+    let found = app.store.load_bytes(*mail).await?;
+    Ok(found.map_or_else(Vec::new, |(bytes, _)| {
+        let message = mail::parse(&bytes);
+        damage(&message, &recognise(&message))
+    }))
+}
+
 /// What stands in the way, in words, and what to do next.
 fn note(
     fact: &SeriesFact,
     version: &Version,
     application: Option<&ApplicationRow>,
+    damage: &[String],
 ) -> Option<(&'static str, String)> {
     if fact.received < fact.total {
         let text = format!(
@@ -372,14 +408,15 @@ fn note(
     };
     match a.outcome.as_str() {
         "conflict" => Some(("bad", conflict(a))),
-        "bad" => Some((
-            "bad",
-            format!(
-                "Patch {} cannot be used: {}",
-                a.patch.unwrap_or(1),
-                a.detail
-            ),
-        )),
+        "bad" => {
+            let why = match damage {
+                [] => format!(": {}.", a.detail.trim_end_matches('.')),
+                words => format!(". {}", words.join(" ")),
+            };
+            let number = a.patch.unwrap_or(1);
+            let next = "Mend that and send a new version in reply to this one.";
+            Some(("bad", format!("Patch {number} cannot be used{why} {next}")))
+        }
         "elsewhere" => Some(("", format!("Not for a repository here: {}.", a.detail))),
         "waits" => Some((
             "caution",
@@ -418,7 +455,13 @@ fn conflict(a: &ApplicationRow) -> String {
         }
         _ => "It does not fit".to_owned(),
     };
-    format!("{place}: {detail}. Rebase it and send a new version in reply to this one.")
+    let next = match &a.repo {
+        Some((_, branch)) if a.why.contains(UNKNOWN_COMMIT) => format!(
+            "Its base is not known here: send it with --base=origin/{branch}, or name the series that it is built on with Depends-on:."
+        ),
+        _ => "Rebase it and send a new version in reply to this one.".to_owned(),
+    };
+    format!("{place}: {detail}. {next}")
 }
 
 /// Lines to copy: what for, and the command.
@@ -431,6 +474,10 @@ fn commands(
     anchor: Option<&str>,
 ) -> Vec<(&'static str, String)> {
     let mut out = Vec::new();
+    // No program can use it.
+    if application.is_some_and(|a| a.outcome == "bad") {
+        return out;
+    }
     if let Some((name, _)) = application.and_then(|a| a.repo.as_ref())
         && let Some(ref_name) = application.and_then(|a| a.ref_name.as_ref())
     {

@@ -1,5 +1,7 @@
 //! `/L/patches/N/v1..v2`: what changed between two versions of a patchset.
 
+use std::collections::HashSet;
+
 use askama::Template;
 
 use super::limits::Dear;
@@ -40,6 +42,9 @@ pub fn link_to(home: &str, versions: &[SeriesFact], shown: &str) -> Option<(Stri
     ))
 }
 
+/// What is said of a patch that was paired by its title or number.
+const REWRITTEN: &str = ", changed so much that git range-diff pairs it with nothing";
+
 struct Line {
     anchor: String,
     sign: char,
@@ -47,6 +52,8 @@ struct Line {
     tone: &'static str,
     numbers: String,
     title: String,
+    /// Behind the numbers; may be empty.
+    note: &'static str,
     hunks: Vec<Block>,
 }
 
@@ -141,7 +148,7 @@ async fn page(
             })
             .collect(),
         command: format!("patchpost series range-diff {id} {old} {new}"),
-        lines: pairs.iter().map(line).collect(),
+        lines: shown(&pairs).map(line).collect(),
         list: list.name.clone(),
         old: old.to_owned(),
         new: new.to_owned(),
@@ -150,9 +157,27 @@ async fn page(
     })
 }
 
+/// The pairs that have a line: a patch that was rewritten has one.
+fn shown(pairs: &[Pair]) -> impl Iterator<Item = &Pair> {
+    let rewritten = pairs.iter().filter_map(|p| p.rewritten.as_ref());
+    let rewritten: HashSet<usize> = rewritten.map(|r| r.0).collect();
+    let has_line = move |p: &&Pair| {
+        p.fate != Fate::Dropped || p.old.is_none_or(|old| !rewritten.contains(&old))
+    };
+    pairs.iter().filter(has_line)
+}
+
+/// As the page has it: what was rewritten is changed.
+fn fate(pair: &Pair) -> Fate {
+    match pair.rewritten {
+        Some(_) => Fate::Changed,
+        None => pair.fate,
+    }
+}
+
 /// `2 patches changed, 1 new, 2 same`
 fn summary(pairs: &[Pair]) -> String {
-    let number = |fate: Fate| pairs.iter().filter(|p| p.fate == fate).count();
+    let number = |wanted: Fate| shown(pairs).filter(|p| fate(p) == wanted).count();
     let words = [
         (Fate::Changed, "changed"),
         (Fate::Added, "new"),
@@ -171,7 +196,7 @@ fn summary(pairs: &[Pair]) -> String {
 }
 
 fn line(pair: &Pair) -> Line {
-    let (word, tone) = match pair.fate {
+    let (word, tone) = match fate(pair) {
         Fate::Same => ("same", ""),
         Fate::Changed => ("changed", "caution"),
         Fate::Added => ("new", "good"),
@@ -186,17 +211,22 @@ fn line(pair: &Pair) -> Line {
         };
         (class, format!("{sign}{}", visible(&row.1)))
     };
-    let hunks = pair.hunks.iter().map(|h| Block {
+    let (old, hunks, note) = match &pair.rewritten {
+        Some((old, hunks)) => (Some(*old), hunks, REWRITTEN),
+        None => (pair.old, &pair.hunks, ""),
+    };
+    let hunks = hunks.iter().map(|h| Block {
         heading: visible(&h.heading),
         rows: h.rows.iter().map(row).collect(),
     });
     Line {
-        anchor: format!("p{}-{}", pair.old.unwrap_or(0), pair.new.unwrap_or(0)),
-        sign: pair.fate.sign(),
+        anchor: format!("p{}-{}", old.unwrap_or(0), pair.new.unwrap_or(0)),
+        sign: fate(pair).sign(),
         word,
         tone,
-        numbers: format!("{} → {}", side(pair.old), side(pair.new)),
+        numbers: format!("{} → {}", side(old), side(pair.new)),
         title: visible(&pair.title),
+        note,
         hunks: hunks.collect(),
     }
 }

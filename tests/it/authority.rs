@@ -153,6 +153,9 @@ fn forgeries(environment: &[(&str, &str)]) {
     assert_eq!(site.said("t@x"), "not authenticated");
     let shown = site.server.json(&["series", "show", "1"]).to_string();
     assert!(shown.contains("\"matches\":false"), "a claim: {shown}");
+    let why =
+        "sent by <bdi>ben@example.org</bdi>: the mail is not authenticated as well as the patch";
+    assert!(said_on_the_series(&site).contains(why));
     well_authenticated_under_another_address(&site, &before);
 }
 
@@ -179,6 +182,20 @@ fn well_authenticated_under_another_address(site: &Site, before: &str) {
             "{subject} by whom only a field calls Ana"
         );
     }
+    let queue = site.server.json(&["series", "ls", "dev"]);
+    let posing = queue.as_array().unwrap().iter().find(|s| {
+        let patches = s["patches"].as_array().unwrap();
+        patches.iter().any(|p| p["message_id"] == "v9@x")
+    });
+    let page = site
+        .server
+        .page(&format!("/dev/patches/{}/", posing.unwrap()["patchset"]));
+    let top = page.split("</p>").next().unwrap();
+    assert!(
+        top.contains("named by a field only") && top.contains("ana@example.org"),
+        "{top}"
+    );
+    assert!(!top.contains("(authenticated"), "{top}");
     let words = "Reviewed-by: Ben Ode <ben@example.org>\n";
     let subject = "Re: [PATCH v2 2/2] second";
     let posing = mail("w1@x", "Ben Ode via dev <kim@example.org>", subject, words);

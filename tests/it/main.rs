@@ -35,6 +35,7 @@ mod manifest;
 mod me;
 mod members;
 mod moderation;
+mod next_steps;
 mod operate;
 mod operator;
 mod pages;

@@ -184,6 +184,46 @@ fn what_an_unauthenticated_version_was_given_is_a_claim_on_an_authenticated_one(
     );
 }
 
+/// Imported mails have whole seconds: two of one moment stand in the same order, in whichever they were filed.
+#[test]
+fn folded_trailers_stand_in_one_order() {
+    let answers: Vec<String> = (0..6)
+        .map(|n| {
+            let who = format!("P{n} <p{n}@example.org>");
+            reply(
+                &format!("r{n}@x"),
+                &who,
+                "a1@x",
+                &format!("Acked-by: {who}"),
+            )
+        })
+        .collect();
+    let folded = |turned: bool| {
+        let server = super::harness::TestServer::start();
+        server.cli(&["list", "create", "dev"]);
+        let mut mails = vec![patch("a1@x", "[PATCH] first", "", ("a", "one", 10))];
+        mails.extend(answers.iter().cloned());
+        if turned {
+            mails.reverse();
+        }
+        let path = server.dir.path().join("all.mbox");
+        let separated = |m: &String| format!("From mboxrd@z Thu Jan  1 00:00:00 1970\n{m}\n");
+        std::fs::write(&path, mails.iter().map(separated).collect::<String>()).unwrap();
+        server.cli(&[
+            "import",
+            "dev",
+            &path.display().to_string(),
+            "--format",
+            "mbox",
+        ]);
+        server.drain();
+        server.cli(&["series", "mbox", "1"])
+    };
+    let one = folded(false);
+    assert_eq!(one.matches("\nAcked-by: ").count(), 6, "{one}");
+    assert_eq!(folded(true), one);
+}
+
 /// Trailer lines of an mbox, sorted: b4's order of carried ones follows no rule that could be seen.
 fn trailer_lines(mbox: &str) -> Vec<&str> {
     let given =

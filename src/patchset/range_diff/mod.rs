@@ -115,6 +115,9 @@ pub struct Pair {
     pub fate: Fate,
     /// How it changed; empty unless [`Fate::Changed`].
     pub hunks: Vec<Hunk>,
+    /// Of a new patch: the dropped one that it may well have been, and how it changed. `git range-diff` says nothing of it.
+    #[serde(skip)]
+    pub rewritten: Option<(usize, Vec<Hunk>)>,
 }
 
 /// Two versions that are not compared because it would cost too much.
@@ -140,6 +143,7 @@ pub fn range_diff(old: &[Commit], new: &[Commit]) -> Result<Vec<Pair>, TooLarge>
     };
     let (a, b) = (read(old), read(new));
     let became = pair_up(&a, &b)?;
+    let rewritten = find_rewritten(old, new, &became);
     let pair = |i: Option<usize>, j: Option<usize>| {
         let (fate, hunks) = match (i, j) {
             (Some(i), Some(j)) if a[i].text == b[j].text => (Fate::Same, Vec::new()),
@@ -155,10 +159,41 @@ pub fn range_diff(old: &[Commit], new: &[Commit]) -> Result<Vec<Pair>, TooLarge>
             title: from.or(to).map(Commit::title).unwrap_or_default(),
             fate,
             hunks,
+            rewritten: j.filter(|_| i.is_none()).and_then(|j| {
+                let i = *rewritten.get(&j)?;
+                Some((i + 1, lines::hunks(&a[i].text, &b[j].text)))
+            }),
         }
     };
     let order = order(&became, b.len());
     Ok(order.into_iter().map(|(i, j)| pair(i, j)).collect())
+}
+
+/// For new patches that are paired with nothing, the dropped ones of the same title, else of the same number in a version of as
+/// many patches.
+fn find_rewritten(
+    old: &[Commit],
+    new: &[Commit],
+    became: &[Option<usize>],
+) -> HashMap<usize, usize> {
+    let mut dropped: Vec<usize> = (0..old.len()).filter(|i| became[*i].is_none()).collect();
+    let added = (0..new.len()).filter(|j| !became.contains(&Some(*j)));
+    let added: Vec<usize> = added.collect();
+    let mut found = HashMap::new();
+    for by_title in [true, false] {
+        for j in &added {
+            let fits = |i: &usize| match by_title {
+                true => old[*i].title() == new[*j].title(),
+                false => i == j && old.len() == new.len(),
+            };
+            if !found.contains_key(j)
+                && let Some(at) = dropped.iter().position(fits)
+            {
+                found.insert(*j, dropped.remove(at));
+            }
+        }
+    }
+    found
 }
 
 /// For each old patch the new one that it became.
