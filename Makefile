@@ -6,6 +6,8 @@ export PATCHPOST_TEST_SIZE ?= small
 export PATCHPOST_TOOLS ?= $(CURDIR)/target/tools
 # Where tests write the figures that are shown at the end, as cargo keeps back what passing tests print.
 export PATCHPOST_TEST_SCORES ?= $(CURDIR)/target/scores
+# Tests wait for servers half of the time.
+export RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 1)
 
 .PHONY: run test test-full setup bench deb lint fmt
 

@@ -24,7 +24,11 @@ impl Table {
                 .iter()
                 .map(|c| {
                     c.chars()
-                        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+                        .map(|c| match c {
+                            '\n' | '\t' => ' ',
+                            c if c.is_control() => '\u{fffd}',
+                            c => c,
+                        })
                         .collect()
                 })
                 .collect(),

@@ -223,7 +223,7 @@ fn what_was_refused_stays_refused(database: Database) {
         .iter()
         .map(|e| e["kind"].as_str().unwrap())
         .collect();
-    assert_eq!(kinds, ["discarded", "rejected"]);
+    assert_eq!(kinds, ["discarded", "rejected", "members"]);
     // The list is as empty as it looks.
     server.cli(&["list", "rm", "dev"]);
 }

@@ -59,7 +59,7 @@ impl Postfix {
             .replace("HOME", home.to_str().unwrap())
             .replace("SINK", &format!("[{host}]:{relay}"));
         let etc = home.join("etc");
-        std::fs::write(etc.join("main.cf"), format!("{own}{settings}\n")).unwrap();
+        std::fs::write(etc.join("main.cf"), last(&format!("{own}{settings}\n"))).unwrap();
         std::fs::write(etc.join("master.cf"), services(port)).unwrap();
         tools::run(as_root("chown").arg("postfix").arg(home.join("data")));
         let postfix = Postfix {
@@ -86,8 +86,10 @@ impl Postfix {
     }
 
     pub fn tell(&self, word: &str) {
-        let mut command = as_root("postfix");
-        command.arg("-c").arg(&self.etc).arg(word);
+        // Whatever keeps it from ending must not keep the tests from it.
+        let mut command = as_root("timeout");
+        command.args(["60", "postfix", "-c"]);
+        command.arg(&self.etc).arg(word);
         tools::run(command.env("MAIL_CONFIG", &self.etc));
     }
 
@@ -95,7 +97,7 @@ impl Postfix {
     fn set(&self, line: &str) {
         let file = self.etc.join("main.cf");
         let text = std::fs::read_to_string(&file).unwrap();
-        std::fs::write(&file, format!("{text}{line}\n")).unwrap();
+        std::fs::write(&file, last(&format!("{text}{line}\n"))).unwrap();
         self.tell("reload");
     }
 
@@ -111,6 +113,23 @@ impl Drop for Postfix {
         }
         self.tell("stop");
     }
+}
+
+/// Each setting once, as it was written last: of one that stands twice Postfix warns whenever it reads them, and its log daemon,
+/// which then writes to itself, may wait for itself for ever.
+fn last(text: &str) -> String {
+    let name = |line: &str| {
+        let setting = !line.starts_with(['#', ' ', '\t']);
+        let name = line.split_once('=').filter(|_| setting)?.0.trim();
+        Some(name.to_owned())
+    };
+    let lines: Vec<&str> = text.lines().collect();
+    let overridden = |at: usize| {
+        let own = name(lines[at]);
+        own.is_some() && lines[at + 1..].iter().any(|l| name(l) == own)
+    };
+    let kept = (0..lines.len()).filter(|at| !overridden(*at));
+    kept.map(|at| lines[at].to_owned() + "\n").collect()
 }
 
 fn open(folder: &Path) {
