@@ -14,8 +14,8 @@ use anyhow::{Context, Result, bail};
 
 use super::output::count;
 use crate::pipeline::Ctx;
-use crate::store::queue::{Choice, Steer};
-use crate::store::{Dialect, Location, Store};
+use crate::store::{Dialect, Store};
+use crate::worker;
 
 /// Level of compression: mails and packs are compressed already.
 const LEVEL: i32 = 1;
@@ -67,9 +67,7 @@ pub async fn backup(ctx: &Ctx, file: &Path) -> Result<()> {
 }
 
 /// `patchpost restore FILE`: into a data folder that is empty or not there.
-///
-/// What was owed when the backup was made is held: it may have gone out since.
-pub async fn restore(data: &Path, file: &Path) -> Result<()> {
+pub fn restore(data: &Path, file: &Path) -> Result<()> {
     if data.join(DATABASE).exists() || data.join(REPOS).exists() {
         bail!(
             "{} holds data already; restore into a new folder with --data",
@@ -96,12 +94,16 @@ pub async fn restore(data: &Path, file: &Path) -> Result<()> {
             file.display()
         );
     }
-    let store = Store::open(data, &Location::File).await?;
-    let why = "restored from a backup".to_owned();
-    let now = crate::store::now();
-    let held = store.steer_queue(Choice::default(), Steer::Hold, why, now);
-    let held = held.await?;
-    let folder = data.display();
+    Ok(())
+}
+
+/// What was taken and not filed yet is filed now. What was owed when the backup was made is held, and work that would owe more is parked:
+/// all of it may have gone out since.
+pub async fn settle(ctx: &Ctx) -> Result<()> {
+    ctx.store.free_claims().await?;
+    worker::drain(ctx, &["file"]).await?;
+    let (held, parked) = ctx.store.hold_restored(crate::store::now()).await?;
+    let folder = ctx.store.data().display();
     println!("restored into {folder}; check it with\n  patchpost doctor --data {folder}");
     if held > 0 {
         println!(
@@ -111,6 +113,14 @@ pub async fn restore(data: &Path, file: &Path) -> Result<()> {
             if held == 1 { "was" } else { "were" },
             if held == 1 { "is" } else { "are" },
             if held == 1 { "it" } else { "they" },
+        );
+    }
+    if parked > 0 {
+        println!(
+            "{} that would send more mail {} parked for the same reason; \
+             `patchpost jobs --retry` does all of it",
+            count(parked, "job"),
+            if parked == 1 { "is" } else { "are" },
         );
     }
     if rustix::process::geteuid().is_root() {

@@ -68,10 +68,17 @@ pub fn run(mut cli: Cli) -> Result<ExitCode> {
         _ => {}
     }
     // Mail, members and keys are for the user that runs the server, and for its group.
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o027));
+    let closed = rustix::fs::Mode::from_raw_mode(0o027);
+    let set = rustix::process::umask(closed);
+    rustix::process::umask(set | closed);
     if let Command::Restore { file } = &cli.command {
         check_owner(&cli.data, &format!("restore {}", file.display()))?;
-        runtime()?.block_on(backup::restore(&cli.data, file))?;
+        backup::restore(&cli.data, file)?;
+        let config = load_config(&cli)?;
+        runtime()?.block_on(async {
+            let ctx = open(&cli.data, &config).await?;
+            backup::settle(&ctx).await
+        })?;
         return Ok(ExitCode::SUCCESS);
     }
     if let Command::Init(wish) = cli.command {

@@ -41,6 +41,8 @@ pub struct Destinations {
     pub refusals: Refusals,
     /// The connections with a claim whose mail does not take long.
     busy: BTreeSet<usize>,
+    /// Those whose mail does.
+    hanging: BTreeSet<usize>,
 }
 
 /// How fast a domain takes mail.
@@ -93,13 +95,16 @@ impl Destinations {
             answers: 0,
             refusals: Refusals::default(),
             busy: BTreeSet::new(),
+            hanging: BTreeSet::new(),
         }
     }
 
     /// Whether connection `place` may begin with a claim, of which `allowed` may be under way at a time. One that waits long for an
-    /// answer is not counted: else all mail would wait with it.
+    /// answer is not counted, up to as many: else all mail would wait with it.
     pub fn begin(&mut self, place: usize, allowed: usize) -> bool {
-        let free = self.busy.contains(&place) || self.busy.len() < allowed;
+        let all = self.busy.len() + self.hanging.len();
+        let room = self.busy.len() < allowed && all < 2 * allowed;
+        let free = self.busy.contains(&place) || room;
         if free && allowed > 0 {
             self.busy.insert(place);
         }
@@ -138,6 +143,7 @@ impl Destinations {
     /// Connection `place` is done with its claim.
     pub fn leave(&mut self, place: usize) {
         self.busy.remove(&place);
+        self.hanging.remove(&place);
         for found in self.watched.values_mut() {
             found.holders.remove(&place);
         }
@@ -199,7 +205,9 @@ impl Destinations {
     /// A mail to the domain has been under way for long on connection `place`. Where others are at it already, this one is its last.
     pub fn record_slowness(&mut self, domain: &str, place: usize, now: Timestamp) {
         let connections = self.connections;
-        self.busy.remove(&place);
+        if self.busy.remove(&place) {
+            self.hanging.insert(place);
+        }
         self.quick.remove(domain);
         let found = self.open(domain, Pace::Slow, now);
         found.pace = Pace::Slow;

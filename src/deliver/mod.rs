@@ -103,6 +103,7 @@ pub async fn run(store: Store, settings: Settings, stop: CancellationToken) {
         destinations: Arc::new(Mutex::new(Destinations::new(connections))),
         served: Mutex::new(None),
         retried: Mutex::new(crate::store::now()),
+        looked: Mutex::new(schedule::steady()),
     });
     let mut workers = tokio::task::JoinSet::new();
     let mut places = std::collections::HashMap::new();
@@ -132,8 +133,9 @@ struct Shared {
     destinations: Arc<Mutex<Destinations>>,
     /// The list whose copies were claimed last.
     served: Mutex<Option<ListId>>,
-    /// The last wish for another try that was met.
+    /// The last wish for another try that was met, and when it was looked for.
     retried: Mutex<Timestamp>,
+    looked: Mutex<Timestamp>,
 }
 
 /// Plain values are sound whatever the thread that panicked was doing.
@@ -163,9 +165,7 @@ impl Shared {
         while !self.stop.is_cancelled() {
             // A claim gave its place back by then, also one that broke off.
             lock(&self.destinations).leave(place);
-            if place == 0 {
-                self.look_for_wish().await;
-            }
+            self.look_for_wish().await;
             let allowed = self.throttle().allowed(schedule::steady());
             if !lock(&self.destinations).begin(place, allowed) {
                 sender.close().await;
@@ -219,8 +219,17 @@ impl Shared {
         Ok(copies.into_iter().map(Owed::Copy).collect())
     }
 
-    /// Ends all pauses if somebody wished since the last time that mail is tried now.
+    /// Ends all pauses if somebody wished since the last time that mail is tried now. Looks once a second, whoever comes by.
     async fn look_for_wish(&self) {
+        let now = schedule::steady();
+        let due = |last: &mut Timestamp| {
+            let due = now >= last.plus_secs(1);
+            *last = if due { now } else { *last };
+            due
+        };
+        if !due(&mut lock(&self.looked)) {
+            return;
+        }
         // That it cannot be read is told where copies are looked for.
         let Ok(Some(wished)) = self.store.find_moment(RETRIED).await else {
             return;

@@ -122,6 +122,9 @@ pub enum Reach {
     All,
 }
 
+/// Senders' domains that are counted.
+const MOST_NAMED: usize = 1_000;
+
 /// The refusals since the next hop took a mail last, and the senders' domains that wait for it.
 #[derive(Debug, Default)]
 pub struct Refusals {
@@ -130,6 +133,8 @@ pub struct Refusals {
     /// Of senders, or whose ground is unknown.
     count: u32,
     senders: BTreeSet<String>,
+    /// Of those that are refused by name, how often since a mail of theirs was taken: others' mail shows nothing of it.
+    named: BTreeMap<String, u32>,
     domains: BTreeSet<String>,
     /// When a mail was taken last.
     taken: Option<Timestamp>,
@@ -148,6 +153,7 @@ impl Refusals {
         self.run.domains.clear();
         self.count = 0;
         self.senders.clear();
+        self.named.remove(sender);
         self.domains.clear();
         self.taken = Some(now);
         // What was under way when the trouble came says nothing about its end.
@@ -178,9 +184,10 @@ impl Refusals {
         self.count = self.count.saturating_add(1);
         note(&mut self.senders, sender);
         note(&mut self.domains, domain);
+        let by_name = ground == Ground::Sender && self.count_named(sender) >= REFUSALS;
         let by_sender = ground == Ground::Sender || self.domains.len() >= DOMAINS;
         match () {
-            () if self.count < REFUSALS => Reach::Mail,
+            () if self.count < REFUSALS && !by_name => Reach::Mail,
             () if self.senders.len() > 1 => Reach::All,
             () if by_sender => {
                 let fresh = || (Throttle::new(1), String::new());
@@ -190,6 +197,16 @@ impl Refusals {
             }
             () => Reach::Mail,
         }
+    }
+
+    /// How often a sender was refused by name by now.
+    fn count_named(&mut self, sender: &str) -> u32 {
+        if self.named.len() >= MOST_NAMED && !self.named.contains_key(sender) {
+            self.named.clear();
+        }
+        let count = self.named.entry(sender.to_owned()).or_default();
+        *count = count.saturating_add(1);
+        *count
     }
 
     /// For how many seconds mail of a sender's domain waits still, and what was said to it.

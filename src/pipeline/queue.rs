@@ -12,12 +12,12 @@ impl Ctx {
         why: String,
     ) -> Result<u64, PipelineError> {
         let now = crate::store::now();
-        let done = self.store.steer_queue(choice, steer, why, now).await?;
-        if steer == Steer::Retry && done > 0 {
-            // A pause after trouble with the next hop ends by it.
+        if steer == Steer::Retry {
+            // A pause after trouble with the next hop ends by it, before any of these mails is looked at.
             let wished = (RETRIED.to_owned(), now.0.to_string());
             self.store.record_meta(wished.0, wished.1).await?;
         }
+        let done = self.store.steer_queue(choice, steer, why, now).await?;
         tracing::info!(queue.mails = done, "{done} owed mails {}", steer.done());
         Ok(done)
     }

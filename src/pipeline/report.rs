@@ -38,7 +38,7 @@ impl Ctx {
             owed: found.owed,
             told_incomplete: found.told.contains(&Told::Incomplete),
             told: found.told.contains(&Told::Outcome),
-            known: self.store.has_sent_before(first, &to.key()).await?,
+            known: self.store.has_sent_before(&found.mails, &to.key()).await?,
             wish: self.store.load_report_wish(&to.key()).await?,
         };
         let event = match next(&case, now) {
@@ -84,16 +84,19 @@ impl Ctx {
         let Some(letter) = self.draft(&notice, now)? else {
             return Ok(self.store.finish_jobs(vec![job]).await?);
         };
+        let mut about = Vec::new();
+        for mail in &found.mails {
+            let traces = self.store.find_traces(*mail).await?;
+            about.extend(traces.into_iter().flat_map(|t| t.about()));
+        }
+        let letter = letter.about(about);
         let told = match found.complete {
             true => Told::Outcome,
             false => Told::Incomplete,
         };
-        let detail = format!(
-            "patchset {} v{}: {}",
-            found.patchset,
-            found.label,
-            said.join(" ")
-        );
+        // Names of files are the mails' own, which may be purged: the note has the outcome alone.
+        let outcome = application.map_or_else(|| "not tried".to_owned(), |a| a.outcome);
+        let detail = format!("patchset {} v{}: {outcome}", found.patchset, found.label);
         let about = (list.id, first, told);
         let recorded = self.store.record_report(about, letter, detail, job, now);
         Ok(recorded.await?)

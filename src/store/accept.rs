@@ -200,6 +200,8 @@ const AGAIN: &str = "on conflict (list, identity) do update set \
 
 /// Where the arrival stands in a receipt's row.
 const ARRIVED: usize = 5;
+/// And in that of a copy.
+const ARRIVED_OF_COPY: usize = 3;
 
 /// The rows that a batch makes, each once.
 struct Rows {
@@ -210,7 +212,9 @@ struct Rows {
 
 fn rows_of(mails: &[Share]) -> Rows {
     let mut blobs = Vec::new();
-    let mut copies: BTreeMap<(i64, Identity, BlobHash), (Timestamp, Vec<Bind>)> = BTreeMap::new();
+    // Of the same bytes: the earliest arrival, and what is known best of their sender.
+    type Known = ((i64, std::cmp::Reverse<Timestamp>), Timestamp, Vec<Bind>);
+    let mut copies: BTreeMap<(i64, Identity, BlobHash), Known> = BTreeMap::new();
     // Two copies of one mail in one commit are one row: the better one's, else the first's, with the earlier arrival.
     let mut receipts: BTreeMap<(i64, Identity), (usize, Vec<Bind>)> = BTreeMap::new();
     let mut earliest: BTreeMap<(i64, Identity), Timestamp> = BTreeMap::new();
@@ -236,9 +240,13 @@ fn rows_of(mails: &[Share]) -> Rows {
                 mail.verdict.level.rank().into(),
             ];
             let key = (r.realm.0, mail.identity, mail.hash);
-            let known = copies.get(&key);
-            if known.is_none_or(|(arrived, _)| r.arrived < *arrived) {
-                copies.insert(key, (r.arrived, copy));
+            let this = (mail.verdict.level.rank(), std::cmp::Reverse(r.arrived));
+            let (best, first, row) = copies
+                .entry(key)
+                .or_insert_with(|| (this, r.arrived, copy.clone()));
+            *first = r.arrived.min(*first);
+            if this > *best {
+                (*best, *row) = (this, copy);
             }
             let key = (r.list.0, mail.identity);
             let first = earliest.entry(key).or_insert(r.arrived);
@@ -259,7 +267,13 @@ fn rows_of(mails: &[Share]) -> Rows {
     receipts.sort_by_key(|(at, _)| *at);
     Rows {
         blobs,
-        copies: copies.into_values().map(|(_, row)| row).collect(),
+        copies: copies
+            .into_values()
+            .map(|(_, first, mut row)| {
+                row[ARRIVED_OF_COPY] = first.0.into();
+                row
+            })
+            .collect(),
         receipts: receipts.into_iter().map(|(_, row)| row).collect(),
     }
 }
@@ -292,7 +306,11 @@ async fn record(tx: &mut Tx, mails: Vec<Share>) -> Result<Vec<Vec<Accepted>>, St
     let head = "blob (realm, hash, size, crlf, dictionary, data)";
     tx.insert(head, blobs, nothing).await?;
     let head = "copy (realm, identity, hash, arrived, verdict, level)";
-    let tail = "on conflict (realm, identity, hash) do update set arrived = excluded.arrived where excluded.arrived < copy.arrived";
+    let tail = "on conflict (realm, identity, hash) do update set \
+         arrived = case when excluded.arrived < copy.arrived then excluded.arrived else copy.arrived end, \
+         verdict = case when excluded.level > copy.level then excluded.verdict else copy.verdict end, \
+         level = case when excluded.level > copy.level then excluded.level else copy.level end \
+         where excluded.arrived < copy.arrived or excluded.level > copy.level";
     tx.insert(head, copies, tail).await?;
     let head = "receipt (realm, list, identity, hash, sender, arrived, source, state, verdict, level, again, stranger, send_at)";
     let rows = tx.insert(head, receipts, AGAIN).await?;

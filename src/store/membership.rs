@@ -289,6 +289,11 @@ async fn tell_once(
     for letter in tell.letters {
         owed += usize::from(notice::insert(tx, letter, now).await? == Owed::Yes);
     }
+    if owed == 0 {
+        // Nobody heard of it: another time somebody may.
+        forget(tx, place.list, &tell.once).await?;
+        return Ok(Acted::Told(Some(0)));
+    }
     let note = event::Note {
         realm: place.realm,
         list: place.list,

@@ -298,6 +298,27 @@ impl Reader {
 }
 
 impl Store {
+    /// In data that is restored: holds what was owed, and parks the work that would owe more. The site that it is of may have sent all of
+    /// it since. Returns how many mails and jobs.
+    pub async fn hold_restored(&self, now: Timestamp) -> Result<(u64, u64), StoreError> {
+        let why = "restored from a backup".to_owned();
+        self.write(move |tx| {
+            Box::pin(async move {
+                for table in TABLES {
+                    let text =
+                        format!("update {table} set state = 0, claimed_until = 0 where state = 1");
+                    tx.execute(text, vec![]).await?;
+                }
+                let text = "update job set state = 1, leased_until = 0, problem = $1 \
+                     where state = 0 and kind in ('fan-out', 'report', 'steer', 'rehearse')";
+                let jobs = tx.execute(text, vec![why.as_str().into()]).await?;
+                let held = steer_all(tx, Choice::default(), Steer::Hold, why, now).await?;
+                Ok((held, jobs))
+            })
+        })
+        .await
+    }
+
     /// Steers owed mails and notes it at each list concerned, in one commit; returns how many they were.
     pub async fn steer_queue(
         &self,

@@ -119,11 +119,24 @@ impl Reader {
         }))
     }
 
-    /// Whether a patch or cover letter of an author, given in lower case, came to the realm of a mail before that mail.
-    pub async fn has_sent_before(&self, mail: MailId, address: &str) -> Result<bool, StoreError> {
-        let text = "select o.id from mail m join mail o on o.realm = m.realm where m.id = $1 and lower(o.address) = $2 \
-             and o.kind in ('patch', 'cover', 'pull-request') and o.state = 0 and o.arrived < m.arrived limit 1";
-        let binds = vec![mail.0.into(), address.into()];
+    /// Whether a patch or cover letter of an author, given in lower case, came to the realm of a version's mails before their first,
+    /// the mails themselves left out: they may come in any order.
+    pub async fn has_sent_before(
+        &self,
+        mails: &[MailId],
+        address: &str,
+    ) -> Result<bool, StoreError> {
+        let Some(first) = mails.first() else {
+            return Ok(false);
+        };
+        let text = format!(
+            "select o.id from mail m join mail o on o.realm = m.realm where m.id = ? and lower(o.address) = ? \
+             and o.kind in ('patch', 'cover', 'pull-request') and o.state = 0 and o.arrived < m.arrived and o.id not in ({}) limit 1",
+            marks(mails.len())
+        );
+        let own = mails.iter().map(|m| Bind::from(m.0));
+        let binds = [first.0.into(), address.into()].into_iter().chain(own);
+        let binds = binds.collect();
         let row: Option<(i64,)> = self.fetch_one(text, binds).await?;
         Ok(row.is_some())
     }
@@ -179,6 +192,13 @@ impl Store {
         let (actor, kind) = (letter.letter.recipient.clone(), word(told));
         self.write(move |tx| {
             Box::pin(async move {
+                // Who comes back late tells nothing: the claim that followed did.
+                let text =
+                    "update job set leased_until = leased_until where id = $1 and lease = $2";
+                let held = vec![job.id.0.into(), job.lease.into()];
+                if tx.execute(text, held).await? == 0 {
+                    return Ok(());
+                }
                 if notice::insert(tx, letter, now).await? == Owed::Yes {
                     let note = NewEvent {
                         list,

@@ -467,3 +467,30 @@ fn a_taken_message_id_stays_with_its_first_author() {
     let named = text.lines().filter(|l| *l == "Message-ID: <old@x>");
     assert_eq!(named.count(), 1);
 }
+
+/// Old mail is imported unchecked, a forged copy of it among it; once its bytes come signed, they are what is served.
+#[test]
+fn a_copy_that_comes_signed_after_it_was_imported_is_the_one_that_counts() {
+    let site = Site::start(&[]);
+    let signed = site.sign(&mail("m@x", ANA, "a word", "text\n"));
+    let plain = String::from_utf8(signed.clone())
+        .unwrap()
+        .replace("\r\n", "\n");
+    let forged =
+        format!("Received: by old.example; Thu, 1 Jan 2015 00:00:00 +0000\nX-Odd: forged\n{plain}");
+    for (at, text) in [forged, plain].into_iter().enumerate() {
+        let path = site.server.dir.path().join(format!("{at}.mbox"));
+        let separator = "From mboxrd@z Thu Jan  1 00:00:00 1970\n";
+        std::fs::write(&path, format!("{separator}{text}\n")).unwrap();
+        let path = path.display().to_string();
+        site.server.cli(&["import", "dev", &path]);
+    }
+    site.server.drain();
+    let eml = || site.server.page("/dev/m@x/eml");
+    assert!(eml().contains("X-Odd: forged"), "the earliest of equals");
+    site.send(&signed);
+    site.server.drain();
+    assert!(!eml().contains("X-Odd: forged"), "{}", eml());
+    let page = site.server.page("/dev/m@x/");
+    assert!(page.contains("authenticated: DKIM example.org"), "{page}");
+}

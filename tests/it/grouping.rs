@@ -1,10 +1,14 @@
 //! Grouping over a real list: no order of the mails changes anything.
 
-use patchpost::patchset::{Input, assemble};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
-use super::harness::{report, size};
+use patchpost::patchset::{Input, assemble};
+use serde_json::{Value, json};
+
+use super::harness::{TestServer, corpus, git, report, size};
 use super::manifest::story::Story;
-use super::real_mail::list_mails;
+use super::real_mail::{list_mails, unbundle};
 
 fn inputs() -> Vec<Input> {
     let dir = tempfile::tempdir().unwrap();
@@ -62,4 +66,126 @@ fn no_order_of_real_mails_and_no_duplicate_changes_the_outcome() {
             );
         }
     }
+}
+
+/// What an archive says of its series, by the mails that they consist of: numbers are given as mail comes, and tell nothing.
+fn told(server: &TestServer) -> BTreeMap<String, Value> {
+    let repos = server.data().join("repos/code.patches.git");
+    let refs = git(
+        &repos,
+        &[
+            "for-each-ref",
+            "--format=%(refname) %(objectname)",
+            "refs/patches",
+        ],
+    );
+    let refs: HashMap<&str, &str> = refs.lines().filter_map(|l| l.split_once(' ')).collect();
+    let mut all = BTreeMap::new();
+    for mut series in server
+        .json(&["series", "ls", "dev"])
+        .as_array()
+        .unwrap()
+        .clone()
+    {
+        let (patchset, label) = (series["patchset"].to_string(), text(&series, "version"));
+        let commit = series["ref"].as_str().and_then(|name| refs.get(name));
+        series["commit"] = commit.map_or(Value::Null, |c| json!(c));
+        let whole = series["complete"] == true;
+        series["mbox"] = match whole {
+            true => json!(server.page(&format!("/dev/patches/{patchset}/v{label}/mbox"))),
+            false => Value::Null,
+        };
+        for numbered in ["patchset", "ref", "claims", "detail", "reason"] {
+            series.as_object_mut().unwrap().remove(numbered);
+        }
+        let mails = series["patches"].as_array().unwrap().iter();
+        let mails: Vec<String> = mails.map(|p| text(p, "message_id")).collect();
+        let before = all.insert(format!("{} v{label}", mails.join(" ")), series);
+        assert!(before.is_none(), "{before:?}");
+    }
+    all
+}
+
+fn text(value: &Value, key: &str) -> String {
+    value[key].as_str().unwrap().to_owned()
+}
+
+/// An archive of these mails, imported file by file, with the real project as its repository.
+fn filed(code: &Path, mails: &[&[u8]], files: usize) -> BTreeMap<String, Value> {
+    let server = TestServer::start();
+    let path = code.display().to_string();
+    server.cli(&["repo", "add", "code", "--path", &path, "--branch", "main"]);
+    let list = "dev@lists.example.org";
+    server.cli(&["list", "create", "dev", "--address", list, "--repo", "code"]);
+    for (at, part) in mails.chunks(mails.len().div_ceil(files)).enumerate() {
+        let file = server.dir.path().join(format!("{at}.mbox"));
+        let mut mbox = Vec::new();
+        for mail in part {
+            mbox.extend(b"From mboxrd@z Thu Jan  1 00:00:00 1970\n");
+            for line in mail.split_inclusive(|b| *b == b'\n') {
+                let quotes = line.iter().take_while(|b| **b == b'>').count();
+                if line[quotes..].starts_with(b"From ") {
+                    mbox.push(b'>');
+                }
+                mbox.extend(line);
+            }
+            mbox.extend(b"\n");
+        }
+        std::fs::write(&file, mbox).unwrap();
+        server.cli(&["import", "dev", &file.display().to_string()]);
+        server.drain();
+    }
+    let found = told(&server);
+    let changes = server.cli(&["reclassify", "dev", "--dry-run"]);
+    assert!(changes.contains("nothing changes"), "{changes}");
+    found
+}
+
+/// Real mails, filed by servers in other orders and other portions, some twice: the same series, states, commits and mboxes.
+#[test]
+fn archives_filed_in_other_orders_are_the_same() {
+    let Some(corpus) = corpus() else {
+        println!("the corpus is not here; tests/it/store/order.rs stands in");
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let code = unbundle(&corpus.join("selinux-code.bundle"), dir.path());
+    git(&code, &["update-ref", "refs/heads/main", "HEAD"]);
+    let mails = list_mails(dir.path());
+    let (windows, length, orders) = [(1, 100, 1), (1, 300, 2), (6, 300, 4)][size() - 1];
+    let mut random = Random(0x0a11_0fde_75e5_eed5);
+    let mut counted = [0; 3];
+    for _ in 0..windows {
+        let start = random.below(mails.len() - length);
+        let window: Vec<&[u8]> = mails[start..start + length]
+            .iter()
+            .map(|m| m.bytes.as_slice())
+            .collect();
+        let expected = filed(&code, &window, 1);
+        counted[0] += expected.len();
+        counted[1] += expected.values().filter(|s| !s["commit"].is_null()).count();
+        for order in 0..orders {
+            let mut mails = window.clone();
+            for _ in 0..length / 10 {
+                mails.push(window[random.below(length)]);
+            }
+            for at in (1..mails.len()).rev() {
+                mails.swap(at, random.below(at + 1));
+            }
+            let found = filed(&code, &mails, 2 + order);
+            counted[2] += 1;
+            for (name, series) in &expected {
+                assert_eq!(found.get(name), Some(series), "window at {start}: {name}");
+            }
+            assert_eq!(found.len(), expected.len(), "window at {start}");
+        }
+    }
+    let [series, applied, orders] = counted;
+    assert!(
+        series > 5 && applied > 0,
+        "{series} series, {applied} applied"
+    );
+    report(&format!(
+        "archives: {windows} windows of {length} mails, {series} series of which {applied} are commits, the same in {orders} other orders"
+    ));
 }

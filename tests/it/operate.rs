@@ -185,6 +185,12 @@ fn a_backup_made_while_mail_comes_in_is_a_working_site() {
     std::fs::remove_dir_all(server.data()).unwrap();
     server.cli(&["restore", file.to_str().unwrap()]);
     server.launch();
+    // All mail is there; what would send it waits for the operator.
+    let owed = server.json(&["jobs"]);
+    let all = owed.as_array().unwrap().iter();
+    let mut parked = all.filter(|j| j["state"] == "parked");
+    assert!(parked.all(|j| j["kind"] == "fan-out"), "{owed}");
+    server.cli(&["jobs", "--retry"]);
     server.drain();
     let after = server.json(&["list", "show", "dev"]);
     assert!(

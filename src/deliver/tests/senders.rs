@@ -171,6 +171,7 @@ async fn a_claim_of_which_nothing_was_sent_does_not_show_that_the_next_hop_is_we
         destinations: Arc::new(Mutex::new(Destinations::new(4))),
         served: Mutex::new(None),
         retried: Mutex::new(crate::store::now()),
+        looked: Mutex::new(schedule::steady()),
     };
     let a_while_ago = schedule::steady().plus_secs(-20);
     assert_eq!(shared.throttle().record_trouble(a_while_ago, "away"), 15);
