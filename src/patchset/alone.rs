@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::recognise::{Place, part_text, place};
 use super::scan;
-use crate::diff::mailinfo::{begins_patch, is_format_patch_line, mailinfo};
+use crate::diff::mailinfo::{Letter, begins_patch, is_format_patch_line, mailinfo, recode, unflow};
 use crate::mail::{Message, Part, header};
 
 /// Fields that become part of a commit.
@@ -57,7 +57,8 @@ fn is_shown(message: &Message, place: Place, at: usize, part: &Part) -> bool {
     }
 }
 
-/// Whether git takes the patch out of what is shown, and the message out of that and the text before it.
+/// Whether git takes the patch out of what is shown, and the message out of that and the text before it: what stands between
+/// the fields of a header, or in those of a part, is shown by no page.
 fn is_read_so(mail: &[u8], message: &Message, place: Place) -> bool {
     let mut shown: Vec<&Part> = Vec::new();
     for (at, part) in message.parts.iter().enumerate() {
@@ -75,7 +76,15 @@ fn is_read_so(mail: &[u8], message: &Message, place: Place) -> bool {
     let all = shown.iter().rev().flat_map(|p| p.bytes.iter().rev());
     let mut all = all.filter(ink);
     let mut patch = letter.patch.iter().rev().filter(ink);
-    patch.all(|byte| all.next() == Some(byte))
+    if !patch.all(|byte| all.next() == Some(byte)) {
+        return false;
+    }
+    let Ok(made) = mailinfo(&of_parts(mail, message, place)) else {
+        return false;
+    };
+    let ink = |text: &str| text.split_whitespace().collect::<String>();
+    let author = |l: &Letter| (l.name.clone(), l.email.clone(), l.date);
+    author(&made) == author(&letter) && ink(&made.message) == ink(&letter.message)
 }
 
 /// Whether these are the bytes of a file that git-format-patch(1) wrote.
@@ -101,24 +110,30 @@ fn of_attachment(mail: &[u8], part: &Part) -> Vec<u8> {
 
 fn of_parts(mail: &[u8], message: &Message, place: Place) -> Vec<u8> {
     let mut body = Vec::new();
-    let mut flowed = None;
     let mut patch = false;
     for (at, part) in message.parts.iter().enumerate() {
         let shown = is_shown(message, place, at, part);
         if !shown && (patch || !is_inline(part)) {
             continue;
         }
-        if patch {
-            body.extend_from_slice(&part.bytes);
+        // Each part has a form of its own.
+        let bytes = match part.flowed {
+            Some(delsp) => Cow::Owned(unflow(&part.bytes, delsp)),
+            None => Cow::Borrowed(part.bytes.as_slice()),
+        };
+        // The message is text; what is changed are bytes, and only those of what is shown.
+        let (said, changed) = if patch {
+            (&[][..], &*bytes)
         } else {
-            // The message is text; what is changed are bytes, and only those of what is shown.
-            let text = part_text(part).unwrap_or_default();
-            body.extend_from_slice(split(text.as_bytes()).0);
-            let (_, bytes) = split(&part.bytes);
-            if shown && !bytes.is_empty() {
-                (patch, flowed) = (true, part.flowed);
-                body.extend_from_slice(bytes);
-            }
+            split(&bytes)
+        };
+        let charset = part.charset.as_deref().unwrap_or_default();
+        for line in said.split_inclusive(|b| *b == b'\n') {
+            body.extend(recode(line.to_vec(), charset.as_bytes()));
+        }
+        if shown && !changed.is_empty() {
+            patch = true;
+            body.extend_from_slice(changed);
         }
         if !body.ends_with(b"\n") {
             body.push(b'\n');
@@ -127,13 +142,7 @@ fn of_parts(mail: &[u8], message: &Message, place: Place) -> Vec<u8> {
             break;
         }
     }
-    let flowed = match flowed {
-        None => "",
-        Some(false) => "; format=flowed",
-        Some(true) => "; format=flowed; delsp=yes",
-    };
-    let kind = format!("charset=\"utf-8\"{flowed}");
-    finish(fields(mail, |_| true), &kind, &body)
+    finish(fields(mail, |_| true), "charset=\"utf-8\"", &body)
 }
 
 /// Message and patch.
@@ -148,14 +157,16 @@ fn split(bytes: &[u8]) -> (&[u8], &[u8]) {
     bytes.split_at(at)
 }
 
-/// Those fields of a mail that become part of a commit, as they stand there.
+/// Those fields of a mail that become part of a commit, the first of each name: that is the one that is shown.
 fn fields(mail: &[u8], wanted: impl Fn(&str) -> bool) -> Vec<u8> {
     let (mail, _) = header::to_lf(mail);
     let (head, _) = header::split(&mail);
     let mut out = Vec::new();
-    for field in header::fields(head) {
-        if FIELDS.iter().any(|name| field.is(name) && wanted(name)) {
-            out.extend_from_slice(field.whole);
+    for name in FIELDS.iter().filter(|name| wanted(name)) {
+        if let Some(field) = header::fields(head).find(|f| f.is(name)) {
+            // Git knows no field with a blank before its colon.
+            out.extend_from_slice(format!("{name}:").as_bytes());
+            out.extend_from_slice(field.value);
             if !out.ends_with(b"\n") {
                 out.push(b'\n');
             }
@@ -302,6 +313,101 @@ mod tests {
         let alone = mailinfo(&shown_alone(kind.as_bytes(), &parsed)).expect("a patch");
         let found = String::from_utf8(alone.patch).expect("text");
         assert!(parsed.text.ends_with(&found), "{found}");
+    }
+
+    #[test]
+    fn what_no_page_shows_is_in_no_message() {
+        let one = diff("one", "Text.");
+        let title = "title\n\nText.\n";
+        let junk = "[PATCH] other title\nReviewed-by: Eve <eve@x.org>\n";
+        let head =
+            |lines: &str| format!("From: Ana <ana@x.org>\nSubject: [PATCH] title\n{lines}\n{one}");
+        for lines in [
+            junk,
+            "no field\nReviewed-by: Eve <eve@x.org>\n",
+            "Subject: [PATCH] other title\n",
+            "Subject : x\n\tReviewed-by: Eve <eve@x.org>\n",
+        ] {
+            check(&head(lines), "Ana", title, &["one"], false);
+        }
+        let blank = head("").replace("Subject:", "Subject :");
+        check(&blank, "Ana", title, &["one"], false);
+        check(
+            &head("From: Eve <eve@x.org>\n"),
+            "Ana",
+            title,
+            &["one"],
+            false,
+        );
+        // In a part's header.
+        let fields = format!("{TEXT}\n{junk}X: y");
+        check(
+            &parts("mixed", &[(&fields, &one)]),
+            "Ana",
+            title,
+            &["one"],
+            false,
+        );
+        let dates =
+            head("Date: Mon, 1 Jan 2024 10:00:00 +0000\nDate: Tue, 2 Jan 2024 10:00:00 +0000\n");
+        let parsed = mail::parse(dates.as_bytes());
+        let date = |mail: &[u8]| mailinfo(mail).expect("a patch").date;
+        let alone = shown_alone(dates.as_bytes(), &parsed);
+        let first = head("Date: Mon, 1 Jan 2024 10:00:00 +0000\n");
+        assert_eq!(date(&alone), date(first.as_bytes()));
+        // What git reads as it is shown stays as it came, whatever its charset is said to be.
+        for (charset, message) in [("utf-8", "T\u{e9}xt."), ("us-ascii", "T\u{e9}xt.")] {
+            let mut mail =
+                letter(&format!("Content-Type: text/plain; charset={charset}\n\n")).into_bytes();
+            mail.extend(diff("one", message).bytes());
+            mail.extend(b"+\xe9\n");
+            let parsed = mail::parse(&mail);
+            assert!(
+                matches!(shown_alone(&mail, &parsed), Cow::Borrowed(_)),
+                "{charset}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_part_is_flowed_or_not() {
+        let flowed = "Content-Type: text/plain; charset=utf-8; format=flowed";
+        let text = "Why, at \nlength.\n---\n one | 2 +-";
+        let changes = diff("one", "");
+        let bare = &changes[changes.find("diff").expect("a diff")..];
+        let bare = bare.replace("@@ -1 +1 @@\n", "@@ -1,2 +1,2 @@\n same\n");
+        let signature = (
+            "Content-Type: application/pgp-signature",
+            "-----BEGIN PGP SIGNATURE-----",
+        );
+        let title = "title\n\nWhy, at length.\n";
+        for kept in [TEXT, FILE] {
+            let text = if kept == FILE {
+                "Why, at \nlength."
+            } else {
+                text
+            };
+            let mail = parts("mixed", &[(flowed, text), (kept, &bare), signature]);
+            check(&mail, "Ana", title, &["one"], false);
+            let parsed = mail::parse(mail.as_bytes());
+            let found = mailinfo(&shown_alone(mail.as_bytes(), &parsed)).expect("a patch");
+            assert!(found.patch.windows(6).any(|w| w == b"\n same"), "{kept}");
+        }
+        // A list's footer changes nothing.
+        let footer = (TEXT, "_______\nA list");
+        let mail = parts(
+            "mixed",
+            &[(flowed, "Why, at \nlength."), (FILE, &bare), footer],
+        );
+        check(&mail, "Ana", title, &["one"], false);
+        // A patch that is flowed itself.
+        let stuffed = bare.replace("\n same", "\n  same");
+        let text = format!("Why, at \nlength.\n---\n{stuffed}");
+        let mail = parts("alternative", &[(flowed, &text), (HTML, "<p>x")]);
+        check(&mail, "Ana", title, &["one"], false);
+        let parsed = mail::parse(mail.as_bytes());
+        let found = mailinfo(&shown_alone(mail.as_bytes(), &parsed)).expect("a patch");
+        assert!(found.patch.windows(6).any(|w| w == b"\n same"));
     }
 
     #[test]

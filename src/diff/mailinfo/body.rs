@@ -265,39 +265,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// RFC 3676 section 4.4: lines that end in a blank go on in the next one.
-    fn unflowed(&mut self, mut line: Vec<u8>, held: &mut Vec<u8>) {
-        if !self.flowed {
-            return self.text(line);
+    fn unflowed(&mut self, line: Vec<u8>, held: &mut Vec<u8>) {
+        match self.flowed {
+            true => unflow_line(line, self.delsp, held, |line| self.text(line)),
+            false => self.text(line),
         }
-        let mut length = line.len();
-        if line.ends_with(b"\n") {
-            length -= 1;
-            if line[..length].ends_with(b"\r") {
-                length -= 1;
-            }
-        }
-        if &line[..length] == b"-- " {
-            if !held.is_empty() {
-                self.text(std::mem::take(held));
-            }
-            return self.text(line);
-        }
-        if line[..length].starts_with(b" ") {
-            line.remove(0);
-            length -= 1;
-        }
-        if line[..length].ends_with(b" ") {
-            let soft = usize::from(self.delsp);
-            held.extend_from_slice(&line[..length - soft]);
-            return;
-        }
-        if !held.is_empty() {
-            let mut whole = std::mem::take(held);
-            whole.extend_from_slice(&line);
-            line = whole;
-        }
-        self.text(line);
     }
 
     /// One line of the text, decoded.
@@ -360,6 +332,48 @@ impl<'a> Reader<'a> {
         let field = std::mem::take(&mut self.field);
         self.parts.inside.take(&field, false);
     }
+}
+
+/// A part's bytes as its author wrote them, if it is `format=flowed` (and `delsp=yes`).
+pub fn unflow(bytes: &[u8], delsp: bool) -> Vec<u8> {
+    let (mut out, mut held) = (Vec::with_capacity(bytes.len()), Vec::new());
+    for line in bytes.split_inclusive(|b| *b == b'\n') {
+        unflow_line(line.to_vec(), delsp, &mut held, |line| out.extend(line));
+    }
+    out.extend(held);
+    out
+}
+
+/// RFC 3676 section 4.4: lines that end in a blank go on in the next one; `held` is what has no end yet.
+fn unflow_line(mut line: Vec<u8>, delsp: bool, held: &mut Vec<u8>, mut out: impl FnMut(Vec<u8>)) {
+    let mut length = line.len();
+    if line.ends_with(b"\n") {
+        length -= 1;
+        if line[..length].ends_with(b"\r") {
+            length -= 1;
+        }
+    }
+    if &line[..length] == b"-- " {
+        if !held.is_empty() {
+            out(std::mem::take(held));
+        }
+        return out(line);
+    }
+    if line[..length].starts_with(b" ") {
+        line.remove(0);
+        length -= 1;
+    }
+    if line[..length].ends_with(b" ") {
+        let soft = usize::from(delsp);
+        held.extend_from_slice(&line[..length - soft]);
+        return;
+    }
+    if !held.is_empty() {
+        let mut whole = std::mem::take(held);
+        whole.extend_from_slice(&line);
+        line = whole;
+    }
+    out(line);
 }
 
 /// RFC 5322 section 3.6.8, as loosely as git takes it; `From ` lines of mboxes count.

@@ -27,7 +27,7 @@ pub(super) fn attribute<'a>(value: &'a [u8], name: &str) -> Option<&'a [u8]> {
 }
 
 /// Text in a charset → UTF-8; what does not fit its label stays as it is, to be judged when the commit is made.
-pub(super) fn recode(bytes: Vec<u8>, label: &[u8]) -> Vec<u8> {
+pub fn recode(bytes: Vec<u8>, label: &[u8]) -> Vec<u8> {
     if bytes.is_ascii()
         && !bytes.contains(&0x1b)
         && !label.to_ascii_lowercase().starts_with(b"utf-")

@@ -12,8 +12,9 @@ mod text;
 
 use std::borrow::Cow;
 
-pub use body::{begins_patch, is_format_patch_line};
+pub use body::{begins_patch, is_format_patch_line, unflow};
 pub use date::AuthorDate;
+pub use header::recode;
 
 /// A mail as `git am` would commit it.
 #[derive(Debug, Clone, PartialEq, Eq)]
