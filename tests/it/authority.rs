@@ -260,10 +260,10 @@ fn nothing_that_is_not_shown_becomes_a_commit() {
     let two = part(file, &diff(5)) + &part(file, &diff(25));
     let whole = part("text/html", "<p>Text.</p>");
     // Text that looks like a diff and is none.
-    let odd = "Text.\n---\n--- a/z\n+++ b/z\n@@ -4294967296 +1 @@\n-x\n+y\n";
+    let odd = "---\n--- a/z\n+++ b/z\n@@ -4294967296 +1 @@\n-x\n+y\n";
     let looks = part("text/plain", odd) + &part(file, &diff(5));
     let bare = "text/x-patch\nContent-Disposition: attachment";
-    let unnamed = part("text/plain", "Text.") + &part(bare, &diff(5));
+    let unnamed = part("text/plain", "") + &part(bare, &diff(5));
     for (n, kind, body, hidden) in [
         (1, "alternative", format!("{plain}{html}"), true),
         (2, "mixed", two, true),
@@ -287,8 +287,8 @@ fn nothing_that_is_not_shown_becomes_a_commit() {
         let page = site.server.page(&format!("/dev/patches/{n}/"));
         let caution = "Another part of this mail holds a diff, too.";
         assert_eq!(page.contains(caution), hidden, "{n}: {page}");
-        assert!(!page.contains("line 25 of"), "{n}: {page}");
-        assert!(page.contains("line 5 of"), "{n}: {page}");
+        assert!(!page.contains("+line 25<mark> of x"), "{n}: {page}");
+        assert!(page.contains("+line 5<mark> of x"), "{n}: {page}");
         let from = format!("{}/tool.patches.git", site.server.base());
         let name = format!("refs/patches/{n}/v1");
         git(&work, &["fetch", "-q", "--no-tags", &from, &name]);
