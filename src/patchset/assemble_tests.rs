@@ -41,6 +41,7 @@ impl Mail {
         self.standing = Standing {
             level: Level::Aligned,
             proofs,
+            direct: false,
         };
         self
     }

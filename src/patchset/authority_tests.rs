@@ -254,6 +254,20 @@ fn each_signature_of_a_mail_counts_once() {
         let signed = |key: &&String| key.starts_with("d:") && keys[1].contains(key);
         assert!(keys[0].iter().any(|key| signed(&key)), "{keys:?}");
     }
+    // Sent on at once, before it came itself: the copy is another mail, and takes nothing away.
+    let mut replay = mail_at("r", "[PATCH v2] x", "", -1).signed();
+    replay.standing.proofs = vec!["second".to_owned()];
+    true_mail.standing.direct = true;
+    let first = mail_at("0", "[PATCH] x", "", -60).signed();
+    let v2 = Mail {
+        parent: "0".to_owned(),
+        ..true_mail.clone()
+    };
+    let sets = assemble(&inputs(&[first, v2, later.clone(), replay]));
+    assert_eq!(
+        told(&sets, MailId(1)),
+        "1 old 1/1 1, 2 old 1/1 2, 3 new 1/1 3, ? v2 by ana@example.org"
+    );
     // One that stands in a mail twice is no copy of another mail.
     let mut twice = mail_at("a", "[PATCH v2] x", "", 0).signed();
     twice.standing.proofs = vec!["same".to_owned(), "same".to_owned()];
@@ -281,7 +295,7 @@ fn a_taken_message_id_keeps_its_answers() {
 }
 
 #[test]
-fn a_squatted_message_id_belongs_to_the_best_authenticated() {
+fn a_squatted_message_id_moves_nothing() {
     for minutes in [-10, 100] {
         let mut mails = story();
         mails.push(mail_at("c2@x", "[PATCH v2 0/2] t", "elsewhere", minutes).unsigned());

@@ -65,7 +65,9 @@ pub use damage::{damage, may_have_lost_tabs};
 pub use fold::{FoldOptions, fold};
 pub use keys::link_keys;
 pub use landed::{Arrival, Candidate, Landings};
-pub use recognise::{Kind, Place, PullRequest, Recognised, first_blobs, patch_text, recognise};
+pub use recognise::{
+    Kind, Place, PullRequest, Recognised, attached_patch, first_blobs, patch_text, recognise,
+};
 pub use remark::{Mark, Note, Notes, Pairable, Reply, Shown, pair, place_remarks};
 pub use same::{People, same_address};
 pub use sending::Stem;

@@ -201,6 +201,12 @@ pub fn patch_text(message: &Message) -> Option<&str> {
     place(message).and_then(|place| text_at(message, place))
 }
 
+/// The attached part that carries the diff; `None` where the text does, or nothing.
+pub fn attached_patch(message: &Message) -> Option<&str> {
+    let found = place(message).filter(|place| *place != Place::Text)?;
+    text_at(message, found)
+}
+
 pub(super) fn place(message: &Message) -> Option<Place> {
     // Text made out of HTML has lost what makes a diff apply.
     if !message.flaws.contains(&Flaw::HtmlOnly) && scan::has_diff(&message.text) {

@@ -288,14 +288,18 @@ impl<'a> World<'a> {
 }
 
 /// Whose senders are authenticated. A signature counts once, on the mail that came first: whoever has a mail can send it
-/// again under another Message-ID, with any of its signatures, from any server.
+/// again under another Message-ID, with any of its signatures, from any server. One from the domain's own server stands without
+/// its signatures, and no other mail by them, also where somebody was faster.
 fn find_sure(mails: &[&Input]) -> Vec<bool> {
-    let mut proofs: HashSet<&str> = HashSet::new();
+    let direct = mails.iter().filter(|mail| mail.standing.direct);
+    let mut proofs: HashSet<&str> = direct
+        .flat_map(|mail| mail.standing.proofs.iter().map(String::as_str))
+        .collect();
     let mut sure = Vec::with_capacity(mails.len());
     for mail in mails {
         let standing = &mail.standing;
         let own = || standing.proofs.iter().map(String::as_str);
-        let first = !own().any(|proof| proofs.contains(proof));
+        let first = standing.direct || !own().any(|proof| proofs.contains(proof));
         proofs.extend(own());
         sure.push(is_sure(standing) && first && !mail.recognised.rewritten);
     }

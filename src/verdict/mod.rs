@@ -158,6 +158,8 @@ pub struct Standing {
     pub level: Level,
     /// What [`Verdict::proofs`] gives.
     pub proofs: Vec<String>,
+    /// It came from the domain's own server: nobody else can have sent it again.
+    pub direct: bool,
 }
 
 impl From<&Verdict> for Standing {
@@ -165,6 +167,7 @@ impl From<&Verdict> for Standing {
         Standing {
             level: verdict.level,
             proofs: verdict.proofs().map(str::to_owned).collect(),
+            direct: verdict.level == Level::Aligned && verdict.is_direct(),
         }
     }
 }
@@ -284,9 +287,13 @@ impl Verdict {
     /// domain's own server, or they are signed. What a server in front vouches for was perhaps sent on by somebody else, unless
     /// SPF speaks for it as well.
     pub fn holds(&self, name: &str) -> bool {
-        let direct = self.spf.as_ref().is_some_and(|spf| spf.aligned);
         let signed = self.signed.iter().any(|signed| signed == name);
-        self.level == Level::Aligned && (direct || signed)
+        self.level == Level::Aligned && (self.is_direct() || signed)
+    }
+
+    /// Whether it came from a server of the domain in From.
+    fn is_direct(&self) -> bool {
+        self.spf.as_ref().is_some_and(|spf| spf.aligned)
     }
 
     /// What the same mail has again, whatever is changed of it that is not signed: to be obeyed once.

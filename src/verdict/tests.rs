@@ -287,4 +287,10 @@ fn every_signature_that_speaks_is_known_again() {
     };
     let verdict = check(MAIL, facts, "authenticated: SPF example.org");
     assert_eq!(Standing::from(&verdict).proofs, ["one"]);
+    assert!(Standing::from(&verdict).direct);
+    let sent_on = Verdict {
+        spf: None,
+        ..verdict
+    };
+    assert!(!Standing::from(&sent_on).direct);
 }

@@ -12,14 +12,14 @@ use super::page::{
 };
 use super::routes::{App, Wish};
 use crate::mail;
-use crate::patchset::{Version, has_hidden_diff, parse_tag, patch_text};
+use crate::patchset::{Version, attached_patch, has_hidden_diff, parse_tag};
 use crate::query;
 use crate::store::ListRow;
 use crate::store::pages::MailRow;
 use crate::store::patch_pages::SeriesFact;
 use crate::thread::{self, Row};
 use crate::types::{MailId, MessageId};
-use crate::view::text::{Block, blocks, visible};
+use crate::view::text::{blocks, visible};
 use crate::view::url;
 
 /// What is wanted of a mail.
@@ -332,21 +332,14 @@ pub async fn add_attachments(
                 let others = head.to.iter().chain(&head.cc);
                 post.answer_all(others.map(|m| m.address.clone()));
             }
-            // Most mails are one text part: they need no parsing.
-            let plain = memchr::memmem::find(&bytes, b"ultipart/").is_none()
-                && memchr::memmem::find(&bytes, b"ame=").is_none();
-            let Some(post) = place
-                .get(&mail)
-                .and_then(|at| posts.get_mut(*at))
-                .filter(|_| !plain)
-            else {
+            let post = place.get(&mail).and_then(|at| posts.get_mut(*at));
+            let Some(post) = post.filter(|_| !is_one_text(&bytes)) else {
                 continue;
             };
             let message = mail::parse(&bytes);
             post.hidden_diff = has_hidden_diff(&message);
-            if let Some(patch) = patch_text(&message)
-                && !post.blocks.iter().any(|b| matches!(b, Block::Diff(_)))
-            {
+            // Whatever the text looks like: this is what a commit is made of.
+            if let Some(patch) = attached_patch(&message) {
                 post.blocks.extend(blocks(patch));
                 post.attached = Some(patch.to_owned());
             }
@@ -360,6 +353,21 @@ pub async fn add_attachments(
     }
     posts.iter_mut().for_each(Post::name_files);
     Ok(())
+}
+
+/// Whether a mail is one text for sure, as most are: then it needs no parsing.
+fn is_one_text(mail: &[u8]) -> bool {
+    let mail = mail.to_ascii_lowercase();
+    let words = [
+        "multipart",
+        "message/",
+        "application/",
+        "disposition",
+        "name=",
+        "name*",
+    ];
+    let mut words = words.iter().map(|word| word.as_bytes());
+    words.all(|word| memchr::memmem::find(&mail, word).is_none())
 }
 
 fn link(href: &str, at: usize, part: &mail::Part) -> (String, String, String) {

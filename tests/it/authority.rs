@@ -259,21 +259,36 @@ fn nothing_that_is_not_shown_becomes_a_commit() {
     let file = "text/x-patch\nContent-Disposition: attachment; filename=a.patch";
     let two = part(file, &diff(5)) + &part(file, &diff(25));
     let whole = part("text/html", "<p>Text.</p>");
+    // Text that looks like a diff and is none.
+    let odd = "---\n--- a/z\n+++ b/z\n@@ -4294967296 +1 @@\n-x\n+y\n";
+    let looks = part("text/plain", odd) + &part(file, &diff(5));
+    let bare = "text/x-patch\nContent-Disposition: attachment";
+    let unnamed = part("text/plain", "") + &part(bare, &diff(5));
     for (n, kind, body, hidden) in [
         (1, "alternative", format!("{plain}{html}"), true),
         (2, "mixed", two, true),
         (3, "alternative", format!("{plain}{whole}"), false),
+        (4, "mixed", looks, false),
+        (5, "MIXED", unnamed, false),
     ] {
         let subject = format!("[PATCH] number {n}");
         let text = mail(&format!("h{n}@x"), ANA, &subject, &format!("{body}--b--\n"));
         site.send(
-            format!("MIME-Version: 1.0\nContent-Type: multipart/{kind}; boundary=b\n{text}")
-                .as_bytes(),
+            match n {
+                5 => {
+                    format!("MIME-Version: 1.0\nContent-Type: MULTIPART/{kind}; BOUNDARY=b\n{text}")
+                }
+                _ => {
+                    format!("MIME-Version: 1.0\nContent-Type: multipart/{kind}; boundary=b\n{text}")
+                }
+            }
+            .as_bytes(),
         );
         let page = site.server.page(&format!("/dev/patches/{n}/"));
         let caution = "Another part of this mail holds a diff, too.";
         assert_eq!(page.contains(caution), hidden, "{n}: {page}");
-        assert!(!page.contains("line 25 of"), "{n}: {page}");
+        assert!(!page.contains("+line 25<mark> of x"), "{n}: {page}");
+        assert!(page.contains("+line 5<mark> of x"), "{n}: {page}");
         let from = format!("{}/tool.patches.git", site.server.base());
         let name = format!("refs/patches/{n}/v1");
         git(&work, &["fetch", "-q", "--no-tags", &from, &name]);

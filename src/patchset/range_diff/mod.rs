@@ -11,6 +11,7 @@ mod render;
 
 use std::collections::HashMap;
 
+use super::scan::scan;
 use reduce::{Reduced, reduce};
 
 pub use render::render;
@@ -170,7 +171,7 @@ pub fn range_diff(old: &[Commit], new: &[Commit]) -> Result<Vec<Pair>, TooLarge>
 }
 
 /// For new patches that are paired with nothing, the dropped ones of the same title, else of the same number in a version of as
-/// many patches.
+/// many patches if both change one file.
 fn find_rewritten(
     old: &[Commit],
     new: &[Commit],
@@ -179,12 +180,17 @@ fn find_rewritten(
     let mut dropped: Vec<usize> = (0..old.len()).filter(|i| became[*i].is_none()).collect();
     let added = (0..new.len()).filter(|j| !became.contains(&Some(*j)));
     let added: Vec<usize> = added.collect();
+    let files = |c: &Commit| scan(&String::from_utf8_lossy(&c.patch)).files;
+    let share_file = |a: &Commit, b: &Commit| {
+        let known = files(b);
+        files(a).iter().any(|file| known.contains(file))
+    };
     let mut found = HashMap::new();
     for by_title in [true, false] {
         for j in &added {
             let fits = |i: &usize| match by_title {
                 true => old[*i].title() == new[*j].title(),
-                false => i == j && old.len() == new.len(),
+                false => i == j && old.len() == new.len() && share_file(&old[*i], &new[*j]),
             };
             if !found.contains_key(j)
                 && let Some(at) = dropped.iter().position(fits)

@@ -118,3 +118,21 @@ fn what_is_too_large_is_refused() {
     let others: Vec<Commit> = (0..40).map(other).collect();
     assert_eq!(range_diff(&[large], &others), Err(TooLarge::Text));
 }
+
+#[test]
+fn what_was_rewritten_has_the_title_or_changes_the_same_file() {
+    let first = commit("one", "x", &LONG);
+    let old = commit("two", "y", &LONG[..5]);
+    let other = ["q", "r", "s", "t", "u", "v"];
+    let rewritten = |new: Commit| -> Vec<usize> {
+        let (old, new) = ([first.clone(), old.clone()], [first.clone(), new]);
+        let pairs = range_diff(&old, &new).expect("small");
+        pairs
+            .iter()
+            .filter_map(|p| Some(p.rewritten.as_ref()?.0))
+            .collect()
+    };
+    assert_eq!(rewritten(commit("three", "z", &other)), Vec::<usize>::new());
+    assert_eq!(rewritten(commit("three", "y", &other)), [2]);
+    assert_eq!(rewritten(commit("two", "z", &other)), [2]);
+}
