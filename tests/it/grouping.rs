@@ -95,6 +95,10 @@ fn told(server: &TestServer) -> BTreeMap<String, Value> {
             true => json!(server.page(&format!("/dev/patches/{patchset}/v{label}/mbox"))),
             false => Value::Null,
         };
+        // At the present tip only what is open is tried.
+        if text(&series, "state") != "new" {
+            series.as_object_mut().unwrap().remove("tip");
+        }
         for numbered in ["patchset", "ref", "claims", "detail", "reason"] {
             series.as_object_mut().unwrap().remove(numbered);
         }
