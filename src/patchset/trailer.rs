@@ -24,25 +24,8 @@ const MAX_TRAILERS: usize = 200;
 const MAX_NAME: usize = 40;
 const MAX_VALUE: usize = 1_000;
 
-/// Names beside `…-by` that are trailers; other `Word: text` lines are prose.
-const NAMES: [&str; 16] = [
-    "cc",
-    "fixes",
-    "link",
-    "closes",
-    "bug",
-    "buglink",
-    "bug-link",
-    "references",
-    "message-id",
-    "change-id",
-    "depends-on",
-    "based-on",
-    "supersedes",
-    "obsoletes",
-    "see-also",
-    "reported-and-tested",
-];
+/// Names beside `…-by` that name a person; with those of nobody they are all that are trailers: other `Word: text` lines are prose.
+const OF_PEOPLE: [&str; 2] = ["cc", "reported-and-tested"];
 
 /// Names of trailers that say something of the change and speak for nobody. All others name a person.
 const OF_NOBODY: [&str; 14] = [
@@ -194,7 +177,9 @@ pub(super) fn linked_id(url: &str) -> Option<String> {
 pub fn parse_trailers(text: &str) -> Vec<Trailer> {
     let known = |t: &Trailer| {
         let lower = t.name.to_ascii_lowercase();
-        lower.ends_with("-by") || NAMES.contains(&lower.as_str())
+        lower.ends_with("-by")
+            || OF_PEOPLE.contains(&lower.as_str())
+            || OF_NOBODY.contains(&lower.as_str())
     };
     let lines = text.lines().take_while(|l| !ends_message(l));
     read_lines(lines, known).0

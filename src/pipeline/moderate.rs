@@ -75,7 +75,10 @@ impl Ctx {
     }
 
     /// Who decides about a list's held mail: its moderators, or the operator where it has none that mail reaches.
-    async fn find_moderators(&self, list: &ListRow) -> Result<Vec<Address>, PipelineError> {
+    pub(super) async fn find_moderators(
+        &self,
+        list: &ListRow,
+    ) -> Result<Vec<Address>, PipelineError> {
         let people = self.store.load_access(list.id).await?;
         let moderators = people.iter().filter(|p| p.rights.has(Bits::MODERATE));
         let addresses = moderators.filter_map(|p| p.address.parse::<Address>().ok());
@@ -130,24 +133,6 @@ impl Ctx {
             }
         }
         Ok(())
-    }
-
-    /// Who decides about a list's mail and can be written to; the operator where nobody else does.
-    pub(super) async fn moderators(&self, list: &ListRow) -> Result<Vec<Address>, PipelineError> {
-        let people = self.store.load_access(list.id).await?;
-        let named = people.iter().filter(|p| p.rights.has(Bits::MODERATE));
-        let mut all: Vec<Address> = named.filter_map(|p| p.address.parse().ok()).collect();
-        if all.is_empty() {
-            // Somebody has to look.
-            all.extend(self.operator.clone());
-        }
-        let mut found = Vec::with_capacity(all.len());
-        for address in all {
-            if !self.is_list_address(&address).await? {
-                found.push(address);
-            }
-        }
-        Ok(found)
     }
 
     fn held_letter(

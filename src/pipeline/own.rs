@@ -207,7 +207,7 @@ impl Ctx {
             id: if safe { id } else { "" },
         });
         let mut letters = Vec::new();
-        for to in self.moderators(list).await? {
+        for to in self.find_moderators(list).await? {
             let notice = Notice {
                 event: Event::RemovalWished,
                 list: Some(list),

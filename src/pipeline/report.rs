@@ -27,7 +27,8 @@ impl Ctx {
         };
         let first = found.mails[0];
         let wishing = self.store.load_wishing(first).await?;
-        let Some((wishing, to)) = wishing.and_then(|w| answerable(&w).map(|to| (w, to))) else {
+        let read = wishing.and_then(|w| answerable(&w).map(|found| (w, found)));
+        let Some((wishing, (to, answered))) = read else {
             return Ok(self.store.finish_jobs(vec![job]).await?);
         };
         let application = self.store.find_application(series.0).await?;
@@ -69,7 +70,6 @@ impl Ctx {
             Event::Reported => format!("Your patches at {}", list.address),
             _ => format!("Your patches at {} do not apply", list.address),
         };
-        let answered = Answered::from(&mail::parse(&wishing.bytes));
         let notice = Notice {
             event,
             list: Some(&list),
@@ -134,14 +134,14 @@ impl Ctx {
     }
 }
 
-/// Who wrote a mail, if he is known to have written it and no machine did.
-fn answerable(wishing: &Wishing) -> Option<Address> {
+/// Who wrote a mail, if he is known to have written it and no machine did; and what an answer names.
+fn answerable(wishing: &Wishing) -> Option<(Address, Answered)> {
     let message = mail::parse(&wishing.bytes);
     let who = order::who(&message, &wishing.verdict, Proof::Authenticated);
     let to = who.address.parse::<Address>().ok();
     let to = to.filter(|_| who.proven)?;
     match notice::unanswerable(&message, Some(&to), |_| false) {
-        None => Some(to),
+        None => Some((to, Answered::from(&message))),
         Some(_) => None,
     }
 }
