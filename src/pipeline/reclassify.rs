@@ -84,7 +84,8 @@ impl Ctx {
         }
         let patchsets = think(move || group(closure)).await?;
         let lines = self.store.compare_patchsets(&mails, &patchsets).await?;
-        if how == Reclassify::DryRun {
+        // What is stored already need not be assembled a second time for the writing.
+        if how == Reclassify::DryRun || lines.is_empty() {
             return Ok((mails, lines));
         }
         let done = Done {
