@@ -148,6 +148,9 @@ pub struct PolicySet {
     /// Let members of any list here do what subscribers of this one may
     #[arg(long, value_enum)]
     pub any_list: Option<Switch>,
+    /// Let who may browse a list that is not public read it on the pages, signed in
+    #[arg(long, value_enum)]
+    pub web: Option<Switch>,
     /// What one person may do; ADDRESS= takes it back; may be repeated
     #[arg(long, value_name = "ADDRESS=RIGHTS")]
     pub person: Vec<String>,
