@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::args::{self, By, Outside, Own, PolicySet, Switch};
 use super::output::{Table, print_json};
@@ -32,6 +32,10 @@ pub async fn policy(ctx: &Ctx, config: &Config, wish: args::Policy) -> Result<()
             let list = super::find_list(ctx, &list).await?;
             let mail = read_mail(&file, sender, &list)?;
             let protocol = if lmtp { Protocol::Lmtp } else { Protocol::Smtp };
+            ensure!(
+                !lmtp || from_ip.is_none() || !config.auth.xforward_from.is_empty(),
+                "by LMTP nobody tells the client's address here: auth.xforward_from is empty, and `patchpost print postfix` says what it is for"
+            );
             let mail = NewMail {
                 protocol,
                 ip: from_ip,

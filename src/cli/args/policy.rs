@@ -119,14 +119,14 @@ pub enum Policy {
         list: String,
         /// The mail as it would come in
         file: PathBuf,
-        /// Address of the server that would bring it by SMTP
+        /// Address of the client that would bring it by SMTP, or with --lmtp to the mail server on this machine, which passes it on
         #[arg(long, value_name = "IP")]
         from_ip: Option<IpAddr>,
         /// Envelope sender; empty for the null one [default: the address in From]
         #[arg(long, value_name = "ADDRESS")]
         sender: Option<String>,
-        /// As if the mail server on this machine brought it
-        #[arg(long, conflicts_with = "from_ip")]
+        /// As if the mail server on this machine brought it by LMTP
+        #[arg(long)]
         lmtp: bool,
         /// How to print
         #[command(flatten)]
