@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use super::args::Print;
 use super::output::{print, print_json};
+use super::pasteable;
 use crate::config::{Config, addresses};
 use crate::dns::RecordKind;
 use crate::doctor;
@@ -79,9 +80,9 @@ fn parts(site: &Site) -> Vec<Part> {
 /// The records as a zone file that explains itself; no line but records and comments.
 pub fn zone(site: &Site) -> String {
     let host = &site.hostname;
-    let mut text = format!(
+    let mut text = pasteable(&format!(
         "; The DNS records of {host}. Where your provider's form asks for name, type and value apart: `patchpost print dns --json`.\n"
-    );
+    ));
     if site.addresses.is_empty() {
         text.push_str(&format!(
             "; site.addresses is empty: {host} needs an A record with this machine's public address, and that address a PTR record.\n"
@@ -135,6 +136,9 @@ pub(super) struct Setting {
     pub name: &'static str,
     pub value: String,
 }
+
+/// The names of the machine itself, of which none may be a domain of lists.
+pub(super) const OWN_NAMES: &str = "mydestination";
 
 /// Restrictions of recipients that are Postfix's own come behind ours, which are this one.
 pub(super) const RESTRICTIONS: &str = "smtpd_recipient_restrictions";
@@ -215,7 +219,7 @@ pub(super) fn postfix(config: &Config, domains: &[String]) -> Result<Vec<Setting
         (
             "None of them may stand in mydestination, where Debian puts the machine's own name: Postfix would look for users of this machine\n\
           in the place of lists, and refuse all mail.",
-            "mydestination",
+            OWN_NAMES,
             own,
         ),
         ("", "virtual_transport", lmtp),

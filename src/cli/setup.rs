@@ -65,20 +65,28 @@ fn postfix(config: &Config, domains: &[String], lists: &[ListRow]) -> Result<Str
     let mut text = format!(
         "\nsay 'Postfix takes the mail for {names} and hands it to patchpost'\n\
          here postconf || stop 'there is no Postfix here; apt-get install postfix, then give this again'\n\
-         # Other restrictions of recipients stay, behind ours.\n\
+         # Other names of this machine stay, and other restrictions of recipients, behind ours.\n\
+         own=\n\
+         set -f\n\
+         for name in $(postconf -xh mydestination | tr , ' '); do\n\
+         case ' {words} ' in *\" $name \"*) ;; *) own=\"$own${{own:+, }}$name\" ;; esac\n\
+         done\n\
+         set +f\n\
          theirs=$(postconf -h {restrictions} | sed 's/check_recipient_access inline:{{\\({{[^{{}}]* = reject_unverified_recipient}}[, ]*\\)*}}[, ]*//')\n\
          postconf -e",
         restrictions = print::RESTRICTIONS,
+        words = domains.join(" "),
     );
     let all = print::postfix(config, domains)?;
     let closed = print::tls_only(lists);
     for setting in all.iter().chain(&closed) {
         let line = quoted(&format!("{} = {}", setting.name, setting.value));
-        let rest = match setting.name {
-            print::RESTRICTIONS => "\"${theirs:+, $theirs}\"",
-            _ => "",
+        let line = match setting.name {
+            print::OWN_NAMES => format!("\"{} = ${{own:-localhost}}\"", setting.name),
+            print::RESTRICTIONS => format!("{line}\"${{theirs:+, $theirs}}\""),
+            _ => line,
         };
-        text.push_str(&format!(" \\\n    {line}{rest}"));
+        text.push_str(&format!(" \\\n    {line}"));
     }
     if closed.is_some() {
         text.push_str(&format!("\n{}", print::SERVICE));
