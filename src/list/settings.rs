@@ -197,6 +197,8 @@ pub struct Policy {
     pub tls_only: bool,
     /// What becomes of authors' wishes that their mail is removed.
     pub own_removal: OwnRemoval,
+    /// Authors hear that a mail of theirs is held.
+    pub tell_held: bool,
 }
 
 /// Held above: a patch series of generated files may be larger, and a person should see that.
@@ -221,6 +223,7 @@ impl Default for Policy {
             hold_days: 14,
             tls_only: false,
             own_removal: OwnRemoval::Ask,
+            tell_held: true,
         }
     }
 }
@@ -366,6 +369,7 @@ mod tests {
         assert_eq!(Policy::from_stored(&policy.to_stored(), "patch"), policy);
         let old = Policy::from_stored("{\"emergency\":true}", "patch");
         assert!(old.emergency && old.max_size == MIB && old.anybody == Bits::WRITE);
+        assert!(old.tell_held);
         assert_eq!(
             Policy::from_stored("", "announce"),
             Policy::of_style("announce")

@@ -20,6 +20,7 @@ mod meant;
 mod moderate;
 mod notify;
 mod own;
+mod own_held;
 mod postmaster;
 mod queue;
 mod range_diff;
