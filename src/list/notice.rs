@@ -17,8 +17,8 @@ mod tests;
 use std::net::IpAddr;
 
 pub use caps::{
-    ANSWER, ASK, BOUNCES, Cap, HELP, MODERATORS, REHEARSED, REJECTED, REMOVALS, REPORTED, SIGN_IN,
-    STEERED, TELL, WAVES,
+    ANSWER, ASK, BOUNCES, Cap, HELP, MODERATORS, ON_REQUEST, REHEARSED, REJECTED, REMOVALS,
+    REPORTED, SIGN_IN, STEERED, TELL, WAVES,
 };
 pub use manual::{Audience, audience, manual};
 pub use moderation::{

@@ -5,6 +5,7 @@ mod ask;
 mod base;
 mod bounce;
 mod command;
+mod copy;
 mod echo;
 mod fan_out;
 mod fetch;
@@ -39,6 +40,7 @@ mod treat;
 mod trouble;
 mod upkeep;
 
+pub use copy::Copied;
 pub use file::Filing;
 pub use hold::HeldFilter;
 pub use import::{Import, Imported, arrival};
