@@ -53,7 +53,7 @@ pub use reclassify::Reclassify;
 pub use screen::NewMail;
 pub use sign_in::{SignedIn, Viewer};
 pub use site::{LAST_BACKUP, LAST_WATCH};
-pub use tend::MemberWish;
+pub use tend::{Invited, MemberWish};
 pub use trouble::Watched;
 
 use std::path::PathBuf;

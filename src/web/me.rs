@@ -143,7 +143,10 @@ pub async fn serve(app: &App, rest: &str, wish: &Wish) -> Answer {
     match (rest, wish.post) {
         ("", false) => show(app, &viewer, wish).await,
         ("", true) => change(app, &viewer, wish).await,
-        ("export.json", false) => export(app, &viewer).await,
+        ("export.json", false) => {
+            let _turn = app.limits.export(&viewer.address).await?;
+            export(app, &viewer).await
+        }
         ("erase", false) => ask_to_erase(app, &viewer, wish).await,
         ("erase", true) => erase(app, &viewer, wish).await,
         _ => Err(Problem::Missing(

@@ -386,7 +386,7 @@ pub fn pills(fact: &SeriesFact, with_state: bool) -> Vec<Pill> {
 pub fn count(number: i64, one: &str) -> String {
     let plural = match (number, one) {
         (1, _) => one.to_owned(),
-        (_, "patch") => "patches".to_owned(),
+        (_, "patch" | "address") => format!("{one}es"),
         _ => format!("{one}s"),
     };
     format!("{} {plural}", thousands(number))
