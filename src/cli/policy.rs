@@ -119,7 +119,7 @@ async fn show(ctx: &Ctx, name: &str, json: bool) -> Result<()> {
             "people": people, "moderation": p.moderation, "proof": p.proof, "outsiders": p.outsiders, "emergency": p.emergency,
             "max_size": p.max_size, "html": p.html, "refused_types": p.refused_types, "rules": rules, "bans": bans,
             "strangers_per_hour": p.strangers_per_hour, "delay_seconds": p.delay, "hold_days": p.hold_days, "tls_only": p.tls_only,
-            "own_removal": p.own_removal,
+            "own_removal": p.own_removal, "tell_held": p.tell_held,
         }));
     }
     let mut table = Table::new(["SETTING", "VALUE"]);
@@ -153,6 +153,7 @@ async fn show(ctx: &Ctx, name: &str, json: bool) -> Result<()> {
     table.row(["strangers-per-hour", &p.strangers_per_hour.to_string()]);
     table.row(["delay", &p.delay.to_string()]);
     table.row(["hold-days", &p.hold_days.to_string()]);
+    table.row(["tell-held", on(p.tell_held)]);
     table.row(["own-removal", p.own_removal.as_str()]);
     table.print("nothing is set");
     Ok(())
@@ -229,6 +230,7 @@ fn changed(list: &ListRow, wish: &PolicySet) -> Result<Policy> {
     p.any_list = switch(wish.any_list, p.any_list);
     p.tls_only = switch(wish.tls_only, p.tls_only);
     p.web = switch(wish.web, p.web);
+    p.tell_held = switch(wish.tell_held, p.tell_held);
     p.max_size = wish.max_size.unwrap_or(p.max_size);
     p.strangers_per_hour = wish.strangers_per_hour.unwrap_or(p.strangers_per_hour);
     p.delay = wish.delay.unwrap_or(p.delay);

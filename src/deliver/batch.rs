@@ -211,11 +211,15 @@ impl Sender {
             return Err(NotReady::Done(outcome));
         }
         let outgoing = match owed {
-            Owed::Letter(letter) => Arc::new(Outgoing::of_letter(&letter.data)),
-            Owed::Copy(copy) => match self.load((copy.list, copy.number)).await? {
-                Ok(outgoing) => outgoing,
-                Err(why) => return Err(NotReady::Done(why.outcome(owed, now))),
+            Owed::Letter(letter) => match letter.list.zip(letter.copy.as_ref()) {
+                Some((list, copy)) => self.load((list, copy.number), &copy.treatment).await?,
+                None => Ok(Arc::new(Outgoing::of_letter(&letter.data))),
             },
+            Owed::Copy(copy) => self.load((copy.list, copy.number), "").await?,
+        };
+        let outgoing = match outgoing {
+            Ok(outgoing) => outgoing,
+            Err(why) => return Err(NotReady::Done(why.outcome(owed, now))),
         };
         if let (Route::Relay(..), Some(flaw)) = (&self.settings.route, outgoing.flaw) {
             return Err(NotReady::Done(Outcome::GaveUp(flaw.to_owned())));
@@ -232,9 +236,15 @@ impl Sender {
         };
         let text = "its numbers are too large for a token";
         let sender = sender.ok_or_else(|| NotReady::Done(Outcome::GaveUp(text.to_owned())))?;
+        let key = &self.settings.token_key;
         let own = match owed {
-            Owed::Letter(_) => Vec::new(),
-            Owed::Copy(copy) => outgoing.own_fields(&self.settings.token_key, copy),
+            Owed::Letter(letter) => match &letter.copy {
+                Some(copy) => outgoing.own_fields(key, copy.member),
+                None => Vec::new(),
+            },
+            Owed::Copy(copy) => {
+                outgoing.own_fields(key, Some(copy.member).filter(|_| !copy.archive))
+            }
         };
         let signed = self.sign(&outgoing, &own);
         let signature = signed.map_err(|error| {
@@ -258,10 +268,11 @@ impl Sender {
         keys.sign(&outgoing.draft, own, crate::store::now())
     }
 
-    /// The posting as its copies share it; the inner error is why its copies wait.
+    /// The posting as its copies share it; the inner error is why its copies wait. `treatment` counts where none was decided for all.
     async fn load(
         &mut self,
         posting: (ListId, i64),
+        treatment: &str,
     ) -> Result<Result<Arc<Outgoing>, Hindrance>, NotReady> {
         if let Some((at, loaded, outgoing)) = &self.loaded
             && *loaded == posting
@@ -285,7 +296,12 @@ impl Sender {
                      or let a mail server on this machine relay them";
                 Err(Hindrance::Waits(why.to_owned()))
             }
-            Ok(Some(found)) => Ok(Arc::new(Outgoing::new(&found, &self.settings.base_url))),
+            Ok(Some(mut found)) => {
+                if found.treatment.is_empty() {
+                    found.treatment = treatment.to_owned();
+                }
+                Ok(Arc::new(Outgoing::new(&found, &self.settings.base_url)))
+            }
             Ok(None) => {
                 let gone = Outcome::GaveUp("the posting is gone".to_owned());
                 return Err(NotReady::Done(gone));

@@ -10,6 +10,7 @@ use crate::list::token::{self, Bounce};
 use crate::list::treatment::Treatment;
 use crate::mail;
 use crate::store::{Delivery, PostingToSend};
+use crate::types::MemberId;
 use crate::view::url;
 
 /// What all copies of one posting share.
@@ -97,12 +98,9 @@ impl Outgoing {
         self.head.len() + self.body.len()
     }
 
-    /// The fields that only this member's copy has, with CRLF: how to leave. An archive's copies are read by others and hold no token.
-    pub fn own_fields(&self, key: &[u8], delivery: &Delivery) -> Vec<u8> {
-        let token = match delivery.archive {
-            true => None,
-            false => token::render_leave(key, delivery.member),
-        };
+    /// The fields that only this copy has, with CRLF: how to leave. What others may read, or who is no member gets, holds no token.
+    pub fn own_fields(&self, key: &[u8], member: Option<MemberId>) -> Vec<u8> {
+        let token = member.and_then(|member| token::render_leave(key, member));
         header::render_leave(&self.address, &self.base_url, token.as_deref())
     }
 

@@ -74,6 +74,11 @@ impl Owed {
         {
             return Some(Outcome::Unwanted);
         }
+        if let Owed::Letter(letter) = self
+            && letter.lapses.is_some_and(|at| now > at)
+        {
+            return Some(Outcome::Unwanted);
+        }
         let stuck = schedule::is_stuck(self.attempts(), self.started(), now);
         let text = "given up after five days: no try came to an end";
         stuck.then(|| Outcome::GaveUp(text.to_owned()))

@@ -185,18 +185,18 @@ impl Refusals {
         note(&mut self.senders, sender);
         note(&mut self.domains, domain);
         let by_name = ground == Ground::Sender && self.count_named(sender) >= REFUSALS;
-        let by_sender = ground == Ground::Sender || self.domains.len() >= DOMAINS;
-        match () {
-            () if self.count < REFUSALS && !by_name => Reach::Mail,
-            () if self.senders.len() > 1 => Reach::All,
-            () if by_sender => {
-                let fresh = || (Throttle::new(1), String::new());
-                let paused = self.paused.entry(sender.to_owned()).or_insert_with(fresh);
-                paused.1 = without_addresses(said);
-                Reach::Sender(paused.0.record_trouble(now, said))
-            }
-            () => Reach::Mail,
+        let enough = self.count >= REFUSALS || by_name;
+        let by_sender =
+            ground == Ground::Sender || self.domains.len() >= DOMAINS || self.senders.len() > 1;
+        if !(enough && by_sender) {
+            return Reach::Mail;
         }
+        // However many senders are refused, each waits by itself: what another one's mail meets is known once it is tried, and
+        // letters, which come first in the queue, would be what is tried each time.
+        let fresh = || (Throttle::new(1), String::new());
+        let paused = self.paused.entry(sender.to_owned()).or_insert_with(fresh);
+        paused.1 = without_addresses(said);
+        Reach::Sender(paused.0.record_trouble(now, said))
     }
 
     /// How often a sender was refused by name by now.
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_that_is_refused_waits_alone_until_another_is_refused_alike() {
+    fn each_sender_that_is_refused_waits_by_itself() {
         let mut all = Refusals::default();
         let refuse = |all: &mut Refusals, sender: &str, secs| {
             let why = (Ground::Sender, "553 5.7.1 not owned");
@@ -394,7 +394,9 @@ mod tests {
         assert_eq!(refuse(&mut all, "a.org", 15), Reach::Sender(30));
         assert_eq!(refuse(&mut all, "a.org", 45), Reach::Sender(60));
         // A letter of the null sender.
-        assert_eq!(refuse(&mut all, "", 46), Reach::All);
+        assert_eq!(refuse(&mut all, "", 46), Reach::Sender(15));
+        assert_eq!(refuse(&mut all, "", 61), Reach::Sender(30));
+        assert_eq!(all.find_pause("b.org", at(61)), None);
         all.record_taken("a.org", at(200));
         assert_eq!(all.find_pause("a.org", at(200)), None);
         assert_eq!(refuse(&mut all, "a.org", 200), Reach::Mail);

@@ -6,6 +6,7 @@
 mod caps;
 mod manual;
 mod moderation;
+mod own_held;
 mod rehearsal;
 mod report;
 mod text;
@@ -16,14 +17,15 @@ mod tests;
 use std::net::IpAddr;
 
 pub use caps::{
-    ANSWER, ASK, BOUNCES, Cap, HELP, MODERATORS, REHEARSED, REJECTED, REMOVALS, REPORTED, SIGN_IN,
-    STEERED, TELL, WAVES,
+    ANSWER, ASK, BOUNCES, Cap, HELP, MODERATORS, ON_REQUEST, REHEARSED, REJECTED, REMOVALS,
+    REPORTED, SIGN_IN, STEERED, TELL, WAVES,
 };
 pub use manual::{Audience, audience, manual};
 pub use moderation::{
     Held, Moderated, REMINDERS, Rejected, Reminder, Removal, Steered, Waiting, excerpt, one_line,
     which_mail,
 };
+pub use own_held::{OWN_HELD, OwnHeld, time_held, why_held};
 pub use rehearsal::{Rehearsal, Untried, beside, wrap};
 pub use report::{Arrived, Case, Next, Report, ReportWish, next};
 pub use text::{Confirm, Disabled, Done, Help, Paused, Probe, SignIn, Storm, Trouble, Welcome};
@@ -58,6 +60,8 @@ pub enum Event {
     Moderated,
     /// Wishes for a series were answered.
     Steered,
+    /// A mail waits for a moderator: its author hears it.
+    OwnHeld,
     /// A held mail was rejected with words.
     Rejected,
     /// A list was tried out.
@@ -102,7 +106,7 @@ pub struct Rule {
 }
 
 /// All automatic mail there is.
-pub const RULES: [Rule; 22] = [
+pub const RULES: [Rule; 23] = [
     Rule {
         event: Event::Confirm,
         purpose: "confirmation",
@@ -200,6 +204,15 @@ pub const RULES: [Rule; 22] = [
         who: "its sender",
         default: "always",
         cap: STEERED,
+        answers: true,
+    },
+    Rule {
+        event: Event::OwnHeld,
+        purpose: "own mail held",
+        when: "a mail is held for another reason than a header rule or a spam filter, where the list tells that (`--tell-held`)",
+        who: "its author, if authenticated, and if it names the list in To or Cc",
+        default: "always",
+        cap: OWN_HELD,
         answers: true,
     },
     Rule {

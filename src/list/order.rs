@@ -138,6 +138,11 @@ const STEPS: [(&str, Judge); 15] = [
     ("rate", by_rate),
 ];
 
+#[cfg(test)]
+pub fn step_names() -> impl Iterator<Item = &'static str> {
+    STEPS.iter().map(|(name, _)| *name)
+}
+
 /// A question with what several steps need of it.
 struct Asked<'a> {
     q: Question<'a>,

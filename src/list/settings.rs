@@ -201,6 +201,8 @@ pub struct Policy {
     pub web: bool,
     /// What becomes of authors' wishes that their mail is removed.
     pub own_removal: OwnRemoval,
+    /// Authors hear that a mail of theirs is held.
+    pub tell_held: bool,
 }
 
 fn no() -> bool {
@@ -230,6 +232,7 @@ impl Default for Policy {
             tls_only: false,
             web: true,
             own_removal: OwnRemoval::Ask,
+            tell_held: true,
         }
     }
 }
@@ -380,6 +383,7 @@ mod tests {
         let old = Policy::from_stored("{\"emergency\":true}", "patch");
         assert!(old.emergency && old.max_size == MIB && old.anybody == Bits::WRITE);
         assert!(!old.web, "nobody was told that members read it there");
+        assert!(old.tell_held);
         assert_eq!(
             Policy::from_stored("", "announce"),
             Policy::of_style("announce")

@@ -300,6 +300,28 @@ mod tests {
         check(&mail, "Ben Ode", "inner\n\nWhy.\n", &["two"], false);
     }
 
+    /// As git-am(1) has it: no page shows the header of an attached mail, so nothing of a commit comes out of it.
+    #[test]
+    fn a_mail_that_is_forwarded_as_an_attachment_is_who_forwards_its() {
+        let one = diff("one", "Text.");
+        let inner = format!("From: Ben Ode <ben@x.org>\nSubject: [PATCH] inner\n\n{one}");
+        let attached = ("Content-Type: message/rfc822", inner.as_str());
+        let mail = parts("mixed", &[(TEXT, "Please take this."), attached]);
+        let message = "title\n\nPlease take this.\n\nText.\n";
+        check(&mail, "Ana", message, &["one"], false);
+        check(
+            &parts("mixed", &[attached]),
+            "Ana",
+            "title\n\nText.\n",
+            &["one"],
+            false,
+        );
+        // Who forwards can say whose it is.
+        let said = (TEXT, "From: Ben Ode <ben@x.org>\n");
+        let mail = parts("mixed", &[said, attached]);
+        check(&mail, "Ben Ode", "title\n\nText.\n", &["one"], false);
+    }
+
     /// What one program takes for the header and another for the text, or for a boundary.
     #[test]
     fn what_programs_read_in_two_ways_is_read_as_it_is_shown() {

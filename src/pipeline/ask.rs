@@ -85,6 +85,7 @@ fn held(asked: &Asked<'_>, list: &ListRow, reason: &str) -> NewHeld {
         reason: reason.to_owned(),
         verdict: asked.verdict.words(),
         series: SeriesKey::of(&recognised, &message.message_id, &message.parents),
+        letter: None,
     }
 }
 

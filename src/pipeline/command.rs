@@ -199,7 +199,7 @@ impl Ctx {
         };
         let subject = format!("Help for {address}");
         let letter = self.letter(
-            list,
+            Some(list),
             leave.address(),
             (Event::Help, &subject, rendered(&text)),
             &errand.answered(),
@@ -460,7 +460,8 @@ impl Ctx {
             _ => return None,
         };
         let address: Address = address.parse().ok()?;
-        self.letter(list, &address, (event, &subject, text), answered, now)
+        let words = (event, subject.as_str(), text);
+        self.letter(Some(list), &address, words, answered, now)
     }
 
     fn welcome(
@@ -481,9 +482,10 @@ impl Ctx {
         }))
     }
 
+    /// A letter of a list, or of the site, in these words; `None` if it cannot be sent to that address.
     pub(super) fn letter(
         &self,
-        list: &ListRow,
+        list: Option<&ListRow>,
         to: &Address,
         (event, subject, text): (Event, &str, String),
         answered: &Answered,
@@ -491,7 +493,7 @@ impl Ctx {
     ) -> Option<CappedLetter> {
         let notice = Notice {
             event,
-            list: Some(list),
+            list,
             to,
             subject,
             text: &text,

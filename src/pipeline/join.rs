@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use super::command::{place, rendered, wrapped};
-use super::notify::Notice;
 use super::{Ctx, PipelineError};
 use crate::list::command::Wish;
 use crate::list::notice::{self, Answered, Done, Event};
@@ -149,21 +148,8 @@ impl Ctx {
                 next: "If that is wrong, have it undone by the people below.",
                 owner: owner.as_deref().unwrap_or_default(),
             });
-            let notice = Notice {
-                event: Event::Done,
-                list,
-                to: &to,
-                subject: "Two addresses of yours are linked",
-                text: &text,
-                reply_to: None,
-                return_path: String::new(),
-                answered: Some(answered).filter(|a| !a.ids.is_empty()),
-                ip: None,
-            };
-            self.draft(&notice, now).unwrap_or_else(|error| {
-                tracing::error!(%error, "word of a link could not be made");
-                None
-            })
+            let words = (Event::Done, "Two addresses of yours are linked", text);
+            self.letter(list, &to, words, answered, now)
         };
         let both = [letter(one, other), letter(other, one)];
         both.into_iter().flatten().collect()

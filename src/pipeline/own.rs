@@ -144,7 +144,7 @@ impl Ctx {
             let subject = format!("Your mail at {of}");
             let words = (Event::OwnRemoval, subject.as_str(), text);
             let (answered, now) = (errand.answered(), errand.asking.now);
-            let letter = self.letter(errand.list, author, words, &answered, now);
+            let letter = self.letter(Some(errand.list), author, words, &answered, now);
             letter.map(|letter| letter.about(about.clone()))
         };
         let refused = letter(&format!("Nothing was done at {of}: {nothing}."));

@@ -208,7 +208,7 @@ impl Ctx {
             self.take_complaint(mail, now).await?;
         }
         if !taken.is_empty() {
-            let receipts: Vec<NewReceipt> = taken.iter().map(|t| t.receipt(&asked, now)).collect();
+            let receipts = self.receipts(&taken, &asked, now).await?;
             let lists: Vec<ListRow> = taken.into_iter().map(|t| t.list).collect();
             let wire = (message.identity, bytes, crlf);
             self.keep(&lists, wire, verdict, receipts).await?;

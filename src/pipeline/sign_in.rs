@@ -40,12 +40,12 @@ pub struct Viewer {
 impl Ctx {
     /// Sends an address a link and a code, if it is known here. Returns what became of it, and what the cookie of the browser that asks is to hold.
     ///
-    /// `mark` is what the browser kept of an earlier visit. Limits count such browsers apart, and what is not known here apart from
+    /// `before` is that cookie of its last question, if it has one. `mark` is what the browser kept of an earlier visit. Limits count such browsers apart, and what is not known here apart from
     /// what is: nobody is locked out by others who ask.
     pub async fn ask_to_sign_in(
         &self,
         address: &Address,
-        mark: Option<&str>,
+        (before, mark): (Option<&str>, Option<&str>),
         ip: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<(Owed, String), PipelineError> {
@@ -87,6 +87,7 @@ impl Ctx {
         let new = NewSignIn {
             link: sign_in::hash(&link),
             browser: of,
+            before: before.map(sign_in::hash),
             code: sign_in::hash_code(&self.token_key, &of, &code),
             address: key,
             other: String::new(),
@@ -136,6 +137,7 @@ impl Ctx {
             link: sign_in::hash(&link),
             // No browser and no code fit.
             browser: sign_in::hash(&secret()?),
+            before: None,
             code: sign_in::hash(&secret()?),
             address: address.key(),
             other: viewer.address.clone(),

@@ -3,10 +3,11 @@
 use super::command::place;
 use super::{Ctx, PipelineError, Viewer, think_of};
 use crate::list::command::Wish;
+use crate::list::notice::{self, ASK};
 use crate::list::settings::{Bits, Policy};
 use crate::mail::{self, Message};
-use crate::store::{Act, Acted, By, HeldRow, ListChange, ListRow};
-use crate::types::{Address, ReceiptId, Timestamp};
+use crate::store::{Act, Acted, By, HeldRow, ListChange, ListRow, Owed};
+use crate::types::{Address, NameError, ReceiptId, Timestamp};
 
 /// What becomes of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +18,17 @@ pub enum MemberWish {
     Resume,
     /// Is a member no more.
     Remove,
+}
+
+/// What became of invitations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Invited {
+    /// So many mails are on their way.
+    pub asked: usize,
+    /// So many were asked enough, or who invites has invited enough within the hour.
+    pub enough: usize,
+    /// So many are members already.
+    pub members: usize,
 }
 
 impl MemberWish {
@@ -73,19 +85,10 @@ impl Ctx {
         given: &str,
         now: Timestamp,
     ) -> Result<Result<u64, String>, PipelineError> {
-        let mut keys = Vec::new();
-        for word in given.split(|c: char| c.is_whitespace() || c == ',' || c == ';') {
-            if word.is_empty() {
-                continue;
-            }
-            match word.parse::<Address>() {
-                Ok(address) => keys.push(address.key()),
-                Err(error) => return Ok(Err(error.to_string())),
-            }
-        }
-        if keys.is_empty() {
-            return Ok(Err("no address is given".to_owned()));
-        }
+        let keys: Vec<String> = match read_addresses(given) {
+            Ok(all) => all.iter().map(Address::key).collect(),
+            Err(problem) => return Ok(Err(problem)),
+        };
         if let Some((own, why)) = self.find_own(list, &keys).await? {
             return Ok(Err(format!("{own} {why}")));
         }
@@ -94,6 +97,86 @@ impl Ctx {
         self.note_tended(viewer, list, "members", detail, now)
             .await?;
         Ok(Ok(new))
+    }
+
+    /// Who looks after a list invites people: each is asked by the mail that asks who wants to join, and is a member once he
+    /// confirms. What is wrong with an address is told before any is asked. Members are not asked.
+    pub async fn invite_tended(
+        &self,
+        viewer: &Viewer,
+        list: &ListRow,
+        given: &str,
+        now: Timestamp,
+    ) -> Result<Result<Invited, String>, PipelineError> {
+        let all = match read_addresses(given) {
+            Ok(all) => all,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        if all.len() as i64 > ASK.per_source {
+            let text = format!("{} addresses at once are the most", ASK.per_source);
+            return Ok(Err(text));
+        }
+        let keys: Vec<String> = all.iter().map(Address::key).collect();
+        if let Some((own, why)) = self.find_own(list, &keys).await? {
+            return Ok(Err(format!("{own} {why}")));
+        }
+        for address in &all {
+            if let Some(why) = self.find_hindrance(list, address).await? {
+                return Ok(Err(format!("{address} {why}")));
+            }
+        }
+        let mut invited = Invited::default();
+        let mut asked = Vec::new();
+        for address in &all {
+            let key = address.key();
+            let member = self.store.find_member_by_address(list.id, &key).await?;
+            match member.is_some() {
+                true => invited.members += 1,
+                false if self.invite(viewer, list, address, now).await? => asked.push(key),
+                false => invited.enough += 1,
+            }
+        }
+        invited.asked = asked.len();
+        if !asked.is_empty() {
+            let detail = format!("invited: {}", asked.join(", "));
+            self.note_tended(viewer, list, "members", detail, now)
+                .await?;
+        }
+        Ok(Ok(invited))
+    }
+
+    /// Why an address cannot be invited, if so.
+    async fn find_hindrance(
+        &self,
+        list: &ListRow,
+        address: &Address,
+    ) -> Result<Option<&'static str>, PipelineError> {
+        if !notice::is_plain(address) || self.takes_no_mail(address).await {
+            return Ok(Some("takes no mail that could ask"));
+        }
+        // Who is let into a list that is not public is for the operator to say.
+        let may = self.store.may_browse(list, &address.key()).await?;
+        Ok((!may).then_some("may not read this list; the operator gives the right"))
+    }
+
+    /// Asks an address within the limits, the one for networks being that of who invites; whether it was asked.
+    async fn invite(
+        &self,
+        viewer: &Viewer,
+        list: &ListRow,
+        address: &Address,
+        now: Timestamp,
+    ) -> Result<bool, PipelineError> {
+        let wish = (Wish::Subscribe, "");
+        let Some(Act::Ask(what, mut letter)) = self.ask(list, address, wish, None, None, now)?
+        else {
+            return Ok(false);
+        };
+        letter.source.clone_from(&viewer.address);
+        let act = Act::Ask(what, letter);
+        let place = place(list, "by a moderator");
+        let acted = self.store.act(place, None, act, |_| None, now).await?;
+        Ok(acted == Acted::Asked(Owed::Yes))
     }
 
     /// Sets what can be set on the page, with a note of what changed; an error in words if a value is none.
@@ -154,6 +237,22 @@ impl Ctx {
         let bytes = receipt.bytes;
         let read = think_of(bytes.len(), move || (mail::parse(&bytes), bytes)).await?;
         Ok(Some(read))
+    }
+}
+
+/// Addresses between blanks, commas or semicolons, each once.
+fn read_addresses(given: &str) -> Result<Vec<Address>, String> {
+    let words = given.split(|c: char| c.is_whitespace() || c == ',' || c == ';');
+    let mut all: Vec<Address> = Vec::new();
+    for word in words.filter(|word| !word.is_empty()) {
+        let address: Address = word.parse().map_err(|e: NameError| e.to_string())?;
+        if !all.iter().any(|a| a.key() == address.key()) {
+            all.push(address);
+        }
+    }
+    match all.is_empty() {
+        true => Err("no address is given".to_owned()),
+        false => Ok(all),
     }
 }
 

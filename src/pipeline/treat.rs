@@ -14,14 +14,10 @@ use crate::view::url;
 impl Ctx {
     /// Decides how copies are made, and whether they wait for an operator; what was decided stays.
     pub(super) async fn treat(&self, list: ListId, number: i64) -> Result<(), PipelineError> {
-        if let Some(mut posting) = self.store.load_posting_to_send(list, number).await?
+        if let Some(posting) = self.store.load_posting_to_send(list, number).await?
             && posting.treatment.is_empty()
         {
-            self.ask_again(&mut posting).await;
-            self.ask_policy(&mut posting).await;
-            let base_url = self.base_url.clone();
-            let size = posting.bytes.len();
-            let made = think_of(size, move || decide(&posting, &base_url)).await?;
+            let made = self.find_treatment(posting).await?;
             count(made);
             let stored = made.to_stored();
             self.store
@@ -29,6 +25,18 @@ impl Ctx {
                 .await?;
         }
         Ok(())
+    }
+
+    /// How copies of a posting are to be made; records nothing.
+    pub(super) async fn find_treatment(
+        &self,
+        mut posting: PostingToSend,
+    ) -> Result<Treatment, PipelineError> {
+        self.ask_again(&mut posting).await;
+        self.ask_policy(&mut posting).await;
+        let base_url = self.base_url.clone();
+        let size = posting.bytes.len();
+        think_of(size, move || decide(&posting, &base_url)).await
     }
 
     /// What DNS owed when the mail came is asked for once more: a signature that nobody could check says neither yes nor no. This decides

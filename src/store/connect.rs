@@ -201,10 +201,12 @@ pub(super) fn postgres_options(size: u32, time: Option<Duration>) -> AnyPoolOpti
         .max_connections(size)
         .acquire_timeout(PATIENCE)
         // sqlx 0.9.0 may give back a connection with an open transaction after a dropped `begin`, and
-        // later writes on it would be acknowledged and lost: roll back whatever is open on release.
+        // later writes on it would be acknowledged and lost: roll back whatever is open on release. The server's log has a
+        // warning for each rollback of nothing, so there is always something; where `begin` is an error, as what is open has failed,
+        // the connection is closed.
         .after_release(|connection, _| {
             Box::pin(async move {
-                connection.execute(sqlx::raw_sql("rollback")).await?;
+                connection.execute(sqlx::raw_sql("begin; rollback")).await?;
                 Ok(true)
             })
         });

@@ -29,6 +29,8 @@ pub struct NewHeld {
     pub verdict: String,
     /// Which others are the same series.
     pub series: SeriesKey,
+    /// What its author is told, if he is: it goes out once, within its limits.
+    pub letter: Option<CappedLetter>,
 }
 
 /// A held mail as it is shown.
@@ -253,6 +255,15 @@ impl Reader {
         Ok(rows.into_iter().collect())
     }
 
+    /// How many seconds each of the last mails of a list was held that somebody let through or rejected.
+    pub async fn load_held_times(&self, list: ListId) -> Result<Vec<i64>, StoreError> {
+        // What expired or was discarded says nothing of how long mail waits that is wanted.
+        let text = "select e.happened - r.arrived from (select id, kind, receipt, happened from event where list = $1 order by id desc limit 2000) e \
+             join receipt r on r.id = e.receipt where e.kind in ('accepted', 'rejected') order by e.id desc limit 20";
+        let rows: Vec<(i64,)> = self.fetch(text, vec![list.0.into()]).await?;
+        Ok(rows.into_iter().map(|r| r.0 / 1_000_000).collect())
+    }
+
     /// How many mails are held, and since when the oldest of them.
     pub async fn count_held(&self) -> Result<(i64, Option<Timestamp>), StoreError> {
         let text = "select count(*), min(since) from held";
@@ -462,13 +473,13 @@ async fn forget(tx: &mut Tx, realm: RealmId, identities: Vec<Vec<u8>>) -> Result
     tx.execute(text, binds(dead)).await.map(|_| ())
 }
 
-/// The row of a receipt that is held, out of the mails of its commit.
+/// The row of a receipt that is held, out of the mails of its commit, and the letter to its author.
 pub(super) fn row_of(
     id: ReceiptId,
     list: i64,
     identity: &[u8],
     mails: &[super::accept::Share],
-) -> Option<Vec<Bind>> {
+) -> Option<(Vec<Bind>, Option<CappedLetter>)> {
     let copies = mails.iter().filter(|share| share.0.identity.0 == identity);
     let copies = copies.filter_map(|share| {
         let (mail, receipts) = &**share;
@@ -479,7 +490,8 @@ pub(super) fn row_of(
     let best = copies.min_by_key(|c| std::cmp::Reverse(c.0.verdict.level.rank()));
     best.map(|(mail, receipt, held)| {
         let BlobHash(hash) = mail.hash;
-        vec![
+        let letter = held.letter.clone().map(|l| l.about(vec![id.0]));
+        let row = vec![
             id.0.into(),
             list.into(),
             receipt.realm.0.into(),
@@ -499,7 +511,8 @@ pub(super) fn row_of(
             held.series.root.as_str().into(),
             held.series.sending.as_str().into(),
             0.into(),
-        ]
+        ];
+        (row, letter)
     })
 }
 
@@ -514,20 +527,25 @@ pub(super) async fn free(tx: &mut Tx, receipts: &[i64]) -> Result<(), StoreError
 /// Mails that are held within so many seconds are told of together.
 const COMPANY: i64 = 5;
 
-/// Holds mails, given with their lists, and owes word of it to the moderators.
+/// Holds mails, given with their lists, and owes word of it to the moderators and to authors.
 pub(super) async fn insert(
     tx: &mut Tx,
     lists: Vec<ListId>,
-    rows: Vec<Vec<Bind>>,
+    held: Vec<(Vec<Bind>, Option<CappedLetter>)>,
     arrived: Timestamp,
 ) -> Result<(), StoreError> {
+    let (rows, letters): (Vec<_>, Vec<_>) = held.into_iter().unzip();
     if rows.is_empty() {
         return Ok(());
     }
     let lists: std::collections::BTreeSet<ListId> = lists.into_iter().collect();
     let jobs: Vec<(Job, i64)> = lists.into_iter().map(|l| (Job::Hold(l), 2)).collect();
     job::insert_soonest(tx, &jobs, arrived.plus_secs(COMPANY)).await?;
-    insert_rows(tx, rows).await
+    insert_rows(tx, rows).await?;
+    for letter in letters.into_iter().flatten() {
+        super::notice::insert(tx, letter, arrived).await?;
+    }
+    Ok(())
 }
 
 /// Holds mails, in the order of the table's columns.

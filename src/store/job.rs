@@ -95,30 +95,9 @@ pub(crate) async fn insert(
     jobs: &[(Job, i64)],
     run_at: Timestamp,
 ) -> Result<(), StoreError> {
-    let row = |(job, priority): &(Job, i64)| {
-        let key = Bind::from(job.key());
-        let zero = Bind::from(0);
-        let (lease, again, state) = (zero.clone(), zero.clone(), zero.clone());
-        vec![
-            job.kind().into(),
-            key,
-            (*priority).into(),
-            run_at.0.into(),
-            zero.clone(),
-            zero,
-            lease,
-            again,
-            state,
-            "".into(),
-        ]
-    };
-    let head =
-        "job (kind, key, priority, run_at, attempts, leased_until, lease, again, state, problem)";
-    let tail = "on conflict (kind, key) do update set again = 1, state = 0, attempts = 0, run_at = excluded.run_at, \
+    let then = "run_at = excluded.run_at, \
          priority = case when excluded.priority < job.priority then excluded.priority else job.priority end";
-    tx.insert(head, jobs.iter().map(row).collect(), tail)
-        .await?;
-    Ok(())
+    add(tx, jobs, run_at, then).await
 }
 
 /// Adds jobs that may wait for company: one that waits already keeps its time, so that what comes in a stream is not put off for ever.
@@ -126,6 +105,18 @@ pub(crate) async fn insert_soonest(
     tx: &mut Tx,
     jobs: &[(Job, i64)],
     run_at: Timestamp,
+) -> Result<(), StoreError> {
+    let then =
+        "run_at = case when excluded.run_at < job.run_at then excluded.run_at else job.run_at end";
+    add(tx, jobs, run_at, then).await
+}
+
+/// Adds jobs; `then` says what else becomes of one that is already there.
+async fn add(
+    tx: &mut Tx,
+    jobs: &[(Job, i64)],
+    run_at: Timestamp,
+    then: &str,
 ) -> Result<(), StoreError> {
     let zero = || Bind::from(0);
     let row = |(job, priority): &(Job, i64)| {
@@ -144,9 +135,9 @@ pub(crate) async fn insert_soonest(
     };
     let head =
         "job (kind, key, priority, run_at, attempts, leased_until, lease, again, state, problem)";
-    let tail = "on conflict (kind, key) do update set again = 1, state = 0, attempts = 0, \
-         run_at = case when excluded.run_at < job.run_at then excluded.run_at else job.run_at end";
-    tx.insert(head, jobs.iter().map(row).collect(), tail)
+    let tail =
+        format!("on conflict (kind, key) do update set again = 1, state = 0, attempts = 0, {then}");
+    tx.insert(head, jobs.iter().map(row).collect(), &tail)
         .await?;
     Ok(())
 }

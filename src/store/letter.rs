@@ -2,11 +2,43 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::delivery::{CLAIM_SECS, Outcome, REFUSED, but, domain_of};
 use super::sql::Bind;
 use super::writer::Tx;
 use super::{Dialect, Reader, Store, StoreError, marks};
-use crate::types::{Identity, LetterId, ListId, Timestamp};
+use crate::list::notice;
+use crate::list::sign_in::HOLDS_SECS;
+use crate::types::{Identity, LetterId, ListId, MemberId, Timestamp};
+
+/// What a letter is for that is no mail of ours: its data is a [`CopyOnRequest`].
+pub const ON_REQUEST: &str = "copy on request";
+
+/// A copy of a posting that somebody asked for. It is made when it is sent, so that none goes out of what was taken back meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyOnRequest {
+    /// The posting's number.
+    pub number: i64,
+    /// The subscription of who asked, if there is one.
+    pub member: Option<MemberId>,
+    /// How it differs from the stored bytes where that was never decided for the members' copies, as stored.
+    pub treatment: String,
+}
+
+impl CopyOnRequest {
+    /// The letter that stands for it.
+    pub fn letter(&self, list: ListId, recipient: String, about: Vec<i64>) -> NewLetter {
+        NewLetter {
+            list: Some(list),
+            purpose: ON_REQUEST,
+            recipient,
+            return_path: String::new(),
+            data: serde_json::to_vec(self).expect("plain values are written as JSON"),
+            about,
+        }
+    }
+}
 
 /// A mail of our own to one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +70,8 @@ pub struct Letter {
     pub return_path: String,
     /// The whole mail with LF line ends.
     pub data: Arc<[u8]>,
+    /// The posting of its list of which it is a copy, if it is one.
+    pub copy: Option<CopyOnRequest>,
     /// How often it was begun, this time included; with `until` it fences the claim.
     pub attempts: i64,
     /// Until when it is claimed.
@@ -46,15 +80,34 @@ pub struct Letter {
     pub made: Timestamp,
     /// It was refused for good when it was tried last, and is asked about again.
     pub refused: bool,
+    /// From when on it is of no use: what it signs in with holds no longer.
+    pub lapses: Option<Timestamp>,
 }
 
 /// Rows per statement.
 const CHUNK: usize = 100;
 
+/// What mails are for that sign somebody in.
+pub(super) fn sign_in_purpose() -> &'static str {
+    notice::rule(notice::Event::SignIn).purpose
+}
+
 /// By what a letter about a mail is found that has no receipt here, or not yet; no receipt has such a number.
 pub fn mark_of(identity: &Identity) -> i64 {
-    let [a, b, c, d, e, f, g, h, ..] = identity.0;
+    mark_of_hash(&identity.0)
+}
+
+/// The same of any other hash.
+pub(super) fn mark_of_hash(hash: &[u8; 32]) -> i64 {
+    let [a, b, c, d, e, f, g, h, ..] = *hash;
     i64::from_be_bytes([a, b, c, d, e, f, g, h]) | i64::MIN
+}
+
+/// Strikes off what is owed of letters with that mark in [`NewLetter::about`]; what is being sent at that moment is left alone.
+pub(super) async fn strike_off(tx: &mut Tx, mark: i64) -> Result<(), StoreError> {
+    let text = "delete from letter where state in (0, 3) and replace(about, $1, '') <> about";
+    tx.execute(text, vec![format!("/{mark}/").into()]).await?;
+    Ok(())
 }
 
 impl Reader {
@@ -62,6 +115,7 @@ impl Reader {
         type Row = (
             i64,
             Option<i64>,
+            String,
             String,
             String,
             Vec<u8>,
@@ -73,21 +127,40 @@ impl Reader {
         let mut claimed = Vec::with_capacity(ids.len());
         for chunk in ids.chunks(CHUNK) {
             let text = format!(
-                "select id, list, recipient, return_path, data, attempts, claimed_until, made, {REFUSED} from letter where id in ({}) order by id",
+                "select id, list, purpose, recipient, return_path, data, attempts, claimed_until, made, {REFUSED} from letter where id in ({}) order by id",
                 marks(chunk.len())
             );
             let binds = chunk.iter().map(|id| Bind::from(*id)).collect();
             claimed.extend(self.fetch::<Row>(text, binds).await?.into_iter().map(
-                |(id, list, recipient, return_path, data, attempts, until, made, refused)| Letter {
-                    id: LetterId(id),
-                    list: list.map(ListId),
+                |(
+                    id,
+                    list,
+                    purpose,
                     recipient,
                     return_path,
-                    data: data.into(),
+                    data,
                     attempts,
-                    until: Timestamp(until),
-                    made: Timestamp(made),
-                    refused: refused == 1,
+                    until,
+                    made,
+                    refused,
+                )| {
+                    Letter {
+                        id: LetterId(id),
+                        list: list.map(ListId),
+                        recipient,
+                        return_path,
+                        copy: match purpose.as_str() {
+                            ON_REQUEST => serde_json::from_slice(&data).ok(),
+                            _ => None,
+                        },
+                        data: data.into(),
+                        attempts,
+                        until: Timestamp(until),
+                        made: Timestamp(made),
+                        refused: refused == 1,
+                        lapses: (purpose == sign_in_purpose())
+                            .then(|| Timestamp(made).plus_secs(HOLDS_SECS)),
+                    }
                 },
             ));
         }

@@ -248,10 +248,13 @@ impl Reader {
             "select cap, made, source from notice where address = $1 order by id desc limit 1000";
         let rows: Vec<(String, i64, String)> =
             self.fetch(text, vec![counted(address).into()]).await?;
-        let row = |(kind, made, network)| OwnNotice {
+        let row = |(kind, made, network): (String, i64, String)| OwnNotice {
             kind,
             made,
-            network,
+            // Of what somebody asked for signed in, it is himself.
+            network: Some(network)
+                .filter(|n| !n.contains('@'))
+                .unwrap_or_default(),
         };
         Ok(rows.into_iter().map(row).collect())
     }

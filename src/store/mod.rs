@@ -86,7 +86,7 @@ pub use file::NewMail;
 pub use hold::{Also, Fate, HeldRow, NewHeld};
 pub use landed::{ACCEPTED, BranchOf, LandedAs, Pending};
 pub use landing::SeriesToLand;
-pub use letter::{Letter, NewLetter, mark_of};
+pub use letter::{CopyOnRequest, Letter, NewLetter, mark_of};
 pub use list::{ListChange, ListRow, MemberRow, NewList, NewRepo, RepoRow};
 pub(crate) use mail::Packer;
 pub use mail::Receipt;

@@ -8,7 +8,7 @@ use crate::list::score;
 use crate::types::Timestamp;
 
 /// A letter that is only owed while its limits allow.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CappedLetter {
     /// The letter.
     pub letter: NewLetter,

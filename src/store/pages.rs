@@ -198,6 +198,18 @@ impl Reader {
             .collect())
     }
 
+    /// The mail of a number in a list.
+    pub async fn find_mail_by_number(
+        &self,
+        list: ListId,
+        number: i64,
+    ) -> Result<Option<MailRow>, StoreError> {
+        let text = format!("{MAIL} where p.list = $1 and p.number = $2");
+        let binds = vec![list.0.into(), number.into()];
+        let found: Option<MailTuple> = self.fetch_one(text, binds).await?;
+        Ok(found.map(mail_row))
+    }
+
     /// The public list that has a mail of that name, the oldest list first.
     pub async fn find_public_list_of(&self, id: &MessageId) -> Result<Option<String>, StoreError> {
         let text = "select l.name from mail m join posting p on p.mail = m.id join list l on l.id = p.list \

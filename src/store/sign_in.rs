@@ -1,5 +1,6 @@
 //! Who signs in, and the browsers that are signed in. Secrets come as hashes.
 
+use super::letter::{self, mark_of_hash};
 use super::notice::{self, CappedLetter, Owed};
 use super::person;
 use super::writer::Tx;
@@ -18,6 +19,8 @@ pub struct NewSignIn {
     pub link: Hash,
     /// The cookie of the browser that asked.
     pub browser: Hash,
+    /// The one that it has of its last question, of which the code counts no more: that mail need not be sent.
+    pub before: Option<Hash>,
     /// The code.
     pub code: Hash,
     /// Who, in lower case.
@@ -149,6 +152,7 @@ impl Store {
             Box::pin(async move {
                 let text = format!("update sign_in set used = 1 where link = $1 and {OPEN} and other = '' returning address");
                 let used: Option<(String,)> = tx.fetch_one(text, open_binds(&link, now)).await?;
+                letter::strike_off(tx, mark_of_hash(&link)).await?;
                 match used {
                     Some((address,)) => begin(tx, session, old, address, now).await.map(Some),
                     None => Ok(None),
@@ -193,6 +197,7 @@ impl Store {
                 let Some((address, other)) = used else {
                     return Ok(None);
                 };
+                letter::strike_off(tx, mark_of_hash(&link)).await?;
                 person::link(tx, &address, &other, now).await?;
                 let linked = SignInRow { address, other };
                 for letter in letters(&linked) {
@@ -238,12 +243,22 @@ impl Store {
 }
 
 async fn insert(tx: &mut Tx, new: NewSignIn, now: Timestamp) -> Result<Owed, StoreError> {
+    let letter = new.letter.about(vec![mark_of_hash(&new.link)]);
     let owed = match new.known {
-        true => notice::insert(tx, new.letter, now).await?,
-        false => notice::count(tx, &new.letter, now).await?,
+        true => notice::insert(tx, letter, now).await?,
+        false => notice::count(tx, &letter, now).await?,
     };
     if owed != Owed::Yes {
         return Ok(owed);
+    }
+    let text = "delete from letter where state in (0, 3) and purpose = $1 and made < $2";
+    let lapsed = now.plus_secs(-HOLDS_SECS).0.into();
+    tx.execute(text, vec![letter::sign_in_purpose().into(), lapsed])
+        .await?;
+    if let Some(before) = new.before {
+        let text = "select link from sign_in where browser = $1 and address = $2 and other = ''";
+        let binds = vec![before.into(), new.address.as_str().into()];
+        strike_off(tx, text, binds).await?;
     }
     // Tries of a day are counted.
     let text = "delete from sign_in where made < $1 or (other = '' and made < $2)";
@@ -263,6 +278,22 @@ async fn insert(tx: &mut Tx, new: NewSignIn, now: Timestamp) -> Result<Owed, Sto
     let head = "sign_in (link, browser, code, address, other, known, tries, used, made)";
     tx.insert(head, vec![row], "").await?;
     Ok(owed)
+}
+
+/// Strikes off the mails, as far as they are owed, whose links a statement returns.
+async fn strike_off(
+    tx: &mut Tx,
+    text: &'static str,
+    binds: Vec<super::Bind>,
+) -> Result<(), StoreError> {
+    let links: Vec<(Vec<u8>,)> = tx.fetch(text, binds).await?;
+    // Of one address there are a few a day.
+    for (link,) in links {
+        if let Ok(link) = Hash::try_from(link.as_slice()) {
+            letter::strike_off(tx, mark_of_hash(&link)).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Counts first, so that two tries at once are two.
@@ -292,7 +323,10 @@ async fn try_code(
         return Ok(None);
     }
     let text = "update sign_in set used = 1, tries = tries - 1 where link = $1 and used = 0";
-    let first = tx.execute(text, vec![link.into()]).await? == 1;
+    let first = tx.execute(text, vec![link.clone().into()]).await? == 1;
+    if let Ok(link) = Hash::try_from(link.as_slice()) {
+        letter::strike_off(tx, mark_of_hash(&link)).await?;
+    }
     Ok(first.then_some(address))
 }
 
@@ -324,11 +358,8 @@ async fn begin(
 
 /// As [`Store::end_sessions`], in a transaction that has more to do.
 pub(super) async fn end_all(tx: &mut Tx, address: &str) -> Result<(), StoreError> {
-    for text in [
-        "delete from session where address = $1",
-        "update sign_in set used = 1 where address = $1 or other = $1",
-    ] {
-        tx.execute(text, vec![address.into()]).await?;
-    }
-    Ok(())
+    let text = "delete from session where address = $1";
+    tx.execute(text, vec![address.into()]).await?;
+    let text = "update sign_in set used = 1 where address = $1 or other = $1 returning link";
+    strike_off(tx, text, vec![address.into()]).await
 }

@@ -14,6 +14,8 @@ use super::page::Problem;
 const COMPARISONS: usize = 2;
 /// Downloads of more mails than are read at once.
 const DOWNLOADS: usize = 16;
+/// Files of all that is stored of a person.
+const EXPORTS: usize = 4;
 /// Processes that pack objects for who clones or fetches.
 const FETCHES: usize = 16;
 /// So long one waits for a turn before it is told to come again.
@@ -30,9 +32,12 @@ pub enum Dear {
     Download,
     /// A clone or fetch by git.
     Fetch,
+    /// All that is stored of a person.
+    Export,
 }
 
-type Shares = HashMap<(Dear, IpAddr), Weak<Semaphore>>;
+/// By an address of the net, or of a person who is signed in.
+type Shares = HashMap<(Dear, String), Weak<Semaphore>>;
 
 /// What is left of each kind.
 #[derive(Clone)]
@@ -40,6 +45,7 @@ pub struct Limits {
     comparisons: Arc<Semaphore>,
     downloads: Arc<Semaphore>,
     fetches: Arc<Semaphore>,
+    exports: Arc<Semaphore>,
     /// What is left of a client's own share, as long as it has or waits for a turn.
     shares: Arc<Mutex<Shares>>,
 }
@@ -51,6 +57,7 @@ impl Default for Limits {
             comparisons: turns(COMPARISONS),
             downloads: turns(DOWNLOADS),
             fetches: turns(FETCHES),
+            exports: turns(EXPORTS),
             shares: Arc::default(),
         }
     }
@@ -83,12 +90,22 @@ impl Limits {
 
     /// Waits a little for a turn; [`Problem::Busy`] if there is none.
     pub async fn turn(&self, of: Dear, from: Option<IpAddr>) -> Result<Turn, Problem> {
+        self.take(of, from.map(|ip| ip.to_string())).await
+    }
+
+    /// A turn for all that is stored of a person, one at a time.
+    pub async fn export(&self, person: &str) -> Result<Turn, Problem> {
+        self.take(Dear::Export, Some(person.to_owned())).await
+    }
+
+    async fn take(&self, of: Dear, whose: Option<String>) -> Result<Turn, Problem> {
         let (turns, what, patience) = match of {
             Dear::Comparison => (&self.comparisons, "comparisons", PATIENCE),
             Dear::Download => (&self.downloads, "large downloads", PATIENCE),
             Dear::Fetch => (&self.fetches, "clones and fetches", PATIENCE_OF_GIT),
+            Dear::Export => (&self.exports, "exports", PATIENCE),
         };
-        let share = from.and_then(|ip| self.share(of, ip));
+        let share = whose.and_then(|whose| self.share(of, whose));
         let busy = |whose: &str| {
             Problem::Busy(format!(
                 "Too many {what} run {whose} just now. Try again in some seconds."
@@ -118,20 +135,21 @@ impl Limits {
     }
 
     /// The share of one client, a quarter of all: who reads slowly keeps its turns for as long, and leaves the rest to others.
-    fn share(&self, of: Dear, ip: IpAddr) -> Option<Arc<Semaphore>> {
+    fn share(&self, of: Dear, whose: String) -> Option<Arc<Semaphore>> {
         let count = match of {
             // It ends by itself, however its answer is read.
             Dear::Comparison => return None,
             Dear::Download => DOWNLOADS / 4,
             Dear::Fetch => FETCHES / 4,
+            Dear::Export => EXPORTS / 4,
         };
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(share) = shares.get(&(of, ip)).and_then(Weak::upgrade) {
+        if let Some(share) = shares.get(&(of, whose.clone())).and_then(Weak::upgrade) {
             return Some(share);
         }
         shares.retain(|_, share| share.strong_count() > 0);
         let share = Arc::new(Semaphore::new(count));
-        shares.insert((of, ip), Arc::downgrade(&share));
+        shares.insert((of, whose), Arc::downgrade(&share));
         Some(share)
     }
 }
@@ -139,6 +157,22 @@ impl Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_person_has_one_export_at_a_time_and_all_have_four() {
+        let limits = Limits::default();
+        let turn = async |person| limits.export(person).await.ok();
+        let first = turn("ana@x").await.expect("a turn");
+        let told = limits.export("ana@x").await;
+        assert!(matches!(told, Err(Problem::Busy(words)) if words.contains("Too many exports")));
+        let mut others = Vec::new();
+        for person in ["b@x", "c@x", "d@x"] {
+            others.push(turn(person).await.expect("a turn"));
+        }
+        assert!(turn("e@x").await.is_none());
+        drop(first);
+        assert!(turn("ana@x").await.is_some());
+    }
 
     #[tokio::test]
     async fn one_client_has_a_quarter_at_most_and_a_proxy_all() {

@@ -135,11 +135,22 @@ const DONE: [(&str, &str); 11] = [
 
 /// `/me/` and what is below it.
 pub async fn serve(app: &App, rest: &str, wish: &Wish) -> Answer {
-    let viewer = require(app, wish, "/me/").await?;
+    let below = rest.strip_prefix("copy/");
+    let back = match below {
+        Some(_) => format!("/me/{rest}"),
+        None => "/me/".to_owned(),
+    };
+    let viewer = require(app, wish, &back).await?;
+    if let Some(below) = below {
+        return super::copy::serve(app, &viewer, below, wish).await;
+    }
     match (rest, wish.post) {
         ("", false) => show(app, &viewer, wish).await,
         ("", true) => change(app, &viewer, wish).await,
-        ("export.json", false) => export(app, &viewer).await,
+        ("export.json", false) => {
+            let _turn = app.limits.export(&viewer.address).await?;
+            export(app, &viewer).await
+        }
         ("erase", false) => ask_to_erase(app, &viewer, wish).await,
         ("erase", true) => erase(app, &viewer, wish).await,
         _ => Err(Problem::Missing(

@@ -86,9 +86,13 @@ async fn show(app: &App, tending: &Tending<'_>, wish: &Wish, problem: &str) -> A
         "nothing" => "Nothing was done: this is no member any more.",
         _ => "",
     };
+    let done = match wish.get("done").strip_prefix("invited ") {
+        Some(numbers) => invited_words(numbers),
+        None => done.to_owned(),
+    };
     Ok(html(&MembersPage {
         frame: tending.frame(app, wish),
-        top: tending.top("members", done.to_owned()),
+        top: tending.top("members", done),
         problem: problem.to_owned(),
         words: filter.words,
         standing: word,
@@ -98,6 +102,25 @@ async fn show(app: &App, tending: &Tending<'_>, wish: &Wish, problem: &str) -> A
         operator: tending.viewer.operator,
         public: tending.list.visibility == "public",
     }))
+}
+
+/// `2 1 0`: how many were asked, were asked enough, are members.
+fn invited_words(numbers: &str) -> String {
+    let mut numbers = numbers.split(' ').map(|n| n.parse::<i64>().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    let mut words = format!(
+        "Invited: {}. Who confirms is a member.",
+        count(next(), "address")
+    );
+    match next() {
+        0 => {}
+        n => words.push_str(&format!(" Not asked, as they had enough such mails today or you sent as many as go within an hour: {n}.")),
+    }
+    match next() {
+        0 => {}
+        n => words.push_str(&format!(" Members already: {n}.")),
+    }
+    words
 }
 
 async fn line(
@@ -131,6 +154,19 @@ async fn change(app: &App, tending: &Tending<'_>, wish: &Wish) -> Answer {
         "pause" => (MemberWish::Pause, "paused"),
         "resume" => (MemberWish::Resume, "resumed"),
         "remove" => (MemberWish::Remove, "removed"),
+        "invite" => {
+            let invited = app.ctx.invite_tended(viewer, list, &address, now).await?;
+            return match invited {
+                Ok(i) => {
+                    let done = format!("invited {} {} {}", i.asked, i.enough, i.members);
+                    tending.back("members/", &done)
+                }
+                Err(problem) => {
+                    let text = format!("Nobody was invited: {problem}.");
+                    show(app, tending, wish, &text).await
+                }
+            };
+        }
         "add" if viewer.operator => {
             let added = app.ctx.add_tended(viewer, list, &address, now).await?;
             return match added {

@@ -7,6 +7,7 @@ mod assets;
 mod authority;
 mod base;
 mod cache;
+mod copy;
 mod enable;
 mod feed;
 mod git;

@@ -198,6 +198,8 @@ pub struct Post {
     pub people: Vec<String>,
     /// Subject and In-Reply-To of an answer, as a `mailto:` has them.
     pub answer: String,
+    /// Where one has it sent to oneself.
+    pub copy: String,
     /// `authenticated: DKIM example.org`, `not authenticated`, or nothing where nobody looked.
     pub verdict: String,
     /// Taken back: a tombstone without text.
@@ -254,6 +256,7 @@ impl Post {
             shell_id: shell(&mail.message_id),
             people: vec![mail.address.clone()],
             answer: format!("subject={about}&in-reply-to={parent}"),
+            copy: format!("/me/copy/{list}/{}/", mail.number),
             verdict: visible(&mail.verdict.words()),
             taken_back: mail.taken_back,
             blocks: if mail.taken_back {
@@ -390,7 +393,7 @@ pub fn pills(fact: &SeriesFact, with_state: bool) -> Vec<Pill> {
 pub fn count(number: i64, one: &str) -> String {
     let plural = match (number, one) {
         (1, _) => one.to_owned(),
-        (_, "patch") => "patches".to_owned(),
+        (_, "patch" | "address") => format!("{one}es"),
         _ => format!("{one}s"),
     };
     format!("{} {plural}", thousands(number))

@@ -330,7 +330,7 @@ async fn route(app: &App, path: &str, wish: Wish) -> Answer {
 /// What stands before an enabling token.
 const ENABLE: &str = "/-/enable/";
 
-const ROBOTS: &str = "User-agent: *\nDisallow: /*?\nDisallow: /*/raw$\nDisallow: /*/eml$\nDisallow: /*.mbox.gz$\nDisallow: /*/t/$\n";
+const ROBOTS: &str = "User-agent: *\nDisallow: /*?\nDisallow: /*/raw$\nDisallow: /*/eml$\nDisallow: /*.mbox.gz$\nDisallow: /*/t/$\nDisallow: /me/\n";
 
 fn moved(to: String) -> Answer {
     Err(Problem::Moved(StatusCode::MOVED_PERMANENTLY, to))

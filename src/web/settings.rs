@@ -290,6 +290,7 @@ async fn by_command(app: &App, list: &ListRow) -> Result<Vec<ByCommand>, Problem
             p.own_removal.as_str().to_owned(),
             set("--own-removal ask"),
         ),
+        ByCommand("tell-held", switch(p.tell_held), set("--tell-held on")),
         ByCommand("html", switch(p.html), set("--html on")),
         ByCommand("tls-only", switch(p.tls_only), set("--tls-only on")),
         ByCommand(

@@ -98,10 +98,9 @@ async fn ask(app: &App, wish: &Wish) -> Answer {
             "This is no e-mail address to which a mail can be sent, such as ana@example.org.",
         ));
     };
-    let mark = wish.cookie(app, MARK);
-    let asked = app
-        .ctx
-        .ask_to_sign_in(&address, mark.as_deref(), wish.from, now);
+    let (before, mark) = (wish.cookie(app, ASKING), wish.cookie(app, MARK));
+    let browser = (before.as_deref(), mark.as_deref());
+    let asked = app.ctx.ask_to_sign_in(&address, browser, wish.from, now);
     let (owed, browser) = asked.await?;
     if owed == Owed::EnoughFromSource {
         let mut response = again(

@@ -8,6 +8,7 @@ on_both! {
     two_addresses_are_linked_by_mail_and_unlinked,
     data_is_taken_along_and_erased,
     an_address_that_bounced_is_explained_and_enabled,
+    a_mail_is_sent_to_who_asks_for_it,
 }
 
 const ANA: &str = "ana@example.org";
@@ -338,4 +339,77 @@ fn an_address_that_bounced_is_explained_and_enabled(database: Database) {
     let stands = server.json(&["member", "show", "dev", ANA]);
     assert_eq!(stands["state"], "fine", "{stands}");
     assert!(!ana.get("/me/").body.contains("no copies: mail came back"));
+}
+
+fn a_mail_is_sent_to_who_asks_for_it(database: Database) {
+    let sink = Sink::start();
+    let server = start(database, &sink);
+    server.cli(&["member", "add", "users", "zoe@example.org"]);
+    server.cli(&["member", "add", "rookery", "zoe@example.org"]);
+    for (list, id) in [("dev", "one@x"), ("rookery", "two@x")] {
+        let mail =
+            format!("From: kim@example.net\nMessage-ID: <{id}>\nSubject: hello\n\nSome words\n");
+        let to = format!("{list}@lists.example.org");
+        let reply = server.send(&[&to], mail.as_bytes());
+        assert!(reply.starts_with("250"), "{reply}");
+    }
+    server.drain();
+    let place = "/me/copy/dev/1/";
+    assert!(server.page("/dev/one@x/").contains(place));
+    let asked = Visitor::new(&server).get(place);
+    let back = "/sign-in?to=%2Fme%2Fcopy%2Fdev%2F1%2F";
+    assert_eq!(asked.header("location").as_deref(), Some(back));
+
+    let (zoe, ana) = (Visitor::new(&server), Visitor::new(&server));
+    zoe.sign_in(&sink, "zoe@example.org");
+    ana.sign_in(&sink, ANA);
+    let got = |to: &str| {
+        let all = sink
+            .all()
+            .into_iter()
+            .filter(|c: &Copy| c.recipients == [to]);
+        let texts = all.map(|c| String::from_utf8_lossy(&c.bytes).into_owned());
+        texts
+            .filter(|t| t.contains("Some words"))
+            .collect::<Vec<_>>()
+    };
+    let before = (got("zoe@example.org").len(), got(ANA).len());
+    assert!(zoe.get(place).body.contains("hello"));
+    assert_eq!(zoe.post(place, &[]).status, 403, "from elsewhere");
+    let sent = "/me/copy/dev/1/?done=sent";
+    assert_eq!(
+        zoe.press(place, &[]).header("location").as_deref(),
+        Some(sent)
+    );
+    assert!(zoe.get(sent).body.contains("on its way"));
+    let wait =
+        |to: &str, before: usize| server.wait_for("the copy", || got(to).into_iter().nth(before));
+    let copy = wait("zoe@example.org", before.0);
+    for word in ["List-Id: <dev.lists.example.org>", "Message-ID: <one@x>"] {
+        assert!(copy.contains(word), "{word}: {copy}");
+    }
+    assert!(copy.contains("List-Unsubscribe: <mailto:"), "{copy}");
+    assert!(
+        !copy.contains("/u/"),
+        "who is no member has no token: {copy}"
+    );
+    // A member gets what members get.
+    ana.press(place, &[]);
+    assert_eq!(wait(ANA, before.1), got(ANA)[0]);
+
+    // Not what is not public, nor what is not there; and not without end.
+    for other in ["/me/copy/rookery/1/", "/me/copy/dev/2/", "/me/copy/dev/x/"] {
+        assert_eq!(zoe.get(other).status, 404, "{other}");
+        assert_eq!(zoe.press(other, &[]).status, 404, "{other}");
+    }
+    let guard = zoe.guard();
+    let press = || zoe.post(place, &[("guard", &guard)]).header("location");
+    for _ in 1..20 {
+        assert_eq!(press().as_deref(), Some(sent));
+    }
+    let enough = "/me/copy/dev/1/?done=enough";
+    assert_eq!(press().as_deref(), Some(enough));
+    server.cli(&["recall", "one@x"]);
+    assert_eq!(zoe.get(place).status, 404);
+    assert_eq!(ana.press(place, &[]).status, 404);
 }

@@ -1,6 +1,7 @@
 //! Held mail: what nobody sees of it, and what moderators do with it.
 
 mod by_mail;
+mod own_held;
 mod recall;
 
 use super::harness::{Database, TestServer, change, on_both, project, send_email};

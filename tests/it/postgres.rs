@@ -33,6 +33,16 @@ pub fn new_database() -> String {
     )
 }
 
+/// What the server has logged of a database, by its own name there.
+pub fn log_of(url: &str) -> String {
+    let server = SERVER.get().expect("who has a database has a server");
+    let place = url.split('?').next().unwrap_or_default();
+    let name = format!("[{}] ", place.rsplit('/').next().unwrap_or_default());
+    let log = fs::read_to_string(server.folder.join("log")).unwrap_or_default();
+    let lines = log.lines().filter(|line| line.contains(&name));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 fn query(server: &Server, database: &str, text: &str) -> String {
     let output = run(as_nobody(&server.programs.join("psql"))
         .args([
@@ -102,6 +112,8 @@ fn guard(programs: &Path, folder: &Path, data: &Path) -> Child {
             "fsync=off",
             "-c",
             "max_connections=300",
+            "-c",
+            "log_line_prefix=%m [%p] [%d] ",
         ])
         .current_dir("/")
         .stdin(Stdio::piped())

@@ -205,6 +205,9 @@ pub struct PolicySet {
     /// Days after which held mail is dropped
     #[arg(long, value_name = "DAYS")]
     pub hold_days: Option<i64>,
+    /// Authors whose mail is authenticated hear that it is held; not where copies go over TLS only
+    #[arg(long, value_enum)]
+    pub tell_held: Option<Switch>,
 }
 
 /// `held`

@@ -111,3 +111,11 @@ pub const REPORTED: Cap = Cap {
     per_address: 50,
     per_source: i64::MAX,
 };
+
+/// Copies that somebody asks for at a page: he is counted as a network is, too.
+pub const ON_REQUEST: Cap = Cap {
+    name: "on-request",
+    per_list: i64::MAX,
+    per_address: 100,
+    per_source: 20,
+};

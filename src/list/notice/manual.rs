@@ -64,7 +64,7 @@ This is all that patchpost sends by itself, beside the copies of what was posted
 - It goes to people who are known to have written (their mail is authenticated), or it asks an address to confirm
   something. What it says is fixed text: nothing that a stranger wrote stands in it, so nobody can use it to send words
   to others. Only moderators read what strangers wrote: the beginning of the mail that they decide about. The answer to a
-  rehearsal, and what an author hears of his patches, hold words of the mail that they answer, and go to its authenticated author alone.
+  rehearsal, and what an author hears of his patches and of his held mail, hold words of the mail that they answer, and go to its authenticated author alone.
 - It carries `Auto-Submitted` (RFC 3834) and the null return path, so that no machine answers it; a probe has a return path of its own, which takes bounces only.
 - It never answers a mail with the null sender, an `Auto-Submitted` other than `no`, `Precedence: bulk`, `junk` or `list`, any
   `List-` field, `X-Auto-Response-Suppress`, a sender such as `mailer-daemon` or `…-bounces`, an address of a list here, or a mail that

@@ -49,6 +49,7 @@ fn every_event_has_one_row() {
         Event::Reminder,
         Event::Moderated,
         Event::Steered,
+        Event::OwnHeld,
         Event::Rejected,
         Event::Rehearsed,
         Event::Reported,

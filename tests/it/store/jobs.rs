@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 use patchpost::types::{Job, RealmId, SeriesId};
 
 use super::receipt;
-use super::site::{START, Site, mail};
+use super::site::{Database, START, Site, mail, play};
 use crate::harness::size;
 
 const JOB: Job = Job::Apply(SeriesId(7));
@@ -157,4 +157,27 @@ pub async fn what_was_acknowledged_is_there_whoever_was_dropped(site: Site) {
     site.drain().await;
     let postings = store.count_list(list.id).await.unwrap().0;
     assert_eq!(postings.to_string(), counts[0]);
+}
+
+/// A warning for each connection that is given back would fill the server's log.
+#[test]
+fn postgresql_logs_no_transaction_that_is_not_there() {
+    play(Database::Postgres, async |site: Site| {
+        let store = &site.ctx.store;
+        for n in 0..20 {
+            let key = Job::Apply(SeriesId(n));
+            store.insert_jobs(vec![(key, 1)], START).await.unwrap();
+            assert_eq!(store.count_jobs().await.unwrap().0, n + 1);
+        }
+        let url = site.url();
+        let pool = sqlx::any::AnyPoolOptions::new()
+            .connect(&url)
+            .await
+            .unwrap();
+        let failed = sqlx::query("select 1 / 0").execute(&pool).await;
+        assert!(failed.is_err());
+        let log = crate::postgres::log_of(&url);
+        assert!(log.contains("division by zero"), "the log is read: {log}");
+        assert!(!log.contains("no transaction in progress"), "{log}");
+    });
 }

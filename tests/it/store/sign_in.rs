@@ -4,7 +4,7 @@ use patchpost::list::notice::SIGN_IN;
 use patchpost::list::sign_in::{
     HOLDS_SECS, IDLE_SECS, LIFE_SECS, LINK_SECS, TRIES, hash, render_mark,
 };
-use patchpost::store::{CappedLetter, NewLetter, NewSignIn, Owed, SignInRow};
+use patchpost::store::{CappedLetter, NewLetter, NewSignIn, Outcome, Owed, SignInRow};
 use patchpost::types::Timestamp;
 
 use super::site::{Database, START, Site, play};
@@ -14,6 +14,7 @@ on_both! {
     everything_that_signs_in_ends,
     two_at_once_sign_in_once_and_guess_no_more_than_one,
     a_network_and_a_mailbox_ask_for_few_mails,
+    a_mail_that_signs_nobody_in_any_more_is_not_sent,
 }
 
 fn everything_that_signs_in_ends(database: Database) {
@@ -25,6 +26,11 @@ fn two_at_once_sign_in_once_and_guess_no_more_than_one(database: Database) {
 }
 
 async fn ask(site: &Site, name: &str, other: &str, now: Timestamp) {
+    ask_after(site, name, None, other, now).await;
+}
+
+/// In the browser that asked under another name before.
+async fn ask_after(site: &Site, name: &str, before: Option<&str>, other: &str, now: Timestamp) {
     let letter = NewLetter {
         list: None,
         purpose: "sign-in",
@@ -36,6 +42,7 @@ async fn ask(site: &Site, name: &str, other: &str, now: Timestamp) {
     let new = NewSignIn {
         link: hash(name),
         browser: hash(&format!("browser {name}")),
+        before: before.map(|name| hash(&format!("browser {name}"))),
         code: hash(&format!("code {name}")),
         address: "ana@example.org".to_owned(),
         other: other.to_owned(),
@@ -49,6 +56,58 @@ async fn ask(site: &Site, name: &str, other: &str, now: Timestamp) {
     };
     let owed = site.ctx.store.insert_sign_in(new, now).await.unwrap();
     assert_eq!(owed, Owed::Yes);
+}
+
+fn a_mail_that_signs_nobody_in_any_more_is_not_sent(database: Database) {
+    play(database, useless);
+}
+
+async fn useless(site: Site) {
+    let store = &site.ctx.store;
+    let owed = async || store.count_letters().await.unwrap().0;
+    // Used by its link, and by its code.
+    ask(&site, "one", "", START).await;
+    ask(&site, "two", "", START).await;
+    assert_eq!(owed().await, 2);
+    let used = store.sign_in_by_link(hash("one"), hash("s1"), None, START);
+    assert!(used.await.unwrap().is_some());
+    assert_eq!(owed().await, 1);
+    let (browser, code) = (hash("browser two"), hash("code two"));
+    let used = store.sign_in_by_code(browser, code, hash("s2"), None, START);
+    assert!(used.await.unwrap().is_some());
+    assert_eq!(owed().await, 0);
+    // Asked for again in the same browser, and in another one: the code of the last mail is the one that a browser takes.
+    ask(&site, "three", "", START).await;
+    ask_after(&site, "four", Some("three"), "", START).await;
+    assert_eq!(owed().await, 1);
+    ask(&site, "five", "", START).await;
+    assert_eq!(owed().await, 2);
+    // Signed out everywhere.
+    store
+        .end_sessions("ana@example.org".to_owned())
+        .await
+        .unwrap();
+    assert_eq!(owed().await, 0);
+    // Too late: when it is claimed, and where it waits for another try.
+    let day = START.plus_secs(2 * 86_400);
+    ask(&site, "six", "", day).await;
+    let late = day.plus_secs(HOLDS_SECS + 1);
+    let claimed = store.claim_letters(10, &[], late).await.unwrap();
+    let lapses: Vec<_> = claimed.iter().map(|l| l.lapses).collect();
+    assert_eq!(lapses, [Some(day.plus_secs(HOLDS_SECS))]);
+    let (letter, retry) = (claimed[0].clone(), late.plus_secs(86_400));
+    let later = Outcome::Later(retry, "450 later".to_owned());
+    store.record_letters(vec![(letter, later)]).await.unwrap();
+    assert_eq!(owed().await, 1);
+    ask(&site, "seven", "", late).await;
+    assert_eq!(owed().await, 1, "the last one");
+    // A link that links is used as well.
+    ask(&site, "eight", "ben@example.org", late).await;
+    assert_eq!(owed().await, 2);
+    let nobody = |_: &SignInRow| Vec::new();
+    let linked = store.link_by_mail(hash("eight"), nobody, late);
+    assert!(linked.await.unwrap().is_some());
+    assert_eq!(owed().await, 1);
 }
 
 async fn ends(site: Site) {
@@ -171,7 +230,10 @@ async fn few(site: Site) {
     let ip = |last: u8| Some(std::net::IpAddr::from([192, 0, 2, last]));
     let ask = async |address: String, ip, now| {
         let address = address.parse().unwrap();
-        let asked = site.ctx.ask_to_sign_in(&address, None, ip, now).await;
+        let asked = site
+            .ctx
+            .ask_to_sign_in(&address, (None, None), ip, now)
+            .await;
         asked.unwrap().0
     };
     // Known or not, a network counts all alike.
@@ -205,9 +267,15 @@ async fn few(site: Site) {
         ("m30@example.org", Owed::EnoughForAddress),
     ] {
         let mark = render_mark(&key, of);
-        let asked = site.ctx.ask_to_sign_in(&ana, Some(&mark), None, START);
+        let asked = site
+            .ctx
+            .ask_to_sign_in(&ana, (None, Some(&mark)), None, START);
         assert_eq!(asked.await.unwrap().0, expected, "{of}");
     }
     let sent = site.rows("select count(*) from letter").await;
-    assert_eq!(sent, [["17"]], "to those who are known");
+    assert_eq!(
+        sent,
+        [["7"]],
+        "to those who are known, but for what is of no use an hour later"
+    );
 }

@@ -147,11 +147,16 @@ impl Site {
             .unwrap_or_else(|e| panic!("{text}: {e}"));
     }
 
-    async fn pool(&self) -> sqlx::AnyPool {
-        let url = match &self.location {
+    /// The database's.
+    pub fn url(&self) -> String {
+        match &self.location {
             Location::File => format!("sqlite://{}/patchpost.db", self.dir.path().display()),
             Location::Url(url) => url.clone(),
-        };
+        }
+    }
+
+    async fn pool(&self) -> sqlx::AnyPool {
+        let url = self.url();
         sqlx::any::AnyPoolOptions::new()
             .max_connections(1)
             .connect(&url)
