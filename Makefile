@@ -22,8 +22,13 @@ test: setup
 	@cargo test --locked; status=$$?; echo; echo "Figures of this run:"; sort "$(PATCHPOST_TEST_SCORES)"; exit $$status
 	@echo "test size: $(PATCHPOST_TEST_SIZE)"
 
+# Its figures are kept, if all tests passed.
+FIGURES := docs/$(strip figures.md)
 test-full:
 	$(MAKE) test PATCHPOST_TEST_SIZE=full
+	{ echo "# Figures of the tests at full size"; echo; \
+	  echo "As \`make test-full\` wrote them on $$(date -u +%F), at commit $$(git rev-parse --short HEAD)."; echo; \
+	  sort "$(PATCHPOST_TEST_SCORES)" | sed 's/^/- /'; } >$(FIGURES)
 
 bench:
 	benches/install

@@ -1,4 +1,6 @@
-"""Series: an archive grouped anew, and applied on bases that are searched for. What is beside it was measured elsewhere."""
+"""Series: an archive imported, recognised and grouped; looked at again; applied on bases that are searched for.
+
+What is beside the import was measured elsewhere."""
 
 import json
 import os
@@ -8,8 +10,8 @@ import archive
 from frame import ROOT, Table, until
 from product import Product
 
-# Patchwork's parsearchive on SQLite: mails read and grouped a CPU second. It is not installed here, so this is no figure of
-# the same run.
+# Patchwork's parsearchive on SQLite: mails imported with their series recognised, a CPU second. It is not installed here, so
+# this is no figure of the same run.
 PARSEARCHIVE = 73
 
 
@@ -18,14 +20,14 @@ def row(bench):
     corpus = Path(os.environ.get("PATCHPOST_CORPUS", ROOT.parent / "shared" / "corpus"))
     code = corpus / "selinux-code.bundle"
     table = Table(f"Series of {count:,} mails ({what}), median of {bench.runs}")
-    again, applied, spent = [], [], []
+    imported, again, applied, spent = [], [], [], []
     for run in range(bench.runs):
         product = Product(bench, "series")
         if code.exists():
             path, branch = clone(bench, code)
             product.command("repo", "add", "code", "--clone", f"file://{path}", "--branch", branch)
             product.command("list", "set", "bench", "--repo", "code")
-        product.command("import", "bench", epoch, "--format", "public-inbox")
+        imported.append(product.command("import", "bench", epoch, "--format", "public-inbox"))
         again.append(product.command("reclassify"))
         product.serve()
         until("series to be applied", lambda: product.owed("apply") == 0, limit=600, pause=0.5)
@@ -33,9 +35,14 @@ def row(bench):
         series = json.loads(product.command("series", "ls", "bench", "--json").output)
         applied.append(sum(1 for one in series if one["applies"]))
         product.end()
+    cpu = [s.cpu for s in imported]
+    note = f"Patchwork's parsearchive, measured elsewhere: {PARSEARCHIVE} a CPU second; ours also threads and indexes"
+    what = "mails imported, recognised and grouped, a CPU second"
+    table.line(what, "/s", [count / c for c in cpu], [PARSEARCHIVE], cpu, note=note)
+    table.line("largest process of that", "MiB", [s.peak_mib for s in imported])
     cpu = [s.cpu for s in again]
-    note = f"Patchwork's parsearchive, measured elsewhere: {PARSEARCHIVE} a CPU second"
-    table.line("mails read and grouped anew, a CPU second", "/s", [count / c for c in cpu], [PARSEARCHIVE], cpu, note=note)
+    note = "all are read and grouped anew; as the archive is new, nothing differs and nothing is written"
+    table.line("mails of that reclassified, a CPU second", "/s", [count / c for c in cpu], cpu=cpu, note=note)
     table.line("largest process of that", "MiB", [s.peak_mib for s in again])
     if code.exists():
         rate = [n / c for n, c in zip(applied, spent)]

@@ -24,6 +24,9 @@ pub struct Pair {
     pub checkout: PathBuf,
 }
 
+/// What git says when it ends by an assertion.
+const ASSERTION: &str = "Assertion `";
+
 /// What became of a series: the last commit, or why there is none.
 pub type Became = Result<String, String>;
 
@@ -187,7 +190,7 @@ impl Pair {
             }
             (Ok(a), Ok(b)) if a == b => Ok(ours),
             // Some damaged headers make git end by an assertion of its own (`check_preimage`): it says nothing then.
-            (_, Err(said)) if said.contains("Assertion") => Ok(ours),
+            (_, Err(said)) if said.contains(ASSERTION) => Err(format!("git: {said}")),
             (Err(_), Err(_)) => Ok(ours),
             (Ok(a), Ok(b)) => {
                 let bare = bare.path().to_string_lossy();

@@ -351,17 +351,36 @@ fn a_replayed_mail_changes_nothing() {
         "the signature holds"
     );
     let all = site.server.json(&["series", "ls", "dev"]);
-    assert_eq!(
-        all.as_array().unwrap().len(),
-        3,
-        "it stands by itself: {all}"
+    let all = all.as_array().unwrap();
+    assert_eq!(all.len(), 3, "it stands by itself: {all:?}");
+    // And is shown as what it is: by its own page, the queue, and the page of what it says to be.
+    let replayed = all.iter().find(|s| s["patchset"] != 1).unwrap();
+    assert_eq!(replayed["patches"][0]["message_id"], "two@x");
+    let own = format!("/dev/patches/{}/", replayed["patchset"]);
+    let own = site.server.page(&own);
+    assert!(own.contains("without authority, of"), "{own}");
+    assert!(own.contains("href=\"/dev/patches/1/\">first"), "{own}");
+    assert!(
+        site.server
+            .page("/dev/patches/")
+            .contains("claims to be v2")
     );
+    let claimed = said_on_the_series(&site);
+    assert!(
+        claimed.contains("Claims to belong here, without authority"),
+        "{claimed}"
+    );
+    assert!(claimed.contains("claims to be v2"), "{claimed}");
 }
 
 #[test]
 fn a_squatted_message_id_is_that_of_the_authenticated_mail() {
     for early in [true, false] {
         let site = Site::start(&[]);
+        let work = project(site.server.dir.path());
+        site.server
+            .cli(&["repo", "add", "tool", "--path", &work.display().to_string()]);
+        site.server.cli(&["list", "set", "dev", "--repo", "tool"]);
         let squat = patch("p1@x", ANA, "[PATCH] other", "elsewhere@x", 25);
         if early {
             site.send(squat.as_bytes());
@@ -372,7 +391,13 @@ fn a_squatted_message_id_is_that_of_the_authenticated_mail() {
         ];
         parts.iter().for_each(|part| site.send(&site.sign(part)));
         if !early {
+            // Queue, head and other refs, state and mboxes are as before.
+            let before = facts_with(&site, "p1@x");
+            for part in ["/1/head", "/1/v1", "\"1\" \"new\"", "line 5 of p1@x"] {
+                assert!(before.contains(part), "{part} in {before}");
+            }
             site.send(squat.as_bytes());
+            assert_eq!(facts_with(&site, "p1@x"), before);
         }
         let series = site.server.json(&["series", "ls", "dev"]);
         let series: Vec<&Value> = series.as_array().unwrap().iter().collect();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use patchpost::patchset::parse_trailers;
 
-use super::harness::{TestServer, corpus, report};
+use super::harness::{TestServer, corpus_for, report};
 use super::real_mail::{feed, plain_git, unbundle};
 
 const OWN: &str = "--signoff=Test Override <test-override@example.com>";
@@ -58,12 +58,8 @@ const FOLDED: [(&str, &str, &[&str]); 22] = [
     ("htmljunk", "htmljunk-ref-defaults", &[]),
 ];
 
-fn samples() -> Option<PathBuf> {
-    let found = corpus().map(|c| c.join("b4/samples"));
-    if found.is_none() {
-        println!("the corpus is not here; the tables beside the code stand in");
-    }
-    found
+fn samples(what: &str) -> Option<PathBuf> {
+    Some(corpus_for(what)?.join("b4/samples"))
 }
 
 /// Imports a mailbox into a list, and so a realm, of its own; its newest patchset.
@@ -337,7 +333,9 @@ const EXTENDED: [&str; 6] = [
 
 #[test]
 fn every_row_of_b4s_manifest_on_grouping_covers_and_trailers_comes_out_as_it_should() {
-    let Some(samples) = samples() else { return };
+    let Some(samples) = samples("rows of b4's manifest") else {
+        return;
+    };
     let manifest = std::fs::read_to_string(samples.join("../manifest.tsv")).unwrap();
     let rows: Vec<Row> = manifest.lines().skip(1).map(Row::read).collect();
     // Each reference of the corpus is some row's, and has its options here.
@@ -402,7 +400,9 @@ fn given(series: &serde_json::Value) -> Vec<String> {
 
 #[test]
 fn replies_give_trailers_to_the_patch_or_to_all_and_strangers_only_claim() {
-    let Some(samples) = samples() else { return };
+    let Some(samples) = samples("trailers of b4's replies") else {
+        return;
+    };
     let server = TestServer::start();
     let check = |list: &str, file: &str, expected: &[&str]| {
         let series = import(&server, list, &samples.join(file));

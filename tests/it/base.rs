@@ -7,7 +7,7 @@ use patchpost::git::{Base, Repos, Source};
 use patchpost::mail;
 use patchpost::patchset::{Recognised, first_blobs, recognise};
 
-use super::harness::{corpus, git, project, report, size};
+use super::harness::{corpus, corpus_for, git, project, report, size};
 use super::real_mail::{Entry, RealMail, entries, feed, list_mails, objects, plain_git, unbundle};
 
 fn run(dir: &Path, arguments: &[&str], input: &[u8]) -> Result<String, String> {
@@ -199,6 +199,49 @@ fn small_history() {
     }
 }
 
+/// The newest 20,000 commits of a longer history are looked through, and no others.
+#[test]
+fn of_a_long_history_the_newest_part_is_searched() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = dir.path().join("long.git");
+    let to = long.display().to_string();
+    let init = ["init", "-q", "--bare", "-b", "main", &to];
+    run(dir.path(), &init, b"").unwrap();
+    let commit = |n: usize| {
+        let text = format!("{n}\n");
+        let size = text.len();
+        format!(
+            "commit refs/heads/main\ncommitter C <c@x.org> {n} +0000\ndata 1\nm\nM 644 inline f\ndata {size}\n{text}\n"
+        )
+    };
+    let script: String = (1..=25_000).map(commit).collect();
+    run(&long, &["fast-import", "--quiet"], script.as_bytes()).unwrap();
+    let repos = Repos::new(dir.path());
+    let source = Source::Path(long.clone());
+    let (branch, tip) = repos.create("long", &source, None).unwrap();
+    let base = |back: usize| {
+        let names = [format!("main~{back}"), format!("main~{back}:f")];
+        let ids = run(&long, &["rev-parse", &names[0], &names[1]], b"").unwrap();
+        let (commit, blob) = ids.split_once('\n').unwrap();
+        let blobs = [("f".to_owned(), blob.to_owned())];
+        let base = repos.find_base("long", &branch, None, &blobs);
+        (base.unwrap().unwrap(), commit.to_owned())
+    };
+    for back in [0, 1, 10_000, 19_999] {
+        let (base, commit) = base(back);
+        assert_eq!(base.commit, commit, "{back} back: {}", base.why);
+    }
+    for back in [20_000, 24_999] {
+        let (base, _) = base(back);
+        assert_eq!(Some(base.commit), tip, "{back} back");
+        assert!(
+            base.why.contains("no commit has these index blobs"),
+            "{}",
+            base.why
+        );
+    }
+}
+
 /// A branch that moves on, or back and elsewhere, is looked at as it is now.
 #[test]
 fn a_branch_that_moves_is_looked_at_as_it_is() {
@@ -327,8 +370,7 @@ fn sample(entries: Vec<Entry>) -> Vec<Entry> {
 /// Series of a real list whose files are in the project: how many apply on the base that is chosen, and how many at the tip.
 #[test]
 fn more_series_apply_on_the_chosen_base_than_at_the_tip() {
-    let Some(corpus) = corpus() else {
-        println!("the corpus is not here; the other tests stand in");
+    let Some(corpus) = corpus_for("bases of real series") else {
         return;
     };
     let dir = tempfile::tempdir().unwrap();
@@ -345,8 +387,7 @@ fn more_series_apply_on_the_chosen_base_than_at_the_tip() {
 /// The same where nothing of the repository is younger than the series: no commit, no blob that `git am -3` could merge with.
 #[test]
 fn more_series_apply_on_the_chosen_base_than_at_the_tip_with_the_history_of_their_time() {
-    let Some(corpus) = corpus() else {
-        println!("the corpus is not here; the other tests stand in");
+    let Some(corpus) = corpus_for("bases of real series, with the history of their time") else {
         return;
     };
     let dir = tempfile::tempdir().unwrap();

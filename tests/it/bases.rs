@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::harness::{Database, change, git, on_both, send_email};
 
+mod routing;
 mod site;
 
 use site::{LIST, Site, assert_says, named, path, text};
@@ -23,7 +24,6 @@ on_both! {
     a_series_that_conflicts_at_the_new_tip_says_so,
     a_base_that_comes_by_a_fetch_is_found,
     what_stood_on_a_purged_series_stands_without_it,
-    a_series_goes_to_the_repository_that_has_its_blobs,
     an_archive_that_comes_at_once_is_applied_in_its_order,
 }
 
@@ -502,56 +502,6 @@ fn what_stood_on_a_purged_series_stands_without_it(database: Database) {
     let second = site.series("Second", "1");
     assert_eq!(second["detail"], "waits for <first@x>, which is not here");
     assert!(site.series("Third", "1")["ref"].is_null());
-}
-
-/// Two repositories of one list with files of the same names: the index lines tell for which a series is; of new files, their folder.
-fn a_series_goes_to_the_repository_that_has_its_blobs(database: Database) {
-    let site = Site::new(database);
-    let server = &site.server;
-    let other = server.dir.path().join("other");
-    git(
-        server.dir.path(),
-        &["clone", "-q", &path(&site.work), &path(&other)],
-    );
-    for (key, value) in [("user.name", "Ana"), ("user.email", "ana@example.org")] {
-        git(&other, &["config", key, value]);
-    }
-    change(&other, "src/a.c", "line 7\n", "line seven\n", "Seven");
-    std::fs::create_dir(other.join("extra")).unwrap();
-    std::fs::write(other.join("extra/one"), "1\n").unwrap();
-    git(&other, &["add", "extra"]);
-    git(&other, &["commit", "-qm", "Extra"]);
-    server.cli(&["repo", "add", "other", "--path", &path(&other)]);
-    server.cli(&["list", "set", "dev", "--repo", "tool", "--repo", "other"]);
-    let mail = |commit: &str| {
-        let text = git(&other, &["format-patch", "-1", "--stdout", commit]);
-        text.split_once('\n').unwrap().1.to_owned() + "\n"
-    };
-    git(&other, &["checkout", "-q", "-b", "topic"]);
-    change(&other, "src/a.c", "line 9\n", "line nine\n", "Nine");
-    let on_blobs = mail("HEAD");
-    std::fs::write(other.join("extra/two"), "2\n").unwrap();
-    git(&other, &["add", "extra"]);
-    git(&other, &["commit", "-qm", "Two"]);
-    for mail in [on_blobs, mail("HEAD")] {
-        assert!(server.send(&[LIST], mail.as_bytes()).starts_with("250"));
-    }
-    for name in ["Nine", "Two"] {
-        server.wait_for(name, || {
-            let all = server.json(&["series", "ls"]);
-            let all = all.as_array().unwrap();
-            let found = all.iter().find(|s| s["title"] == name)?;
-            (found["applies"] == true).then_some(())
-        });
-    }
-    let refs = |repo: &str| {
-        let companion = server.data().join(format!("repos/{repo}.patches.git"));
-        git(&companion, &["for-each-ref", "refs/patches/*/v1"])
-    };
-    assert_eq!(
-        (refs("tool").lines().count(), refs("other").lines().count()),
-        (0, 2)
-    );
 }
 
 /// Nobody waits a day for what an old mail names; what the same import brought is waited for all the same.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use patchpost::list::bounce;
 
-use super::harness::{corpus, report};
+use super::harness::{corpus_for, report};
 
 const TABLE: &str = include_str!("../../fixtures/manifest/bounces.txt");
 
@@ -13,9 +13,10 @@ const GOAL: usize = 95;
 
 #[test]
 fn bounces_of_many_servers_are_read_as_a_person_reads_them() {
-    let Some(folder) = corpus().map(|c| c.join("torture/sisimai-bounces")) else {
+    let Some(corpus) = corpus_for("bounces of many servers") else {
         return;
     };
+    let folder = corpus.join("torture/sisimai-bounces");
     let (mut right, mut wrong) = (0, Vec::new());
     let mut sums: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for line in TABLE.lines() {

@@ -8,7 +8,7 @@ use patchpost::mail::{Flaw, Message, header, parse};
 use patchpost::view::url;
 use serde_json::{Value, json};
 
-use super::harness::{Database, Smtp, TestServer, corpus, git, on_both, size};
+use super::harness::{Database, Smtp, TestServer, corpus_for, git, on_both, size};
 use super::real_mail::{feed, plain_git};
 use super::tools::{self, to_text};
 
@@ -45,7 +45,7 @@ impl Taken {
 
 /// The files of the corpus: all of them, or a spread that is the same at each run.
 fn files(database: Database) -> Option<Vec<(String, Vec<u8>)>> {
-    let folder = corpus()?.join("torture");
+    let folder = corpus_for("torture mails; fixtures stand in")?.join("torture");
     let manifest = std::fs::read_to_string(folder.join("MANIFEST.tsv")).unwrap();
     let names: Vec<&str> = manifest
         .lines()

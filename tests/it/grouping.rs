@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use patchpost::patchset::{Input, assemble};
+use patchpost::patchset::{Input, Patchset, assemble};
+use patchpost::types::{Identity, MailId, MessageId};
+use patchpost::verdict::{Level, Standing};
 use serde_json::{Value, json};
 
-use super::harness::{TestServer, corpus, git, report, size};
+use super::harness::{Database, TestServer, corpus_for, git, report, size};
 use super::manifest::story::Story;
 use super::real_mail::{list_mails, unbundle};
 
+/// The kernel list as the grouping sees it.
 fn inputs() -> Vec<Input> {
     let dir = tempfile::tempdir().unwrap();
     let mails: Vec<Vec<u8>> = list_mails(dir.path())
@@ -31,14 +34,54 @@ impl Random {
     }
 }
 
-/// Windows of 300 mails, some of them twice, in random orders, give what they give in order.
+/// These mails with what is known of their senders: the domains of half of them speak for seven mails of eight, for the eighth
+/// and for all others nothing does. Some signed mails come once more under another name, an hour later.
+fn with_standings(mails: &[Input]) -> Vec<Input> {
+    let mut out = Vec::new();
+    for (at, mail) in mails.iter().enumerate() {
+        let mut mail = mail.clone();
+        let letters = mail.recognised.submitter.bytes().map(u32::from);
+        let signs = letters.sum::<u32>() % 2 == 0 && at % 8 != 7;
+        mail.standing = match signs {
+            true => Standing {
+                level: Level::Aligned,
+                proofs: vec![format!("b of {}", mail.message_id)],
+                direct: at % 16 == 1,
+            },
+            false => Standing {
+                level: Level::None,
+                ..Standing::default()
+            },
+        };
+        if signs && at % 16 == 2 {
+            let mut again = mail.clone();
+            again.mail = MailId(1_000_000 + mail.mail.0);
+            again.message_id = MessageId::parse(&format!("again.{}", mail.message_id)).unwrap();
+            let Identity(mut bytes) = mail.identity;
+            bytes[0] ^= 1;
+            again.identity = Identity(bytes);
+            again.arrived = mail.arrived.plus_secs(3_600);
+            out.push(again);
+        }
+        out.push(mail);
+    }
+    out
+}
+
+/// Series that only claim to belong to a patchset.
+fn claims(sets: &[Patchset]) -> usize {
+    let series = sets.iter().flat_map(|s| &s.series);
+    series.filter(|s| s.claims.is_some()).count()
+}
+
+/// Windows of 300 mails, some of them twice, in random orders, give what they give in order: as an archive that was taken
+/// over, whose senders nobody looked at, and as mail of which half is authenticated.
 #[test]
 fn no_order_of_real_mails_and_no_duplicate_changes_the_outcome() {
-    let inputs = inputs();
-    if inputs.is_empty() {
-        println!("the corpus is not here; the property tests beside the code stand in");
+    if corpus_for("orders of real mails").is_none() {
         return;
     }
+    let inputs = inputs();
     let (windows, orders) = [(4, 3), (20, 10), (100, 20)][size() - 1];
     let seed = std::env::var("PATCHPOST_SEED")
         .ok()
@@ -48,14 +91,21 @@ fn no_order_of_real_mails_and_no_duplicate_changes_the_outcome() {
         "{windows} windows of 300 mails in {orders} orders each, PATCHPOST_SEED={seed}"
     ));
     let mut random = Random(seed.max(1));
-    for _ in 0..windows {
+    let (mut series, mut claimed) = (0, 0);
+    for turn in 0..windows {
         let start = random.below(inputs.len() - 300);
         let window = &inputs[start..start + 300];
-        let expected = assemble(window);
+        let window = match turn % 2 {
+            0 => with_standings(window),
+            _ => window.to_vec(),
+        };
+        let expected = assemble(&window);
+        series += expected.iter().map(|s| s.series.len()).sum::<usize>();
+        claimed += claims(&expected);
         for _ in 0..orders {
-            let mut mails = window.to_vec();
+            let mut mails = window.clone();
             for _ in 0..30 {
-                mails.push(window[random.below(300)].clone());
+                mails.push(window[random.below(window.len())].clone());
             }
             for at in (1..mails.len()).rev() {
                 mails.swap(at, random.below(at + 1));
@@ -66,6 +116,10 @@ fn no_order_of_real_mails_and_no_duplicate_changes_the_outcome() {
             );
         }
     }
+    report(&format!(
+        "orders: {series} series, {claimed} of which only claim to belong to another"
+    ));
+    assert!(claimed > 0, "authority has a part in it");
 }
 
 /// What an archive says of its series, by the mails that they consist of: numbers are given as mail comes, and tell nothing.
@@ -99,8 +153,12 @@ fn told(server: &TestServer) -> BTreeMap<String, Value> {
         if text(&series, "state") != "new" {
             series.as_object_mut().unwrap().remove("tip");
         }
-        for numbered in ["patchset", "ref", "claims", "detail", "reason"] {
+        for numbered in ["patchset", "ref"] {
             series.as_object_mut().unwrap().remove(numbered);
+        }
+        series["claims"] = json!(!series["claims"].is_null());
+        for words in ["detail", "reason"] {
+            series[words] = json!(masked(series[words].as_str().unwrap_or_default()));
         }
         let mails = series["patches"].as_array().unwrap().iter();
         let mails: Vec<String> = mails.map(|p| text(p, "message_id")).collect();
@@ -110,13 +168,27 @@ fn told(server: &TestServer) -> BTreeMap<String, Value> {
     all
 }
 
+/// Words without the numbers in them.
+fn masked(words: &str) -> String {
+    let parts = words.split(|c: char| c.is_ascii_digit());
+    parts
+        .filter(|p| !p.is_empty())
+        .collect::<Vec<_>>()
+        .join("#")
+}
+
 fn text(value: &Value, key: &str) -> String {
     value[key].as_str().unwrap().to_owned()
 }
 
 /// An archive of these mails, imported file by file, with the real project as its repository.
-fn filed(code: &Path, mails: &[&[u8]], files: usize) -> BTreeMap<String, Value> {
-    let server = TestServer::start();
+fn filed(
+    database: Database,
+    code: &Path,
+    mails: &[&[u8]],
+    files: usize,
+) -> BTreeMap<String, Value> {
+    let server = TestServer::start_on(database);
     let path = code.display().to_string();
     server.cli(&["repo", "add", "code", "--path", &path, "--branch", "main"]);
     let list = "dev@lists.example.org";
@@ -145,11 +217,11 @@ fn filed(code: &Path, mails: &[&[u8]], files: usize) -> BTreeMap<String, Value> 
     found
 }
 
-/// Real mails, filed by servers in other orders and other portions, some twice: the same series, states, commits and mboxes.
+/// Real mails, filed by servers in other orders and other portions, some twice, also on the other database: the same series,
+/// states, reasons, commits and mboxes.
 #[test]
 fn archives_filed_in_other_orders_are_the_same() {
-    let Some(corpus) = corpus() else {
-        println!("the corpus is not here; tests/it/store/order.rs stands in");
+    let Some(corpus) = corpus_for("real archives filed in other orders") else {
         return;
     };
     let dir = tempfile::tempdir().unwrap();
@@ -165,7 +237,7 @@ fn archives_filed_in_other_orders_are_the_same() {
             .iter()
             .map(|m| m.bytes.as_slice())
             .collect();
-        let expected = filed(&code, &window, 1);
+        let expected = filed(Database::Sqlite, &code, &window, 1);
         counted[0] += expected.len();
         counted[1] += expected.values().filter(|s| !s["commit"].is_null()).count();
         for order in 0..orders {
@@ -176,7 +248,8 @@ fn archives_filed_in_other_orders_are_the_same() {
             for at in (1..mails.len()).rev() {
                 mails.swap(at, random.below(at + 1));
             }
-            let found = filed(&code, &mails, 2 + order);
+            let database = [Database::Postgres, Database::Sqlite][order % 2];
+            let found = filed(database, &code, &mails, 2 + order);
             counted[2] += 1;
             for (name, series) in &expected {
                 assert_eq!(found.get(name), Some(series), "window at {start}: {name}");
@@ -190,6 +263,6 @@ fn archives_filed_in_other_orders_are_the_same() {
         "{series} series, {applied} applied"
     );
     report(&format!(
-        "archives: {windows} windows of {length} mails, {series} series of which {applied} are commits, the same in {orders} other orders"
+        "archives: {windows} windows of {length} mails, {series} series of which {applied} are commits, the same in {orders} other orders, every second one on PostgreSQL"
     ));
 }

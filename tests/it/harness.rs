@@ -426,6 +426,15 @@ pub fn corpus() -> Option<PathBuf> {
     path.is_dir().then_some(path)
 }
 
+/// The corpus for a test that cannot do without it: where it is not, the figures of the run say that the test was not run.
+pub fn corpus_for(what: &str) -> Option<PathBuf> {
+    let found = corpus();
+    if found.is_none() {
+        report(&format!("NOT RUN: no corpus: {what}"));
+    }
+    found
+}
+
 /// Says a figure of a run: at once, also where the test passes and its output is kept back, and at the end of `make test`.
 pub fn report(line: &str) {
     let mut out = std::io::stderr();

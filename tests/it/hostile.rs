@@ -57,6 +57,26 @@ fn state(repo: &Path) -> (String, String, Vec<(PathBuf, u64)>) {
     )
 }
 
+/// What stands in a folder, by name.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let names = entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+/// The most memory that a process has had, in MiB.
+fn peak_mib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|l| l.trim().strip_suffix(" kB")).unwrap();
+    kib.trim().parse::<u64>().unwrap() / 1024
+}
+
+/// Far more than series of a few lines need, and far less than what runs away takes.
+const MOST_MIB: u64 = 250;
+
 #[test]
 fn hostile_series_change_nothing_of_the_project() {
     let count = [60, 300, 1_000][size() - 1];
@@ -91,8 +111,11 @@ fn hostile_series_change_nothing_of_the_project() {
     ] {
         std::fs::write(beside.join("canary"), "alive\n").unwrap();
     }
+    // Patches name files up to two folders above their repository.
+    let around = || [server.dir.path(), &server.data()].map(names);
     let before = (state(&work), state(&clone));
     assert!(!before.0.0.is_empty() && !before.1.1.is_empty());
+    let beside = around();
     server.cli(&["import", "dev", &path.display().to_string()]);
     server.drain();
     assert!(
@@ -107,12 +130,12 @@ fn hostile_series_change_nothing_of_the_project() {
         let canary = std::fs::read_to_string(beside.join("canary"));
         assert_eq!(canary.unwrap(), "alive\n");
     }
-    let mut repos: Vec<String> = std::fs::read_dir(server.data().join("repos"))
-        .unwrap()
-        .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
-        .collect();
-    repos.sort();
+    assert_eq!(around(), beside, "a file stands beside the repositories");
+    let repos = names(&server.data().join("repos"));
     assert_eq!(repos, ["canary", "tool.git", "tool.patches.git"]);
+    let peak = peak_mib(server.pid());
+    report(&format!("hostile: the server had {peak} MiB at most"));
+    assert!(peak < MOST_MIB, "{peak} MiB");
     // All were looked at: they became series that were tried, or no patches at all.
     let all = server.json(&["series", "ls", "dev"]);
     let all = all.as_array().unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::harness::{Database, TestServer, corpus, git, on_both, report, size};
+use super::harness::{Database, TestServer, corpus, corpus_for, git, on_both, report, size};
 use super::real_mail::{feed, plain_git};
 
 on_both! {
@@ -291,7 +291,7 @@ fn compare_with_truth(server: &TestServer, table: &std::path::Path) {
 /// An archive: its path, and how many mails it holds of which how many are different.
 fn archive(dir: &std::path::Path) -> (String, u64, u64) {
     let count = [600, 6_000, 6_000][size() - 1];
-    let Some(corpus) = corpus() else {
+    let Some(corpus) = corpus_for("import of a kernel list; a made one stands in") else {
         let path = dir.join("cut.mbox");
         std::fs::write(&path, mbox(900)).unwrap();
         return (path.display().to_string(), 900, 900);

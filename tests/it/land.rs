@@ -473,6 +473,73 @@ fn what_is_incomplete_rejected_or_replaced_does_not_land() {
     assert!(text.contains("v2 is newer"), "{text}");
 }
 
+/// An older version, on a branch that is not the main one, which stays where it is.
+#[test]
+fn a_version_that_is_named_lands_on_the_branch_that_is_named() {
+    let story = Story::begin(Database::Sqlite);
+    story.send_two();
+    git(&story.upstream, &["branch", "stable", "main"]);
+    story.move_on("line 20\n", "line twenty\n");
+    story.server.cli(&["repo", "fetch", "tool"]);
+    change(
+        &story.mine,
+        "src/a.c",
+        "line thirty\n",
+        "line XXX\n",
+        "Roman",
+    );
+    git(&story.mine, &["reset", "-q", "--soft", "HEAD~2"]);
+    git(&story.mine, &["commit", "-q", "-m", "Change thirty"]);
+    git(
+        &story.mine,
+        &["format-patch", "-q", "-2", "-v2", "-o", "v2"],
+    );
+    send_email(&story.server, &story.mine, "dev@x.org", &["v2"]);
+    story.server.drain();
+    let (main, stable) = (story.tip(), git(&story.upstream, &["rev-parse", "stable"]));
+    let wish = [
+        "series",
+        "apply",
+        "1",
+        "--version",
+        "1",
+        "--branch",
+        "stable",
+    ];
+    let shown = story.server.json(&[&wish[..], &["--dry-run"]].concat());
+    assert_eq!(git(&story.upstream, &["rev-parse", "stable"]), stable);
+    let text = story.server.cli(&wish);
+    for part in [
+        format!("patchset 1 v1 on stable of tool\n  old tip    {stable}\n"),
+        "note       v2 is newer".to_owned(),
+        "pushed: stable of tool is at ".to_owned(),
+    ] {
+        assert!(text.contains(&part), "{part:?} in {text}");
+    }
+    assert_eq!(story.tip(), main, "main is as it was");
+    let landed = git(&story.upstream, &["rev-parse", "stable"]);
+    assert_eq!(shown["new"], landed.as_str(), "what was shown");
+    let log = ["log", "--format=%s", "stable"];
+    assert_eq!(
+        git(&story.upstream, &log),
+        "Change thirty\nChange five\nBegin"
+    );
+    let there = git(&story.upstream, &["show", "stable:src/a.c"]);
+    assert!(there.contains("line thirty\n") && !there.contains("line XXX"));
+    story.server.drain();
+    let all = story.server.json(&["series", "show", "1"]);
+    let (first, second) = (&all[0], &all[1]);
+    assert_eq!(
+        (&first["version"], &second["version"]),
+        (&"1".into(), &"2".into())
+    );
+    assert!(second["patches"][0]["landed"].is_null(), "{second}");
+    assert_eq!(first["patches"][1]["landed"], landed.as_str(), "{first}");
+    assert_eq!(first["state"], "accepted");
+    let page = story.server.page("/dev/patches/1/v1/");
+    assert!(page.contains("Landed: 2 of 2 patches"), "{page}");
+}
+
 #[test]
 fn without_an_identity_nothing_lands() {
     let server = TestServer::start_with(&[

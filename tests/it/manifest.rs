@@ -10,7 +10,7 @@ use std::path::Path;
 
 use patchpost::diff::mailinfo::mailinfo;
 
-use super::harness::{TestServer, corpus, git, report};
+use super::harness::{TestServer, corpus_for, git, report};
 use story::Story;
 
 const EXPECTED: &str = include_str!("../../fixtures/manifest/patchwork.txt");
@@ -28,8 +28,7 @@ fn expectations() -> HashMap<&'static str, &'static str> {
 
 #[test]
 fn every_row_of_patchworks_manifest_comes_out_as_it_should() {
-    let Some(corpus) = corpus() else {
-        println!("the corpus is not here; the tables beside the code stand in");
+    let Some(corpus) = corpus_for("rows of Patchwork's manifest") else {
         return;
     };
     let folder = corpus.join("patchwork");
@@ -218,8 +217,7 @@ fn filled_template(folder: &Path, template: &[u8]) -> String {
 /// Rows that speak of archiving, states, authors of commits and of two lists need the whole program.
 #[test]
 fn rows_that_need_the_whole_program_come_out_as_they_should() {
-    let Some(corpus) = corpus() else {
-        println!("the corpus is not here; the tables beside the code stand in");
+    let Some(corpus) = corpus_for("rows of Patchwork's manifest through the whole program") else {
         return;
     };
     let folder = corpus.join("patchwork");
@@ -283,8 +281,7 @@ fn rows_that_need_the_whole_program_come_out_as_they_should() {
 /// The author of a commit is who the body says; the submitter is who sent it.
 #[test]
 fn an_author_in_the_body_is_the_commits_and_the_sender_stays_the_submitter() {
-    let Some(corpus) = corpus() else {
-        println!("the corpus is not here; the tables beside the code stand in");
+    let Some(corpus) = corpus_for("an author in the body, of Patchwork's manifest") else {
         return;
     };
     let server = TestServer::start();

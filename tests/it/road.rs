@@ -174,6 +174,10 @@ fn a_series_goes_the_whole_road(database: Database) {
     for words in ["3/3", "applies", "Spell three", "git fetch --no-tags"] {
         assert!(pages.contains(words), "the page says {words}");
     }
+    assert_eq!(
+        why(&server, "v1"),
+        "One thread: the same sender, version and count. No version is said: it is the first."
+    );
     next_version(&server, &work, v1["cover"].as_str().unwrap());
     for repo in ["tool.git", "tool.patches.git"] {
         git(
@@ -181,6 +185,16 @@ fn a_series_goes_the_whole_road(database: Database) {
             &["fsck", "--strict"],
         );
     }
+}
+
+/// Why these mails are this version, as its page says it.
+fn why(server: &TestServer, label: &str) -> String {
+    let page = server.page(&format!("/dev/patches/1/{label}/"));
+    let open = "<details class=\"why\"><summary>Why these mails, why this base</summary><p>";
+    let rest = page.split(open).nth(1).unwrap_or_else(|| panic!("{page}"));
+    let (reason, base) = rest.split_once("</p><p>").unwrap();
+    assert!(base.starts_with("Tried on "), "{base}");
+    reason.to_owned()
 }
 
 /// v2 in reply to v1's cover is a series of its own and replaces v1.
@@ -199,6 +213,10 @@ fn next_version(server: &TestServer, work: &Path, cover: &str) {
     assert_eq!(all[0]["state"], "superseded");
     assert_eq!(all.len(), 2);
     assert!(server.page("/dev/patches/1/").contains("v2"));
+    assert_eq!(
+        why(server, "v2"),
+        "A patch by itself. Its mails say v2. The same change as v1: it was sent in reply to it."
+    );
     assert!(
         server.cli(&["reclassify"]).contains("nothing changes"),
         "incremental = full"

@@ -2,13 +2,88 @@
 
 use patchpost::pipeline::{Ctx, NewMail, Repos};
 use patchpost::session::Protocol;
-use patchpost::store::{Location, Store};
+use patchpost::store::{Location, Store, now};
+use patchpost::types::{Job, RepoId};
 
-use super::harness::{Database, Sink, Smtp, TestServer, on_both, project};
+use super::harness::{Database, Sink, Smtp, TestServer, change, git, on_both, project, send_email};
+use super::real_mail::{feed, plain_git};
 
 on_both! {
     what_became_of_mail_that_was_not_archived_can_be_read,
     a_list_with_mail_that_is_owed_is_not_deleted_by_the_way,
+    small_packs_are_joined_by_a_job_and_every_ref_can_be_fetched,
+}
+
+/// Opens the store of a server that does not run.
+async fn open(server: &TestServer) -> Store {
+    let location = match server.variable("PATCHPOST_DATABASE_URL").as_str() {
+        "" => Location::File,
+        url => Location::Url(url.to_owned()),
+    };
+    Store::open(&server.data(), &location).await.unwrap()
+}
+
+fn small_packs_are_joined_by_a_job_and_every_ref_can_be_fetched(database: Database) {
+    let mut server = TestServer::start_on(database);
+    let dir = server.dir.path().to_owned();
+    let work = project(&dir);
+    server.cli(&["repo", "add", "tool", "--path", work.to_str().unwrap()]);
+    let create = ["list", "create", "dev", "--address", "dev@x.org"];
+    server.cli(&[&create[..], &["--repo", "tool"]].concat());
+    git(&dir, &["clone", "-q", "project", "mine"]);
+    let mine = dir.join("mine");
+    for n in [5, 20] {
+        git(&mine, &["reset", "-q", "--hard", "origin/main"]);
+        let (from, to) = (format!("line {n}\n"), format!("line {n}, changed\n"));
+        change(&mine, "src/a.c", &from, &to, &format!("Change {n}"));
+        send_email(&server, &mine, "dev@x.org", &["-1"]);
+        server.drain();
+    }
+    let companion = server.data().join("repos/tool.patches.git");
+    // A hundred series are a pack each; these hold a blob each.
+    for n in 0..100 {
+        let blob = format!("blob\ndata <<end\n{n}\nend\n");
+        let mut import = plain_git(&companion);
+        import.args(["-c", "fastimport.unpackLimit=0", "fast-import", "--quiet"]);
+        let (fine, _, said) = feed(&mut import, blob.as_bytes());
+        assert!(fine, "{said}");
+    }
+    let packs = || {
+        let all = std::fs::read_dir(companion.join("objects/pack")).unwrap();
+        let all = all.map(|e| e.unwrap().path());
+        all.filter(|p| p.extension().is_some_and(|e| e == "pack"))
+            .count()
+    };
+    let objects = || {
+        let all = ["cat-file", "--batch-all-objects", "--batch-check"];
+        git(&companion, &all)
+    };
+    let before = objects();
+    assert_eq!(packs(), 102);
+    server.terminate();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let store = open(&server).await;
+        let repo = RepoId(store.load_repos().await.unwrap()[0].id);
+        let job = vec![(Job::Upkeep(repo), 6)];
+        store.insert_jobs(job, now()).await.unwrap();
+    });
+    server.launch();
+    server.drain();
+    // As much as the largest pack weighs may be left for the next time.
+    assert!(packs() <= 20, "{} packs are left", packs());
+    assert_eq!(objects(), before);
+    git(&companion, &["fsck", "--strict"]);
+    let url = format!("{}/tool.patches.git", server.base());
+    for (number, line) in [(1, 5), (2, 20)] {
+        let name = format!("refs/patches/{number}/v1");
+        let fresh = dir.join(format!("fresh{number}"));
+        git(&dir, &["clone", "-q", "project", fresh.to_str().unwrap()]);
+        git(&fresh, &["fetch", "-q", "--no-tags", &url, &name]);
+        let title = git(&fresh, &["log", "-1", "--format=%s", "FETCH_HEAD"]);
+        assert_eq!(title, format!("Change {line}"));
+        git(&fresh, &["fsck", "--strict"]);
+    }
 }
 
 fn what_became_of_mail_that_was_not_archived_can_be_read(database: Database) {
@@ -65,14 +140,10 @@ fn a_list_with_mail_that_is_owed_is_not_deleted_by_the_way(database: Database) {
     let mut server = TestServer::start_on(database);
     server.cli(&["list", "create", "dev", "--address", "dev@x.org"]);
     server.terminate();
-    let location = match server.variable("PATCHPOST_DATABASE_URL").as_str() {
-        "" => Location::File,
-        url => Location::Url(url.to_owned()),
-    };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let data = server.data();
-        let store = Store::open(&data, &location).await.unwrap();
+        let store = open(&server).await;
         let ctx = Ctx::open(store, Repos::new(&data), String::new(), 0);
         let new = NewMail {
             bytes: b"Subject: owed\r\nMessage-ID: <owed@x>\r\n\r\ntext\r\n".to_vec(),
