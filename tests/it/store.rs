@@ -16,6 +16,7 @@ macro_rules! stories {
 
 mod bounces;
 mod bytes;
+mod copies;
 mod correct;
 mod held;
 mod holding;
