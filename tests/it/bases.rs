@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::harness::{Database, change, git, on_both, send_email};
 
+mod pages;
 mod site;
 
 use site::{LIST, Site, assert_says, named, path, text};
