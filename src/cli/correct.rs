@@ -1,11 +1,11 @@
 //! `series move|split|merge|cut|version|state`: what a person decides, as events that every recomputation replays.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::args;
 use crate::patchset::Correction;
 use crate::pipeline::Ctx;
-use crate::store::NewCorrection;
+use crate::store::{NewCorrection, VersionAnchor};
 use crate::types::{ListId, MailId, MessageId, PatchsetId, RealmId};
 
 /// Notes a decision, groups anew, and says what changed.
@@ -74,11 +74,28 @@ async fn read(ctx: &Ctx, wish: args::Series) -> Result<Option<(RealmId, NewCorre
         args::Series::State {
             series,
             state,
+            patch,
+            version,
             place,
         } => {
             finder.settle(place).await?;
-            let mail = finder.series(&series).await?;
-            finder.name("state", mail, vec![], (state as i64).to_string())?
+            let state = (state as i64).to_string();
+            let version = version.as_deref();
+            match (patch, version) {
+                (Some(number), _) => {
+                    let found = finder.version(&series, version).await?;
+                    let mail = finder.patch(found, number).await?;
+                    finder.name("patch state", mail, vec![], state)?
+                }
+                (None, Some(_)) => {
+                    let found = finder.version(&series, version).await?;
+                    finder.name("state", (found.anchor, found.realm), vec![], state)?
+                }
+                (None, None) => {
+                    let mail = finder.series(&series).await?;
+                    finder.name("state", mail, vec![], state)?
+                }
+            }
         }
         args::Series::Ls { .. }
         | args::Series::Show { .. }
@@ -119,13 +136,51 @@ impl Finder<'_> {
 
     /// The mail that stands for the newest version of the patchset of that number, or the mail of that Message-ID.
     async fn series(&self, text: &str) -> Result<Found> {
-        let Ok(number) = text.parse() else {
+        if text.parse::<i64>().is_err() {
             return self.mail(text).await;
+        }
+        let found = self.version(text, None).await?;
+        Ok((found.anchor, found.realm))
+    }
+
+    /// The version of that label, or the newest, of the patchset of that number; or the one that the mail of that Message-ID is in.
+    async fn version(&self, text: &str, label: Option<&str>) -> Result<VersionAnchor> {
+        let Ok(number) = text.parse() else {
+            ensure!(
+                label.is_none(),
+                "--version goes with the number of a patchset; a Message-ID names a version by itself"
+            );
+            let (mail, _) = self.mail(text).await?;
+            let found = self.ctx.store.find_anchor_of(mail).await?;
+            return found
+                .with_context(|| format!("{text} is no patch or cover letter of a series"));
         };
-        let found = self.ctx.store.find_newest_anchor(PatchsetId(number));
-        found.await?.with_context(|| {
-            format!("there is no patchset {number}; `patchpost series ls` shows all")
+        let all = self.ctx.store.load_anchors(PatchsetId(number)).await?;
+        ensure!(
+            !all.is_empty(),
+            "there is no patchset {number}; `patchpost series ls` shows all"
+        );
+        let label = label.map(|l| l.strip_prefix('v').unwrap_or(l));
+        let wanted = |v: &VersionAnchor| label.map_or(v.newest, |l| v.label == l);
+        all.into_iter().find(wanted).with_context(|| {
+            let label = label.unwrap_or_default();
+            format!("there is no version {label} of patchset {number}; `patchpost series show {number}` shows all")
         })
+    }
+
+    /// The patch of that number in a version.
+    async fn patch(&self, version: VersionAnchor, number: i64) -> Result<Found> {
+        let all = self.ctx.store.load_patch_mails(version.series).await?;
+        let found = all.iter().find(|(n, _)| *n == number);
+        let Some((_, mail)) = found else {
+            let known: Vec<String> = all.iter().map(|(n, _)| n.to_string()).collect();
+            bail!(
+                "v{} has no patch {number} here; it has: {}",
+                version.label,
+                known.join(", ")
+            );
+        };
+        Ok((*mail, version.realm))
     }
 
     fn name(

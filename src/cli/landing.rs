@@ -78,6 +78,7 @@ fn as_json(plan: &Plan, signoff: Option<&str>) -> serde_json::Value {
         json!({
             "number": p.number, "commit": commit.map(|c| &c.id), "title": commit.map(|c| &c.title),
             "author": commit.map(|c| &c.author), "folded": folded, "left_out": left_out,
+            "hidden_diff": p.hidden_diff,
         })
     };
     json!({
@@ -110,6 +111,9 @@ fn as_text(plan: &Plan, signoff: Option<&str>) -> String {
         };
         out += &format!("{place} {} {}\n", commit.id, commit.title);
         out += &format!("  author     {}\n", commit.author);
+        if patch.hidden_diff {
+            out += "  note       another part of the mail holds a diff, too: it is no part of the commit\n";
+        }
         let line = |what: &str, a: &Ack| {
             let (sender, id) = (&a.sender, a.message_id.as_str());
             format!("  {what:<9}  {} (by {sender} in <{id}>)\n", a.trailer)

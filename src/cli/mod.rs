@@ -325,13 +325,14 @@ async fn show_series(ctx: &Ctx, wish: args::Series) -> Result<()> {
             &s.patchset.to_string(),
             &format!("v{}", s.version),
             &patches,
-            s.state,
+            &series::states(s),
             applies,
             &s.title,
         ]);
     }
     table.print("no series yet");
-    Ok(())
+    let needing = series::needing_lines(&all);
+    print(&needing.iter().map(|l| format!("{l}\n")).collect::<String>())
 }
 
 async fn range_diff(ctx: &Ctx, patchset: i64, versions: [&str; 2], json: bool) -> Result<()> {

@@ -15,9 +15,13 @@ use crate::store::{AckedPatch, AckedSeries};
 use crate::types::PatchsetId;
 use crate::view::url;
 
-/// The versions of a patchset with the trailers of their patches, for `patchpost series show`.
+/// Series that are named as built on one.
+const NEEDING: i64 = 200;
+
+/// The versions of a patchset with the trailers of their patches and what is built on them, for `patchpost series show`.
 pub async fn show(ctx: &Ctx, patchset: PatchsetId) -> Result<Vec<SeriesSummary>> {
     let mut all = ctx.store.load_patchset_summaries(patchset).await?;
+    ctx.store.add_needing(&mut all, NEEDING).await?;
     for one in &mut all {
         let acked = ctx
             .store
@@ -29,6 +33,33 @@ pub async fn show(ctx: &Ctx, patchset: PatchsetId) -> Result<Vec<SeriesSummary>>
         }
     }
     Ok(all)
+}
+
+/// The state of a version, and of patches that have another: `new (patch 2: rejected)`.
+pub fn states(series: &SeriesSummary) -> String {
+    let own = series.patches.iter().filter(|p| p.own_state);
+    let own: Vec<String> = own
+        .map(|p| format!("patch {}: {}", p.number, p.state))
+        .collect();
+    match own.is_empty() {
+        true => series.state.to_owned(),
+        false => format!("{} ({})", series.state, own.join(", ")),
+    }
+}
+
+/// What is built on versions, a line each: `v1 is needed by patchset 9 v2: Title`.
+pub fn needing_lines(all: &[SeriesSummary]) -> Vec<String> {
+    let of = |s: &SeriesSummary| {
+        let (needed_by, version) = (s.needed_by.clone().unwrap_or_default(), s.version.clone());
+        needed_by.into_iter().map(move |n| {
+            let line = format!(
+                "v{version} is needed by patchset {} v{}: {}",
+                n.patchset, n.version, n.title
+            );
+            line.replace(char::is_control, "\u{fffd}")
+        })
+    };
+    all.iter().flat_map(of).collect()
 }
 
 /// `patchpost series mbox`

@@ -1,6 +1,6 @@
 //! What a series is built on, as its mails name it: which of the named series gives the base, and what is said of the others.
 //!
-//! `Depends-on:` and `Based-on:` name mails, `prerequisite-patch-id:` names changes. Nothing depends on the order in which the
+//! `Depends-on:` and `Based-on:` name mails or pages of patchsets here, `prerequisite-patch-id:` names changes. Nothing depends on the order in which the
 //! series came: one that is named and not here is waited for, and series that name each other in a circle are applied as if
 //! they named nothing.
 
@@ -12,6 +12,8 @@ use crate::types::{MessageId, PatchsetId, RepoId, SeriesId, Timestamp};
 
 /// Names of one series that count.
 const MAX_NAMES: usize = 100;
+/// Pages among them.
+const MAX_PAGES: usize = 20;
 /// Series in a chain of dependencies; a longer one counts as circular.
 pub const MAX_CHAIN: usize = 32;
 /// What is said of a commit that a series names where it is not.
@@ -45,7 +47,8 @@ pub struct Target {
 /// What some series name, and what of that is here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dependencies {
-    /// What each series names, in order: Message-IDs hold an `@`, ids of patches hold none.
+    /// What each series names, in order: Message-IDs hold an `@`, ids of patches hold none; a page stands for itself where nothing
+    /// of ours is there.
     pub names: BTreeMap<SeriesId, Vec<String>>,
     /// The series that a name leads to, the best authenticated mail first, with the number of the patch there (0: its cover
     /// letter). A name that leads to a mail of no series is there with nothing.
@@ -96,24 +99,36 @@ pub enum Choice {
     Wait(String),
 }
 
-/// What the mails of a series, its cover first, name as that on which it is built; never its own mails.
+/// What the mails of a series, its cover first, name as that on which it is built; never its own mails. Pages stand there by
+/// their addresses: the caller puts the mails that stand for them in their place.
 pub fn named<'a>(own: &[MessageId], mails: impl Iterator<Item = &'a Recognised>) -> Vec<String> {
-    let (mut ids, mut patches) = (Vec::new(), Vec::new());
+    let (mut ids, mut pages, mut patches) = (Vec::new(), Vec::new(), Vec::new());
     for mail in mails {
         let others = mail.depends_on.iter().filter(|id| !own.contains(id));
         ids.extend(others.map(|id| id.as_str().to_owned()));
+        pages.extend(mail.depends_on_pages.iter().cloned());
         patches.extend(mail.prerequisites.iter().map(|p| p.to_ascii_lowercase()));
     }
     let mut seen = BTreeSet::new();
-    for names in [&mut ids, &mut patches] {
+    for (names, most) in [
+        (&mut ids, MAX_NAMES),
+        (&mut pages, MAX_PAGES),
+        (&mut patches, MAX_NAMES),
+    ] {
         names.retain(|name| seen.insert(name.clone()));
-        names.truncate(MAX_NAMES);
+        names.truncate(most);
     }
-    ids.into_iter().chain(patches).collect()
+    ids.into_iter().chain(pages).chain(patches).collect()
 }
 
-fn is_mail(name: &str) -> bool {
-    name.contains('@')
+/// Whether it is the id of a patch that is named, and neither a mail nor a page.
+pub fn is_patch(name: &str) -> bool {
+    !name.contains('@') && !is_page(name)
+}
+
+/// Whether it is a page that is named.
+pub fn is_page(name: &str) -> bool {
+    name.contains("://") && !name.contains('@')
 }
 
 impl Dependencies {
@@ -123,7 +138,7 @@ impl Dependencies {
             return Vec::new();
         };
         let mut links: Vec<Link<'_>> = Vec::new();
-        for name in names.iter().filter(|n| is_mail(n)) {
+        for name in names.iter().filter(|n| !is_patch(n)) {
             let all = self.hits.get(name).map_or(&[][..], Vec::as_slice);
             match all.iter().find(|hit| self.is_other(own, hit.0)) {
                 Some((found, _)) => self.link(&mut links, name, *found, 0),
@@ -140,7 +155,7 @@ impl Dependencies {
         let patches: Vec<&str> = names
             .iter()
             .map(String::as_str)
-            .filter(|n| !is_mail(n))
+            .filter(|n| is_patch(n))
             .collect();
         self.link_patches(own, &patches, &mut links);
         links
@@ -355,7 +370,7 @@ fn on_words(link: &Link<'_>, target: &Target, of: usize) -> String {
         0 => target.title(),
         number => format!("patch {number} of {}", target.title()),
     };
-    let how = match link.names.iter().any(|n| is_mail(n)) {
+    let how = match link.names.iter().any(|n| !is_patch(n)) {
         true => "which the series names",
         false => "which the series names by its patch id",
     };
@@ -400,7 +415,7 @@ impl Link<'_> {
         let Some((_, target)) = self.series else {
             return match (self.names.as_slice(), self.here) {
                 ([name], true) => format!("<{name}>, which is here but no part of a patchset"),
-                ([name], false) if is_mail(name) => format!("<{name}>, which is not here"),
+                ([name], false) if !is_patch(name) => format!("<{name}>, which is not here"),
                 ([name], false) => format!("the patch with id {name}, which is not here"),
                 (names, _) => format!(
                     "{} patches, which are not here (the last with id {})",

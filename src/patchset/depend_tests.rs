@@ -279,9 +279,17 @@ fn names_come_in_order_and_never_lead_to_own_mails() {
     let id = "0123456789ABCDEF0123456789abcdef01234567";
     let cover = read(&format!("Depends-on: <two@x>\nprerequisite-patch-id: {id}"));
     let patch = read(
-        "Based-on: https://lore.example.org/r/one@x/\nDepends-on: <other@x>\nDepends-on: <two@x>",
+        "Based-on: https://lore.example.org/r/one@x/\nDepends-on: <other@x>\nDepends-on: <two@x>\n\
+         Depends-on: http://x.org/dev/patches/12/v2\nDepends-on: https://x.org/dev/patches/12/v2/#m1",
     );
     let own = ["own@x", "other@x"].map(|id| MessageId::parse(id).expect("an id"));
     let names = named(&own, [&cover, &patch].into_iter());
-    assert_eq!(names, ["two@x", "one@x", &id.to_lowercase()]);
+    let page = "https://x.org/dev/patches/12/v2/";
+    assert_eq!(names, ["two@x", "one@x", page, &id.to_lowercase()]);
+}
+
+#[test]
+fn a_page_on_which_nothing_is_here_is_waited_for() {
+    let page = "https://x.org/dev/patches/12/v2/";
+    one(&[page]).check(&format!("waits for <{page}>, which is not here"));
 }

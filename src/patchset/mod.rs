@@ -7,7 +7,7 @@
 //! Many mails ([`authority`] says who may move what), in this order: [`world`] (who answers whom, which version), [`grow`] (series of one thread),
 //! [`loose`] (mails without a thread), [`correct`] (what people decided), [`link`] (versions of one change),
 //! [`finish`] (order, labels, partial rerolls), [`describe`] (words). For the base: [`depend`] (what a series names as that on
-//! which it is built). For readers: [`acks`] (who gave which trailer), [`same`] (which trailers
+//! which it is built), [`page`] (by the address of its page). For readers: [`acks`] (who gave which trailer), [`same`] (which trailers
 //! and which addresses are one),
 //! [`alone`] (of which part of a mail commits are made), [`fold`](mod@fold) (patches for `git am` with these), [`range_diff`] (two versions beside each other), [`remark`] (which line an
 //! answer is about, and what became of it), [`damage`](mod@damage) (what mail programs break).
@@ -27,6 +27,7 @@ mod keys;
 mod landed;
 mod link;
 mod loose;
+pub mod page;
 pub mod range_diff;
 mod recognise;
 mod remark;

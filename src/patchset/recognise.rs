@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
+use super::page::Page;
 use super::scan::{self, Found};
 use super::sending::{self, Stem};
 use super::submitter::submitter;
@@ -93,6 +95,9 @@ pub struct Recognised {
     pub supersedes: Vec<MessageId>,
     /// `Based-on:` and `Depends-on:`
     pub depends_on: Vec<MessageId>,
+    /// The same where they name pages of patchsets, of whatever site.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on_pages: Vec<String>,
     /// Trailers of its message, or, of a comment, those that stand unquoted in it.
     #[serde(default)]
     pub trailers: Vec<Trailer>,
@@ -167,7 +172,8 @@ pub fn recognise(message: &Message) -> Recognised {
             .collect(),
         change_id: one("change-id").filter(|v| v.len() <= 200 && !v.contains(' ')),
         supersedes: ids(&["supersedes", "obsoletes"]),
-        depends_on: ids(&["based-on", "depends-on"]),
+        depends_on: ids(&BUILT_ON),
+        depends_on_pages: pages(said),
         trailers: parse_trailers(said),
         diff,
         pull: pull.filter(|_| kind == Kind::PullRequest),
@@ -308,15 +314,34 @@ fn is_hex(value: &str, least: usize) -> bool {
     (least..=64).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// A Message-ID, or the one at the end of an archive's URL.
+/// Fields that name what a series is built on.
+const BUILT_ON: [&str; 2] = ["based-on", "depends-on"];
+
+/// Pages of patchsets that are named as what a series is built on, each once.
+fn pages(said: &str) -> Vec<String> {
+    let mut pages: Vec<String> = Vec::new();
+    let values = scan::fields(said, &BUILT_ON, 20).into_iter();
+    let words = values.filter_map(|v| v.split_whitespace().next());
+    for page in words.filter_map(Page::parse) {
+        let page = page.to_string();
+        if !pages.contains(&page) {
+            pages.push(page);
+        }
+    }
+    pages
+}
+
+/// A Message-ID, or the last one in the path of an archive's URL.
 fn id_of(value: &str) -> Option<MessageId> {
     let value = value.split_whitespace().next()?;
-    if !value.contains("://") {
+    let Some((_, rest)) = value.split_once("://") else {
         return MessageId::parse(value).filter(|id| id.as_str().contains('@'));
-    }
-    let last = value
-        .trim_end_matches(['/', '>'])
+    };
+    // Neither the host nor a place in the page names a mail.
+    let (_, path) = rest.split(['?', '#', '>']).next()?.split_once('/')?;
+    let pieces = path
         .rsplit('/')
-        .find(|piece| piece.contains('@') || piece.contains("%40"))?;
-    MessageId::parse(&last.replace("%40", "@"))
+        .map(|p| percent_decode_str(p).decode_utf8_lossy());
+    let mut ids = pieces.filter(|piece| piece.contains('@'));
+    MessageId::parse(&ids.next()?)
 }

@@ -52,3 +52,31 @@ fn a_patch_whose_header_was_wrapped_is_a_patch_all_the_same() {
     check(&wrapped.replace("+0200\n+++", "words\n+++"), Kind::Plain);
     check(&wrapped.replace("--- a", " --- a"), Kind::Plain);
 }
+
+#[test]
+fn what_a_series_is_built_on_is_named_by_id_or_address() {
+    let check = |value: &str, ids: &[&str]| {
+        let text = format!(
+            "From: <ana@example.org>\nMessage-ID: <m@x>\nSubject: [PATCH] a\n\nDepends-on: {value}\n---\n{STAT}{DIFF}"
+        );
+        let found = recognise(&mail::parse(text.as_bytes()));
+        let found: Vec<&str> = found.depends_on.iter().map(|id| id.as_str()).collect();
+        assert_eq!(found, ids, "{value}");
+    };
+    check("<p@x>", &["p@x"]);
+    check("p@x (the first one)", &["p@x"]);
+    check(
+        "https://lore.kernel.org/r/20240101.1-2-p@x",
+        &["20240101.1-2-p@x"],
+    );
+    check("https://patch.msgid.link/p@x", &["p@x"]);
+    check("https://lore.kernel.org/all/p@x/T/#u", &["p@x"]);
+    check("<https://lore.kernel.org/all/p%40x/>", &["p@x"]);
+    check("https://lists.example.org/dev/a%2Fb%25c@x/", &["a/b%c@x"]);
+    check("https://lists.example.org/r/p@x/#m0123", &["p@x"]);
+    check("https://lists.example.org/r/p@x#m0123", &["p@x"]);
+    check("https://lists.example.org/dev/?q=p@x", &[]);
+    check("https://ana@lists.example.org/dev/", &[]);
+    check("https://lists.example.org/dev/patches/12/v2/", &[]);
+    check("version two", &[]);
+}

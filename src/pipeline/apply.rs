@@ -6,6 +6,7 @@ use crate::diff::mailinfo::mailinfo;
 use crate::diff::patch_id::patch_id;
 use crate::git::{self, Base, GitError, Outcome};
 use crate::mail;
+use crate::patchset::page::Page;
 use crate::patchset::{Recognised, depend, shown_alone};
 use crate::store::job::Held;
 use crate::store::{NewApplication, NewTip, RepoRow, SeriesToApply, Tried};
@@ -37,7 +38,7 @@ impl Ctx {
 
     async fn try_apply(&self, work: &SeriesToApply) -> Result<Tried, PipelineError> {
         let facts = facts(&work.recognised);
-        let names = names(work, &facts);
+        let names = self.names(work, &facts).await?;
         self.store
             .record_names(work.realm, work.id, names.clone())
             .await?;
@@ -86,6 +87,36 @@ impl Ctx {
         .await?
     }
 
+    /// What a series names as that on which it is built, its cover letter first. Pages of ours are the mails that stand for what
+    /// they show today, or stay as they are if nothing is there; those of other sites are left out.
+    pub(super) async fn names(
+        &self,
+        work: &SeriesToApply,
+        patches: &[Recognised],
+    ) -> Result<Vec<String>, PipelineError> {
+        let own: Vec<MessageId> = work
+            .message_ids
+            .iter()
+            .filter_map(|id| MessageId::parse(id))
+            .collect();
+        let cover = facts(work.cover.as_slice());
+        let mut names = Vec::new();
+        for name in depend::named(&own, cover.iter().chain(patches)) {
+            let name = match Page::parse(&name) {
+                Some(page) if !page.is_of(&self.base_url) => continue,
+                Some(page) => {
+                    let found = self.store.find_by_page(work.realm, &page).await?;
+                    found.unwrap_or(name)
+                }
+                None => name,
+            };
+            if !names.contains(&name) && !work.message_ids.contains(&name) {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
     /// The patches' mails in order, each as far as it is shown.
     pub(super) async fn load_patches(
         &self,
@@ -122,12 +153,11 @@ impl Ctx {
                 published => published?,
             };
             let base = &request.base;
-            let on_tip = tip.as_deref() == Some(base.commit.as_str());
             let found = NewApplication::on(repo.id, &base.commit, &base.why).built_on(start.series);
             let application = match outcome {
                 Outcome::Applied { commits, .. } => {
                     let head = commits.last().cloned().unwrap_or_default();
-                    found.applied(request.ref_name.clone(), head, commits, on_tip)
+                    found.applied(request.ref_name.clone(), head, commits)
                 }
                 Outcome::Conflict(c) => found.conflict(c.patch, c.file, c.hunk, c.detail),
                 Outcome::Bad { patch, reason } => found.bad(patch, reason),
@@ -189,17 +219,6 @@ impl Ctx {
 pub(super) fn facts(recognised: &[String]) -> Vec<Recognised> {
     let read = |json: &String| serde_json::from_str(json).ok();
     recognised.iter().filter_map(read).collect()
-}
-
-/// What a series names as that on which it is built, its cover letter first.
-pub(super) fn names(work: &SeriesToApply, patches: &[Recognised]) -> Vec<String> {
-    let own: Vec<MessageId> = work
-        .message_ids
-        .iter()
-        .filter_map(|id| MessageId::parse(id))
-        .collect();
-    let cover = facts(work.cover.as_slice());
-    depend::named(&own, cover.iter().chain(patches))
 }
 
 fn patch_ids(mails: &[Vec<u8>]) -> Vec<String> {

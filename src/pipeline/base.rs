@@ -2,7 +2,7 @@
 
 use super::{Ctx, PipelineError, think};
 use crate::git::{Base, GitError};
-use crate::patchset::depend::{Choice, NAMED_COMMIT, Patience};
+use crate::patchset::depend::{Choice, NAMED_COMMIT, Patience, is_patch};
 use crate::patchset::{Recognised, first_blobs};
 use crate::store::{RepoRow, SeriesToApply};
 use crate::types::{RepoId, SeriesId};
@@ -56,7 +56,7 @@ impl Ctx {
         let Certain { repo, commit } = certain;
         let (choice, on) = self.choose(work, repo.as_ref(), names).await?;
         // Patches that stand between the base-commit and the series are named by their ids.
-        let between = names.iter().any(|name| !name.contains('@'));
+        let between = names.iter().any(|name| is_patch(name));
         if let (Some(repo), Some(commit), false) = (&repo, commit, between) {
             let why = NAMED_COMMIT.to_owned();
             let base = Base { commit, why };

@@ -279,26 +279,40 @@ pub(super) fn inputs(closure: &Closure) -> (Vec<patchset::Input>, Vec<Correction
 /// The thinking: stored words → inputs → patchsets, corrected by what people said → rows.
 pub(super) fn group(closure: Closure) -> Vec<NewPatchset> {
     let (inputs, corrections) = inputs(&closure);
-    let said = &closure.corrections;
     // The last word on each mail, with its place in the order of all.
-    let states = said.iter().enumerate().filter(|(_, c)| c.kind == "state");
-    let states = states.filter_map(|(at, c)| Some((c.mail, (at, c.detail.parse().ok()?))));
-    let states: HashMap<MailId, (usize, i64)> = states.collect();
+    let said = |kind: &str| -> Said {
+        let all = closure.corrections.iter().enumerate();
+        let all = all.filter(|(_, c)| c.kind == kind);
+        all.filter_map(|(at, c)| Some((c.mail, (at, c.detail.parse().ok()?))))
+            .collect()
+    };
+    let (states, of_patches) = (said("state"), said("patch state"));
     let sets = patchset::assemble_corrected(&inputs, &corrections);
-    sets.into_iter().map(|set| row(set, &states)).collect()
+    let row = |set| row(set, &states, &of_patches);
+    sets.into_iter().map(row).collect()
 }
 
-/// The state that a person gave a series last, by any of its own mails; 0 takes it back.
-fn state_of(series: &patchset::Series, states: &HashMap<MailId, (usize, i64)>) -> Option<i64> {
+/// States that people gave, with the place of each in the order of all that was said; 0 takes one back.
+type Said = HashMap<MailId, (usize, i64)>;
+
+/// The state that a person gave a series last, by any of its own mails.
+fn state_of(series: &patchset::Series, states: &Said) -> Option<i64> {
     let own = series.patches.iter().filter(|p| !p.taken_over);
     let mails = own.map(|p| p.mail).chain(series.cover);
     let last = mails.filter_map(|m| states.get(&m)).max();
     last.map(|(_, state)| *state).filter(|state| *state > 0)
 }
 
-fn row(set: patchset::Patchset, states: &HashMap<MailId, (usize, i64)>) -> NewPatchset {
+/// The states that people gave patches of a series by themselves; one that was taken over keeps its own.
+fn states_of(series: &patchset::Series, of_patches: &Said) -> Vec<(MailId, i64)> {
+    let own = |mail| Some((mail, of_patches.get(&mail).filter(|said| said.1 > 0)?.1));
+    series.patches.iter().filter_map(|p| own(p.mail)).collect()
+}
+
+fn row(set: patchset::Patchset, states: &Said, of_patches: &Said) -> NewPatchset {
     let series = set.series.into_iter().map(|s| NewSeries {
         state: state_of(&s, states),
+        states: states_of(&s, of_patches),
         anchor: s.anchor,
         label: s.label,
         version: i64::from(s.version.major),

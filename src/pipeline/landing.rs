@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use super::{Ctx, PipelineError, think};
 use crate::git::{self, Landing, MadeCommit, Prepared, Pushed};
-use crate::mail::mbox;
-use crate::patchset::{Ack, FoldOptions, Recognised};
+use crate::mail::{self, mbox};
+use crate::patchset::{Ack, FoldOptions, Recognised, has_hidden_diff};
 use crate::store::{
-    AckedSeries, BranchOf, NewCorrection, Pending, RepoRow, SeriesToApply, SeriesToLand,
+    AckedPatch, AckedSeries, BranchOf, NewCorrection, Pending, RepoRow, SeriesToApply, SeriesToLand,
 };
 use crate::types::{MailId, PatchsetId, RepoId};
 
@@ -55,6 +55,8 @@ pub struct PlannedPatch {
     pub commit: Option<MadeCommit>,
     /// What replies gave to it: folded in if it is its sender's to give, else left out.
     pub acks: Vec<Ack>,
+    /// Another part of its mail holds a diff that is no part of the commit.
+    pub hidden_diff: bool,
 }
 
 impl Plan {
@@ -82,7 +84,8 @@ impl Ctx {
             .load_acked_series(series.patchset.0, Some(&series.label))
             .await?;
         let acked = acked.ok_or_else(|| PipelineError::Refused("the series is gone".to_owned()))?;
-        let mails = self.folded_mails(&acked, &wish.options).await?;
+        let folded = self.folded_mails(&acked, &wish.options).await?;
+        let (mails, hidden): (Vec<Vec<u8>>, Vec<bool>) = folded.into_iter().unzip();
         let (git, name, on) = (self.repos.clone(), repo.name.clone(), branch.clone());
         let prepared = think(move || git.prepare_landing(&name, &on, &mails)).await??;
         let landing = ready(prepared, &repo, &branch)?;
@@ -93,12 +96,13 @@ impl Ctx {
             );
             return Err(PipelineError::Refused(text));
         }
-        let commits = landing.commits.iter().cloned();
-        let patch = |(p, commit): (crate::store::AckedPatch, _)| PlannedPatch {
+        let commits = landing.commits.iter().cloned().zip(hidden);
+        let patch = |(p, (commit, hidden_diff)): (AckedPatch, _)| PlannedPatch {
             number: p.number,
             mail: p.mail,
             commit,
             acks: p.acks,
+            hidden_diff,
         };
         Ok(Plan {
             series,
@@ -293,26 +297,27 @@ impl Ctx {
         })
     }
 
-    /// The patches as mails, with trailers folded in.
+    /// The patches as mails, with trailers folded in, and whether another part of each holds a diff that is left out.
     async fn folded_mails(
         &self,
         acked: &AckedSeries,
         options: &FoldOptions,
-    ) -> Result<Vec<Vec<u8>>, PipelineError> {
+    ) -> Result<Vec<(Vec<u8>, bool)>, PipelineError> {
         let mails: Vec<MailId> = acked.patches.iter().map(|p| p.mail).collect();
         let found = self.store.load_bytes_of(&mails).await?;
         let bytes: HashMap<MailId, Vec<u8>> = found.into_iter().map(|f| (f.0, f.1)).collect();
         let (acked, options) = (acked.clone(), options.clone());
         think(move || {
             let fold = |patch| {
-                let patch: &crate::store::AckedPatch = patch;
+                let patch: &AckedPatch = patch;
                 let bytes = bytes.get(&patch.mail).ok_or_else(|| {
                     PipelineError::Refused(format!("patch {} was taken back", patch.number))
                 })?;
                 let folded = acked.render(patch, bytes, &options);
                 let mail = mbox::Reader::new(folded.as_slice()).next_mail();
                 // Reading from memory does not fail, and `render` writes one mail.
-                Ok(mail.ok().flatten().unwrap_or_default())
+                let mail = mail.ok().flatten().unwrap_or_default();
+                Ok((mail, has_hidden_diff(&mail::parse(bytes))))
             };
             acked.patches.iter().map(fold).collect()
         })

@@ -25,10 +25,9 @@ impl Ctx {
         let Some(found) = self.store.load_to_report(series).await? else {
             return Ok(self.store.finish_jobs(vec![job]).await?);
         };
-        let first = found.mails[0];
-        let wishing = self.store.load_wishing(first).await?;
-        let read = wishing.and_then(|w| answerable(&w).map(|found| (w, found)));
-        let Some((wishing, (to, answered))) = read else {
+        // What is wanted is looked at before any mail is read: mostly nothing is.
+        let author = found.author.as_ref().and_then(|a| a.parse().ok());
+        let Some(author) = author.map(|a: Address| a.key()) else {
             return Ok(self.store.finish_jobs(vec![job]).await?);
         };
         let application = self.store.find_application(series.0).await?;
@@ -39,13 +38,20 @@ impl Ctx {
             owed: found.owed,
             told_incomplete: found.told.contains(&Told::Incomplete),
             told: found.told.contains(&Told::Outcome),
-            known: self.store.has_sent_before(&found.mails, &to.key()).await?,
-            wish: self.store.load_report_wish(&to.key()).await?,
+            known: self.store.has_sent_before(&found.mails, &author).await?,
+            wish: self.store.load_report_wish(&author).await?,
         };
         let event = match next(&case, now) {
             Next::Look(at) => return Ok(self.store.put_off_job(job, at).await?),
             Next::Nothing => return Ok(self.store.finish_jobs(vec![job]).await?),
             Next::Tell(event) => event,
+        };
+        let first = found.mails[0];
+        let wishing = self.store.load_wishing(first).await?;
+        let read = wishing.and_then(|w| answerable(&w).map(|found| (w, found)));
+        let read = read.filter(|(_, (to, _))| to.key() == author);
+        let Some((wishing, (to, answered))) = read else {
+            return Ok(self.store.finish_jobs(vec![job]).await?);
         };
         let Some(list) = self.list_to_tell_of(&wishing, &to).await? else {
             return Ok(self.store.finish_jobs(vec![job]).await?);

@@ -71,7 +71,6 @@ pub struct NewApplication {
     on_series: Option<i64>,
     base: Option<String>,
     why: String,
-    tip_applies: Option<i64>,
     ref_name: Option<String>,
     head: Option<String>,
     patch: Option<i64>,
@@ -138,20 +137,12 @@ impl NewApplication {
     }
 
     /// It applies.
-    pub fn applied(
-        self,
-        ref_name: String,
-        head: String,
-        commits: Vec<String>,
-        on_tip: bool,
-    ) -> NewApplication {
-        let (ref_name, head, tip_applies) = (Some(ref_name), Some(head), on_tip.then_some(1));
+    pub fn applied(self, ref_name: String, head: String, commits: Vec<String>) -> NewApplication {
         NewApplication {
             outcome: "applied",
-            ref_name,
-            head,
+            ref_name: Some(ref_name),
+            head: Some(head),
             commits,
-            tip_applies,
             ..self
         }
     }
@@ -434,7 +425,6 @@ async fn record(
         new.outcome.into(),
         new.base.into(),
         new.why.into(),
-        new.tip_applies.into(),
         new.ref_name.into(),
         new.head.into(),
         new.patch.into(),
@@ -444,7 +434,7 @@ async fn record(
         now.0.into(),
         new.on_series.into(),
     ];
-    let head = "application (series, repo, outcome, base, why, tip_applies, ref_name, head, patch, file, hunk, detail, made, on_series)";
+    let head = "application (series, repo, outcome, base, why, ref_name, head, patch, file, hunk, detail, made, on_series)";
     tx.insert(head, vec![row], "").await?;
     tx.insert("application_commit (series, number, commit_id)", rows, "")
         .await?;

@@ -233,7 +233,7 @@ macro_rules! texts {
 }
 
 /// Version, name, texts. What was published once is never edited.
-const MIGRATIONS: [(i64, &str, (&str, &str)); 16] = [
+const MIGRATIONS: [(i64, &str, (&str, &str)); 17] = [
     (1, "base", texts!("0001_base.sql")),
     (2, "bases", texts!("0002_bases.sql")),
     (3, "landing", texts!("0003_landing.sql")),
@@ -250,6 +250,7 @@ const MIGRATIONS: [(i64, &str, (&str, &str)); 16] = [
     (14, "holding", texts!("0014_holding.sql")),
     (15, "trouble", texts!("0015_trouble.sql")),
     (16, "reports", texts!("0016_reports.sql")),
+    (17, "patch_state", texts!("0017_patch_state.sql")),
 ];
 
 fn migrations(dialect: Dialect) -> Migrator {

@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use super::sql::Bind;
 use super::{StoreError, Tx, marks};
-use crate::types::{BlobHash, Identity, MailId, RealmId, Timestamp};
+use crate::types::{BlobHash, Identity, Job, MailId, RealmId, ReceiptId, Timestamp};
+use crate::verdict::Verdict;
 
 /// One of the ways by which a mail came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +16,17 @@ pub struct Copy {
     pub arrived: Timestamp,
     /// How well it is authenticated: 0 is not at all, more is better. Verdicts are turned into this before copies are compared.
     pub rank: i64,
+}
+
+impl Copy {
+    pub(super) fn new(hash: BlobHash, arrived: Timestamp, verdict: &Verdict) -> Copy {
+        let rank = verdict.level.rank();
+        Copy {
+            hash,
+            arrived,
+            rank,
+        }
+    }
 }
 
 /// The copy that is served: the best authenticated, then the earliest, then that with the lowest hash, so that the
@@ -68,21 +80,19 @@ pub(super) async fn load_best(
     let mut all: HashMap<Identity, Vec<Copy>> = HashMap::new();
     for chunk in identities.chunks(400) {
         let text = format!(
-            "select identity, hash, arrived, level from copy where realm = ? and identity in ({})",
+            "select identity, hash, arrived, verdict from copy where realm = ? and identity in ({})",
             marks(chunk.len())
         );
         let mut binds = vec![Bind::from(realm.0)];
         binds.extend(chunk.iter().map(|i| Bind::from(i.0)));
-        for (identity, hash, arrived, rank) in tx
-            .fetch::<(Vec<u8>, Vec<u8>, i64, i64)>(text, binds)
+        for (identity, hash, arrived, verdict) in tx
+            .fetch::<(Vec<u8>, Vec<u8>, i64, String)>(text, binds)
             .await?
         {
             let identity = Identity(super::mail::hash_of(identity)?.0);
-            all.entry(identity).or_default().push(Copy {
-                hash: super::mail::hash_of(hash)?,
-                arrived: Timestamp(arrived),
-                rank,
-            });
+            let (hash, arrived) = (super::mail::hash_of(hash)?, Timestamp(arrived));
+            let copy = Copy::new(hash, arrived, &Verdict::from_stored(&verdict));
+            all.entry(identity).or_default().push(copy);
         }
     }
     let best = |(identity, copies): (Identity, Vec<Copy>)| {
@@ -93,7 +103,8 @@ pub(super) async fn load_best(
     Ok(all.into_iter().filter_map(best).collect())
 }
 
-/// Lets filed mails serve the best of their copies, after further ones came.
+/// Owes filed mails another filing whose best copy is not the one that is shown, after further ones came: what is recognised of a
+/// mail is always of the bytes that are served.
 pub(super) async fn serve_best(
     tx: &mut Tx,
     realm: RealmId,
@@ -102,16 +113,16 @@ pub(super) async fn serve_best(
     super::file::lock_realm(tx, realm).await?;
     // Further copies are rare: one statement each.
     for (identity, Copies { best, .. }) in load_best(tx, realm, identities).await? {
-        let text = "update mail set hash = $1, size = (select size from blob where realm = $2 and hash = $1) \
-             where realm = $2 and identity = $3 and hash <> $1";
-        let binds = vec![best.hash.0.into(), realm.0.into(), identity.0.into()];
-        if tx.execute(text, binds).await? > 0 {
-            let text = "select n.thread from mail m join node n on n.id = m.node where m.realm = $1 and m.identity = $2";
-            let binds = vec![realm.0.into(), identity.0.into()];
-            let threads: Vec<(i64,)> = tx.fetch(text, binds).await?;
-            let threads: Vec<i64> = threads.into_iter().map(|t| t.0).collect();
-            super::file::raise(tx, realm, &threads).await?;
-        }
+        let text = "update receipt set state = 0, again = 1 where id = (select min(r.id) from receipt r join mail m \
+             on m.realm = r.realm and m.identity = r.identity where r.realm = $1 and r.identity = $2 and r.state in (1, 2) \
+             and m.state = 0 and m.hash <> $3) returning id";
+        let binds = vec![realm.0.into(), identity.0.into(), best.hash.0.into()];
+        let owed: Vec<(i64,)> = tx.fetch(text, binds).await?;
+        let jobs: Vec<(Job, i64)> = owed
+            .into_iter()
+            .map(|(id,)| (Job::File(ReceiptId(id)), 0))
+            .collect();
+        super::job::insert(tx, &jobs, Timestamp(0)).await?;
     }
     Ok(())
 }

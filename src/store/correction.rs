@@ -2,18 +2,19 @@
 
 use super::sql::{self, Bind};
 use super::{Reader, Store, StoreError, marks};
-use crate::types::{ListId, MailId, MessageId, PatchsetId, RealmId, Timestamp};
+use crate::types::{ListId, MailId, MessageId, PatchsetId, RealmId, SeriesId, Timestamp};
 
 /// A decision of a person, ready to be recorded.
 #[derive(Debug, Clone)]
 pub struct NewCorrection {
-    /// `move`, `split`, `merge`, `cut`, `version` or `state`.
+    /// `move`, `split`, `merge`, `cut`, `version`, `state` or `patch state`.
     pub kind: &'static str,
     /// The mail that it is about.
     pub mail: MailId,
     /// Further mails that it names: who groups one of them groups all.
     pub others: Vec<MailId>,
-    /// What `patchset::Correction::parse` reads; for `state` Patchwork's number, 0 for "as the rules say".
+    /// What `patchset::Correction::parse` reads; for `state` Patchwork's number, 0 for "as the rules say", for `patch state` the
+    /// same of the patch alone, 0 for "as its series".
     pub detail: String,
     /// Who decided.
     pub actor: String,
@@ -28,6 +29,21 @@ pub struct StoredCorrection {
     pub mail: MailId,
     /// As in [`NewCorrection`].
     pub detail: String,
+}
+
+/// A version of a patchset, by the mail that stands for it.
+#[derive(Debug, Clone)]
+pub struct VersionAnchor {
+    /// Its row.
+    pub series: SeriesId,
+    /// The mail.
+    pub anchor: MailId,
+    /// Its realm.
+    pub realm: RealmId,
+    /// `2`, `3-r1`.
+    pub label: String,
+    /// It is the newest of its patchset.
+    pub newest: bool,
 }
 
 impl Reader {
@@ -80,15 +96,49 @@ impl Reader {
         Ok(rows.map(|(m, r)| (MailId(m), RealmId(r))).collect())
     }
 
-    /// The mail that stands for the newest version of a patchset, and its realm; an old number leads to what it became.
-    pub async fn find_newest_anchor(
+    /// The mails that stand for the versions of a patchset, with their labels and whether they are the newest, oldest first; an old
+    /// number leads to what it became.
+    pub async fn load_anchors(
         &self,
         patchset: PatchsetId,
-    ) -> Result<Option<(MailId, RealmId)>, StoreError> {
-        let text = "select s.anchor, s.realm from series s join patchset p on p.newest = s.id where p.id = \
-             coalesce((select patchset from patchset_alias where old = $1), $1)";
-        let row: Option<(i64, i64)> = self.fetch_one(text, vec![patchset.0.into()]).await?;
-        Ok(row.map(|(anchor, realm)| (MailId(anchor), RealmId(realm))))
+    ) -> Result<Vec<VersionAnchor>, StoreError> {
+        let text = "select s.id, s.anchor, s.realm, s.label, case when p.newest = s.id then 1 else 0 end from series s \
+             join patchset p on p.id = s.patchset where p.id = \
+             coalesce((select patchset from patchset_alias where old = $1), $1) order by s.position";
+        self.anchors(text, vec![patchset.0.into()]).await
+    }
+
+    /// The version that a mail is a patch or the cover letter of; not one that took it over.
+    pub async fn find_anchor_of(&self, mail: MailId) -> Result<Option<VersionAnchor>, StoreError> {
+        let text = "select s.id, s.anchor, s.realm, s.label, 1 from series s where s.cover = $1 or s.id in \
+             (select series from patch where mail = $1 and taken_over = 0) order by s.id limit 1";
+        Ok(self.anchors(text, vec![mail.0.into()]).await?.pop())
+    }
+
+    async fn anchors(
+        &self,
+        text: &'static str,
+        binds: Vec<Bind>,
+    ) -> Result<Vec<VersionAnchor>, StoreError> {
+        let rows: Vec<(i64, i64, i64, String, i64)> = self.fetch(text, binds).await?;
+        let row = |(series, anchor, realm, label, newest)| VersionAnchor {
+            series: SeriesId(series),
+            anchor: MailId(anchor),
+            realm: RealmId(realm),
+            label,
+            newest: newest == 1,
+        };
+        Ok(rows.into_iter().map(row).collect())
+    }
+
+    /// The patches of a version by their numbers.
+    pub async fn load_patch_mails(
+        &self,
+        series: SeriesId,
+    ) -> Result<Vec<(i64, MailId)>, StoreError> {
+        let text = "select number, mail from patch where series = $1 order by number";
+        let rows: Vec<(i64, i64)> = self.fetch(text, vec![series.0.into()]).await?;
+        Ok(rows.into_iter().map(|(n, m)| (n, MailId(m))).collect())
     }
 
     /// The nearest mail above a mail that is there.

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::copy::{Named, choose_named};
 use super::sql::Bind;
 use super::{Dialect, Reader, Store, StoreError, Tx, index, job, marks};
-use crate::patchset::depend::{Dependencies, MAX_CHAIN, Target};
+use crate::patchset::depend::{Dependencies, MAX_CHAIN, Target, is_patch};
+use crate::patchset::page::Page;
 use crate::query::Mark;
 use crate::types::{Job, MailId, PatchsetId, RealmId, RepoId, SeriesId, Timestamp};
 
@@ -13,10 +14,23 @@ use crate::types::{Job, MailId, PatchsetId, RealmId, RepoId, SeriesId, Timestamp
 const MAX_SERIES: usize = 500;
 /// Names that are looked for at most for one series.
 const MAX_NAMES: usize = 2_000;
+/// Series that are looked at for those that need one.
+const MAX_NEEDING: i64 = 200;
 /// Ids of patches that are looked for in one statement.
 const AT_ONCE: usize = 50;
 /// Series that are tried again when one that they name came or was applied.
 const MAX_WOKEN: i64 = 2_000;
+
+/// A series that is built on another.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Needing {
+    /// Its patchset's number.
+    pub patchset: i64,
+    /// Its version's label.
+    pub version: String,
+    /// Title without tags.
+    pub title: String,
+}
 
 /// A commit that a series was applied as, as that on which others are built.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +87,26 @@ impl Reader {
         Ok(all)
     }
 
+    /// The name of the mail that stands for the version that a page shows, if its list is of that realm.
+    pub async fn find_by_page(
+        &self,
+        realm: RealmId,
+        page: &Page,
+    ) -> Result<Option<String>, StoreError> {
+        let text = "select m.message_id from list l join patchset_list pl on pl.list = l.id join patchset ps on ps.id = pl.patchset \
+             join series s on s.patchset = ps.id join mail m on m.id = s.anchor where l.name = $1 and l.realm = $2 \
+             and ps.id = coalesce((select patchset from patchset_alias where old = $3), $3) \
+             and (s.label = $4 or ($4 = '' and s.id = ps.newest))";
+        let binds = vec![
+            page.list.as_str().into(),
+            realm.0.into(),
+            page.patchset.0.into(),
+            page.label.as_str().into(),
+        ];
+        let row: Option<(String,)> = self.fetch_one(text, binds).await?;
+        Ok(row.map(|r| r.0))
+    }
+
     /// What a series names, as it was recorded when it was tried.
     pub async fn load_named(&self, series: SeriesId) -> Result<Vec<String>, StoreError> {
         let mut names = self.load_names(&BTreeSet::from([series])).await?;
@@ -104,8 +138,8 @@ impl Reader {
         realm: RealmId,
         names: &[String],
     ) -> Result<BTreeMap<String, Vec<(SeriesId, u32)>>, StoreError> {
-        let (ids, patches): (Vec<&String>, Vec<&String>) =
-            names.iter().partition(|n| n.contains('@'));
+        let ids: Vec<&String> = names.iter().filter(|n| n.contains('@')).collect();
+        let patches: Vec<&String> = names.iter().filter(|n| is_patch(n)).collect();
         let mut mails = self.find_by_names(realm, &ids).await?;
         mails.extend(self.find_by_patches(realm, &patches).await?);
         let wanted: Vec<i64> = mails.iter().map(|m| m.1).collect();
@@ -211,6 +245,52 @@ impl Reader {
             }
         }
         Ok(found)
+    }
+
+    /// The series that name one as that on which they are built, or were applied on it: of each other patchset the newest version that
+    /// no newer one stands in the place of, the newest patchset first, at most `limit`.
+    pub async fn load_needing(
+        &self,
+        realm: RealmId,
+        series: SeriesId,
+        limit: i64,
+    ) -> Result<Vec<Needing>, StoreError> {
+        let text = "select d.series, d.name from mail m join dependency d on d.realm = m.realm and d.name = m.message_id \
+             where m.realm = $2 and m.id in (select mail from patch where series = $1 and taken_over = 0 union \
+             select cover from series where id = $1 and cover is not null) order by d.series desc limit $3";
+        let binds = vec![series.0.into(), realm.0.into(), MAX_NEEDING.into()];
+        let naming: Vec<(i64, String)> = self.fetch(text, binds).await?;
+        let names: BTreeSet<String> = naming.iter().map(|n| n.1.clone()).collect();
+        let names: Vec<String> = names.into_iter().collect();
+        let hits = self.find_named(realm, &names).await?;
+        // A name that several mails carry leads to one of them.
+        let leads_here = |name: &String| hits.get(name).and_then(|h| h.first()).map(|h| h.0);
+        let naming = naming.iter().filter(|n| leads_here(&n.1) == Some(series));
+        let mut ids: BTreeSet<i64> = naming.map(|n| n.0).collect();
+        let text =
+            "select series from application where on_series = $1 order by series desc limit $2";
+        let binds = vec![series.0.into(), MAX_NEEDING.into()];
+        let built: Vec<(i64,)> = self.fetch(text, binds).await?;
+        ids.extend(built.iter().map(|row| row.0));
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let text = format!(
+            "select s.patchset, s.label, s.title from series s where s.id in ({}) and s.superseded = 0 and s.realm = ? \
+             and s.patchset <> (select patchset from series where id = ?) order by s.patchset desc, s.position desc",
+            marks(ids.len())
+        );
+        let binds = ids.into_iter().chain([realm.0, series.0]).map(Bind::from);
+        let rows: Vec<(i64, String, String)> = self.fetch(text, binds.collect()).await?;
+        let row = |(patchset, version, title)| Needing {
+            patchset,
+            version,
+            title,
+        };
+        let mut all: Vec<Needing> = rows.into_iter().map(row).collect();
+        all.dedup_by_key(|needing| needing.patchset);
+        all.truncate(usize::try_from(limit).unwrap_or(0));
+        Ok(all)
     }
 
     async fn load_targets(

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use super::copy::{Copies, load_best};
 use super::place::{Nodes, place};
 use super::sql::{self, Bind};
 use super::{Dialect, Store, StoreError, Tx, index, marks};
@@ -86,13 +87,14 @@ async fn file(
     // Whoever took a mail back meanwhile had the realm before us.
     let all: Vec<ReceiptId> = mails.iter().map(|m| m.0).collect();
     let owed = owed(tx, &all).await?;
-    let mails = mails.into_iter().filter(|m| owed.contains(&m.0));
-    let (receipts, mails): (Vec<ReceiptId>, Vec<NewMail>) = mails.unzip();
+    let owed = mails.into_iter().filter(|m| owed.contains(&m.0)).collect();
+    let (known, mails) = known_of(tx, realm, owed).await?;
+    let (receipts, mails): (Vec<ReceiptId>, Vec<NewMail>) = mails.into_iter().unzip();
     if mails.is_empty() {
         return Ok(vec![None; all.len()]);
     }
     let nodes = place(tx, realm, &mails).await?;
-    let filed = insert_mails(tx, realm, &mails, &nodes).await?;
+    let filed = insert_mails(tx, realm, &mails, &nodes, known).await?;
     describe(tx, realm, &mails, &filed, &nodes).await?;
     insert_postings(tx, &mails, &filed, &nodes).await?;
     let threads: BTreeSet<i64> = mails.iter().map(|m| nodes[&m.message_id].1).collect();
@@ -119,6 +121,51 @@ async fn owed(tx: &mut Tx, receipts: &[ReceiptId]) -> Result<HashSet<ReceiptId>,
     Ok(owed)
 }
 
+/// What is stored of mails: their copies, and their rows.
+struct Known {
+    copies: HashMap<Identity, Copies>,
+    rows: HashMap<Identity, Row>,
+}
+
+impl Known {
+    /// Whether a mail was read from the copy that is to be served, or nothing of it changes.
+    fn is_current(&self, mail: &NewMail) -> bool {
+        let Some(Copies { best, first }) = self.copies.get(&mail.identity) else {
+            return true;
+        };
+        let shown =
+            |row: &Row| row.hash == best.hash && row.level >= best.rank && row.arrived <= *first;
+        let own = mail.hash == best.hash && mail.verdict.level.rank() >= best.rank;
+        own || self.rows.get(&mail.identity).is_some_and(shown)
+    }
+}
+
+/// A stored mail.
+struct Row {
+    id: MailId,
+    arrived: Timestamp,
+    hash: BlobHash,
+    level: i64,
+}
+
+/// What is known of these mails, and those of them that were read from the copy that is to be served. For the others that is owed
+/// once more: a better copy came while they were thought about.
+async fn known_of(
+    tx: &mut Tx,
+    realm: RealmId,
+    mails: Vec<(ReceiptId, NewMail)>,
+) -> Result<(Known, Vec<(ReceiptId, NewMail)>), StoreError> {
+    let identities: BTreeSet<Identity> = mails.iter().map(|m| m.1.identity).collect();
+    let identities: Vec<Identity> = identities.into_iter().collect();
+    let copies = load_best(tx, realm, &identities).await?;
+    let rows = load_rows(tx, realm, &identities).await?;
+    let known = Known { copies, rows };
+    let (current, late): (Vec<_>, Vec<_>) = mails.into_iter().partition(|m| known.is_current(&m.1));
+    let jobs: Vec<(Job, i64)> = late.iter().map(|m| (Job::File(m.0), 0)).collect();
+    super::job::insert(tx, &jobs, Timestamp(0)).await?;
+    Ok((known, current))
+}
+
 /// Of each mail the copy whose sender is authenticated best, else the first.
 fn best_copies(mails: &[NewMail]) -> HashMap<Identity, &NewMail> {
     let mut best: HashMap<Identity, &NewMail> = HashMap::new();
@@ -143,7 +190,7 @@ struct Filed {
     arrived: HashMap<MailId, Timestamp>,
 }
 
-/// What a better authenticated copy changes of a mail.
+/// What a better copy changes of a mail.
 const SHOWN: [&str; 11] = [
     "hash",
     "size",
@@ -158,26 +205,27 @@ const SHOWN: [&str; 11] = [
     "level",
 ];
 
-/// Inserts the messages that are not there yet; a better authenticated copy takes the place of the one before in all that is
-/// shown of the mail, and a mail has arrived when its first copy did, in whichever order they are filed.
+/// Inserts the messages that are not there yet; a better copy, or one that is better authenticated now, takes the place of the one
+/// before in all that is shown of the mail, and a mail has arrived when its first copy did, in whichever order they are filed.
 async fn insert_mails(
     tx: &mut Tx,
     realm: RealmId,
     mails: &[NewMail],
     nodes: &Nodes,
+    known: Known,
 ) -> Result<Filed, StoreError> {
     let first = best_copies(mails);
     let identities: Vec<Identity> = first.keys().copied().collect();
-    let best = super::copy::load_best(tx, realm, &identities).await?;
-    let before = load_rows(tx, realm, &identities).await?;
-    let before: HashMap<MailId, Timestamp> = before.into_values().collect();
+    let Known { copies, rows } = known;
+    let before: HashMap<MailId, Timestamp> =
+        rows.into_values().map(|r| (r.id, r.arrived)).collect();
     let mut rows = Vec::new();
     for mail in mails
         .iter()
         .filter(|m| std::ptr::eq(first[&m.identity], *m))
     {
         let node = nodes[&mail.message_id].0;
-        let known = best.get(&mail.identity);
+        let known = copies.get(&mail.identity);
         let hash = known.map_or(mail.hash, |b| b.best.hash);
         let arrived = known.map_or(mail.arrived, |b| b.first.min(mail.arrived));
         rows.push(vec![
@@ -203,7 +251,7 @@ async fn insert_mails(
     let head = "mail (realm, identity, hash, node, message_id, subject, author, address, date, arrived, size, flaws, kind, \
                 recognised, verdict, level, state)";
     let (better, earlier) = (
-        "excluded.level > mail.level",
+        "(excluded.hash <> mail.hash or excluded.level > mail.level)",
         "excluded.arrived < mail.arrived",
     );
     let set = |c: &&str| format!("{c} = case when {better} then excluded.{c} else mail.{c} end");
@@ -221,14 +269,14 @@ async fn insert_mails(
     let now = load_rows(tx, realm, &identities).await?;
     let rows: Vec<MailId> = mails
         .iter()
-        .filter_map(|m| now.get(&m.identity).map(|(id, _)| *id))
+        .filter_map(|m| now.get(&m.identity).map(|row| row.id))
         .collect();
     if rows.len() != mails.len() {
         return Err(StoreError::Unusable(
             "a message vanished while it was filed".to_owned(),
         ));
     }
-    let arrived = now.into_values().collect();
+    let arrived = now.into_values().map(|r| (r.id, r.arrived)).collect();
     Ok(Filed {
         rows,
         new,
@@ -237,23 +285,31 @@ async fn insert_mails(
     })
 }
 
-/// The rows and arrivals of mails that are there.
+/// The rows of mails that are there.
 async fn load_rows(
     tx: &mut Tx,
     realm: RealmId,
     identities: &[Identity],
-) -> Result<HashMap<Identity, (MailId, Timestamp)>, StoreError> {
+) -> Result<HashMap<Identity, Row>, StoreError> {
     let mut found = HashMap::new();
     for chunk in identities.chunks(400) {
         let text = format!(
-            "select id, identity, arrived from mail where realm = ? and identity in ({})",
+            "select id, identity, arrived, hash, level from mail where realm = ? and identity in ({})",
             marks(chunk.len())
         );
         let mut binds = vec![Bind::from(realm.0)];
         binds.extend(chunk.iter().map(|i| Bind::from(i.0)));
-        for (id, identity, arrived) in tx.fetch::<(i64, Vec<u8>, i64)>(text, binds).await? {
+        type Stored = (i64, Vec<u8>, i64, Vec<u8>, i64);
+        for (id, identity, arrived, hash, level) in tx.fetch::<Stored>(text, binds).await? {
             let identity = Identity(super::mail::hash_of(identity)?.0);
-            found.insert(identity, (MailId(id), Timestamp(arrived)));
+            let (id, arrived) = (MailId(id), Timestamp(arrived));
+            let row = Row {
+                id,
+                arrived,
+                hash: super::mail::hash_of(hash)?,
+                level,
+            };
+            found.insert(identity, row);
         }
     }
     Ok(found)

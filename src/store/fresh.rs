@@ -111,6 +111,10 @@ async fn describe(
     }
     let head = "patch (series, number, mail, taken_over, archived)";
     tx.insert(head, patches, "").await?;
+    for series in series.iter().filter(|s| !s.states.is_empty()) {
+        let id = ids.get(&series.anchor.0).copied().unwrap_or_default();
+        regroup::set_states(tx, id, series).await?;
+    }
     let head = "comment (series, mail, target)";
     tx.insert(head, comments, "on conflict do nothing").await?;
     job::insert(tx, &jobs, Timestamp(0)).await

@@ -178,7 +178,8 @@ impl Reader {
     }
 
     /// What happened to a patchset in branches and by decision, newest first: (when, kind, who, what). Kinds: `landed` and
-    /// `dropped`; `state` and `delegate` with the version's label, a blank, and Patchwork's number or an address.
+    /// `dropped`; `state` and `delegate` with the version's label, a blank, and Patchwork's number or an address; `patch state` with
+    /// the label, a blank, the patch's number, a blank, and Patchwork's number.
     pub async fn load_history(
         &self,
         patchset: i64,
@@ -188,9 +189,13 @@ impl Reader {
             "select happened, kind, actor, detail from \
              (select id, happened, kind, actor, detail from event where patchset = ? and kind in ('landed', 'dropped') union all \
              select e.id, e.happened, e.kind, e.actor, t.label || ' ' || e.detail from {OWN_MAILS} t \
-             join event e on e.mail = t.mail and e.kind in ('state', 'delegate')) h order by id desc limit ?"
+             join event e on e.mail = t.mail and e.kind in ('state', 'delegate') union all \
+             select e.id, e.happened, e.kind, e.actor, s.label || ' ' || p.number || ' ' || e.detail from series s \
+             join patch p on p.series = s.id and p.taken_over = 0 join event e on e.mail = p.mail and e.kind = 'patch state' \
+             where s.patchset = ?) h order by id desc limit ?"
         );
         let binds = vec![
+            patchset.into(),
             patchset.into(),
             patchset.into(),
             patchset.into(),
@@ -393,8 +398,7 @@ async fn settle(tx: &mut Tx, series: &[i64]) -> Result<(), StoreError> {
         for text in [
             format!("update patch set commit_ref = ({commit}) where series in ({list})"),
             format!(
-                "update patch set state = case when commit_ref is not null then {ACCEPTED} when state = {ACCEPTED} then null \
-                 else state end where series in ({list})"
+                "update patch set state = case when commit_ref is not null then {ACCEPTED} end where series in ({list}) and hand = 0"
             ),
             format!(
                 "update series set before_landed = state, state = {ACCEPTED} where id in ({list}) and hand = 0 and complete = 1 \

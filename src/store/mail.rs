@@ -1,12 +1,13 @@
 //! Stored bytes: compression with trained dictionaries, and reading a mail back exactly.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
 
+use super::copy::{Copy, choose_copy};
 use super::{Bind, Reader, Store, StoreError, marks};
 use crate::types::{BlobHash, ListId, MailId, RealmId, ReceiptId, Timestamp};
 use crate::verdict::Verdict;
@@ -245,53 +246,76 @@ impl Reader {
         Ok(samples)
     }
 
-    /// The receipts of these ids, with the bytes of the best authenticated copy. One that was filed may be filed again.
+    /// The receipts of these ids, with the bytes of the copy of their mail that is to be served. One that was filed may be filed again.
     pub async fn load_receipts(&self, ids: &[ReceiptId]) -> Result<Vec<Receipt>, StoreError> {
-        type Row = (
-            i64,
-            i64,
-            i64,
-            i64,
-            String,
-            String,
-            Vec<u8>,
-            i64,
-            i64,
-            Vec<u8>,
-            i64,
-        );
+        type Row = (i64, i64, i64, i64, String, i64, Vec<u8>, i64, String);
         let text = format!(
-            "select r.id, r.realm, r.list, r.arrived, r.source, r.verdict, r.hash, b.size, b.dictionary, b.data, r.send_at from receipt r \
-             join blob b on b.realm = r.realm and b.hash = r.hash where r.id in ({}) order by r.id",
-            super::marks(ids.len())
+            "select r.id, r.realm, r.list, r.arrived, r.source, r.send_at, coalesce(c.hash, r.hash), coalesce(c.arrived, r.arrived), \
+             coalesce(c.verdict, r.verdict) from receipt r left join copy c on c.realm = r.realm and c.identity = r.identity \
+             where r.id in ({}) order by r.id",
+            marks(ids.len())
         );
-        let rows: Vec<Row> = self
-            .fetch(text, ids.iter().map(|id| Bind::from(id.0)).collect())
-            .await?;
-        let mut receipts = Vec::with_capacity(rows.len());
-        for (id, realm, list, arrived, source, verdict, hash, size, dictionary, data, send_at) in
-            rows
-        {
-            let bytes = self.inflate(dictionary, size, &data).await?;
-            let (id, realm, list, arrived) = (
-                ReceiptId(id),
-                RealmId(realm),
-                ListId(list),
-                Timestamp(arrived),
-            );
+        let binds = ids.iter().map(|id| Bind::from(id.0)).collect();
+        let rows: Vec<Row> = self.fetch(text, binds).await?;
+        let mut receipts: Vec<Receipt> = Vec::with_capacity(ids.len());
+        for of_one in rows.chunk_by(|a, b| a.0 == b.0) {
+            let mut copies = Vec::with_capacity(of_one.len());
+            for (.., hash, arrived, verdict) in of_one {
+                let verdict = Verdict::from_stored(verdict);
+                let (hash, arrived) = (hash_of(hash.clone())?, Timestamp(*arrived));
+                copies.push((Copy::new(hash, arrived, &verdict), verdict));
+            }
+            let best = choose_copy(copies.iter().map(|c| c.0));
+            let best = copies.into_iter().find(|c| Some(c.0) == best);
+            let (Some((copy, verdict)), Some(row)) = (best, of_one.first()) else {
+                continue;
+            };
             receipts.push(Receipt {
-                id,
-                realm,
-                list,
-                arrived,
-                source,
-                verdict: Verdict::from_stored(&verdict),
-                hash: hash_of(hash)?,
-                bytes,
-                send_at: Timestamp(send_at),
+                id: ReceiptId(row.0),
+                realm: RealmId(row.1),
+                list: ListId(row.2),
+                arrived: Timestamp(row.3),
+                source: row.4.clone(),
+                verdict,
+                hash: copy.hash,
+                bytes: Vec::new(),
+                send_at: Timestamp(row.5),
             });
         }
+        let wanted: Vec<(RealmId, BlobHash)> = receipts.iter().map(|r| (r.realm, r.hash)).collect();
+        let bytes = self.load_blobs(&wanted).await?;
+        receipts.retain_mut(|r| {
+            let found = bytes.get(&(r.realm, r.hash));
+            found.into_iter().for_each(|b| r.bytes.clone_from(b));
+            found.is_some()
+        });
         Ok(receipts)
+    }
+
+    /// The bytes of stored mails, by realm and hash.
+    async fn load_blobs(
+        &self,
+        wanted: &[(RealmId, BlobHash)],
+    ) -> Result<HashMap<(RealmId, BlobHash), Vec<u8>>, StoreError> {
+        let mut of_realm: BTreeMap<RealmId, BTreeSet<BlobHash>> = BTreeMap::new();
+        for (realm, hash) in wanted {
+            of_realm.entry(*realm).or_default().insert(*hash);
+        }
+        let mut found = HashMap::with_capacity(wanted.len());
+        for (realm, hashes) in of_realm {
+            let text = format!(
+                "select hash, size, dictionary, data from blob where realm = ? and hash in ({})",
+                marks(hashes.len())
+            );
+            let hashes = hashes.into_iter().map(|h| Bind::from(h.0));
+            let binds = std::iter::once(Bind::from(realm.0)).chain(hashes).collect();
+            let rows: Vec<(Vec<u8>, i64, i64, Vec<u8>)> = self.fetch(text, binds).await?;
+            for (hash, size, dictionary, data) in rows {
+                let bytes = self.inflate(dictionary, size, &data).await?;
+                found.insert((realm, hash_of(hash)?), bytes);
+            }
+        }
+        Ok(found)
     }
 
     /// The bytes of a message as stored, and whether CRLF line ends are to be put back to get what arrived.

@@ -74,12 +74,12 @@ pub use application::{NewApplication, Published, SeriesToApply, Tried};
 pub use bounce::{BounceRow, GivenUp, NewBounce};
 pub use connect::Location;
 pub use copy::{Copy, choose_copy};
-pub use correction::{NewCorrection, StoredCorrection};
+pub use correction::{NewCorrection, StoredCorrection, VersionAnchor};
 pub(crate) use delivery::CLAIM_SECS;
 #[cfg(test)]
 pub(crate) use delivery::tests as delivery_tests;
 pub use delivery::{Delivery, Outcome, PostingToSend, Spared, Turn};
-pub use dependency::AppliedCommit;
+pub use dependency::{AppliedCommit, Needing};
 pub use echo::{Echo, KEPT};
 pub use event::EventRow;
 pub use file::NewMail;

@@ -18,6 +18,8 @@ pub struct SeriesFact {
     pub received: i64,
     /// Patchwork's number.
     pub state: i64,
+    /// How many of its patches have a state of their own that a person set.
+    pub apart: i64,
     /// `applied`, `conflict` …
     pub outcome: Option<String>,
     /// Title without tags.
@@ -91,6 +93,8 @@ pub struct Version {
     pub cover: Option<MailId>,
     /// Number, mail, taken over.
     pub patches: Vec<(i64, MailId, bool)>,
+    /// States of patches by themselves that people set: number, and Patchwork's number.
+    pub states: Vec<(i64, i64)>,
     /// Comment and what it answers.
     pub comments: Vec<(MailId, MailId)>,
 }
@@ -109,6 +113,7 @@ type FactTuple = (
     i64,
     i64,
     Option<i64>,
+    i64,
     Option<i64>,
 );
 
@@ -127,6 +132,7 @@ fn fact(t: FactTuple) -> SeriesFact {
         versions,
         comments,
         claims,
+        apart,
         mail,
     ) = t;
     let (arrived, mail) = (Timestamp(arrived), mail.map(MailId));
@@ -137,6 +143,7 @@ fn fact(t: FactTuple) -> SeriesFact {
         total,
         received,
         state,
+        apart,
         outcome,
         title,
         submitter,
@@ -150,7 +157,8 @@ fn fact(t: FactTuple) -> SeriesFact {
 }
 
 const FACT: &str = "s.patchset, s.label, s.total, s.received, s.state, a.outcome, s.title, s.submitter, s.submitter_name, s.arrived, \
-     ps.versions, (select count(*) from comment c where c.series = s.id), s.claims";
+     ps.versions, (select count(*) from comment c where c.series = s.id), s.claims, \
+     (select count(*) from patch h where h.series = s.id and h.hand = 1)";
 
 impl Reader {
     /// Facts of the series that these mails begin: cover or patch.
@@ -270,8 +278,9 @@ impl Reader {
         let Some((series, reason, cover, base_commit)) = row else {
             return Ok(None);
         };
-        let text = "select number, mail, taken_over from patch where series = $1 order by number";
-        let patches: Vec<(i64, i64, i64)> = self.fetch(text, vec![series.into()]).await?;
+        let text = "select number, mail, taken_over, case when hand = 1 then state end from patch where series = $1 order by number";
+        let patches: Vec<(i64, i64, i64, Option<i64>)> =
+            self.fetch(text, vec![series.into()]).await?;
         let comments: Vec<(i64, i64)> = self
             .fetch(
                 "select mail, target from comment where series = $1",
@@ -283,9 +292,10 @@ impl Reader {
             reason,
             base_commit,
             cover: cover.map(MailId),
+            states: patches.iter().filter_map(|p| Some((p.0, p.3?))).collect(),
             patches: patches
                 .into_iter()
-                .map(|(n, m, t)| (n, MailId(m), t == 1))
+                .map(|(n, m, t, _)| (n, MailId(m), t == 1))
                 .collect(),
             comments: comments
                 .into_iter()
@@ -349,6 +359,17 @@ impl Reader {
         let binds = std::iter::once(Bind::from(list.0)).chain(ids).collect();
         let rows: Vec<(i64,)> = self.fetch(text, binds).await?;
         Ok(rows.into_iter().map(|r| r.0).collect())
+    }
+
+    /// The lists in which these patchsets stand: (patchset, list).
+    pub async fn find_lists_of(&self, patchsets: &[i64]) -> Result<Vec<(i64, ListId)>, StoreError> {
+        let text = format!(
+            "select patchset, list from patchset_list where patchset in ({}) order by patchset, list",
+            marks(patchsets.len())
+        );
+        let binds = patchsets.iter().map(|p| Bind::from(*p)).collect();
+        let rows: Vec<(i64, i64)> = self.fetch(text, binds).await?;
+        Ok(rows.into_iter().map(|(p, l)| (p, ListId(l))).collect())
     }
 
     /// What came of applying a series.

@@ -10,7 +10,12 @@ use crate::types::{Job, MailId, RealmId, SeriesId, Timestamp};
 /// What a series' stored rows were made from: if it is the same, nothing is written.
 pub(super) fn digest(series: &NewSeries) -> String {
     use sha2::Digest;
-    let hash = sha2::Sha256::digest(format!("{series:?}"));
+    let mut text = format!("{series:?}");
+    // Where no patch has a state of its own, it is what it was before patches could have one.
+    if let Some(head) = text.strip_suffix(", states: [] }") {
+        text = format!("{head} }}");
+    }
+    let hash = sha2::Sha256::digest(text);
     data_encoding::HEXLOWER.encode(&hash[..16])
 }
 
@@ -240,6 +245,7 @@ async fn record_series(
     let moved = is_moved(tx, patchset, id, series).await?;
     update_series(tx, patchset, id, series).await?;
     let other_patches = replace_patches(tx, id, series).await?;
+    set_states(tx, id, series).await?;
     tx.execute("delete from comment where series = $1", vec![id.into()])
         .await?;
     let rows = series
@@ -422,8 +428,8 @@ async fn replace_patches(tx: &mut Tx, id: i64, series: &NewSeries) -> Result<boo
     if before == wanted {
         return Ok(false);
     }
-    let text =
-        "select id, mail, state, archived, delegate, commit_ref, hash from patch where series = $1";
+    let text = "select id, mail, case when hand = 1 then null else state end, archived, delegate, commit_ref, hash from patch \
+         where series = $1";
     let kept: HashMap<i64, Row> = tx
         .fetch::<Row>(text, vec![id.into()])
         .await?
@@ -471,6 +477,23 @@ async fn replace_patches(tx: &mut Tx, id: i64, series: &NewSeries) -> Result<boo
     Ok(true)
 }
 
+/// Gives the patches of a series the states that people set for them, and takes those back that nobody set any more.
+pub(super) async fn set_states(tx: &mut Tx, id: i64, series: &NewSeries) -> Result<(), StoreError> {
+    let text = "update patch set state = null, hand = 0 where series = $1 and hand = 1";
+    tx.execute(text, vec![id.into()]).await?;
+    for chunk in series.states.chunks(200) {
+        let text = format!(
+            "update patch set hand = 1, state = case mail {}end where series = ? and mail in ({})",
+            "when ? then cast(? as bigint) ".repeat(chunk.len()),
+            marks(chunk.len())
+        );
+        let cases = chunk.iter().flat_map(|(m, state)| [m.0, *state]);
+        let binds = cases.chain([id]).chain(chunk.iter().map(|(m, _)| m.0));
+        tx.execute(text, binds.map(Bind::from).collect()).await?;
+    }
+    Ok(())
+}
+
 /// Puts patchsets into the lists where their mails were posted.
 pub(super) async fn stand_in_lists(tx: &mut Tx, patchsets: &[i64]) -> Result<(), StoreError> {
     for chunk in patchsets.chunks(400) {
@@ -503,4 +526,39 @@ async fn dissolve(tx: &mut Tx, left: BTreeMap<i64, Stored>) -> Result<(), StoreE
         tx.execute(text, vec![owner.into()]).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was stored by a program that knew no states of patches is what is stored of a series without any.
+    #[test]
+    fn a_state_of_a_patch_is_all_that_changes_a_digest() {
+        let mut series = NewSeries {
+            anchor: MailId(1),
+            label: "1".to_owned(),
+            version: 1,
+            total: 1,
+            patches: vec![(1, MailId(1), false)],
+            comments: vec![],
+            cover: None,
+            complete: true,
+            superseded: false,
+            claims: None,
+            submitter: "ana@x".to_owned(),
+            submitter_name: "Ana, states: [] }".to_owned(),
+            title: "t".to_owned(),
+            base_commit: None,
+            flags: String::new(),
+            state: None,
+            reason: "r".to_owned(),
+            arrived: Timestamp(7),
+            states: vec![],
+        };
+        let plain = digest(&series);
+        assert_eq!(plain, "45610e915e4608ccf514603dea603085");
+        series.states = vec![(MailId(1), 4)];
+        assert_ne!(digest(&series), plain);
+    }
 }

@@ -7,6 +7,7 @@ use super::sql::Bind;
 use super::{Owed, Reader, Store, StoreError, Tx, job, marks};
 use crate::list::notice::{Arrived, ReportWish};
 use crate::types::{Job, ListId, MailId, SeriesId, Timestamp};
+use crate::verdict::Level;
 
 /// A version of which its author may hear.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub struct ToReport {
     pub complete: bool,
     /// Its own mails, the cover letter or the first patch first; never empty.
     pub mails: Vec<MailId>,
+    /// Who wrote the first of them, as it says; `None` if that domain does not speak for it.
+    pub author: Option<String>,
     /// When the newest of them came.
     pub arrived: Timestamp,
     /// It is still to be applied.
@@ -87,6 +90,9 @@ impl Reader {
         let Some(arrived) = arrived else {
             return Ok(None);
         };
+        let text = "select address, level from mail where id = $1";
+        let first: Option<(String, i64)> = self.fetch_one(text, vec![mails[0].into()]).await?;
+        let author = first.filter(|(_, level)| *level >= Level::Aligned.rank());
         let text = "select count(*) from job where kind = 'apply' and key = $1 and state = 0";
         let owed: Option<(i64,)> = self
             .fetch_one(text, vec![series.to_string().into()])
@@ -109,6 +115,7 @@ impl Reader {
             numbers: patches.iter().map(|p| p.0).collect(),
             complete: complete == 1,
             mails: mails.into_iter().map(MailId).collect(),
+            author: author.map(|(address, _)| address),
             arrived: Timestamp(arrived),
             owed: owed.is_some_and(|r| r.0 > 0),
             told: told

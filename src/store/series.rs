@@ -86,6 +86,8 @@ pub struct NewSeries {
     pub reason: String,
     /// Arrival of its newest patch.
     pub arrived: Timestamp,
+    /// States that a person set for patches by themselves: mail, and Patchwork's number. The last field: see `regroup::digest`.
+    pub states: Vec<(MailId, i64)>,
 }
 
 /// All versions of one change as assembled.
@@ -155,7 +157,8 @@ impl Recorded {
 /// A mail to be read with today's rules: row, arrival, what was recognised, what is known of its sender, bytes.
 pub type ToReread = (MailId, Timestamp, String, Verdict, Vec<u8>);
 
-/// More than this many mails are never thought about together.
+/// Once so many mails are together, keys and corrections lead to no further threads. A thread is always read whole, however long:
+/// half of one would be grouped otherwise than the whole, and which half depended on where the reading began.
 const MAX_CLOSURE: usize = 20_000;
 
 impl Reader {

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use super::copy::{Named, choose_named};
-use super::{AckedPatch, Bind, Reader, Store, StoreError, marks};
+use super::{AckedPatch, Bind, Needing, Reader, Store, StoreError, marks};
 use crate::patchset::{Ack, Trailer};
-use crate::types::{ListId, MailId, PatchsetId};
+use crate::types::{ListId, MailId, PatchsetId, RealmId, SeriesId};
 
 /// A patch of a summary.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -14,6 +14,10 @@ pub struct PatchSummary {
     pub number: i64,
     /// Its mail.
     pub message_id: String,
+    /// A word: the state that a person gave it, accepted if it landed, else its version's.
+    pub state: &'static str,
+    /// A person gave it that state, whatever its version's is.
+    pub own_state: bool,
     /// The commit that it landed as.
     pub landed: Option<String>,
     /// The commits that it landed as, by branch, that of the main branch first.
@@ -123,6 +127,9 @@ pub struct SeriesSummary {
     pub reason: String,
     /// Number of the patchset that it claims to be a version of, without authority.
     pub claims: Option<i64>,
+    /// What is built on it; left out of long listings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needed_by: Option<Vec<Needing>>,
     /// What came of applying, in words.
     pub detail: String,
     #[serde(skip)]
@@ -203,6 +210,22 @@ impl Reader {
         .await
     }
 
+    /// Adds to versions what is built on each, at most `limit` series.
+    pub async fn add_needing(
+        &self,
+        versions: &mut [SeriesSummary],
+        limit: i64,
+    ) -> Result<(), StoreError> {
+        for one in versions {
+            let text = "select realm from series where id = $1";
+            let row: Option<(i64,)> = self.fetch_one(text, vec![one.id.into()]).await?;
+            let realm = RealmId(row.map_or(0, |r| r.0));
+            let needing = self.load_needing(realm, SeriesId(one.id), limit).await?;
+            one.needed_by = Some(needing);
+        }
+        Ok(())
+    }
+
     async fn summaries(
         &self,
         text: String,
@@ -212,19 +235,21 @@ impl Reader {
         let mut all: Vec<SeriesSummary> = rows.into_iter().map(summary).collect();
         for chunk in all.chunks_mut(400) {
             let text = format!(
-                "select p.series, p.number, m.message_id, p.commit_ref from patch p join mail m on m.id = p.mail where p.series in ({}) \
+                "select p.series, p.number, m.message_id, p.commit_ref, p.state, p.hand from patch p join mail m on m.id = p.mail where p.series in ({}) \
                  order by p.series, p.number",
                 marks(chunk.len())
             );
             let binds = chunk.iter().map(|s| Bind::from(s.id)).collect();
-            for (series, number, message_id, landed) in self
-                .fetch::<(i64, i64, String, Option<String>)>(text, binds)
-                .await?
+            type Patch = (i64, i64, String, Option<String>, Option<i64>, i64);
+            for (series, number, message_id, landed, state, hand) in
+                self.fetch::<Patch>(text, binds).await?
             {
                 if let Some(one) = chunk.iter_mut().find(|s| s.id == series) {
                     one.patches.push(PatchSummary {
                         number,
                         message_id,
+                        state: state.map_or(one.state, state_name),
+                        own_state: hand == 1,
                         trailers: None,
                         landed,
                         landed_in: Vec::new(),
@@ -404,6 +429,7 @@ fn summary(row: Row) -> SeriesSummary {
         comments,
         reason,
         claims,
+        needed_by: None,
         detail: detail.unwrap_or_default(),
         id,
     }

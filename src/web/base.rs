@@ -6,12 +6,14 @@ use super::page::Problem;
 use super::routes::App;
 use crate::patchset::depend::{Dependencies, Link, NAMED_COMMIT};
 use crate::store::patch_pages::{ApplicationRow, SeriesFact};
-use crate::store::{ListRow, TipRow};
-use crate::types::SeriesId;
+use crate::store::{ListRow, Needing, TipRow};
+use crate::types::{ListId, SeriesId};
 use crate::view::text::visible;
 
 /// Letters of a commit id that are shown.
 const ID: usize = 12;
+/// Series that are named as built on one.
+const NEEDING: i64 = 20;
 
 /// A sentence with its tone, and the page that it leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +51,38 @@ pub async fn depends_lines(
     let built = Built::new(application, &named, !lines.is_empty());
     lines.extend(links.iter().map(|link| built.line(link, list, &here)));
     Ok(lines)
+}
+
+/// The other versions that are built on a version, a line each, as far as a list that everybody may see has them.
+pub async fn needing_lines(
+    app: &App,
+    list: &ListRow,
+    series: SeriesId,
+) -> Result<Vec<Line>, Problem> {
+    let needing = app.store.load_needing(list.realm, series, NEEDING).await?;
+    if needing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let patchsets: Vec<i64> = needing.iter().map(|n| n.patchset).collect();
+    let places = app.store.find_lists_of(&patchsets).await?;
+    let lists = app.store.load_lists().await?;
+    let open = |id: &ListId| lists.iter().find(|l| l.id == *id && l.is_open());
+    let line = |n: Needing| {
+        let there = places.iter().filter(|p| p.0 == n.patchset);
+        let there: Vec<&ListRow> = there.filter_map(|p| open(&p.1)).collect();
+        let here = there.iter().find(|l| l.id == list.id).or(there.first())?;
+        let href = format!("/{}/patches/{}/v{}/", here.name, n.patchset, n.version);
+        let text = format!(
+            "Needed by patchset {} v{}: {}.",
+            n.patchset, n.version, n.title
+        );
+        Some(Line {
+            tone: "",
+            text: visible(&text),
+            link: Some((href, format!("Show v{}", n.version))),
+        })
+    };
+    Ok(needing.into_iter().filter_map(line).collect())
 }
 
 fn circle_line(named: &Dependencies, series: SeriesId) -> Option<Line> {
@@ -175,7 +209,7 @@ pub fn tip_line(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{ListId, RealmId, Timestamp};
+    use crate::types::{RealmId, Timestamp};
 
     #[test]
     fn a_path_cannot_turn_its_line_round() {
@@ -185,6 +219,7 @@ mod tests {
             total: 1,
             received: 1,
             state: 1,
+            apart: 0,
             outcome: None,
             title: String::new(),
             submitter: String::new(),

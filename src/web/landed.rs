@@ -52,7 +52,15 @@ pub async fn history_of(app: &App, patchset: i64) -> Result<Vec<HistoryLine>, Pr
 
 fn in_words(kind: &str, detail: &str) -> String {
     let (label, rest) = detail.split_once(' ').unwrap_or((detail, ""));
+    let (number, of_patch) = rest.split_once(' ').unwrap_or((rest, ""));
     match (kind, rest) {
+        ("patch state", _) if of_patch == "0" => {
+            format!("v{label}, patch {number}: its state is that of the series")
+        }
+        ("patch state", _) => {
+            let state = state_name(of_patch.parse().unwrap_or(0));
+            format!("v{label}, patch {number}: {state}")
+        }
         ("landed", _) => format!("Landed: {detail}"),
         ("dropped", _) => format!("Dropped: {detail}"),
         ("delegate", "") => format!("v{label}: nobody in particular looks after it"),

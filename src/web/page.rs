@@ -365,6 +365,12 @@ pub fn pills(fact: &SeriesFact, with_state: bool) -> Vec<Pill> {
     if with_state {
         out.push(Pill::state(fact.state));
     }
+    if fact.apart > 0 {
+        out.push(Pill::fact(
+            "",
+            format!("{} otherwise", count(fact.apart, "patch")),
+        ));
+    }
     out.push(match fact.claims {
         Some(_) => Pill::fact("caution", format!("claims to be v{}", fact.label)),
         None => Pill::fact("", format!("v{}", fact.label)),

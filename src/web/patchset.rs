@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use askama::Template;
 
 use super::authority::{AckLink, claim_line, claims_of, people_of, verdict_of};
-use super::base::{Line, depends_lines, tip_line};
+use super::base::{Line, depends_lines, needing_lines, tip_line};
 use super::landed::{HistoryLine, history_of, landed_note};
 use super::message::add_attachments;
 use super::page::{Frame, Pill, Post, Problem, count, person, pills, shell};
@@ -58,6 +58,8 @@ struct PatchLine {
     added: usize,
     removed: usize,
     taken_over: bool,
+    /// Its own, where a person set one.
+    state: Option<Pill>,
     answers: usize,
     remarks: usize,
     /// Fragment of the first remark.
@@ -87,7 +89,7 @@ pub(super) struct PatchsetPage {
     when: Timestamp,
     base: Option<String>,
     base_why: String,
-    /// What it is built on, and whether it applies at the tip.
+    /// What it is built on, what on it, and whether it applies at the tip.
     bases: Vec<Line>,
     thread: String,
     reply: String,
@@ -278,6 +280,7 @@ fn patch_lines(
         let (added, removed, _) = post.stat();
         let subject = format!("{} {}", post.tag, post.subject);
         let (remarks, first_remark) = post.remark_stat();
+        let state = version.states.iter().find(|(n, _)| n == number);
         let before = at.checked_sub(1).map_or(0, |at| version.patches[at].0);
         Some(PatchLine {
             number: *number,
@@ -287,6 +290,7 @@ fn patch_lines(
             added,
             removed,
             taken_over: *taken_over,
+            state: state.map(|(_, state)| Pill::state(*state)),
             answers: version.comments.iter().filter(|c| c.1 == *mail).count(),
             remarks,
             first_remark: first_remark.to_owned(),
@@ -333,7 +337,7 @@ fn version_link(list: &ListRow, id: i64, v: &SeriesFact, shown: &SeriesFact) -> 
     }
 }
 
-/// What a version is built on, then what it would come to at the tip.
+/// What a version is built on and what is built on it, then what it would come to at the tip.
 async fn bases(
     app: &App,
     list: &ListRow,
@@ -343,6 +347,7 @@ async fn bases(
 ) -> Result<Vec<Line>, Problem> {
     let series = SeriesId(version.series);
     let mut lines = depends_lines(app, list, series, application).await?;
+    lines.extend(needing_lines(app, list, series).await?);
     let tips = app.store.load_tips(&[version.series]).await?;
     let tip = tips.get(&version.series);
     lines.extend(tip.and_then(|tip| tip_line(fact, tip, application)));

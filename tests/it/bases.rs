@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::harness::{Database, change, git, on_both, send_email};
 
+mod pages;
 mod routing;
 mod site;
 

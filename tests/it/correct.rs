@@ -4,6 +4,7 @@ use super::harness::{Database, TestServer, on_both};
 
 on_both! {
     what_a_person_says_by_command_holds,
+    one_patch_has_a_state_of_its_own,
     a_purged_list_leaves_no_ref,
     a_corrected_series_gets_one_more_ref,
     the_head_follows_what_a_person_says,
@@ -144,6 +145,100 @@ fn what_a_person_says_by_command_holds(database: Database) {
         let said = server.cli_fails(wish);
         assert!(said.contains(words), "{wish:?}: {said}");
     }
+}
+
+fn one_patch_has_a_state_of_its_own(database: Database) {
+    let server = server_with(
+        database,
+        &[
+            ("1@x", "[PATCH 1/2] one", None),
+            ("2@x", "[PATCH 2/2] two", Some("1@x")),
+            ("1b@x", "[PATCH v2 1/2] one", Some("1@x")),
+            ("2b@x", "[PATCH v2 2/2] two", Some("1b@x")),
+            ("talk@x", "Re: [PATCH 1/2] one", Some("1@x")),
+        ],
+    );
+    // Of each version its own state and those of its patches.
+    let states = || {
+        let all = server.json(&["series", "show", "1"]);
+        let line = |s: &serde_json::Value| {
+            let patches = s["patches"].as_array().unwrap().iter();
+            let own = patches.map(|p| format!("{}/{}", p["state"], p["own_state"]));
+            format!("{} {}", s["state"], own.collect::<Vec<_>>().join(" "))
+        };
+        let lines = all.as_array().unwrap().iter().map(line);
+        lines.collect::<Vec<_>>().join(", ").replace('"', "")
+    };
+    let apart = "patch otherwise</span>";
+    let before = "superseded superseded/false superseded/false, new new/false new/false";
+    assert_eq!(states(), before);
+    assert!(!server.page("/dev/patches/").contains(apart));
+    server.cli(&["series", "state", "1", "rejected", "--patch", "2"]);
+    let newest = "superseded superseded/false superseded/false, new new/false rejected/true";
+    assert_eq!(states(), newest);
+    let said = server.cli(&["series", "show", "1"]);
+    assert!(said.contains("new (patch 2: rejected)"), "{said}");
+    let queue = server.page("/dev/patches/");
+    assert!(queue.contains(&format!("1 {apart}")), "{queue}");
+    let page = server.page("/dev/patches/1/");
+    let line = page
+        .lines()
+        .find(|l| l.contains("class=\"patches\""))
+        .unwrap();
+    let second = line.split("<li>").nth(2).unwrap();
+    assert!(second.contains("rejected</span>"), "{line}");
+    assert!(
+        !line.split("<li>").nth(1).unwrap().contains("rejected"),
+        "{line}"
+    );
+    let actor = std::env::var("USER").unwrap_or_else(|_| "operator".to_owned());
+    let noted = format!("<bdi>v2, patch 2: rejected</bdi> (<bdi>{actor}</bdi>)");
+    assert!(page.contains(&noted), "{page}");
+
+    // Another version is named by its label, or by any of its mails.
+    server.cli(&[
+        "series",
+        "state",
+        "1",
+        "deferred",
+        "--patch",
+        "1",
+        "--version",
+        "v1",
+    ]);
+    server.cli(&["series", "state", "2@x", "accepted", "--patch", "2"]);
+    server.cli(&["series", "state", "1", "rfc", "--version", "1"]);
+    let both = "rfc deferred/true accepted/true, new new/false rejected/true";
+    assert_eq!(states(), both);
+    assert!(server.cli(&["reclassify"]).contains("nothing changes"));
+    assert_eq!(states(), both);
+    server.cli(&["series", "state", "1", "auto", "--patch", "2"]);
+    server.cli(&["series", "state", "1", "auto", "--version", "1"]);
+    for number in ["1", "2"] {
+        server.cli(&["series", "state", "1@x", "auto", "--patch", number]);
+    }
+    assert_eq!(states(), before);
+    let page = server.page("/dev/patches/1/");
+    let words = "v2, patch 2: its state is that of the series";
+    assert!(page.contains(words) && !page.contains(apart), "{page}");
+    for (wish, words) in [
+        (
+            &["--patch", "3"][..],
+            "v2 has no patch 3 here; it has: 1, 2",
+        ),
+        (
+            &["--patch", "1", "--version", "7"],
+            "no version 7 of patchset 1",
+        ),
+        (&["--patch", "one"], "invalid value"),
+    ] {
+        let said = server.cli_fails(&[&["series", "state", "1", "new"], wish].concat());
+        assert!(said.contains(words), "{wish:?}: {said}");
+    }
+    let said = server.cli_fails(&["series", "state", "talk@x", "new", "--patch", "1"]);
+    assert!(said.contains("no patch or cover letter"), "{said}");
+    let said = server.cli_fails(&["series", "state", "1@x", "new", "--version", "1"]);
+    assert!(said.contains("names a version by itself"), "{said}");
 }
 
 fn a_purged_list_leaves_no_ref(database: Database) {

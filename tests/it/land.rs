@@ -541,6 +541,36 @@ fn a_version_that_is_named_lands_on_the_branch_that_is_named() {
 }
 
 #[test]
+fn of_a_mail_with_two_patches_the_plan_says_that_one_is_left_out() {
+    let story = Story::begin(Database::Sqlite);
+    let part = |from: &str, to: &str, title: &str| {
+        change(&story.mine, "src/a.c", from, to, title);
+        let patch = git(&story.mine, &["format-patch", "-1", "--stdout"]);
+        let kind = "text/x-patch\nContent-Disposition: attachment; filename=a.patch";
+        format!("--b\nContent-Type: {kind}\n\n{patch}\n")
+    };
+    let five = part("line 5\n", "line five\n", "Change five");
+    let thirty = part("line 30\n", "line thirty\n", "Change thirty");
+    let note = "another part of the mail holds a diff, too: it is no part of the commit";
+    for (n, parts) in [(1, [&five, ""]), (2, [&five, thirty.as_str()])] {
+        let mail = format!(
+            "From: Ana Lima <ana@example.org>\nTo: dev@x.org\nMessage-ID: <{n}@x>\nSubject: [PATCH] Number {n}\nMIME-Version: 1.0\n\
+             Content-Type: multipart/mixed; boundary=b\n\n{}--b--\n",
+            parts.concat()
+        );
+        let reply = story.server.send(&["dev@x.org"], mail.as_bytes());
+        assert!(reply.starts_with("250"), "{reply}");
+        story.server.drain();
+        let wish = ["series", "apply", &n.to_string(), "--dry-run"];
+        let text = story.server.cli(&wish);
+        assert_eq!(text.contains(note), n == 2, "{text}");
+        assert!(text.contains(" 1 insertion(+), 1 deletion(-)"), "{text}");
+        let plan = story.server.json(&wish);
+        assert_eq!(plan["patches"][0]["hidden_diff"], n == 2, "{plan:#}");
+    }
+}
+
+#[test]
 fn without_an_identity_nothing_lands() {
     let server = TestServer::start_with(&[
         ("GIT_CONFIG_GLOBAL", "/dev/null"),

@@ -12,6 +12,7 @@ on_both! {
     every_branch_that_is_followed_is_looked_at,
     what_a_rewritten_branch_dropped_is_open_again,
     a_state_that_a_person_set_stays_whatever_lands,
+    a_state_that_a_person_set_for_a_patch_stays_whatever_lands,
     a_series_that_comes_after_its_commits_is_known_too,
 }
 
@@ -283,6 +284,28 @@ fn a_state_that_a_person_set_stays_whatever_lands(database: Database) {
     assert_eq!(series(&server)["state"], "accepted");
     server.cli(&["series", "state", "1", "auto"]);
     assert_eq!(series(&server)["state"], "new");
+}
+
+fn a_state_that_a_person_set_for_a_patch_stays_whatever_lands(database: Database) {
+    let (server, work) = sent(database);
+    let states = || {
+        let one = series(&server);
+        let state = |n: usize| one["patches"][n]["state"].as_str().unwrap().to_owned();
+        [state(0), state(1)]
+    };
+    server.cli(&["series", "state", "1", "rejected", "--patch", "2"]);
+    git(&work, &["am", "-q", BOTH[0], BOTH[1]]);
+    fetch(&server);
+    assert_eq!(states(), ["accepted", "rejected"]);
+    server.cli(&["series", "state", "1", "accepted", "--patch", "2"]);
+    git(&work, &["reset", "-q", "--hard", "HEAD~2"]);
+    fetch(&server);
+    assert_eq!(states(), ["new", "accepted"]);
+    git(&work, &["am", "-q", BOTH[0], BOTH[1]]);
+    fetch(&server);
+    server.cli(&["series", "state", "1", "deferred", "--patch", "1"]);
+    server.cli(&["series", "state", "1", "auto", "--patch", "1"]);
+    assert_eq!(states(), ["accepted", "accepted"], "it landed");
 }
 
 fn a_series_that_comes_after_its_commits_is_known_too(database: Database) {

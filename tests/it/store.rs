@@ -16,6 +16,7 @@ macro_rules! stories {
 
 mod bounces;
 mod bytes;
+mod copies;
 mod correct;
 mod held;
 mod holding;
@@ -52,8 +53,8 @@ use bytes::{
 };
 use correct::{
     a_cut_answer_starts_a_series_of_its_own, a_move_takes_a_patch_to_another_series,
-    a_state_set_by_a_person_wins, a_version_can_be_set, ids_are_stable_over_merge_and_split,
-    reclassify_says_what_changes_and_a_dry_run_says_the_same,
+    a_state_of_one_patch_is_its_own, a_state_set_by_a_person_wins, a_version_can_be_set,
+    ids_are_stable_over_merge_and_split, reclassify_says_what_changes_and_a_dry_run_says_the_same,
 };
 use jobs::{
     a_claim_lasts_as_long_as_it_gives_signs_of_life,
@@ -99,6 +100,7 @@ stories! {
     a_cut_answer_starts_a_series_of_its_own,
     a_version_can_be_set,
     a_state_set_by_a_person_wins,
+    a_state_of_one_patch_is_its_own,
     reclassify_says_what_changes_and_a_dry_run_says_the_same,
     all_orders_of_a_series_give_the_same,
     any_order_of_any_mails_gives_what_reclassify_gives,

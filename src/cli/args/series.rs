@@ -150,9 +150,9 @@ pub enum Series {
         #[command(flatten)]
         place: Place,
     },
-    /// Set the state of a series; no rule changes it afterwards
+    /// Set the state of a series, or of one of its patches; no rule changes it afterwards
     #[command(
-        after_help = "Examples:\n  patchpost series state 12 accepted\n  patchpost series state p1@example.org changes-requested"
+        after_help = "Examples:\n  patchpost series state 12 accepted\n  patchpost series state p1@example.org changes-requested\n  patchpost series state 12 rejected --patch 3"
     )]
     State {
         /// A patchset's number (its newest version is meant), or the Message-ID of any mail of a series
@@ -160,6 +160,12 @@ pub enum Series {
         /// The state
         #[arg(value_enum)]
         state: State,
+        /// Of this patch alone, by its number in the series; `auto` lets it have the series' state again
+        #[arg(long, value_name = "NUMBER")]
+        patch: Option<i64>,
+        /// Which version of the patchset, such as 2 or 3-r1 [default: the newest]
+        #[arg(long, value_name = "LABEL")]
+        version: Option<String>,
         /// Where
         #[command(flatten)]
         place: Place,
@@ -177,7 +183,7 @@ pub struct Place {
 /// A state that a person sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum State {
-    /// As the rules say: takes back what a person set
+    /// As the rules say, of a patch as its series: takes back what a person set
     Auto = 0,
     /// Nobody has looked
     New = 1,

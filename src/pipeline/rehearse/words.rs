@@ -4,7 +4,7 @@ use super::{DROPPED, Group, HELD, REFUSED, Waiting};
 use crate::git::{Base, Conflict, GitError, Outcome};
 use crate::list::notice::{self, beside, one_line, wrap};
 use crate::patchset::{Input, Recognised, Series};
-use crate::pipeline::apply::{facts, names, request};
+use crate::pipeline::apply::{facts, request};
 use crate::pipeline::base::{Place, Start};
 use crate::pipeline::{Ctx, PipelineError, file, think};
 use crate::store::{ListRow, RepoRow, SeriesToApply};
@@ -190,9 +190,8 @@ impl Ctx {
                 None,
             ));
         }
-        let place = self
-            .find_place(&work, &facts, &names(&work, &facts))
-            .await?;
+        let names = self.names(&work, &facts).await?;
+        let place = self.find_place(&work, &facts, &names).await?;
         let bytes = self.bytes_of(mails, group, series).await?;
         let (ctx, detail) = (self.clone(), Detail::of(list));
         think(move || ctx.try_words(&work, place, &bytes, detail)).await?

@@ -1,6 +1,7 @@
 //! What people decide about groups and states: it wins, and every recomputation replays it.
 
 use patchpost::pipeline::Reclassify;
+use patchpost::store::summary::SeriesSummary;
 use patchpost::store::{Location, NewCorrection};
 use patchpost::types::{ListId, MailId, PatchsetId, RealmId};
 
@@ -38,7 +39,9 @@ async fn shown(site: &Site) -> Vec<String> {
 
 /// What was decided outlives a recomputation, which changes nothing.
 async fn survives(site: &Site) {
+    let states = "select mail, series, state, hand from patch order by mail, series";
     let before = (shown(site).await, groups(site).await);
+    let states_before = site.rows(states).await;
     for how in [Reclassify::DryRun, Reclassify::Write, Reclassify::DryRun] {
         assert_eq!(
             reclassify(site, RealmId::PUBLIC, how).await,
@@ -46,6 +49,7 @@ async fn survives(site: &Site) {
         );
     }
     assert_eq!((shown(site).await, groups(site).await), before);
+    assert_eq!(site.rows(states).await, states_before);
 }
 
 /// `patchpost` on the folder of the story: what it printed.
@@ -275,5 +279,75 @@ pub async fn a_state_set_by_a_person_wins(site: Site) {
         .rows("select state from patchset where versions > 0")
         .await;
     assert_eq!(shown, [["3"]], "the patchset shows its newest version's");
+    survives(&site).await;
+}
+
+/// The state of one patch stands beside its series', goes with its mail, and is made anew out of what was said.
+pub async fn a_state_of_one_patch_is_its_own(site: Site) {
+    site.list("dev", "public").await;
+    for (id, subject, parent) in [
+        ("1@x", "[PATCH 1/2] a", ""),
+        ("2@x", "[PATCH 2/2] b", "1@x"),
+    ] {
+        let head = if parent.is_empty() {
+            String::new()
+        } else {
+            answers(parent)
+        };
+        site.post(&["dev"], &patch(id, subject, &head)).await;
+    }
+    let states = async || {
+        let all = site.ctx.store.load_summaries(None, 9).await.unwrap();
+        let line = |s: &SeriesSummary| {
+            let own = |own| if own { "!" } else { "" };
+            let patches = s.patches.iter();
+            let patches = patches.map(|p| format!(" {}{}", p.state, own(p.own_state)));
+            format!("v{} {}:{}", s.version, s.state, patches.collect::<String>())
+        };
+        all.iter().map(line).collect::<Vec<_>>()
+    };
+    let (one, two) = (mail_of(&site, "1@x").await, mail_of(&site, "2@x").await);
+    correct(&site, "patch state", &[two], "4").await;
+    assert_eq!(states().await, ["v1 new: new rejected!"]);
+    correct(&site, "state", &[one], "2").await;
+    assert_eq!(states().await, ["v1 under review: under review rejected!"]);
+    survives(&site).await;
+
+    // A partial reroll takes the patch over as it is; a version that sends it again does not.
+    let again = patch("1b@x", "[PATCH v2 1/2] a", &answers("1@x"));
+    site.post(&["dev"], &again).await;
+    let rerolled = states().await;
+    assert_eq!(rerolled[1], "v2-r1 new: new rejected!", "{rerolled:?}");
+    for (id, subject, parent) in [
+        ("1c@x", "[PATCH v3 1/2] a", "1@x"),
+        ("2c@x", "[PATCH v3 2/2] b", "1c@x"),
+    ] {
+        let mail = patch(id, subject, &answers(parent));
+        site.post(&["dev"], &mail).await;
+    }
+    let sent_again = states().await;
+    assert_eq!(sent_again[2], "v3 new: new new", "{sent_again:?}");
+    survives(&site).await;
+
+    // Nothing but what was said is needed to have it all again.
+    for text in [
+        "update patch set state = null, hand = 0",
+        "update series set digest = 'of before'",
+    ] {
+        site.change(text).await;
+    }
+    reclassify(&site, RealmId::PUBLIC, Reclassify::Write).await;
+    assert_eq!(states().await, sent_again);
+
+    // It stays with the mail in another series, until it is taken back.
+    correct(&site, "split", &[two], "").await;
+    let apart = states().await;
+    let own = apart.iter().filter(|s| s.ends_with(": rejected!")).count();
+    assert_eq!(own, 1, "{apart:?}");
+    survives(&site).await;
+    correct(&site, "patch state", &[two], "0").await;
+    assert!(!states().await.concat().contains('!'));
+    let set = site.rows("select id from patch where hand = 1").await;
+    assert_eq!(set, Vec::<Vec<String>>::new());
     survives(&site).await;
 }

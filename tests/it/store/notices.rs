@@ -2,18 +2,21 @@
 
 use std::net::IpAddr;
 
-use patchpost::list::notice::Event;
+use patchpost::list::notice::{Arrived, Event, ReportWish};
 use patchpost::pipeline::{Ctx, Notice};
 use patchpost::store::{ListRow, Owed};
-use patchpost::types::Timestamp;
+use patchpost::types::{Job, RealmId, SeriesId, Timestamp};
+use patchpost::verdict::Level;
 
-use super::site::{Database, START, Site, play};
+use super::receipt;
+use super::site::{Database, START, Site, patch, play};
 use crate::harness::on_both;
 
 on_both! {
     a_flood_of_requests_gives_one_mail_a_list_and_three_a_day,
     one_network_causes_twenty_an_hour,
     no_list_is_written_to_by_itself,
+    who_wants_to_hear_nothing_of_patches_has_no_mail_read,
 }
 
 fn a_flood_of_requests_gives_one_mail_a_list_and_three_a_day(database: Database) {
@@ -26,6 +29,10 @@ fn one_network_causes_twenty_an_hour(database: Database) {
 
 fn no_list_is_written_to_by_itself(database: Database) {
     play(database, own_addresses);
+}
+
+fn who_wants_to_hear_nothing_of_patches_has_no_mail_read(database: Database) {
+    play(database, unwanted);
 }
 
 const DAY: i64 = 86_400;
@@ -131,4 +138,67 @@ async fn own_addresses(site: Site) {
         let owed = ask(&site.ctx, &list, own, None, START).await;
         assert_eq!(owed, Owed::EnoughForAddress, "{own}");
     }
+}
+
+/// Mails of which nothing can be read any more, so that whoever tries is found out.
+async fn unwanted(site: Site) {
+    let (list, store) = (site.list("dev", "public").await, &site.ctx.store);
+    let mut one = site
+        .prepare(RealmId::PUBLIC, &patch("p@x", "[PATCH] p", ""))
+        .await;
+    one.verdict.level = Level::Aligned;
+    store
+        .accept(one, vec![receipt(list.id, START)])
+        .await
+        .unwrap();
+    site.drain().await;
+    site.change("update blob set size = 0").await;
+    let report = async |claimed: &'static str| {
+        let claims = store
+            .claim_jobs("report", 9, store.time().await.unwrap())
+            .await;
+        let claim = claims.unwrap().pop().expect(claimed);
+        let Job::Report(series) = claim.job else {
+            panic!("{claim:?}");
+        };
+        site.ctx.report(series, claim.held()).await
+    };
+    let wish = |arrived| ReportWish {
+        arrived,
+        conflict: false,
+    };
+    let (ana, now) = ("ana@example.org".to_owned(), START);
+    store
+        .record_report_wish(ana.clone(), wish(Arrived::Never), now)
+        .await
+        .unwrap();
+    report("it is owed").await.unwrap();
+    assert_eq!(
+        site.rows("select id from job where kind = 'report'")
+            .await
+            .len(),
+        0
+    );
+    // Nobody knows yet whether it applies: that is looked at again, and the mail is not.
+    let later = now.plus_secs(1);
+    store
+        .record_report_wish(ana, wish(Arrived::Always), later)
+        .await
+        .unwrap();
+    let series: i64 = site.rows("select id from series").await[0][0]
+        .parse()
+        .unwrap();
+    let job = vec![(Job::Report(SeriesId(series)), 4)];
+    store.insert_jobs(job.clone(), START).await.unwrap();
+    report("it is owed again").await.unwrap();
+    assert_eq!(
+        site.rows("select id from job where kind = 'report'")
+            .await
+            .len(),
+        1
+    );
+    // Once it is known, the mail says whom to tell.
+    site.change("delete from job").await;
+    store.insert_jobs(job, START).await.unwrap();
+    report("it is to be told").await.unwrap_err();
 }
