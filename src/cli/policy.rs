@@ -203,6 +203,12 @@ fn changed(list: &ListRow, wish: &PolicySet) -> Result<Policy> {
     p.anybody = bits(&wish.anybody, p.anybody)?;
     p.subscribers = bits(&wish.subscribers, p.subscribers)?;
     let public = list.visibility == "public";
+    if public && wish.web.is_some() {
+        bail!(
+            "list {} is public: everybody reads it on the pages; --web is for lists that are not",
+            list.name
+        );
+    }
     if wish.anybody.is_some() && p.anybody.has(Bits::BROWSE) != public {
         match public {
             true => bail!(

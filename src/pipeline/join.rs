@@ -155,6 +155,11 @@ impl Ctx {
         both.into_iter().flatten().collect()
     }
 
+    /// Whether a link was made here to confirm something, whenever that was.
+    pub fn is_confirmation(&self, token: &str) -> bool {
+        token::parse_confirm(&self.token_key, token).is_some()
+    }
+
     /// What a link in a confirmation stands for; changes nothing.
     pub async fn find_pending(
         &self,

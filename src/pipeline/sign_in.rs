@@ -156,6 +156,11 @@ impl Ctx {
         Ok(self.store.find_sign_in(&sign_in::hash(link), now).await?)
     }
 
+    /// What became of a link that does not hold; `None`: nothing is known of it.
+    pub async fn find_spent_link(&self, link: &str) -> Result<Option<(bool, bool)>, PipelineError> {
+        Ok(self.store.find_spent_link(&sign_in::hash(link)).await?)
+    }
+
     /// Uses a link up; the browser's session of before, if it has one, ends.
     pub async fn sign_in_by_link(
         &self,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::person::LINKED;
 use super::{Bind, ListRow, Reader, StoreError, marks};
 use crate::list::settings::Bits;
-use crate::types::{ListId, Timestamp};
+use crate::types::{ListId, MessageId, Timestamp};
 
 /// Who looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +130,31 @@ impl Reader {
             (Shown { list }, newest.map(Timestamp))
         };
         Ok(lists.into_iter().map(line).collect())
+    }
+
+    /// Which of these lists that are not public has a mail of that name, the oldest list first.
+    pub async fn find_private_list_of<'a>(
+        &self,
+        id: &MessageId,
+        lists: &'a [ListLine],
+    ) -> Result<Option<&'a Shown>, StoreError> {
+        let own: Vec<&Shown> = lists.iter().map(|l| &l.0).collect();
+        let own: Vec<&Shown> = own.into_iter().filter(|l| l.is_private()).collect();
+        for chunk in own.chunks(200) {
+            let marks = marks(chunk.len());
+            let text = format!(
+                "select p.list from node n join mail m on m.node = n.id join posting p on p.mail = m.id \
+                 where n.realm in ({marks}) and n.message_id = ? and p.list in ({marks}) order by p.list limit 1"
+            );
+            let realms = chunk.iter().map(|l| Bind::from(l.realm.0));
+            let ids = chunk.iter().map(|l| Bind::from(l.id.0));
+            let binds = realms.chain([id.as_str().into()]).chain(ids).collect();
+            let row: Option<(i64,)> = self.fetch_one(text, binds).await?;
+            if let Some((list,)) = row {
+                return Ok(chunk.iter().find(|l| l.id.0 == list).copied());
+            }
+        }
+        Ok(None)
     }
 
     async fn load_newest_arrivals(

@@ -97,6 +97,13 @@ impl Reader {
         Ok(row.map(|(address, other)| SignInRow { address, other }))
     }
 
+    /// What became of a link that does not hold, of the last days: whether it was used, and whether it was to link two addresses.
+    pub async fn find_spent_link(&self, link: &Hash) -> Result<Option<(bool, bool)>, StoreError> {
+        let text = "select used, case when other <> '' then 1 else 0 end from sign_in where link = $1 and known = 1";
+        let row: Option<(i64, i64)> = self.fetch_one(text, vec![(*link).into()]).await?;
+        Ok(row.map(|(used, other)| (used == 1, other == 1)))
+    }
+
     /// The browser with that cookie, while it is signed in.
     pub async fn find_session(
         &self,

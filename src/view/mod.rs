@@ -2,6 +2,7 @@
 
 pub mod acks;
 pub mod diff;
+pub mod flowed;
 pub mod remark;
 pub mod text;
 pub mod tree;

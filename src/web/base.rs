@@ -161,6 +161,14 @@ impl Built {
     }
 }
 
+/// Whether a version was applied at the very tip.
+pub fn is_base(tip: &TipRow, application: Option<&ApplicationRow>) -> bool {
+    application.is_some_and(|a| {
+        let same = a.outcome == "applied" && a.base.as_ref() == Some(&tip.tip);
+        same && tip.outcome == "applies"
+    })
+}
+
 /// What a version would come to at the tip; nothing for one that is closed.
 pub fn tip_line(
     fact: &SeriesFact,
@@ -171,8 +179,10 @@ pub fn tip_line(
         return None;
     }
     let commit: String = tip.tip.chars().take(ID).collect();
-    let base =
-        application.is_some_and(|a| a.outcome == "applied" && a.base.as_ref() == Some(&tip.tip));
+    // Said where the base is.
+    if is_base(tip, application) && !tip.moved {
+        return None;
+    }
     let place = || {
         let file = tip.file.as_deref().unwrap_or_default();
         let patch = tip.patch.unwrap_or(1);
@@ -182,7 +192,7 @@ pub fn tip_line(
         }
     };
     let (tone, words) = match tip.outcome.as_str() {
-        "applies" if base => ("", "that is the base itself".to_owned()),
+        "applies" if is_base(tip, application) => ("", "that is the base itself".to_owned()),
         "applies" if tip.detail.is_empty() => ("", "applies".to_owned()),
         "applies" => ("", tip.detail.clone()),
         "conflict" => ("caution", format!("conflicts in {}", place())),

@@ -23,7 +23,11 @@ pub async fn show(app: &App, token: &str, wish: &Wish) -> Answer {
     let disabled = found.filter(|row| row.standing.state == State::Disabled);
     let Some(row) = disabled else {
         let text = "This link does nothing any more: the address gets its copies, or was taken off the lists, or a newer mail came with a newer link.";
-        return Err(Problem::Missing(text.to_owned(), Vec::new()));
+        return Err(Problem::Spent(
+            "Nothing to do",
+            text.to_owned(),
+            vec![("/me/".to_owned(), "Your page".to_owned())],
+        ));
     };
     if wish.post {
         let now = crate::store::now();

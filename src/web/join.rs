@@ -144,7 +144,7 @@ pub async fn confirm(app: &App, token: &str, wish: &Wish) -> Answer {
     let now = crate::store::now();
     let pending = app.ctx.find_pending(token, now).await.map_err(trouble)?;
     let Some(pending) = pending else {
-        return Err(gone());
+        return Err(spent(app, token));
     };
     let frame = frame_of(app, wish, Some(&pending.list));
     if !wish.post && !pending.done {
@@ -163,7 +163,7 @@ pub async fn confirm(app: &App, token: &str, wish: &Wish) -> Answer {
         return Ok(said(frame, "Confirmed".to_owned(), text, ways));
     }
     match app.ctx.confirm(token, now).await.map_err(trouble)? {
-        pipeline::Answer::Unknown => Err(gone()),
+        pipeline::Answer::Unknown => Err(spent(app, token)),
         pipeline::Answer::Done(acted) => {
             let (heading, text) = words(&acted, &pending.list.address);
             Ok(said(frame, heading, text, ways))
@@ -236,7 +236,7 @@ fn words(acted: &Acted, list: &str) -> (String, String) {
 pub async fn leave(app: &App, token: &str, wish: &Wish) -> Answer {
     let found = app.ctx.find_subscription(token).await.map_err(trouble)?;
     let Some(subscription) = found else {
-        return Err(gone());
+        return Err(broken());
     };
     let list = subscription.as_ref().map(|(list, _)| list);
     let frame = frame_of(app, wish, list);
@@ -297,9 +297,21 @@ fn ways(list: &ListRow) -> Vec<(String, String)> {
     }
 }
 
-fn gone() -> Problem {
-    let text = "This link is not valid, or not any more. If it was in a mail of three days ago or more, ask for a new one.";
-    Problem::Missing(text.to_owned(), Vec::new())
+/// A link to confirm that holds no more, or never did.
+fn spent(app: &App, token: &str) -> Problem {
+    if !app.ctx.is_confirmation(token) {
+        return broken();
+    }
+    let text = "A link to confirm holds for three days. Nothing has happened. Ask again as you did before: by the form of the list, by a mail \
+         to its +subscribe address, or on your page.";
+    Problem::Spent("This link is too old", text.to_owned(), Vec::new())
+}
+
+/// A link out of a mail that was not made here, letter by letter.
+pub fn broken() -> Problem {
+    let text = "A letter of it is wrong, or its end is missing. If the mail shows the link on two lines, put both together; or open it from the \
+         mail once more. Nothing has happened.";
+    Problem::Spent("This link is not whole", text.to_owned(), Vec::new())
 }
 
 fn said(frame: Frame, heading: String, text: String, ways: Vec<(String, String)>) -> Response {

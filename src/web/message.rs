@@ -11,6 +11,7 @@ use super::page::{
     Answer, Frame, Pill, Post, Problem, cached, count, file, file_name, pills, since, tagged,
 };
 use super::routes::{App, Wish};
+use super::session::{eyes, find, private};
 use crate::mail;
 use crate::patchset::{Version, attached_patch, has_hidden_diff, parse_tag};
 use crate::query;
@@ -19,6 +20,7 @@ use crate::store::patch_pages::SeriesFact;
 use crate::store::{ListRow, Shown};
 use crate::thread::{self, Row};
 use crate::types::{MailId, MessageId};
+use crate::view::flowed::unflow;
 use crate::view::text::{blocks, visible};
 use crate::view::url;
 
@@ -333,6 +335,12 @@ pub async fn add_attachments(
                 post.answer_all(others.map(|m| m.address.clone()));
             }
             let post = place.get(&mail).and_then(|at| posts.get_mut(*at));
+            if let Some(post) = post
+                && let Some(text) = flowed_text(&bytes)
+            {
+                post.blocks = blocks(&text);
+            }
+            let post = place.get(&mail).and_then(|at| posts.get_mut(*at));
             let Some(post) = post.filter(|_| !is_one_text(&bytes)) else {
                 continue;
             };
@@ -353,6 +361,24 @@ pub async fn add_attachments(
     }
     posts.iter_mut().for_each(Post::name_files);
     Ok(())
+}
+
+/// The text of a mail whose paragraphs a mail program cut into lines (RFC 3676), whole again; `None` where none were.
+fn flowed_text(mail: &[u8]) -> Option<String> {
+    let says = memchr::memmem::find(&mail.to_ascii_lowercase(), b"flowed");
+    let message = says.map(|_| mail::parse(mail))?;
+    let shown = |p: &&mail::Part| p.content_type == "text/plain" && !p.attachment;
+    let parts: Vec<&mail::Part> = message.parts.iter().filter(shown).collect();
+    parts.iter().find(|p| p.flowed.is_some())?;
+    let text = |part: &&mail::Part| {
+        let text = part.text.as_deref().unwrap_or_default();
+        match part.flowed {
+            Some(delsp) => unflow(text, delsp),
+            None => Some(text.to_owned()),
+        }
+    };
+    let texts: Option<Vec<String>> = parts.iter().map(text).collect();
+    texts.map(|texts| texts.join("\n"))
 }
 
 /// Whether a mail is one text for sure, as most are: then it needs no parsing.
@@ -447,22 +473,31 @@ async fn eml(app: &App, mail: &MailRow) -> Answer {
     ))
 }
 
-/// `/MID/`, `/all/MID/…`, `/r/MID`: the public list that has it.
-pub async fn anywhere(app: &App, rest: &str) -> Answer {
+/// `/MID/`, `/all/MID/…`, `/r/MID`: the public list that has it, or one that is shown to who asks.
+pub async fn anywhere(app: &App, rest: &str, wish: &Wish) -> Answer {
     let endings = ENDINGS.iter().map(|(e, _)| *e).chain([""]);
-    for ending in endings {
-        let Some(piece) = rest.strip_suffix(ending) else {
-            continue;
-        };
-        let Some(id) =
-            MessageId::parse(&percent_encoding::percent_decode_str(piece).decode_utf8_lossy())
-        else {
-            continue;
-        };
-        if let Some(list) = app.store.find_public_list_of(&id).await? {
-            let ending = if ending.is_empty() { "/" } else { ending };
-            let to = format!("{}/{list}/{}{ending}", app.base_url, url::message_id(&id));
-            return Err(Problem::Moved(StatusCode::FOUND, to));
+    let read = |ending: &'static str| {
+        let piece = percent_encoding::percent_decode_str(rest.strip_suffix(ending)?);
+        Some((MessageId::parse(&piece.decode_utf8_lossy())?, ending))
+    };
+    let names: Vec<(MessageId, &str)> = endings.filter_map(read).collect();
+    let to = |list: &str, (id, ending): &(MessageId, &str)| {
+        let ending = if ending.is_empty() { "/" } else { ending };
+        let to = format!("{}/{list}/{}{ending}", app.base_url, url::message_id(id));
+        Problem::Moved(StatusCode::FOUND, to)
+    };
+    for name in &names {
+        if let Some(list) = app.store.find_public_list_of(&name.0).await? {
+            return Err(to(&list, name));
+        }
+    }
+    if let Some(viewer) = find(app, wish).await? {
+        let lists = app.store.load_shown(eyes(app, &viewer)).await?;
+        for name in &names {
+            if let Some(list) = app.store.find_private_list_of(&name.0, &lists).await? {
+                let frame = wish.frame(app, None, "");
+                return Ok(private(to(&list.name, name).answer(frame)));
+            }
         }
     }
     Err(Problem::Missing(

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use askama::Template;
 
 use super::authority::{AckLink, claim_line, claims_of, people_of, verdict_of};
-use super::base::{Line, depends_lines, needing_lines, tip_line};
+use super::base::{Line, depends_lines, is_base, needing_lines, tip_line};
 use super::landed::{HistoryLine, history_of, landed_note};
 use super::message::add_attachments;
 use super::page::{Frame, Pill, Post, Problem, count, person, pills, shell};
@@ -88,6 +88,8 @@ pub(super) struct PatchsetPage {
     removed: usize,
     when: Timestamp,
     base: Option<String>,
+    /// It is the tip of the branch.
+    at_tip: bool,
     base_why: String,
     /// What it is built on, what on it, and whether it applies at the tip.
     bases: Vec<Line>,
@@ -125,7 +127,7 @@ pub(super) async fn page(
 ) -> Result<PatchsetPage, Problem> {
     let (versions, fact, version) = found;
     let application = app.store.find_application(version.series).await?;
-    let bases = bases(app, list, &version, &fact, application.as_ref()).await?;
+    let (bases, at_tip) = bases(app, list, &version, &fact, application.as_ref()).await?;
     let damage = damage_of(app, &version, application.as_ref()).await?;
     let scope = Scope::List(list.id);
     let wanted: Vec<MailId> = version
@@ -170,6 +172,7 @@ pub(super) async fn page(
         removed: stats.iter().map(|s| s.1).sum(),
         when: fact.arrived,
         base: application.as_ref().and_then(base_words),
+        at_tip,
         base_why: application.as_ref().map_or_else(String::new, why_words),
         bases,
         thread: format!("{}T/", first.0),
@@ -337,21 +340,23 @@ fn version_link(list: &ListRow, id: i64, v: &SeriesFact, shown: &SeriesFact) -> 
     }
 }
 
-/// What a version is built on and what is built on it, then what it would come to at the tip.
+/// What a version is built on and what is built on it, then what it would come to at the tip; and whether that is its base, so that
+/// nothing is left to say.
 async fn bases(
     app: &App,
     list: &ListRow,
     version: &Version,
     fact: &SeriesFact,
     application: Option<&ApplicationRow>,
-) -> Result<Vec<Line>, Problem> {
+) -> Result<(Vec<Line>, bool), Problem> {
     let series = SeriesId(version.series);
     let mut lines = depends_lines(app, list, series, application).await?;
     lines.extend(needing_lines(app, list, series).await?);
     let tips = app.store.load_tips(&[version.series]).await?;
     let tip = tips.get(&version.series);
     lines.extend(tip.and_then(|tip| tip_line(fact, tip, application)));
-    Ok(lines)
+    let at_tip = tip.is_some_and(|tip| is_base(tip, application) && !tip.moved);
+    Ok((lines, at_tip))
 }
 
 fn base_words(a: &ApplicationRow) -> Option<String> {

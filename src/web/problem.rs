@@ -15,6 +15,8 @@ const AGAIN: &str = "5";
 pub enum Problem {
     /// Nothing there; the text says what was looked for, the ways lead on.
     Missing(String, Vec<(String, String)>),
+    /// A link out of a mail that does nothing, or not any more: what it is, in words, and what to do.
+    Spent(&'static str, String, Vec<(String, String)>),
     /// Somewhere else now.
     Moved(StatusCode, String),
     /// Our trouble.
@@ -72,6 +74,7 @@ impl Problem {
                 ways.extend(frame.sign_in.take());
                 (StatusCode::NOT_FOUND, "Not found", text, ways)
             }
+            Problem::Spent(heading, text, ways) => (StatusCode::NOT_FOUND, heading, text, ways),
             Problem::Bad(text) => (
                 StatusCode::BAD_REQUEST,
                 "That does not work",

@@ -289,6 +289,9 @@ async fn route(app: &App, path: &str, wish: Wish) -> Answer {
     if let Some(token) = join::token_of(path, "/-/confirm/") {
         return join::confirm(app, token, &wish).await;
     }
+    if path.starts_with("/u/") || path.starts_with("/-/confirm/") {
+        return Err(join::broken());
+    }
     if let Some(token) = path.strip_prefix(ENABLE) {
         return enable::show(app, token, &wish).await;
     }
@@ -314,7 +317,7 @@ async fn route(app: &App, path: &str, wish: Wish) -> Answer {
         return Ok(page);
     }
     let Some(list) = find_shown(app, &first, &wish).await? else {
-        return message::anywhere(app, path.trim_start_matches('/')).await;
+        return message::anywhere(app, path.trim_start_matches('/'), &wish).await;
     };
     if list.is_private() {
         return Ok(for_members(app, list, rest, wish).await);
@@ -345,7 +348,7 @@ async fn everywhere(app: &App, rest: &str, wish: &Wish) -> Answer {
         "" | "index.html" => Err(Problem::Moved(StatusCode::FOUND, "/".to_owned())),
         "new.atom" | "atom.xml" => feed::newest(app, Place::all(app)).await,
         "_/text/help/" => list::help(app, Place::all(app), wish),
-        _ => message::anywhere(app, rest).await,
+        _ => message::anywhere(app, rest, wish).await,
     }
 }
 

@@ -142,7 +142,8 @@ pub fn set_cookie(app: &App, response: &mut Response, name: &str, value: &str) {
     response.headers_mut().append(header::SET_COOKIE, value);
 }
 
-fn is_secure(app: &App) -> bool {
+/// What is shown goes over TLS.
+pub fn is_secure(app: &App) -> bool {
     app.base_url.starts_with("https://")
 }
 

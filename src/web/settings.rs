@@ -8,7 +8,7 @@ use axum::response::Response;
 
 use super::page::{Answer, Frame, Problem, count, html};
 use super::routes::{App, Wish};
-use super::session::{check_form, eyes, find};
+use super::session::{check_form, eyes, find, is_secure};
 use super::{held, members};
 use crate::list::rules::Rule;
 use crate::list::settings::{Moderation, Policy};
@@ -284,7 +284,7 @@ async fn by_command(app: &App, list: &ListRow) -> Result<Vec<ByCommand>, Problem
             set("--outsiders hold"),
         ),
         ByCommand("any-list", switch(p.any_list), set("--any-list on")),
-        ByCommand("web", on_pages(list), set("--web on")),
+        ByCommand("web", on_pages(list, is_secure(app)), set("--web on")),
         ByCommand(
             "own-removal",
             p.own_removal.as_str().to_owned(),
@@ -307,11 +307,13 @@ async fn by_command(app: &App, list: &ListRow) -> Result<Vec<ByCommand>, Problem
 }
 
 /// Who reads the archive on the pages.
-fn on_pages(list: &ListRow) -> String {
+fn on_pages(list: &ListRow, tls: bool) -> String {
     match (list.is_open(), list.policy.web) {
         (true, _) => "everybody reads it",
-        (false, true) if list.policy.tls_only => "who may browse reads it, over TLS",
-        (false, true) => "who may browse reads it",
+        (false, true) if list.policy.tls_only && !tls => {
+            "nobody reads it on the pages: they have no TLS (http.base_url), and copies go over TLS only"
+        }
+        (false, true) => "who may browse reads it, signed in",
         (false, false) => "off: nobody reads it on the pages",
     }
     .to_owned()

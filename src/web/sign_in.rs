@@ -143,14 +143,13 @@ async fn code(app: &App, wish: &Wish) -> Answer {
 /// The link in a mail: a page with a button, and the button.
 async fn follow(app: &App, link: &str, wish: &Wish) -> Answer {
     let now = crate::store::now();
-    let plain = link.len() == 32 && link.bytes().all(|b| b.is_ascii_alphanumeric());
     let link = link.to_ascii_lowercase();
-    let found = match plain {
+    let found = match is_whole(&link) {
         true => app.ctx.find_sign_in(&link, now).await?,
         false => None,
     };
     let Some(SignInRow { address, other }) = found else {
-        return Err(gone());
+        return Err(gone(app, &link).await);
     };
     if !wish.post {
         return Ok(html(&LinkPage {
@@ -162,7 +161,9 @@ async fn follow(app: &App, link: &str, wish: &Wish) -> Answer {
     }
     if !other.is_empty() {
         let linked = app.ctx.link_by_mail(&link, now).await?;
-        let SignInRow { address, other } = linked.ok_or_else(gone)?;
+        let Some(SignInRow { address, other }) = linked else {
+            return Err(gone(app, &link).await);
+        };
         return Ok(html(&LinkedPage {
             frame: wish.frame(app, None, ""),
             heading: "Linked".to_owned(),
@@ -173,7 +174,10 @@ async fn follow(app: &App, link: &str, wish: &Wish) -> Answer {
     let old = wish.cookie(app, SESSION);
     let signed = app.ctx.sign_in_by_link(&link, old.as_deref(), now).await?;
     let to = wish.cookie(app, BACK).unwrap_or_default();
-    Ok(enter(app, &signed.ok_or_else(gone)?, local(&to)))
+    match signed {
+        Some(signed) => Ok(enter(app, &signed, local(&to))),
+        None => Err(gone(app, &link).await),
+    }
 }
 
 /// The browser is signed in from its next request on.
@@ -186,9 +190,51 @@ fn enter(app: &App, signed: &SignedIn, to: &str) -> Response {
     response
 }
 
-fn gone() -> Problem {
-    let text =
-        "This link is not valid, or not any more: a link to sign in works once, within 15 minutes.";
-    let ways = vec![("/sign-in".to_owned(), "Ask for a new one".to_owned())];
-    Problem::Missing(text.to_owned(), ways)
+/// Why a link does nothing, and what to do next.
+async fn gone(app: &App, link: &str) -> Problem {
+    let spent = match is_whole(link) {
+        true => match app.ctx.find_spent_link(link).await {
+            Ok(spent) => spent,
+            Err(error) => return error.into(),
+        },
+        false => None,
+    };
+    let (heading, text) = match spent {
+        Some((true, false)) => (
+            "This link was used",
+            "It signed somebody in, or the code in the same mail did: a mail signs in once. If it was not you, sign in and press \"Sign out everywhere\".",
+        ),
+        Some((true, true)) => (
+            "This link was used",
+            "If its button was pressed, the two addresses are linked; your page shows them.",
+        ),
+        Some((false, false)) => (
+            "This link is too old",
+            "A mail signs in within 15 minutes. Nothing has happened.",
+        ),
+        Some((false, true)) => (
+            "This link is too old",
+            "It held for three days. Nothing has happened; from your page the other address can be asked again.",
+        ),
+        None if is_whole(link) => (
+            "This link is not known",
+            "No mail of the last day has this link: it is older than that, or a letter of it is wrong. Nothing has happened.",
+        ),
+        None => (
+            "This link is not whole",
+            "A link to sign in ends in 32 letters and digits. If the mail shows it on two lines, put both together. Nothing has happened.",
+        ),
+    };
+    let ways = vec![
+        ("/sign-in".to_owned(), "Ask for a new mail".to_owned()),
+        (
+            "/me/".to_owned(),
+            "Your page, if you are signed in".to_owned(),
+        ),
+    ];
+    Problem::Spent(heading, text.to_owned(), ways)
+}
+
+fn is_whole(link: &str) -> bool {
+    link.len() == 32 && link.bytes().all(|b| b.is_ascii_alphanumeric())
 }

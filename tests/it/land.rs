@@ -582,13 +582,8 @@ fn without_an_identity_nothing_lands() {
     let mine = project(&dir);
     git(&dir, &["clone", "-q", "--bare", "project", "upstream.git"]);
     let upstream = dir.join("upstream.git");
-    server.cli(&[
-        "repo",
-        "add",
-        "tool",
-        "--path",
-        &upstream.display().to_string(),
-    ]);
+    let path = upstream.display().to_string();
+    server.cli(&["repo", "add", "tool", "--path", &path]);
     let story = Story {
         server,
         upstream,

@@ -288,7 +288,9 @@ fn codes_are_not_guessed_and_links_work_once(database: Database) {
     assert_eq!(signed(&ana, &code(&mail)).status, 200);
     assert_eq!(eve.post(&link(&mail), &[]).status, 303);
     assert_eq!(eve.post(&link(&mail), &[]).status, 404);
-    assert_eq!(ana.get(&link(&mail)).status, 404);
+    let used = ana.get(&link(&mail));
+    assert_eq!(used.status, 404);
+    assert!(used.body.contains("This link was used"), "{}", used.body);
     assert_eq!(signed(&ana, &code(&mail)).status, 200);
     // With three mails' guesses spent, codes are off for this address today, and links are not.
     for n in 1..3 {
@@ -311,14 +313,25 @@ fn codes_are_not_guessed_and_links_work_once(database: Database) {
     assert_eq!(signed(&ben, &spaced).status, 303);
     assert_eq!(eve.post(&link(&mail), &[]).status, 404, "used by the code");
     // Made up links.
-    for path in [
-        format!("/sign-in/{}", "a".repeat(32)),
-        "/sign-in/x".to_owned(),
-        format!("{}a", link(&mail)),
-        "/sign-in/..%2f".to_owned(),
+    let whole = "This link is not whole";
+    for (path, words) in [
+        (
+            format!("/sign-in/{}", "a".repeat(32)),
+            "This link is not known",
+        ),
+        ("/sign-in/x".to_owned(), whole),
+        (format!("{}a", link(&mail)), whole),
+        ("/sign-in/..%2f".to_owned(), whole),
+        // Those of other mails say the same.
+        ("/u/abc".to_owned(), whole),
+        (format!("/u/{}", "a".repeat(32)), whole),
+        ("/-/confirm/abc".to_owned(), whole),
+        (format!("/-/confirm/{}", "a".repeat(32)), whole),
     ] {
-        assert_eq!(eve.get(&path).status, 404, "{path}");
-        assert_eq!(eve.post(&path, &[]).status, 404, "{path}");
+        for seen in [eve.get(&path), eve.post(&path, &[])] {
+            assert_eq!(seen.status, 404, "{path}");
+            assert!(seen.body.contains(words), "{path}: {}", seen.body);
+        }
     }
     // What a browser brought before it signed in is worth nothing after.
     let fixed = "session=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";

@@ -19,6 +19,50 @@ const IDS: [&str; 7] = [
     "q?a=b&c#d@x",
 ];
 
+#[test]
+fn paragraphs_that_a_mail_program_cut_are_whole_on_the_page() {
+    let server = TestServer::start();
+    server.cli(&["list", "create", "dev", "--address", "dev@x.org"]);
+    let flowed = "Content-Type: text/plain; charset=utf-8; Format=Flowed";
+    let signed = format!(
+        "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\n{flowed}; DelSp=yes\n\nThe par \nagraph <goes>  \non.\n--b--\n"
+    );
+    for (id, rest) in [
+        (
+            "one",
+            format!("{flowed}\n\nIt goes \non and \non.\n> So \n> it does.\n  kept\n"),
+        ),
+        ("plain", "\nIt goes \non.\n".to_owned()),
+        ("two", signed),
+    ] {
+        let mail = format!("From: Ana <ana@x.org>\nMessage-ID: <{id}@x>\nSubject: {id}\n{rest}");
+        let reply = server.send(&["dev@x.org"], mail.as_bytes());
+        assert!(reply.starts_with("250"), "{reply}");
+    }
+    server.drain();
+    for (id, words) in [
+        (
+            "one",
+            ["It goes on and on.\n", "&#62; So it does.\n", "> kept\n"].as_slice(),
+        ),
+        ("plain", &["It goes \non.\n"]),
+        ("two", &["The paragraph &#60;goes&#62; on.\n"]),
+    ] {
+        for ending in ["", "T/"] {
+            let page = server.page(&format!("/dev/{id}@x/{ending}"));
+            for words in words {
+                assert!(page.contains(words), "{id}: no {words:?}: {page}");
+            }
+        }
+    }
+    // The bytes are what came.
+    assert!(
+        server
+            .page("/dev/one@x/raw")
+            .contains("It goes \non and \non.\n")
+    );
+}
+
 fn archive(database: Database) -> TestServer {
     let server = TestServer::start_on(database);
     server.cli(&["list", "create", "dev", "--address", "dev@x.org"]);

@@ -47,7 +47,8 @@ fn members_read_it_and_nobody_else(database: Database) {
     // First the member, so that whatever is kept of these pages is kept.
     let seen = walk(&server, &robin);
     for ((path, was), (_, text)) in before[1].iter().zip(&seen) {
-        let own = path.starts_with("/rookery") || path == "/" || path == "/me/";
+        let led = text.starts_with("302 ") && text.contains("/rookery/");
+        let own = led || path.starts_with("/rookery") || path == "/" || path == "/me/";
         let told = without_echo(path, text);
         match told != without_echo(path, was) {
             true if own => is_kept_nowhere(path, text.split("\n\n").next().unwrap_or(text)),
@@ -136,6 +137,14 @@ fn reads(server: &TestServer, cookie: &str) {
         assert_eq!(answer.status, 200, "{path}");
         is_kept_nowhere(path, &answer.head);
     }
+    // Mails name each other by this; to others it is no name.
+    let led = ask_as(server, cookie, "/r/m@canary.example/");
+    assert_eq!(led.status, 302);
+    assert!(
+        led.head.contains("/rookery/m@canary.example/"),
+        "{}",
+        led.head
+    );
     // Neither by what a browser says that it has, nor for a page that is not there.
     let gone = ask_as(server, cookie, "/rookery/patches/999/");
     assert_eq!(gone.status, 404);
@@ -160,6 +169,13 @@ fn who_may_read_is_asked_at_each_request(database: Database) {
     let server = site(database, &to(&sink));
     server.cli(&["member", "add", "dev", EVE]);
     let eve = sign_in(&server, &sink, EVE);
+    let refused = server
+        .command()
+        .args(["policy", "set", "dev", "--web", "off"])
+        .output()
+        .expect("it runs");
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(words.contains("dev is public"), "{words}");
     let status = || ask_as(&server, &eve, "/rookery/").status;
     let set = |what: &[&str]| {
         let mut arguments = vec!["policy", "set", "rookery"];

@@ -117,6 +117,9 @@ async fn ends(site: Site) {
     ask(&site, "one", "", START).await;
     let late = after(HOLDS_SECS + 1);
     assert_eq!(store.find_sign_in(&hash("one"), late).await.unwrap(), None);
+    let spent = || async { store.find_spent_link(&hash("one")).await.unwrap() };
+    assert_eq!(spent().await, Some((false, false)), "too old");
+    assert_eq!(store.find_spent_link(&hash("no")).await.unwrap(), None);
     let by_link = |link: &str, session: &str, now| {
         store.sign_in_by_link(hash(link), hash(session), None, now)
     };
@@ -127,6 +130,7 @@ async fn ends(site: Site) {
     let in_time = after(HOLDS_SECS);
     assert_eq!(by_link("one", "s1", in_time).await.unwrap(), ana);
     assert_eq!(by_link("one", "s2", in_time).await.unwrap(), None, "once");
+    assert_eq!(spent().await, Some((true, false)));
 
     // A session that is not used ends, one that is used ends as well.
     let found = |now| async move {

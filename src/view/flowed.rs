@@ -1,0 +1,90 @@
+//! `format=flowed` (RFC 3676): a paragraph that its author's program cut into lines is one line again, as wide as who reads it likes.
+
+use super::diff;
+
+/// The text with its paragraphs whole; `None` if it holds a diff, whose lines are what they are.
+pub fn unflow(text: &str, delsp: bool) -> Option<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    if (0..lines.len()).any(|at| diff::starts(&lines[at..])) {
+        return None;
+    }
+    let mut out = String::with_capacity(text.len());
+    // How deep the paragraph is quoted that goes on.
+    let mut open: Option<usize> = None;
+    for line in lines {
+        let depth = line.bytes().take_while(|b| *b == b'>').count();
+        let rest = &line[depth..];
+        let rest = rest.strip_prefix(' ').unwrap_or(rest);
+        let signature = rest == "-- " || line == "-- ";
+        if open.is_some_and(|deep| deep != depth || signature) {
+            out.push('\n');
+            open = None;
+        }
+        if open.is_none() && depth > 0 {
+            out.push_str(&line[..depth]);
+            out.push(' ');
+        }
+        // A line of blanks is an empty line, also one of a quoted diff.
+        let soft = rest.ends_with(' ') && !rest.trim().is_empty() && !signature;
+        let kept = match soft && delsp {
+            true => &rest[..rest.len() - 1],
+            false if line == "-- " => line,
+            false => rest,
+        };
+        out.push_str(kept);
+        open = soft.then_some(depth);
+        if !soft {
+            out.push('\n');
+        }
+    }
+    if open.is_some() {
+        out.push('\n');
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, delsp: bool, expected: &str) {
+        assert_eq!(unflow(text, delsp).as_deref(), Some(expected), "{text:?}");
+    }
+
+    #[test]
+    fn paragraphs_are_whole_again() {
+        check(
+            "It goes \non and \non.\nNext\n",
+            false,
+            "It goes on and on.\nNext\n",
+        );
+        check("It go \nes on.\n", true, "It goes on.\n");
+        // What begins with a blank, or a mark, was given a blank more.
+        check("  indented\n >no quote\n", false, " indented\n>no quote\n");
+        check("ends open ", false, "ends open \n");
+        check("> +a\n>  \n> +b\n", false, "> +a\n>  \n> +b\n");
+    }
+
+    #[test]
+    fn quotes_keep_their_depth() {
+        check(
+            "> He said \n> that.\n>> Deeper \n> Not the same.\nNo.\n",
+            false,
+            "> He said that.\n>> Deeper \n> Not the same.\nNo.\n",
+        );
+        check("> open \nmine\n", false, "> open \nmine\n");
+    }
+
+    #[test]
+    fn a_signature_is_no_paragraph() {
+        check("Bye \n-- \nAna \nLima\n", false, "Bye \n-- \nAna Lima\n");
+        check("> -- \n> Ben\n", false, "> -- \n> Ben\n");
+    }
+
+    #[test]
+    fn a_diff_is_left_as_it_is() {
+        let diff = "Words \nand.\ndiff --git a/f b/f\n--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n";
+        assert_eq!(unflow(diff, false), None);
+    }
+}
