@@ -7,7 +7,7 @@ fn main() -> std::process::ExitCode {
     match cli::run(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("patchpost: {error:#}");
+            eprintln!("{}", cli::pasteable(&format!("patchpost: {error:#}")));
             std::process::ExitCode::FAILURE
         }
     }

@@ -272,7 +272,7 @@ pub enum List {
         /// What it is for
         #[arg(long, value_enum, default_value = "patch")]
         style: Style,
-        /// Not public: nothing of it is shown to anybody on the web
+        /// Not public: nothing of it is shown to anybody but who may browse it (`policy set --web`)
         #[arg(long)]
         private: bool,
         /// Whose mail a person looks at first [default: what lists.moderation says]

@@ -103,12 +103,13 @@ pub async fn settle(ctx: &Ctx) -> Result<()> {
     ctx.store.free_claims().await?;
     worker::drain(ctx, &["file"]).await?;
     let (held, parked) = ctx.store.hold_restored(crate::store::now()).await?;
-    let folder = ctx.store.data().display();
-    println!("restored into {folder}; check it with\n  patchpost doctor --data {folder}");
+    let folder = super::hint::shell_word(ctx.store.data());
+    let config = super::hint::config_option();
+    println!("restored into {folder}; check it with\n  patchpost doctor --data {folder}{config}");
     if held > 0 {
         println!(
             "{} that {} owed when the backup was made {} held, as {} may have gone out since; look at them with\n  \
-             patchpost queue ls --data {folder}\nand let them go with `patchpost queue retry`, or not with `patchpost queue drop`",
+             patchpost queue ls --data {folder}{config}\nand let them go with `patchpost queue retry`, or not with `patchpost queue drop`",
             count(held, "mail"),
             if held == 1 { "was" } else { "were" },
             if held == 1 { "is" } else { "are" },

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use super::args::Dkim;
 use super::output::{print, print_json};
 use crate::deliver::keys::{self, Record};
+use crate::doctor::records;
 
 /// Days that a new key's record gets to be known everywhere, and old mail to arrive.
 const GRACE_DAYS: i64 = 7;
@@ -51,7 +52,7 @@ pub fn dkim(data: &Path, wish: &Dkim) -> Result<()> {
                 .rfc3339();
             let before = format!("p{}", today[..10].replace('-', ""));
             ensure!(
-                *now || others.any(|other| *other <= *before),
+                *now || others.any(|other| other.get(..before.len()) <= Some(&*before)),
                 "no other key of {domain} is {GRACE_DAYS} days old: mail would be refused where its record is not known yet; \
                  make one with `patchpost dkim rotate {domain}` and wait, or say --now"
             );
@@ -62,9 +63,9 @@ pub fn dkim(data: &Path, wish: &Dkim) -> Result<()> {
                 "key {selector} of {domain} is deleted; leave its records in DNS for a week, as mail that it signed is on its way, then take them out\n"
             ))?;
             if last {
-                print(&format!(
+                print(&super::pasteable(&format!(
                     "it was the last: mail of {domain} goes out unsigned until `patchpost dkim rotate {domain}`\n"
-                ))?;
+                )))?;
             }
             Ok(())
         }
@@ -77,11 +78,30 @@ fn records(data: &Path, domain: &str) -> Result<Vec<Record>> {
     Ok(records.collect())
 }
 
+/// A record as scripts and forms of DNS providers want it: in parts, and as the line of a zone that `print dns` has too.
+#[derive(serde::Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    record: Record,
+    value: String,
+    zone: String,
+}
+
 fn show(records: Vec<Record>, json: bool) -> Result<()> {
+    let shown = |record: Record| {
+        let value = record.strings.concat();
+        let zone = records::text(&record.name, &value).to_string();
+        Shown {
+            record,
+            value,
+            zone,
+        }
+    };
+    let all: Vec<Shown> = records.into_iter().map(shown).collect();
     if json {
-        return print_json(&records);
+        return print_json(&all);
     }
-    let lines: Vec<String> = records.into_iter().map(|r| r.zone + "\n").collect();
+    let lines: Vec<String> = all.into_iter().map(|r| r.zone + "\n").collect();
     print(&lines.concat())
 }
 

@@ -115,7 +115,7 @@ async fn clear_aftermath(ctx: &Ctx) -> Result<()> {
         None => Ok(()),
         Some((id, problem)) => bail!(
             "the mail is off the lists, but refs or pages still have it: job {id} failed for good: {problem}; mend that, then: \
-             patchpost jobs --retry"
+             `patchpost jobs --retry`"
         ),
     }
 }

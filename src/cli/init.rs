@@ -145,7 +145,12 @@ pub async fn init(data: &Path, file: Option<&Path>, wish: Init) -> Result<()> {
     let site = doctor::site(data, &config, &lists).context("cannot read the keys that sign")?;
     print!("{}", zone(&site));
     let records = doctor::wanted(&site).len();
-    println!("{}", steps(&config, data, records, first.is_some()));
+    let hint = format!(
+        " --data {}{}",
+        super::hint::shell_word(data),
+        super::hint::config_option()
+    );
+    println!("{}", steps(&config, &hint, records, first.is_some()));
     Ok(())
 }
 
@@ -345,30 +350,21 @@ fn write_settings(file: &Path, config: &Config) -> Result<()> {
     written.with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// What is left to do, counted.
-fn steps(config: &Config, data: &Path, records: usize, has_list: bool) -> String {
-    let folder = data.display();
+/// What is left to do, counted. `hint` is what commands need besides to find this site.
+fn steps(config: &Config, hint: &str, records: usize, has_list: bool) -> String {
     let mut steps = Vec::new();
-    if config.smtp.listen.is_empty() {
-        let print = format!("patchpost print postfix --data {folder} >> /etc/postfix/main.cf");
-        steps.push(format!(
-            "let Postfix hand over the lists' mail, as root: {print} && postfix reload"
-        ));
-    }
-    steps.push(format!(
-        "put a web server with a certificate before the pages: patchpost print nginx --data {folder} (or print caddy)"
-    ));
-    steps.push(format!(
-        "start the server: systemctl enable --now patchpost (the unit: patchpost print systemd --data {folder})"
-    ));
     if !has_list {
-        steps.push(format!(
-            "make a list: patchpost list create dev --data {folder}"
-        ));
+        steps.push(format!("make a list: patchpost list create dev{hint}"));
     }
+    let front = match super::setup::is_behind_postfix(config) {
+        true => "Postfix, ",
+        false => "",
+    };
     steps.push(format!(
-        "look whether all is well: patchpost doctor --data {folder}"
+        "as root, when the first of them is there, let {front}the server and the web server be set up (without sh -c it is only shown):\n;       \
+         sh -c \"$(patchpost print setup{hint})\""
     ));
+    steps.push(format!("look whether all is well: patchpost doctor{hint}"));
     let all = records + steps.len();
     let mut text = format!("; Left to do, {all} steps:\n");
     text.push_str(&format!(

@@ -1,6 +1,5 @@
 //! `member`: who gets copies, of what, and how lists of members come and go.
 
-use std::io::BufRead;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -54,21 +53,38 @@ pub async fn member(ctx: &Ctx, wish: args::Member) -> Result<()> {
 
 async fn add(ctx: &Ctx, list: &str, addresses: Vec<String>) -> Result<()> {
     let list = super::find_list(ctx, list).await?;
-    let given = if addresses.is_empty() {
-        std::io::stdin()
-            .lock()
-            .lines()
-            .collect::<Result<Vec<_>, _>>()?
-    } else {
-        addresses
+    let given = match addresses.is_empty() {
+        true => read_standard_input()?,
+        false => addresses,
     };
-    let wanted = keys(given.iter().map(|l| l.trim()).filter(|l| !l.is_empty()))?;
+    let wanted = keys(&given)?;
     refuse_own(ctx, &list, &wanted).await?;
     let asked = wanted.len() as u64;
     let new = ctx.add_members(list.id, wanted.clone()).await?;
     note(ctx, &list, &wanted, "added").await?;
     say_added(asked, new);
     Ok(())
+}
+
+/// Addresses as a file has them.
+fn read_standard_input() -> Result<Vec<String>> {
+    let text =
+        std::io::read_to_string(std::io::stdin().lock()).context("cannot read the addresses")?;
+    let entries = roster::parse(&text).map_err(anyhow::Error::msg)?;
+    let plain = |e: &Entry| {
+        let address = e.address.clone();
+        let bare = Entry {
+            address,
+            ..Entry::default()
+        };
+        *e == bare
+    };
+    if !entries.iter().all(plain) {
+        bail!(
+            "these have settings: put them into a file and give `patchpost member import LIST FILE`"
+        );
+    }
+    Ok(entries.into_iter().map(|e| e.address).collect())
 }
 
 /// Addresses that are noted one by one.
@@ -96,7 +112,7 @@ fn say_added(asked: u64, new: u64) {
 
 async fn remove(ctx: &Ctx, list: &str, addresses: &[String]) -> Result<()> {
     let list = super::find_list(ctx, list).await?;
-    let wanted = keys(addresses.iter().map(String::as_str))?;
+    let wanted = keys(addresses)?;
     let gone = ctx.remove_members(list.id, wanted.clone()).await?;
     note(ctx, &list, &gone, "removed").await?;
     if !gone.is_empty() {
@@ -263,10 +279,10 @@ async fn refuse_own(ctx: &Ctx, list: &ListRow, keys: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn keys<'a>(addresses: impl Iterator<Item = &'a str>) -> Result<Vec<String>> {
+fn keys(addresses: &[String]) -> Result<Vec<String>> {
     let (mut out, mut seen) = (Vec::new(), std::collections::HashSet::new());
     for address in addresses {
-        let key = address.parse::<Address>()?.key();
+        let key = roster::key_of(address).map_err(anyhow::Error::msg)?;
         if seen.insert(key.clone()) {
             out.push(key);
         }

@@ -9,6 +9,7 @@ mod demo;
 mod dkim;
 mod events;
 mod held;
+mod hint;
 mod init;
 mod landing;
 mod lists;
@@ -18,6 +19,7 @@ mod policy;
 mod print;
 mod queue;
 mod series;
+mod setup;
 mod standing;
 
 use std::path::{Path, PathBuf};
@@ -34,6 +36,7 @@ use crate::pipeline::{Ctx, Reclassify};
 use crate::store::{ListRow, Location, Store};
 use crate::types::{MailId, PatchsetId, RealmId};
 pub use demo::demo;
+pub use hint::pasteable;
 
 use args::{Cli, Command};
 use output::{Table, count};
@@ -44,6 +47,11 @@ pub fn run(mut cli: Cli) -> Result<ExitCode> {
     // git runs in folders of its own: a name relative to ours would mean another place there.
     cli.data = std::path::absolute(&cli.data)
         .with_context(|| format!("{} is no folder name", cli.data.display()))?;
+    // Units, scripts and hints name it for use elsewhere.
+    if let Some(file) = &cli.config {
+        cli.config = Some(std::path::absolute(file).unwrap_or_else(|_| file.clone()));
+    }
+    hint::remember(&cli);
     match &cli.command {
         Command::Completions { shell } => {
             clap_complete::generate(
@@ -223,7 +231,9 @@ fn check_owner(data: &std::path::Path, command: &str) -> Result<()> {
     ensure!(
         meta.uid() == rustix::process::geteuid().as_raw(),
         "{folder} belongs to another user, who runs the server: give the command as that user, such as by\n  \
-         runuser --user=patchpost -- patchpost {command} --data {folder}"
+         runuser --user=patchpost -- patchpost {command} --data {}{}",
+        hint::shell_word(data),
+        hint::config_option()
     );
     Ok(())
 }

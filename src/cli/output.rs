@@ -38,7 +38,7 @@ impl Table {
     /// Prints it, or `empty` if there is no row.
     pub fn print(&self, empty: &str) {
         if self.rows.len() == 1 {
-            println!("{empty}");
+            println!("{}", super::pasteable(empty));
             return;
         }
         let columns = self.rows[0].len();

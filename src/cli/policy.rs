@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::args::{self, By, Outside, Own, PolicySet, Switch};
 use super::output::{Table, print_json};
@@ -32,6 +32,10 @@ pub async fn policy(ctx: &Ctx, config: &Config, wish: args::Policy) -> Result<()
             let list = super::find_list(ctx, &list).await?;
             let mail = read_mail(&file, sender, &list)?;
             let protocol = if lmtp { Protocol::Lmtp } else { Protocol::Smtp };
+            ensure!(
+                !lmtp || from_ip.is_none() || !config.auth.xforward_from.is_empty(),
+                "by LMTP nobody tells the client's address here: auth.xforward_from is empty, and `patchpost print postfix` says what it is for"
+            );
             let mail = NewMail {
                 protocol,
                 ip: from_ip,
@@ -111,7 +115,7 @@ async fn show(ctx: &Ctx, name: &str, json: bool) -> Result<()> {
     if json {
         let rules: Vec<String> = p.rules.iter().map(Rule::to_string).collect();
         return print_json(&serde_json::json!({
-            "list": list.name, "style": list.style, "anybody": p.anybody.to_string(), "subscribers": p.subscribers.to_string(), "any_list": p.any_list,
+            "list": list.name, "style": list.style, "anybody": p.anybody.to_string(), "subscribers": p.subscribers.to_string(), "any_list": p.any_list, "web": p.web,
             "people": people, "moderation": p.moderation, "proof": p.proof, "outsiders": p.outsiders, "emergency": p.emergency,
             "max_size": p.max_size, "html": p.html, "refused_types": p.refused_types, "rules": rules, "bans": bans,
             "strangers_per_hour": p.strangers_per_hour, "delay_seconds": p.delay, "hold_days": p.hold_days, "tls_only": p.tls_only,
@@ -122,6 +126,9 @@ async fn show(ctx: &Ctx, name: &str, json: bool) -> Result<()> {
     table.row(["anybody", &p.anybody.to_string()]);
     table.row(["subscribers", &p.subscribers.to_string()]);
     table.row(["any-list", on(p.any_list)]);
+    if list.visibility != "public" {
+        table.row(["web", on(p.web)]);
+    }
     for person in &people {
         let text = format!("{}={}", person.address, person.rights);
         table.row(["person", &text]);
@@ -221,6 +228,7 @@ fn changed(list: &ListRow, wish: &PolicySet) -> Result<Policy> {
     p.html = switch(wish.html, p.html);
     p.any_list = switch(wish.any_list, p.any_list);
     p.tls_only = switch(wish.tls_only, p.tls_only);
+    p.web = switch(wish.web, p.web);
     p.max_size = wish.max_size.unwrap_or(p.max_size);
     p.strangers_per_hour = wish.strangers_per_hour.unwrap_or(p.strangers_per_hour);
     p.delay = wish.delay.unwrap_or(p.delay);

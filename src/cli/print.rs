@@ -1,31 +1,35 @@
 //! `patchpost print …`: the configuration of other programs that fits this site's.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
 use super::args::Print;
-use super::output::print;
+use super::output::{print, print_json};
 use crate::config::{Config, addresses};
+use crate::dns::RecordKind;
 use crate::doctor;
-use crate::doctor::records::{Site, Weight};
+use crate::doctor::records::{Record, Site, Weight};
 use crate::store::{ListRow, Location, Store};
 
-/// The unit as it is installed for the usual folder.
+/// The unit as it is installed for the usual program and folder.
 const UNIT: &str = include_str!("../../deploy/patchpost.service");
+const USUAL_PROGRAM: &str = "/usr/bin/patchpost";
 const USUAL_FOLDER: &str = "/var/lib/patchpost";
 
 /// `patchpost print`
 pub async fn run(data: &Path, given: Option<&Path>, config: &Config, wish: &Print) -> Result<()> {
     let text = match wish {
-        Print::Systemd => unit(data, given),
+        Print::Systemd => unit(&program(), data, given),
         Print::Nginx => nginx(config)?,
         Print::Caddy => caddy(config)?,
-        Print::Dns | Print::Postfix => {
+        Print::Dns(_) | Print::Postfix | Print::Setup => {
             let (site, lists) = load_site(data, config).await?;
             match wish {
-                Print::Dns => zone(&site),
-                _ => postfix(config, &site.domains)? + &tls_only(&lists),
+                Print::Dns(json) if json.json => return print_json(&parts(&site)),
+                Print::Dns(_) => zone(&site),
+                Print::Setup => super::setup::script(data, given, config, &site.domains, &lists)?,
+                _ => main_cf(config, &site.domains, &lists)?,
             }
         }
     };
@@ -43,11 +47,40 @@ async fn load_site(data: &Path, config: &Config) -> Result<(Site, Vec<ListRow>)>
     Ok((site, lists))
 }
 
+/// A record in the parts that scripts and forms of DNS providers ask for.
+#[derive(serde::Serialize)]
+struct Part {
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    value: String,
+    zone: String,
+    needed: bool,
+}
+
+fn parts(site: &Site) -> Vec<Part> {
+    let part = |needed: bool| {
+        move |record: Record| Part {
+            zone: record.to_string(),
+            kind: record.kind.to_string(),
+            name: record.name,
+            value: record.value,
+            needed,
+        }
+    };
+    let spare = site.domains.iter().flat_map(|domain| {
+        let keys = site.keys_of(domain, Weight::Spare);
+        std::iter::once(doctor::records::tls_reports(domain)).chain(keys)
+    });
+    let needed = doctor::wanted(site).into_iter().map(part(true));
+    needed.chain(spare.map(part(false))).collect()
+}
+
 /// The records as a zone file that explains itself; no line but records and comments.
 pub fn zone(site: &Site) -> String {
     let host = &site.hostname;
     let mut text = format!(
-        "; The DNS records of {host}. Most providers' forms ask for name, type and value apart.\n"
+        "; The DNS records of {host}. Where your provider's form asks for name, type and value apart: `patchpost print dns --json`.\n"
     );
     if site.addresses.is_empty() {
         text.push_str(&format!(
@@ -55,11 +88,15 @@ pub fn zone(site: &Site) -> String {
         ));
     }
     for record in site.of_machine() {
-        if record.kind == crate::dns::RecordKind::Ptr {
-            text.push_str(
-                "; Set by whoever gave you the address, often on a page called reverse DNS:\n",
-            );
-        }
+        text.push_str(match record.kind {
+            RecordKind::Ptr => {
+                "; Set by whoever gave you the address, often on a page called reverse DNS:\n"
+            }
+            RecordKind::Txt => {
+                "; Who may call himself so, for mail without a return path (RFC 7208 section 2.4):\n"
+            }
+            _ => "",
+        });
         text.push_str(&format!("{record}\n"));
     }
     for domain in &site.domains {
@@ -92,8 +129,57 @@ pub fn zone(site: &Site) -> String {
     text
 }
 
+/// A setting of Postfix, with what is said of it.
+pub(super) struct Setting {
+    why: String,
+    pub name: &'static str,
+    pub value: String,
+}
+
+/// Restrictions of recipients that are Postfix's own come behind ours, which are this one.
+pub(super) const RESTRICTIONS: &str = "smtpd_recipient_restrictions";
+
 /// Lines for `main.cf`.
-fn postfix(config: &Config, domains: &[String]) -> Result<String> {
+fn main_cf(config: &Config, domains: &[String], lists: &[ListRow]) -> Result<String> {
+    let mut text = "# patchpost's lists behind Postfix, made by `patchpost print postfix`. For the end of main.cf.\n".to_owned();
+    for setting in postfix(config, domains)? {
+        for line in setting.why.lines() {
+            text.push_str(&format!("# {line}\n"));
+        }
+        text.push_str(format!("{} = {}", setting.name, setting.value).trim_end());
+        text.push('\n');
+    }
+    let told = !config.auth.xforward_from.is_empty();
+    let id = &config.auth.trusted_authserv_id;
+    if id.is_empty() && !told {
+        text.push_str(
+            "# patchpost looks at DKIM itself, on the bytes as they came. SPF needs the client's address, which only Postfix sees: set\n\
+             # auth.xforward_from to the address that Postfix comes from, such as \"127.0.0.1\", so that its word is taken.\n",
+        );
+    }
+    if !id.is_empty() {
+        text.push_str(&format!(
+            "# A milter must put Authentication-Results of {id} (auth.trusted_authserv_id) on top of every mail, and take away\n\
+             # such fields that came with it. With rspamd:\n\
+             #   smtpd_milters = inet:127.0.0.1:11332\n"
+        ));
+    }
+    if let Some(closed) = tls_only(lists) {
+        text.push_str(&format!(
+            "# What leaves for members of {} goes over TLS or waits: make the service for it once, as root:\n\
+             #   {SERVICE}\n{} = {}\n",
+            closed.why, closed.name, closed.value
+        ));
+    }
+    Ok(text)
+}
+
+/// Makes Postfix's service that sends by TLS or not at all.
+pub(super) const SERVICE: &str =
+    "postconf -M 'encrypted/unix=encrypted unix - - n - - smtp -o smtp_tls_security_level=encrypt'";
+
+/// All that Postfix has to be told for lists in these domains.
+pub(super) fn postfix(config: &Config, domains: &[String]) -> Result<Vec<Setting>> {
     // Postfix's own programs run in a changed root on Debian, from where our socket is not seen: TCP comes first.
     let tcp = addresses(&config.lmtp.listen).find(|a| !a.starts_with("unix:"));
     let Some(lmtp) = tcp.or_else(|| addresses(&config.lmtp.listen).next()) else {
@@ -110,7 +196,6 @@ fn postfix(config: &Config, domains: &[String]) -> Result<String> {
         .smtp
         .max_size
         .saturating_sub(config.smtp.max_size / 40);
-    let list = domains.join(", ");
     let checked: Vec<String> = domains
         .iter()
         .map(|d| format!("{{{d} = reject_unverified_recipient}}"))
@@ -121,54 +206,68 @@ fn postfix(config: &Config, domains: &[String]) -> Result<String> {
         true => "localhost".to_owned(),
         false => format!("{host}, localhost"),
     };
-    let mut text = format!(
-        "# patchpost's lists behind Postfix, made by `patchpost print postfix`. For the end of main.cf.\n\
-         # Mail for these domains goes to patchpost, and nowhere else.\n\
-         virtual_mailbox_domains = {list}\n\
-         # None of them may stand in mydestination, where Debian puts the machine's own name: Postfix would look for users of this machine\n\
-         # in the place of lists, and refuse all mail.\n\
-         mydestination = {own}\n\
-         virtual_transport = {lmtp}\n\
-         lmtp_destination_recipient_limit = 50\n\
-         # Who brought a mail is told to patchpost, which believes it of the servers in auth.xforward_from: SPF needs it.\n\
-         lmtp_send_xforward_command = yes\n\
-         # Not above smtp.max_size: what is too large is refused while its sender waits.\n\
-         message_size_limit = {size}\n\
-         # Ask whether a list is there before its mail is taken: nobody gets a bounce for a sender that was forged.\n\
-         # This takes the place of restrictions of recipients that stand further up in main.cf: if there are any, put them on this line, behind it.\n\
-         smtpd_recipient_restrictions = check_recipient_access inline:{{{checked}}}\n\
-         unverified_recipient_reject_code = 550\n\
-         # What is known of an address is asked again soon: lists come and go.\n\
-         address_verify_positive_refresh_time = 1h\n\
-         address_verify_negative_refresh_time = 1m\n\
-         address_verify_negative_expire_time = 1h\n\
-         # Patches have long lines and any octets: nothing is folded or encoded anew, in and out.\n\
-         lmtp_line_length_limit = 0\n\
-         smtp_line_length_limit = 0\n\
-         disable_mime_output_conversion = yes\n\
-         # Copies that come back from patchpost are not completed: authors signed their fields as they are.\n\
-         local_header_rewrite_clients =\n"
-    );
-    let told = !config.auth.xforward_from.is_empty();
-    if config.auth.trusted_authserv_id.is_empty() && !told {
-        text.push_str(
-            "# patchpost looks at DKIM itself, on the bytes as they came. SPF needs the client's address, which only Postfix sees: set\n\
-             # auth.xforward_from to the address that Postfix comes from, such as \"127.0.0.1\", so that its word is taken.\n",
-        );
-    }
-    if !config.auth.trusted_authserv_id.is_empty() {
-        let id = &config.auth.trusted_authserv_id;
-        text.push_str(&format!(
-            "# A milter must put Authentication-Results of {id} (auth.trusted_authserv_id) on top of every mail, and take away\n\
-             # such fields that came with it. With rspamd:\n\
-             #   smtpd_milters = inet:127.0.0.1:11332\n"
-        ));
-    }
-    Ok(text)
+    let all: [(&str, &'static str, String); 15] = [
+        (
+            "Mail for these domains goes to patchpost, and nowhere else.",
+            "virtual_mailbox_domains",
+            domains.join(", "),
+        ),
+        (
+            "None of them may stand in mydestination, where Debian puts the machine's own name: Postfix would look for users of this machine\n\
+          in the place of lists, and refuse all mail.",
+            "mydestination",
+            own,
+        ),
+        ("", "virtual_transport", lmtp),
+        ("", "lmtp_destination_recipient_limit", "50".to_owned()),
+        (
+            "Who brought a mail is told to patchpost, which believes it of the servers in auth.xforward_from: SPF needs it.",
+            "lmtp_send_xforward_command",
+            "yes".to_owned(),
+        ),
+        (
+            "Not above smtp.max_size: what is too large is refused while its sender waits.",
+            "message_size_limit",
+            size.to_string(),
+        ),
+        (
+            "Ask whether a list is there before its mail is taken: nobody gets a bounce for a sender that was forged.\n\
+          This takes the place of restrictions of recipients that stand further up in main.cf: if there are any, put them on this line, behind it.",
+            RESTRICTIONS,
+            format!("check_recipient_access inline:{{{checked}}}"),
+        ),
+        ("", "unverified_recipient_reject_code", "550".to_owned()),
+        (
+            "What is known of an address is asked again soon: lists come and go.",
+            "address_verify_positive_refresh_time",
+            "1h".to_owned(),
+        ),
+        ("", "address_verify_negative_refresh_time", "1m".to_owned()),
+        ("", "address_verify_negative_expire_time", "1h".to_owned()),
+        (
+            "Patches have long lines and any octets: nothing is folded or encoded anew, in and out.",
+            "lmtp_line_length_limit",
+            "0".to_owned(),
+        ),
+        ("", "smtp_line_length_limit", "0".to_owned()),
+        ("", "disable_mime_output_conversion", "yes".to_owned()),
+        (
+            "Copies that come back from patchpost are not completed: authors signed their fields as they are.",
+            "local_header_rewrite_clients",
+            String::new(),
+        ),
+    ];
+    let setting = |(why, name, value): (&str, &'static str, String)| Setting {
+        why: why.to_owned(),
+        name,
+        value,
+    };
+    Ok(all.into_iter().map(setting).collect())
 }
 
-/// Further lines, if there are lists whose copies go over TLS only: Postfix is to know them by their return paths.
-fn tls_only(lists: &[ListRow]) -> String {
+/// One setting more, if there are lists whose copies go over TLS only: Postfix is to know them by their return paths. It needs
+/// [`SERVICE`], and is for the lists in `why`.
+pub(super) fn tls_only(lists: &[ListRow]) -> Option<Setting> {
     let quoted = |text: &str| -> String {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         let one = |c: char| match plain(c) {
@@ -184,21 +283,19 @@ fn tls_only(lists: &[ListRow]) -> String {
     };
     let closed: Vec<&ListRow> = lists.iter().filter(|l| l.policy.tls_only).collect();
     if closed.is_empty() {
-        return String::new();
+        return None;
     }
     let names: Vec<&str> = closed.iter().map(|l| l.name.as_str()).collect();
-    let rules: Vec<String> = closed.into_iter().filter_map(rule).collect();
-    format!(
-        "# What leaves for members of {} goes over TLS or waits: make the service for it once, as root:\n\
-         #   postconf -M 'encrypted/unix=encrypted unix - - n - - smtp -o smtp_tls_security_level=encrypt'\n\
-         sender_dependent_default_transport_maps = regexp:{{{}}}\n",
-        names.join(", "),
-        rules.join(", ")
-    )
+    let rules: Vec<String> = closed.iter().filter_map(|l| rule(l)).collect();
+    Some(Setting {
+        why: names.join(", "),
+        name: "sender_dependent_default_transport_maps",
+        value: format!("regexp:{{{}}}", rules.join(", ")),
+    })
 }
 
 /// Where the pages are: the host that readers type, and the listener behind it.
-fn pages(config: &Config) -> Result<(&str, &str)> {
+pub(super) fn pages(config: &Config) -> Result<(&str, &str)> {
     let url = &config.http.base_url;
     let Some(host) = url.strip_prefix("https://") else {
         bail!("http.base_url is {url:?}: set it to https:// and the name that readers type");
@@ -213,7 +310,7 @@ fn pages(config: &Config) -> Result<(&str, &str)> {
     Ok((host, listener))
 }
 
-fn nginx(config: &Config) -> Result<String> {
+pub(super) fn nginx(config: &Config) -> Result<String> {
     let (host, listener) = pages(config)?;
     let upstream = match listener.strip_prefix("unix:") {
         Some(path) => format!("http://unix:{path}:"),
@@ -253,7 +350,7 @@ fn nginx(config: &Config) -> Result<String> {
     ))
 }
 
-fn caddy(config: &Config) -> Result<String> {
+pub(super) fn caddy(config: &Config) -> Result<String> {
     let (host, listener) = pages(config)?;
     let upstream = match listener.strip_prefix("unix:") {
         Some(path) => format!("unix/{path}"),
@@ -270,21 +367,102 @@ fn caddy(config: &Config) -> Result<String> {
     ))
 }
 
-/// The unit, with this site's folder and file of settings in the place of the usual ones.
-fn unit(data: &Path, given: Option<&Path>) -> String {
-    let folder = data.display().to_string();
-    let usual = format!("serve --data {USUAL_FOLDER}");
-    let mut serve = format!("serve --data {folder}");
-    if let Some(file) = given {
-        serve.push_str(&format!(" --config {}", file.display()));
+/// The program that runs, by the name under which it is installed.
+pub(super) fn program() -> PathBuf {
+    let usual = PathBuf::from(USUAL_PROGRAM);
+    let Ok(running) = std::env::current_exe() else {
+        return usual;
+    };
+    let installed = usual.canonicalize().is_ok_and(|path| path == running);
+    match installed {
+        true => usual,
+        false => running,
     }
-    let mut text = UNIT.replace(&usual, &serve);
+}
+
+/// The unit, with this site's program, folder and file of settings in the place of the usual ones.
+pub(super) fn unit(program: &Path, data: &Path, given: Option<&Path>) -> String {
+    let folder = word(data);
+    // In the notes on top, too.
+    let mut text = UNIT.replace(USUAL_FOLDER, &folder);
+    let serve = format!("serve --data {folder}");
+    if let Some(file) = given {
+        text = text.replace(&serve, &format!("{serve} --config {}", word(file)));
+    }
     // systemd makes the usual folder itself; another must be opened for writing.
-    if folder != USUAL_FOLDER {
+    if data != Path::new(USUAL_FOLDER) {
         text = text.replace(
             "StateDirectory=patchpost\nStateDirectoryMode=0750\n",
             &format!("ReadWritePaths={folder}\n"),
         );
     }
+    text = text.replace(USUAL_PROGRAM, &word(program));
+    let used = [Some(program), Some(data), given];
+    let homes = ["/home", "/root", "/run/user"];
+    let is_home = |path: &Path| homes.iter().any(|home| path.starts_with(home));
+    if used.into_iter().flatten().any(is_home) {
+        text = text.replace("ProtectHome=yes", "ProtectHome=read-only");
+    }
     text
+}
+
+/// Whether the unit that the package installs fits.
+pub(super) fn is_usual(program: &Path, data: &Path, given: Option<&Path>) -> bool {
+    program == Path::new(USUAL_PROGRAM) && data == Path::new(USUAL_FOLDER) && given.is_none()
+}
+
+/// A path as a word of a unit: `%` begins a specifier there, and blanks part words.
+fn word(path: &Path) -> String {
+    let text = path.display().to_string().replace('%', "%%");
+    match text.contains([' ', '\t', '\'']) {
+        true => format!("\"{text}\""),
+        false => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_names_what_runs_and_where() {
+        let at = |program: &str, data: &str, given: Option<&str>| {
+            let line = unit(Path::new(program), Path::new(data), given.map(Path::new));
+            let lines = line.lines().map(str::to_owned);
+            let wanted = |l: &String| {
+                let starts = [
+                    "ExecStart=",
+                    "StateDirectory=",
+                    "ReadWritePaths=",
+                    "ProtectHome=",
+                ];
+                starts.iter().any(|s| l.starts_with(s))
+            };
+            lines.filter(wanted).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            unit(Path::new(USUAL_PROGRAM), Path::new(USUAL_FOLDER), None),
+            UNIT
+        );
+        assert_eq!(
+            at(
+                "/usr/local/bin/patchpost",
+                USUAL_FOLDER,
+                Some("/etc/patchpost.toml")
+            ),
+            [
+                "ExecStart=/usr/local/bin/patchpost serve --data /var/lib/patchpost --config /etc/patchpost.toml",
+                "StateDirectory=patchpost",
+                "ProtectHome=yes",
+            ]
+        );
+        assert_eq!(
+            at("/home/ana/patchpost", "/srv/my lists", None),
+            [
+                "ExecStart=/home/ana/patchpost serve --data \"/srv/my lists\"",
+                "ReadWritePaths=\"/srv/my lists\"",
+                "ProtectHome=read-only",
+            ]
+        );
+    }
 }

@@ -22,14 +22,27 @@ pub async fn queue(ctx: &Ctx, wish: Queue) -> Result<()> {
                 return print_json(&rows);
             }
             let mut table = Table::new([
-                "ID", "LIST", "TO", "WHAT", "STATE", "TRIES", "NEXT", "PROBLEM",
+                "ID",
+                "LIST",
+                "TO",
+                "MAIL",
+                "STATE",
+                "SINCE",
+                "TRIES",
+                "NEXT TRY",
+                "LAST ANSWER",
             ]);
+            let now = crate::store::now();
             for r in &rows {
-                let (tries, next) = (r.attempts.to_string(), Timestamp(r.next).human());
-                let cells = [
-                    &r.id, &r.list, &r.to, &r.what, r.state, &tries, &next, &r.problem,
-                ];
-                table.row(cells);
+                let what = match r.id.starts_with('c') {
+                    true => format!("copy of {}", r.what),
+                    false => format!("letter: {}", r.what),
+                };
+                let (tries, since) = (r.attempts.to_string(), Timestamp(r.since).human());
+                let next = next_try(r.state, Timestamp(r.next), now);
+                table.row([
+                    &r.id, &r.list, &r.to, &what, r.state, &since, &tries, &next, &r.problem,
+                ]);
             }
             table.print("nothing is owed");
             Ok(())
@@ -46,13 +59,26 @@ async fn show(ctx: &Ctx, json: bool) -> Result<()> {
     if json {
         return print_json(&counts);
     }
-    let mut table = Table::new(["LIST", "TO", "STATE", "MAILS", "NEXT"]);
+    let mut table = Table::new(["LIST", "TO", "STATE", "MAILS", "NEXT TRY"]);
+    let now = crate::store::now();
     for c in &counts {
-        let (mails, next) = (c.mails.to_string(), Timestamp(c.next).human());
+        let mails = c.mails.to_string();
+        let next = next_try(c.state, Timestamp(c.next), now);
         table.row([&c.list, &c.domain, c.state, &mails, &next]);
     }
     table.print("nothing is owed");
     Ok(())
+}
+
+/// When a mail is tried next, in words.
+fn next_try(state: &str, next: Timestamp, now: Timestamp) -> String {
+    match state {
+        "due" if next > now => next.human(),
+        "due" => "at its turn".to_owned(),
+        "sending" => "now".to_owned(),
+        "held" => "when it is let go".to_owned(),
+        _ => "never".to_owned(),
+    }
 }
 
 async fn steer(ctx: &Ctx, chosen: &Chosen, how: Steer) -> Result<()> {
@@ -97,4 +123,22 @@ async fn choose(ctx: &Ctx, chosen: &Chosen) -> Result<Choice> {
         state: chosen.state.map(|s| s.number()),
         recipient: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_due_has_a_next_try() {
+        let check = |state, next, expected: &str| {
+            let said = next_try(state, Timestamp::from_secs(next), Timestamp::from_secs(60));
+            assert_eq!(said, expected, "{state} {next}");
+        };
+        check("due", 120, "1970-01-01 00:02 UTC");
+        check("due", 60, "at its turn");
+        check("sending", 120, "now");
+        check("held", 120, "when it is let go");
+        check("given-up", 0, "never");
+    }
 }

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 
 use super::output::{Table, print_json};
+use super::pasteable;
 use crate::list::score::{self, State};
 use crate::pipeline::Ctx;
 use crate::store::{BounceRow, ListRow, MemberRow, StandingRow, state_word};
@@ -76,18 +77,18 @@ fn print(
     println!(
         "{}",
         match state {
-            _ if member.is_some_and(|m| !m.mail) && state != State::Disabled =>
+            _ if member.is_some_and(|m| !m.mail) && state != State::Disabled => pasteable(
                 "paused: gets no copies; `patchpost member set LIST ADDRESS --mail on` ends it"
-                    .to_owned(),
+            ),
             State::Fine => format!(
                 "gets copies; score {score} of {}, on {days} of {} days",
                 points(score::LIMIT_HALVES),
                 score::LIMIT_DAYS
             ),
             State::Probed => format!("gets copies; a probe is on its way since {since}"),
-            State::Disabled => format!(
+            State::Disabled => pasteable(&format!(
                 "disabled by bounces since {since}; `patchpost member enable {address}` gives it copies again"
-            ),
+            )),
         }
     );
     let mut table = Table::new(["WHEN", "POSTING", "CLASS", "CODE", "THE SERVER SAID"]);

@@ -46,8 +46,6 @@ pub struct Record {
     pub name: String,
     /// Its text, in strings of at most 255 octets.
     pub strings: Vec<String>,
-    /// All of it as a line of a zone file.
-    pub zone: String,
 }
 
 impl Pair {
@@ -61,7 +59,6 @@ impl Pair {
             Record {
                 selector: self.selector.clone(),
                 algorithm,
-                zone: dkim::zone_line(&name, &strings),
                 name,
                 strings,
             }
@@ -148,10 +145,7 @@ pub fn make(data: &Path, domain: &str, now: Timestamp) -> io::Result<String> {
     let folder = folder(data, domain)?;
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true).mode(0o700).create(&folder)?;
-    let known = selectors(&folder)?;
-    let day = format!("p{}", &now.rfc3339()[..10].replace('-', ""));
-    let mut names = std::iter::once(day.clone()).chain((2..).map(|n| format!("{day}-{n}")));
-    let selector = names.find(|name| !known.contains(name)).unwrap_or(day);
+    let selector = free_name(&selectors(&folder)?, now);
     let text = generate()?;
     read(&selector, &text)?;
     let path = folder.join(format!("{selector}.pem"));
@@ -168,6 +162,20 @@ pub fn make(data: &Path, domain: &str, now: Timestamp) -> io::Result<String> {
     fs::rename(&draft, &path)?;
     fs::File::open(&folder)?.sync_all()?;
     Ok(selector)
+}
+
+/// A name for a new key: by day and time, so that it is never that of a key that was dropped or is not in a restored folder. Who
+/// looked that one up keeps its record for a while, and would take the new key's signatures for forged.
+fn free_name(known: &[String], now: Timestamp) -> String {
+    let mut at = now;
+    loop {
+        let (date, time) = (&at.rfc3339()[..10], &at.rfc3339()[11..19]);
+        let name = format!("p{}-{}", date.replace('-', ""), time.replace(':', ""));
+        if !known.contains(&name) {
+            return name;
+        }
+        at = at.plus_secs(1);
+    }
 }
 
 /// Deletes a pair for ever.
@@ -203,14 +211,16 @@ fn folder(data: &Path, domain: &str) -> io::Result<PathBuf> {
     }
 }
 
-/// The selectors in a folder, the oldest first: they begin with the day, and one of the same day has a number.
+/// The selectors in a folder, the oldest first: they begin with the day, and those of the same day have the time, or had a number once.
 fn selectors(folder: &Path) -> io::Result<Vec<String>> {
     let names = names(folder)?.into_iter();
     let pems = names.filter_map(|n| n.strip_suffix(".pem").map(str::to_owned));
     let mut found: Vec<String> = pems.filter(|n| !n.starts_with('.')).collect();
     found.sort_by_key(|name| {
         let (day, number) = name.split_once('-').unwrap_or((name, "1"));
-        (day.to_owned(), number.parse::<u64>().unwrap_or(0))
+        let is_time = number.len() == 6;
+        let number = number.parse::<u64>().unwrap_or(0);
+        (day.to_owned(), is_time, number)
     });
     Ok(found)
 }
@@ -442,25 +452,45 @@ mod tests {
         let data = tempfile::tempdir().expect("a folder");
         let data = data.path();
         assert!(load(data, "x.org").expect("none").pairs.is_empty());
-        for expected in ["p20270115", "p20270115-2", "p20270115-3"] {
+        let names = ["p20270115-080000", "p20270115-080001", "p20270115-080002"];
+        for expected in names {
             assert_eq!(make(data, "x.org", DAY).expect("made"), expected);
         }
-        let file = data.join("dkim/x.org/p20270115.pem");
+        let file = data.join("dkim/x.org/p20270115-080000.pem");
         let mode = fs::metadata(&file).expect("a file").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let folder = fs::metadata(data.join("dkim/x.org")).expect("a folder");
         assert_eq!(folder.permissions().mode() & 0o777, 0o700);
         let keys = load(data, "x.org").expect("read");
         let selectors: Vec<_> = keys.pairs.iter().map(|p| &*p.selector).collect();
-        assert_eq!(selectors, ["p20270115", "p20270115-2", "p20270115-3"]);
+        assert_eq!(selectors, names);
         assert_eq!(keys.pairs[0].rsa.public().modulus_len(), 256);
         let records = keys.pairs[0].records("x.org");
-        assert_eq!(records[0].name, "p20270115._domainkey.x.org");
-        assert_eq!(records[1].name, "p20270115-ed._domainkey.x.org");
-        remove(data, "x.org", "p20270115").expect("removed");
-        assert!(remove(data, "x.org", "p20270115").is_err());
+        assert_eq!(records[0].name, "p20270115-080000._domainkey.x.org");
+        assert_eq!(records[1].name, "p20270115-080000-ed._domainkey.x.org");
+        remove(data, "x.org", names[0]).expect("removed");
+        assert!(remove(data, "x.org", names[0]).is_err());
         assert_eq!(load(data, "x.org").expect("read").pairs.len(), 2);
         assert_eq!(domains(data).expect("read"), ["x.org"]);
+    }
+
+    #[test]
+    fn the_name_of_a_key_that_was_dropped_is_never_used_again() {
+        let data = tempfile::tempdir().expect("a folder");
+        let data = data.path();
+        let dropped = make(data, "x.org", DAY).expect("made");
+        remove(data, "x.org", &dropped).expect("removed");
+        let later = make(data, "x.org", DAY.plus_secs(60)).expect("made");
+        assert_ne!(later, dropped);
+        // Keys of before, whose names were the day and a number, are the older ones of their day.
+        let names = ["p20270115-2", "p20270115", "p20270116", "p20270115-000001"];
+        let folder = data.join("dkim/y.org");
+        fs::create_dir_all(&folder).expect("made");
+        for name in names {
+            fs::write(folder.join(format!("{name}.pem")), "x").expect("written");
+        }
+        let sorted = ["p20270115", "p20270115-2", "p20270115-000001", "p20270116"];
+        assert_eq!(selectors(&folder).expect("read"), sorted);
     }
 
     #[test]
@@ -505,7 +535,8 @@ mod tests {
         assert!(load(data, "x.org").is_err());
         assert_eq!(signing(&keyring), first);
         // Those of before, where none is left.
-        fs::write(data.join("dkim/x.org/p20270115.pem"), "x").expect("written");
+        let only = data.join(format!("dkim/x.org/{}.pem", first[0]));
+        fs::write(only, "x").expect("written");
         let again = |keyring: &Keyring| {
             let mut known = keyring.known.lock().expect("sound");
             let found = known.remove("x.org").expect("known");

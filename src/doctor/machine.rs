@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::report::Report;
+use super::report::{Report, State};
 use crate::config::Config;
 use crate::net::{self, Certificate};
 use crate::types::Timestamp;
@@ -130,20 +130,40 @@ pub fn starttls(config: &Config, now: Timestamp, report: &mut Report) {
     }
     let mend = "renew it, such as by `certbot renew`; it is read again by itself";
     match Certificate::read(cert) {
-        Ok(found) => certificate("tls", &found, &config.site.hostname, now, mend, report),
+        Ok(found) => {
+            let place = Place {
+                what: "tls",
+                name: &config.site.hostname,
+                renew: mend,
+                // Mail servers hardly ever look who vouches.
+                own: State::Note,
+            };
+            certificate(&place, &found, now, report);
+        }
         Err(error) => report.bad("tls", &error, mend),
     }
 }
 
+/// Where a certificate is shown.
+pub struct Place<'a> {
+    /// What is reported on.
+    pub what: &'a str,
+    /// The name that clients ask for.
+    pub name: &'a str,
+    /// How to renew it.
+    pub renew: &'a str,
+    /// How it is if nobody but the certificate itself vouches for it.
+    pub own: State,
+}
+
 /// How long a certificate still holds, and for whom.
-pub fn certificate(
-    what: &str,
-    found: &Certificate,
-    name: &str,
-    now: Timestamp,
-    mend: &str,
-    report: &mut Report,
-) {
+pub fn certificate(place: &Place<'_>, found: &Certificate, now: Timestamp, report: &mut Report) {
+    let Place {
+        what,
+        name,
+        renew: mend,
+        own,
+    } = *place;
     let end = &minute(found.until)[..10];
     let days = (found.until.secs() - now.secs()).div_euclid(DAY);
     if found.until <= now {
@@ -161,7 +181,10 @@ pub fn certificate(
         let mend = format!(
             "browsers and some mail servers refuse it; get one, such as by: certbot certonly --domain {name}"
         );
-        report.note(what, &detail, &mend);
+        match own {
+            State::Bad => report.bad(what, &detail, &mend),
+            _ => report.note(what, &detail, &mend),
+        }
     } else {
         report.ok(what, &format!("the certificate holds until {end}"));
     }
@@ -209,6 +232,38 @@ mod tests {
         check(5, 9_000, Disk::Low);
         check(4, 9_000, Disk::Full);
         check(40, 199, Disk::Full);
+    }
+
+    #[test]
+    fn a_certificate_that_nobody_vouches_for_is_bad_for_browsers() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("cert.pem");
+        let made = rcgen::generate_simple_self_signed(["lists.example.org".to_owned()]);
+        std::fs::write(&file, made.expect("made").cert.pem()).expect("written");
+        let found = Certificate::read(&file).expect("read");
+        let look = |own: State| {
+            let mut report = Report::default();
+            let place = Place {
+                what: "pages",
+                name: "lists.example.org",
+                renew: "renew it",
+                own,
+            };
+            certificate(
+                &place,
+                &found,
+                Timestamp::from_secs(1_800_000_000),
+                &mut report,
+            );
+            report.render()
+        };
+        let bad = look(State::Bad);
+        assert!(bad.starts_with("BAD  pages: "), "{bad}");
+        assert!(
+            bad.contains("certbot certonly --domain lists.example.org"),
+            "{bad}"
+        );
+        assert!(look(State::Note).starts_with("note pages: "));
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub fn without_settings(data: &Path, error: &anyhow::Error, form: Form) -> Resul
     }
     machine::folder(data, &mut report);
     machine::git(&mut report);
-    finish(&report, form)
+    finish(report, form)
 }
 
 /// `patchpost doctor`: exit status 1 when something is bad. `settings` is the file that the settings came from.
@@ -89,7 +89,7 @@ pub async fn run(data: &Path, settings: &Path, config: &Config, form: Form) -> R
             reach::listener(name, address, serving, &mut report).await;
         }
     }
-    finish(&report, form)
+    finish(report, form)
 }
 
 /// What the world sees of a site that has a name.
@@ -129,16 +129,23 @@ async fn outside(
         }
     };
     names::check(&dns, &site, report).await;
-    let own = lists.iter().find(|l| {
-        let domain = l.address.rsplit_once('@').map(|(_, domain)| domain);
-        domain.is_some_and(|d| d.eq_ignore_ascii_case(config.site.list_domain()))
-    });
-    let list = own.map_or_else(
-        || format!("postmaster@{}", config.site.hostname),
-        |l| l.address.clone(),
-    );
-    reach::mail_in(config, &dns, &list, report).await;
+    let asked = asked(&site.domains, lists, &config.site.hostname);
+    reach::mail_in(config, &dns, &asked, report).await;
     reach::pages(config, &dns, now, report).await;
+}
+
+/// Each domain with the address of a list in it; that of the site, which may have no list yet, with the postmaster's.
+fn asked(domains: &[String], lists: &[ListRow], hostname: &str) -> Vec<(String, String)> {
+    let of = |domain: &String| {
+        let is_in = |l: &&ListRow| {
+            let at = l.address.rsplit_once('@');
+            at.is_some_and(|(_, d)| d.eq_ignore_ascii_case(domain)) && l.name != "postmaster"
+        };
+        let list = lists.iter().find(is_in).map(|l| l.address.clone());
+        let list = list.unwrap_or_else(|| format!("postmaster@{hostname}"));
+        (domain.clone(), list)
+    };
+    domains.iter().map(of).collect()
 }
 
 /// All records that a site needs.
@@ -167,7 +174,8 @@ pub fn site(data: &Path, config: &Config, lists: &[ListRow]) -> std::io::Result<
     })
 }
 
-fn finish(report: &Report, form: Form) -> Result<ExitCode> {
+fn finish(mut report: Report, form: Form) -> Result<ExitCode> {
+    report.complete(cli::pasteable);
     match form {
         Form::Text => cli::print(&report.render())?,
         Form::Json => cli::print_json(&report.findings)?,

@@ -15,9 +15,12 @@ pub async fn check(dns: &Dns, site: &Site, report: &mut Report) {
     for ip in &addresses {
         name(dns, site, *ip, report).await;
     }
+    if let Some(wanted) = site.spf_of_helo() {
+        spf(dns, site, &wanted, &addresses, report).await;
+    }
     for domain in &site.domains {
         mx(dns, site, domain, report).await;
-        spf(dns, site, domain, &addresses, report).await;
+        spf(dns, site, &site.spf(domain), &addresses, report).await;
         let keys: Vec<_> = site
             .keys
             .iter()
@@ -25,7 +28,7 @@ pub async fn check(dns: &Dns, site: &Site, report: &mut Report) {
             .collect();
         if keys.is_empty() {
             let what = format!("dns DKIM {domain}");
-            let mend = format!("patchpost dkim rotate {domain}");
+            let mend = format!("`patchpost dkim rotate {domain}`");
             report.bad(&what, "no key signs the domain's mail", &mend);
         }
         for key in keys {
@@ -126,16 +129,17 @@ async fn mx(dns: &Dns, site: &Site, domain: &str, report: &mut Report) {
     report.outcome(&format!("dns MX {domain}"), seen, &set(&site.mx(domain)));
 }
 
-async fn spf(dns: &Dns, site: &Site, domain: &str, addresses: &[IpAddr], report: &mut Report) {
+/// Whether a name lets those send for it who do, and nobody else.
+async fn spf(dns: &Dns, site: &Site, wanted: &Record, addresses: &[IpAddr], report: &mut Report) {
+    let domain = &wanted.name;
     let what = format!("dns SPF {domain}");
-    let wanted = site.spf(domain);
     let found = match texts(dns, domain, "v=spf1").await {
         Ok(found) => found,
-        Err(error) => return report.bad(&what, &error, &set(&wanted)),
+        Err(error) => return report.bad(&what, &error, &set(wanted)),
     };
     let text = match &found[..] {
         [text] => text,
-        [] => return report.bad(&what, "the domain has none", &set(&wanted)),
+        [] => return report.bad(&what, "the domain has none", &set(wanted)),
         all => {
             let detail = format!("the domain has {}, of which none counts", all.len());
             let mend = format!("keep one of them, such as: {wanted}");
@@ -144,7 +148,7 @@ async fn spf(dns: &Dns, site: &Site, domain: &str, addresses: &[IpAddr], report:
     };
     if dns.spf_allows(NOBODY, domain).await == Ok(true) {
         let detail = format!("it lets everybody send: {text}");
-        return report.bad(&what, &detail, &set(&wanted));
+        return report.bad(&what, &detail, &set(wanted));
     }
     // Which machines a provider sends from is for it to say: that one of them takes mail says nothing of the others.
     if let Some(relay) = site.provider() {
@@ -177,7 +181,7 @@ async fn spf(dns: &Dns, site: &Site, domain: &str, addresses: &[IpAddr], report:
             Ok(false) => format!("it does not let {ip} send: {text}"),
             Err(error) => error,
         };
-        return report.bad(&what, &detail, &set(&wanted));
+        return report.bad(&what, &detail, &set(wanted));
     }
     report.ok(&what, text);
 }

@@ -59,7 +59,7 @@ pub async fn probe(
             &format!("{name} does not take the probe: {why}"),
             mend,
         );
-        return finish(&report, form);
+        return finish(report, form);
     }
     eprintln!("{name} took a probe for {}", sent.recipient);
     let begun = Instant::now();
@@ -78,7 +78,7 @@ pub async fn probe(
             report.bad("probe", &detail, &mend);
         }
     }
-    finish(&report, form)
+    finish(report, form)
 }
 
 /// Makes the probe for the list whose address it is, or, for an address elsewhere, in the name of the first list.
@@ -89,7 +89,7 @@ async fn prepare(store: &Store, data: &Path, lists: &[ListRow], to: &Address) ->
         .find(|l| bases.iter().any(|b| b.eq_ignore_ascii_case(&l.address)));
     let Some(list) = own.or(lists.first()) else {
         bail!(
-            "there is no list yet, whose address the probe comes back to: patchpost list create dev"
+            "there is no list yet, whose address the probe comes back to: `patchpost list create dev`"
         );
     };
     let key = store.find_meta("token-key").await?;

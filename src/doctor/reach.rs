@@ -3,9 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::machine::certificate;
+use super::machine::{Place, certificate};
 use super::names::addresses_of;
-use super::report::Report;
+use super::report::{Report, State};
 use crate::config::{Config, Transport, addresses};
 use crate::deliver;
 use crate::dns::Dns;
@@ -90,8 +90,8 @@ pub fn relay_elsewhere(config: &Config) -> Option<String> {
     (!here && !ip.is_ok_and(|ip| ip.is_loopback())).then(|| host.to_owned())
 }
 
-/// How the world's mail comes in: by our own listener, or by a mail server on this machine.
-pub async fn mail_in(config: &Config, dns: &Dns, list: &str, report: &mut Report) {
+/// How the world's mail comes in: by our own listener, or by a mail server on this machine, which is asked about a list of each domain.
+pub async fn mail_in(config: &Config, dns: &Dns, lists: &[(String, String)], report: &mut Report) {
     let outside = addresses(&config.smtp.listen)
         .filter_map(|a| a.parse::<SocketAddr>().ok())
         .find(|a| !a.ip().is_loopback());
@@ -124,7 +124,14 @@ pub async fn mail_in(config: &Config, dns: &Dns, list: &str, report: &mut Report
         let detail = "by a mail server elsewhere that hands it over; nobody can see it from here";
         return report.note("mail in", detail, "");
     }
-    front(config, dns, list, report).await;
+    let mut greeting = None;
+    for (domain, list) in lists {
+        let greeted = front(config, domain, list, report).await;
+        greeting = greeting.or(greeted);
+    }
+    if let Some(greeting) = greeting {
+        helo(config, dns, &greeting, report).await;
+    }
     port_25(config, dns, report).await;
 }
 
@@ -151,9 +158,9 @@ async fn port_25(config: &Config, dns: &Dns, report: &mut Report) {
     }
 }
 
-/// The mail server on this machine: it must take mail for lists, refuse others while their senders wait, and go by our name.
-async fn front(config: &Config, dns: &Dns, list: &str, report: &mut Report) {
-    let domain = config.site.list_domain();
+/// The mail server on this machine: it must take mail for the lists of a domain and refuse others while their senders wait. How it greets.
+async fn front(config: &Config, domain: &str, list: &str, report: &mut Report) -> Option<String> {
+    let what = format!("mail in {domain}");
     let unknown = format!("no-such-list@{domain}");
     let lines = [
         &format!("EHLO {}", config.site.hostname),
@@ -163,18 +170,21 @@ async fn front(config: &Config, dns: &Dns, list: &str, report: &mut Report) {
         "QUIT",
     ];
     let relay = &config.delivery.relay;
-    let print = "patchpost print postfix says how to set it up";
+    let print = "`patchpost print postfix` says how to set it up";
     let answers = match net::ask(relay, &lines, PATIENCE).await {
         Ok(answers) => answers,
         // That it cannot be reached at all is said of the relay already.
-        Err(error) => return report.note("mail in", &format!("{relay}: {error}"), print),
+        Err(error) => {
+            report.note(&what, &format!("{relay}: {error}"), print);
+            return None;
+        }
     };
     let of = |n: usize| answers.get(n).map_or("", String::as_str);
     let (known, stranger) = (of(3), of(4));
     if known.starts_with('4') || stranger.starts_with('4') {
         let detail = format!("{relay} does not know yet: {known}; {stranger}");
         report.note(
-            "mail in",
+            &what,
             &detail,
             "look again in a minute, while `patchpost serve` runs",
         );
@@ -184,28 +194,29 @@ async fn front(config: &Config, dns: &Dns, list: &str, report: &mut Report) {
             false => print.to_owned(),
         };
         let detail = format!("{relay} refuses {list}: {known}");
-        report.bad("mail in", &detail, &mend);
+        report.bad(&what, &detail, &mend);
     } else if stranger.starts_with('2') {
         let detail =
             format!("{relay} takes mail for lists that are not there, and has to bounce it");
-        report.bad("mail in", &detail, print);
+        let mend = format!("{print}; its lines have to name {domain}");
+        report.bad(&what, &detail, &mend);
     } else {
         let detail = format!("{relay} takes mail for {list} and refuses unknown lists");
-        report.ok("mail in", &detail);
+        report.ok(&what, &detail);
     }
-    let name = of(0)
-        .split_whitespace()
-        .nth(1)
-        .unwrap_or_default()
-        .to_owned();
+    Some(of(0).to_owned())
+}
+
+/// The mail server on this machine must go by our name, or by another one of this machine.
+async fn helo(config: &Config, dns: &Dns, greeting: &str, report: &mut Report) {
+    let relay = &config.delivery.relay;
+    let domain = config.site.list_domain();
+    let name = greeting.split_whitespace().nth(1).unwrap_or_default();
     let ours = &config.site.hostname;
     if name.eq_ignore_ascii_case(ours) {
         return report.ok("helo", &format!("{relay} calls itself {name}"));
     }
-    let (theirs, known) = (
-        addresses_of(dns, &name).await,
-        addresses_of(dns, ours).await,
-    );
+    let (theirs, known) = (addresses_of(dns, name).await, addresses_of(dns, ours).await);
     match theirs.iter().any(|ip| known.contains(ip)) {
         true => report.ok(
             "helo",
@@ -265,7 +276,19 @@ pub async fn pages(config: &Config, dns: &Dns, now: Timestamp, report: &mut Repo
     };
     let renew = "renew it, such as by `certbot renew`, and reload the web server";
     match Certificate::shown_by(&address, host).await {
-        Ok(found) => certificate("pages", &found, host, now, renew, report),
+        Ok(found) => {
+            let place = Place {
+                what: "pages",
+                name: host,
+                renew,
+                // Only who tries things on one machine looks past it.
+                own: match ip.is_loopback() {
+                    true => State::Note,
+                    false => State::Bad,
+                },
+            };
+            certificate(&place, &found, now, report);
+        }
         Err(error) => report.bad(
             "pages",
             &error,

@@ -8,7 +8,7 @@ use crate::dns::{RecordKind, reverse_name};
 /// Seconds that resolvers may keep a record: short enough to mend a slip within the hour.
 const TIME_TO_LIVE: u32 = 3600;
 
-/// One record.
+/// One record. Zone files have it as one line, which [`fmt::Display`] writes; forms of DNS providers ask for its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Its name, without a dot at the end.
@@ -103,12 +103,20 @@ pub enum Weight {
 }
 
 impl Site {
-    /// The machine's own addresses, and their names: those are set by whoever gave the addresses.
+    /// The machine's own addresses, their names, which are set by whoever gave the addresses, and who may call himself by its name.
     pub fn of_machine(&self) -> Vec<Record> {
         let address = |ip: &IpAddr| address(&self.hostname, *ip);
         let name = |ip: &IpAddr| name_of(*ip, &self.hostname);
         let addresses = self.addresses.iter().map(address);
-        addresses.chain(self.addresses.iter().map(name)).collect()
+        let names = self.addresses.iter().map(name);
+        addresses.chain(names).chain(self.spf_of_helo()).collect()
+    }
+
+    /// Mail with an empty return path, such as letters and bounces, is looked up by the name that the sending server gives in HELO (RFC
+    /// 7208 section 2.4). Where another machine sends, that is its name, and a domain of lists has a record already.
+    pub fn spf_of_helo(&self) -> Option<Record> {
+        let ours = self.relay.is_none() && !self.domains.contains(&self.hostname);
+        ours.then(|| text(&self.hostname, "v=spf1 a -all"))
     }
 
     /// What a list's domain needs to take mail and to be believed.
@@ -140,7 +148,7 @@ impl Site {
             Some(Ok(IpAddr::V6(ip))) => format!("v=spf1 mx ip6:{ip} -all"),
             Some(Err(_)) => "v=spf1 mx ~all".to_owned(),
         };
-        Record::new(domain, RecordKind::Txt, text)
+        self::text(domain, &text)
     }
 
     /// The provider's host that copies go out by, if SPF needs to name what the provider says.
@@ -153,8 +161,13 @@ impl Site {
 impl SigningKey {
     /// Where receivers find the key.
     pub fn as_record(&self) -> Record {
-        Record::new(&self.name, RecordKind::Txt, &self.record)
+        text(&self.name, &self.record)
     }
+}
+
+/// A text at a name.
+pub fn text(name: &str, text: &str) -> Record {
+    Record::new(name, RecordKind::Txt, text)
 }
 
 /// An address of a name.
@@ -174,13 +187,13 @@ pub fn name_of(ip: IpAddr, name: &str) -> Record {
 /// What receivers shall do with mail that names the domain and does not prove it: at first nothing, but to tell the postmaster.
 pub fn dmarc(domain: &str) -> Record {
     let text = format!("v=DMARC1; p=none; rua=mailto:postmaster@{domain}");
-    Record::new(format!("_dmarc.{domain}"), RecordKind::Txt, text)
+    self::text(&format!("_dmarc.{domain}"), &text)
 }
 
 /// Whom to tell when mail could not be handed over by TLS (RFC 8460 section 3). Nothing depends on it.
 pub fn tls_reports(domain: &str) -> Record {
     let text = format!("v=TLSRPTv1; rua=mailto:postmaster@{domain}");
-    Record::new(format!("_smtp._tls.{domain}"), RecordKind::Txt, text)
+    self::text(&format!("_smtp._tls.{domain}"), &text)
 }
 
 #[cfg(test)]
@@ -212,6 +225,26 @@ mod tests {
             "_dmarc.lists.example.org. 3600 IN TXT \"v=DMARC1; p=none; rua=mailto:postmaster@lists.example.org\"",
         ];
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn the_name_in_helo_has_a_record_if_we_send_by_a_name_that_no_list_has() {
+        let check = |relay: Option<&str>, domain: &str, expected: Option<&str>| {
+            let site = Site {
+                hostname: "mx.example.org".to_owned(),
+                addresses: vec![],
+                domains: vec![domain.to_owned()],
+                relay: relay.map(str::to_owned),
+                keys: vec![],
+            };
+            let records = site.of_machine();
+            let lines: Vec<String> = records.iter().map(ToString::to_string).collect();
+            assert_eq!(lines, expected.into_iter().collect::<Vec<_>>());
+        };
+        let line = "mx.example.org. 3600 IN TXT \"v=spf1 a -all\"";
+        check(None, "lists.example.org", Some(line));
+        check(None, "mx.example.org", None);
+        check(Some("smtp.example.net"), "lists.example.org", None);
     }
 
     #[test]

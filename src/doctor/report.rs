@@ -69,6 +69,14 @@ impl Report {
         }
     }
 
+    /// Makes what texts name fit this run.
+    pub fn complete(&mut self, fit: fn(&str) -> String) {
+        for finding in &mut self.findings {
+            finding.detail = fit(&finding.detail);
+            finding.mend = fit(&finding.mend);
+        }
+    }
+
     /// Status 1 if anything is bad.
     pub fn exit_code(&self) -> ExitCode {
         match self.findings.iter().any(|f| f.state == State::Bad) {

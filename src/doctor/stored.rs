@@ -39,7 +39,7 @@ pub async fn database(data: &Path, config: &Config, report: &mut Report) -> Opti
 pub async fn owed(store: &Store, now: Timestamp, report: &mut Report) -> Result<(), StoreError> {
     let (jobs, parked) = store.count_jobs().await?;
     let seen = format!("{jobs} jobs owed, {parked} parked");
-    let mend = "`patchpost jobs` says why; when that is mended: patchpost jobs --retry";
+    let mend = "`patchpost jobs` says why; when that is mended: `patchpost jobs --retry`";
     match parked {
         0 => report.ok("work", &seen),
         _ => report.bad("work", &seen, mend),
@@ -99,7 +99,7 @@ async fn given_up(store: &Store, now: Timestamp, report: &mut Report) -> Result<
         return Ok(());
     }
     let detail = format!("{seen}; the last one met: {}", lately.problem);
-    let mend = "patchpost queue ls --state given-up; when that is mended: patchpost queue retry --state given-up";
+    let mend = "`patchpost queue ls --state given-up`; when that is mended: `patchpost queue retry --state given-up`";
     report.bad("given up", &detail, mend);
     Ok(())
 }
@@ -117,7 +117,7 @@ pub async fn backup(store: &Store, now: Timestamp, report: &mut Report) -> Resul
         );
         return Ok(());
     }
-    let mend = "patchpost backup FILE, best every night by cron; docs/operating.md has the line";
+    let mend = "`patchpost backup FILE`, best every night by cron; docs/operating.md has the line";
     let limit = now.plus_secs(-BACKUP_DAYS * 24 * HOUR);
     match store.find_moment(LAST_BACKUP).await? {
         Some(at) if at >= limit => report.ok("backup", &format!("made on {}", minute(at))),
@@ -144,7 +144,7 @@ pub async fn repositories(store: &Store, report: &mut Report) -> Result<(), Stor
             None => report.ok(&what, repo.tip.as_deref().unwrap_or("no commit yet")),
             Some(problem) => {
                 let name = &repo.name;
-                let mend = format!("mend what git says, then: patchpost repo fetch {name}");
+                let mend = format!("mend what git says, then: `patchpost repo fetch {name}`");
                 report.bad(&what, problem, &mend);
             }
         }

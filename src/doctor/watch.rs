@@ -72,7 +72,8 @@ async fn pages(config: &Config, now: Timestamp, report: &mut Report) {
     }
 }
 
-fn watched(report: Report) -> Vec<Watched> {
+fn watched(mut report: Report) -> Vec<Watched> {
+    report.complete(crate::cli::pasteable);
     let findings = report.findings.into_iter();
     let all = findings.map(|finding| Watched {
         bad: finding.state == State::Bad,

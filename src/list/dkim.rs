@@ -305,11 +305,5 @@ pub fn record(algorithm: Algorithm, public: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// The record as a line of a zone file.
-pub fn zone_line(name: &str, strings: &[String]) -> String {
-    let quoted: Vec<String> = strings.iter().map(|s| format!("\"{s}\"")).collect();
-    format!("{name}. IN TXT ( {} )", quoted.join(" "))
-}
-
 #[cfg(test)]
 mod tests;

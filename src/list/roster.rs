@@ -48,57 +48,125 @@ impl Kind {
 
 /// The columns of our files; all but the first may be missing, in any order.
 const COLUMNS: [&str; 5] = ["address", "mail", "nodupes", "own", "kind"];
+/// What other programs call the column of addresses.
+const ADDRESS: [&str; 5] = [
+    "address",
+    "email",
+    "e-mail",
+    "email address",
+    "e-mail address",
+];
+/// Columns of other programs that say nothing of a subscription.
+const IGNORED: [&str; 5] = ["", "name", "display name", "display_name", "full name"];
+/// What parts the fields: a comma, what table programs write where a comma is in numbers, and what they copy.
+const SEPARATORS: [char; 3] = [',', ';', '\t'];
 
 /// Reads a CSV file (RFC 4180) whose first line names the columns, or lines with an address each: plain, or `Name <address>`, as
 /// Mailman 2's `list_members`, Mailman 3's `mailman members` and mlmmj's files have them. The error says what is wrong in which line.
 pub fn parse(text: &str) -> Result<Vec<Entry>, String> {
     let text = text.trim_start_matches('\u{feff}');
-    let first = text.lines().next().unwrap_or_default();
-    let names: Vec<String> = fields(first)
-        .iter()
-        .map(|f| f.trim().to_lowercase())
-        .collect();
-    if !names.iter().any(|n| n == "address") {
-        return parse_lines(text);
+    let said = |line: &&str| !line.trim().is_empty() && !line.starts_with('#');
+    let lines = text.lines().enumerate();
+    let mut lines = lines.filter(|(_, line)| said(line)).peekable();
+    let header = match lines.peek() {
+        Some((at, first)) => find_header(first).map_err(|why| in_line(*at, &why))?,
+        None => None,
+    };
+    if header.is_some() {
+        lines.next();
     }
-    if let Some(odd) = names.iter().find(|n| !COLUMNS.contains(&n.as_str())) {
-        return Err(format!(
-            "line 1: there is no column {odd:?}; there are {}",
-            COLUMNS.join(", ")
-        ));
-    }
-    let mut out = Vec::new();
-    for (at, line) in text.lines().enumerate().skip(1) {
-        if line.trim().is_empty() {
-            continue;
-        }
-        let mut entry = Entry::default();
-        for (name, value) in names.iter().zip(fields(line)) {
-            set(&mut entry, name, value.trim()).map_err(|why| format!("line {}: {why}", at + 1))?;
-        }
-        if entry.address.is_empty() {
-            return Err(format!("line {}: no address", at + 1));
-        }
-        out.push(entry);
-    }
-    Ok(out)
+    let entry = |(at, line): (usize, &str)| {
+        let read = match &header {
+            Some(header) => parse_row(header, line),
+            None => parse_line(line.trim()),
+        };
+        read.map_err(|why| in_line(at, &why))
+    };
+    lines.map(entry).collect()
 }
 
-fn parse_lines(text: &str) -> Result<Vec<Entry>, String> {
-    let mut out = Vec::new();
-    for (at, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
+fn in_line(at: usize, why: &str) -> String {
+    format!("line {}: {why}", at + 1)
+}
+
+/// What the first line of a table says: how fields are parted, and which they are.
+struct Header {
+    separator: char,
+    names: Vec<String>,
+}
+
+fn find_header(line: &str) -> Result<Option<Header>, String> {
+    for separator in SEPARATORS {
+        let names = fields(line, separator).unwrap_or_default();
+        let names: Vec<String> = names.iter().map(|f| f.trim().to_lowercase()).collect();
+        if !names.iter().any(|n| ADDRESS.contains(&n.as_str())) {
             continue;
         }
-        let inner = line
-            .rsplit_once('<')
-            .map_or(line, |(_, rest)| rest.trim_end_matches('>'));
-        let mut entry = Entry::default();
-        set(&mut entry, "address", inner).map_err(|why| format!("line {}: {why}", at + 1))?;
-        out.push(entry);
+        let known = |n: &str| {
+            [&COLUMNS[..], &ADDRESS[..], &IGNORED[..]]
+                .concat()
+                .contains(&n)
+        };
+        if let Some(odd) = names.iter().find(|n| !known(n)) {
+            let known = COLUMNS.join(", ");
+            return Err(format!("there is no column {odd:?}; there are {known}"));
+        }
+        return Ok(Some(Header { separator, names }));
     }
-    Ok(out)
+    Ok(None)
+}
+
+fn parse_row(header: &Header, line: &str) -> Result<Entry, String> {
+    let values = fields(line, header.separator)?;
+    let mut entry = Entry::default();
+    if let Some(odd) = values
+        .iter()
+        .skip(header.names.len())
+        .find(|v| !v.is_empty())
+    {
+        return Err(format!("no column has a name for the field {odd:?}"));
+    }
+    for (name, value) in header.names.iter().zip(values) {
+        match (ADDRESS.contains(&name.as_str()), value.trim()) {
+            (true, "") => {}
+            (true, value) => set(&mut entry, "address", inner(value))?,
+            (false, value) if !IGNORED.contains(&name.as_str()) => set(&mut entry, name, value)?,
+            (false, _) => {}
+        }
+    }
+    match entry.address.is_empty() {
+        true => Err("no address".to_owned()),
+        false => Ok(entry),
+    }
+}
+
+/// A line of a file without a header: it holds an address and nothing else.
+fn parse_line(line: &str) -> Result<Entry, String> {
+    let whole = match line.starts_with('"') && line.ends_with('"') {
+        true => fields(line, ',')?.concat(),
+        false => line.to_owned(),
+    };
+    let mut entry = Entry::default();
+    let read = set(&mut entry, "address", inner(whole.trim()));
+    match read {
+        Err(why) if line.contains(SEPARATORS) => Err(format!(
+            "{why}; if these are the columns of a table, its first line has to name them, and one of them address"
+        )),
+        read => read.map(|()| entry),
+    }
+}
+
+/// The address in `Name <address>`, or all of it.
+fn inner(text: &str) -> &str {
+    let named = text.strip_suffix('>').and_then(|t| t.rsplit_once('<'));
+    named.map_or(text, |(_, address)| address.trim())
+}
+
+/// The key of an address as people write it, with or without a name.
+pub fn key_of(text: &str) -> Result<String, String> {
+    let mut entry = Entry::default();
+    set(&mut entry, "address", inner(text.trim()))?;
+    Ok(entry.address)
 }
 
 fn set(entry: &mut Entry, column: &str, value: &str) -> Result<(), String> {
@@ -125,7 +193,7 @@ fn set(entry: &mut Entry, column: &str, value: &str) -> Result<(), String> {
 }
 
 /// One line in its fields; a quote stands for itself when doubled.
-fn fields(line: &str) -> Vec<String> {
+fn fields(line: &str, separator: char) -> Result<Vec<String>, String> {
     let (mut out, mut field, mut quoted) = (Vec::new(), String::new(), false);
     let mut chars = line.chars().peekable();
     while let Some(c) = chars.next() {
@@ -135,12 +203,15 @@ fn fields(line: &str) -> Vec<String> {
                 field.push('"');
             }
             '"' => quoted = !quoted,
-            ',' if !quoted => out.push(std::mem::take(&mut field)),
+            c if c == separator && !quoted => out.push(std::mem::take(&mut field)),
             c => field.push(c),
         }
     }
     out.push(field);
-    out
+    match quoted {
+        true => Err("a quote is not closed".to_owned()),
+        false => Ok(out),
+    }
 }
 
 /// Members as CSV; [`parse`] reads it.
@@ -220,9 +291,37 @@ mod tests {
             "address,colour\na@x.org,red\n",
             "line 1: there is no column \"colour\"; there are address, mail, nodupes, own, kind",
         );
+        check("address,mail\n,yes\n", "line 2: no address");
+    }
+
+    #[test]
+    fn tables_of_other_programs_are_read_or_refused_with_the_line() {
+        let ana = "\"ana@x.org\",,,,\n";
+        check("\u{feff}Email;Name\r\nana@x.org;Lima, Ana\r\n", ana);
+        check("\n# ours\nname\te-mail\nAna\tana@x.org\n", ana);
+        check("address\n\"\"\"Lima, Ana\"\" <ana@x.org>\"\n", ana);
+        check("\"ana@x.org\"\n", ana);
+        check("address;mail;\nana@x.org;no;;\n", "\"ana@x.org\",no,,,\n");
         check(
-            "address,mail\n,yes\n",
-            "line 2: \"\" is not an e-mail address: no @",
+            "address,mail\nana@x.org,no,x\n",
+            "line 2: no column has a name for the field \"x\"",
         );
+        check("address\n\"ana@x.org\n", "line 2: a quote is not closed");
+        for text in [
+            "ana@x.org,Ana\n",
+            "ana@x.org;yes\n",
+            "Adresse;Name\nana@x.org;Ana\n",
+        ] {
+            let why = parse(text).expect_err("no header");
+            assert!(
+                why.starts_with("line 1: ") && why.contains("its first line has to name them"),
+                "{why}"
+            );
+        }
+        check(
+            "Adresse\nana@x.org\n",
+            "line 1: \"Adresse\" is not an e-mail address: no @",
+        );
+        check("", "");
     }
 }

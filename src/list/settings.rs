@@ -195,8 +195,16 @@ pub struct Policy {
     pub hold_days: i64,
     /// Copies go over TLS only.
     pub tls_only: bool,
+    /// Who may read a list that is not public reads it on the pages, too. What is stored without a word on it is of a time when
+    /// nobody did.
+    #[serde(default = "no")]
+    pub web: bool,
     /// What becomes of authors' wishes that their mail is removed.
     pub own_removal: OwnRemoval,
+}
+
+fn no() -> bool {
+    false
 }
 
 /// Held above: a patch series of generated files may be larger, and a person should see that.
@@ -220,6 +228,7 @@ impl Default for Policy {
             delay: 60,
             hold_days: 14,
             tls_only: false,
+            web: true,
             own_removal: OwnRemoval::Ask,
         }
     }
@@ -244,6 +253,8 @@ impl Policy {
                 strangers_per_hour: 60,
                 delay: 0,
                 tls_only: true,
+                // The mail with which one signs in may go without TLS: the owner says so first.
+                web: false,
                 ..open
             },
             _ => open,
@@ -280,6 +291,8 @@ impl Policy {
             subscribers: fresh.subscribers,
             html: fresh.html,
             tls_only: fresh.tls_only,
+            // Nothing is opened by the way.
+            web: self.web && fresh.web,
             ..self
         }
     }
@@ -366,6 +379,7 @@ mod tests {
         assert_eq!(Policy::from_stored(&policy.to_stored(), "patch"), policy);
         let old = Policy::from_stored("{\"emergency\":true}", "patch");
         assert!(old.emergency && old.max_size == MIB && old.anybody == Bits::WRITE);
+        assert!(!old.web, "nobody was told that members read it there");
         assert_eq!(
             Policy::from_stored("", "announce"),
             Policy::of_style("announce")

@@ -142,14 +142,8 @@ impl Reader {
         let row: Option<(i64,)> = self
             .fetch_one(text, vec![list.id.0.into(), address.into()])
             .await?;
-        Ok(match row {
-            // Who decides on mail reads it.
-            Some((bits,)) => Bits(bits).has(Bits::BROWSE) || Bits(bits).has(Bits::MODERATE),
-            None => {
-                list.policy.subscribers.has(Bits::BROWSE)
-                    && self.is_member(list.id, address).await?
-            }
-        })
+        let member = row.is_none() && self.is_member(list.id, address).await?;
+        Ok(list.may_browse(row.map(|r| Bits(r.0)), member))
     }
 
     /// Those of these mails that were removed from a realm and must not come back.

@@ -27,9 +27,6 @@ impl Scope {
     }
 }
 
-/// A list on the front page, with the arrival of its newest mail.
-pub type ListLine = (ListRow, Option<Timestamp>);
-
 /// A thread in a list's front page.
 #[derive(Debug, Clone)]
 pub struct ThreadRow {
@@ -318,18 +315,6 @@ impl Reader {
             );
         }
         Ok(all)
-    }
-
-    /// Public lists by name, each with the arrival of its newest mail.
-    pub async fn load_public_lists(&self) -> Result<Vec<ListLine>, StoreError> {
-        let text = "select l.id, (select max(t.last_arrived) from list_thread t where t.list = l.id) from list l \
-             where l.visibility = 'public'";
-        let newest: Vec<(i64, Option<i64>)> = self.fetch(text, vec![]).await?;
-        let newest: std::collections::HashMap<i64, Option<i64>> = newest.into_iter().collect();
-        let lists = self.load_lists().await?.into_iter();
-        Ok(lists
-            .filter_map(|l| newest.get(&l.id.0).map(|n| (l, n.map(Timestamp))))
-            .collect())
     }
 
     /// What pages of a list are made of: raised by every visible change. (realm's version, members)

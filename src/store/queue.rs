@@ -34,9 +34,11 @@ pub struct QueueRow {
     pub what: String,
     /// `due`, `sending`, `given-up` or `held`.
     pub state: &'static str,
+    /// Since when it is owed, or let go again, in microseconds since 1970.
+    pub since: i64,
     /// How often it was begun.
     pub attempts: i64,
-    /// The next try, in microseconds since 1970.
+    /// The next try, in microseconds since 1970; of what is held or given up, when it would have been or was.
     pub next: i64,
     /// What was in the way last.
     pub problem: String,
@@ -189,8 +191,13 @@ impl Reader {
         limit: i64,
     ) -> Result<Vec<QueueRow>, StoreError> {
         let columns = [
-            "cast('c' as text) as kind, q.id, coalesce(l.name, '') as list, q.address as recipient, cast(q.number as text) as what",
-            "cast('l' as text) as kind, q.id, coalesce(l.name, '') as list, q.recipient as recipient, q.purpose as what",
+            "cast('c' as text) as kind, q.id, coalesce(l.name, '') as list, q.address as recipient, cast(q.number as text) as what, \
+             coalesce(q.started, f.started, q.run_at) as since",
+            "cast('l' as text) as kind, q.id, coalesce(l.name, '') as list, q.recipient as recipient, q.purpose as what, q.made as since",
+        ];
+        let begun = [
+            "left join fan_out f on f.list = q.list and f.number = q.number",
+            "",
         ];
         let mut selects = Vec::new();
         let mut binds = Vec::new();
@@ -199,8 +206,8 @@ impl Reader {
                 continue;
             };
             selects.push(format!(
-                "select {}, q.state, q.attempts, q.run_at, q.problem from {table} q left join list l on l.id = q.list where {condition}",
-                columns[at]
+                "select {}, q.state, q.attempts, q.run_at, q.problem from {table} q left join list l on l.id = q.list {} where {condition}",
+                columns[at], begun[at]
             ));
             binds.extend(own);
         }
@@ -208,22 +215,35 @@ impl Reader {
             return Ok(Vec::new());
         }
         let text = format!(
-            "select kind, id, list, recipient, what, state, attempts, run_at, problem from ({}) owed order by run_at, kind, id limit ?",
+            "select kind, id, list, recipient, what, since, state, attempts, run_at, problem from ({}) owed order by run_at, kind, id limit ?",
             selects.join(" union all ")
         );
         binds.push(limit.into());
-        type Row = (String, i64, String, String, String, i64, i64, i64, String);
+        type Row = (
+            String,
+            i64,
+            String,
+            String,
+            String,
+            i64,
+            i64,
+            i64,
+            i64,
+            String,
+        );
         let rows: Vec<Row> = self.fetch(text, binds).await?;
-        let row = |(kind, id, list, to, what, state, attempts, next, problem): Row| QueueRow {
-            id: format!("{kind}{id}"),
-            list,
-            to,
-            what,
-            state: state_name(state),
-            attempts,
-            next,
-            problem,
-        };
+        let row =
+            |(kind, id, list, to, what, since, state, attempts, next, problem): Row| QueueRow {
+                id: format!("{kind}{id}"),
+                list,
+                to,
+                what,
+                state: state_name(state),
+                since,
+                attempts,
+                next,
+                problem,
+            };
         Ok(rows.into_iter().map(row).collect())
     }
 

@@ -275,6 +275,11 @@ pub(super) async fn recall(
         return Ok(None);
     };
     let (realm, node, arrived, address) = (RealmId(row.0), row.1, row.9, row.7.to_lowercase());
+    // What is redacted or purged leaves no name anywhere.
+    let name = match wish.how {
+        Removal::Recall => format!(": {}", row.4),
+        Removal::Redact | Removal::Purge => String::new(),
+    };
     file::lock_realm(tx, realm).await?;
     let threads = super::application::threads(tx, &[mail]).await?;
     let text = "select p.list, p.number, l.name from posting p join list l on l.id = p.list where p.mail = $1 order by p.list";
@@ -324,7 +329,7 @@ pub(super) async fn recall(
             kind: wish.how.kind(),
             actor: wish.actor.clone(),
             detail: format!(
-                "{}; copies stopped {}, under way {}, sent {}",
+                "{}; copies stopped {}, under way {}, sent {}{name}",
                 wish.why, done.stopped, done.under_way, done.sent
             ),
             receipt: None,
@@ -416,12 +421,12 @@ async fn deny(
         hold::REFUSED
     );
     on(tx, &text, &ids).await?;
-    // Notes on copies that were not taken, and on what is wished for it, end with the mail's name.
+    // Notes on copies that were not taken, on what is wished for it, and on an earlier recall end with the mail's name.
     let lists = receipts.iter().map(|r| r.1);
     let lists: std::collections::BTreeSet<i64> =
         lists.chain(postings.iter().map(|p| p.0)).collect();
     for list in lists {
-        let text = "select id, detail from event where list = $1 and kind in ('dropped', 'refused', 'removal wished') and replace(detail, $2, '') <> detail";
+        let text = "select id, detail from event where list = $1 and kind in ('dropped', 'refused', 'removal wished', 'recalled') and replace(detail, $2, '') <> detail";
         let binds = vec![list.into(), message_id.as_str().into()];
         let notes: Vec<(i64, String)> = tx.fetch(text, binds).await?;
         let end = format!(": {message_id}");

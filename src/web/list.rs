@@ -8,11 +8,12 @@ use super::page::{
     Answer, Frame, Pill, Problem, Row, cached, count, html, mail_href, person, short_pills,
 };
 use super::routes::{App, Wish};
+use super::session::{eyes, find, private};
 use crate::list::settings::{Moderation, Policy};
 use crate::query::PREFIXES;
-use crate::store::ListRow;
 use crate::store::pages::{Scope, ThreadRow};
 use crate::store::patch_pages::SeriesFact;
+use crate::store::{Eyes, Shown};
 use crate::types::{MailId, Timestamp};
 
 /// Rows on a page.
@@ -67,7 +68,7 @@ fn terms(policy: &Policy) -> String {
 
 impl Place {
     /// A list.
-    pub fn of(list: &ListRow) -> Place {
+    pub fn of(list: &Shown) -> Place {
         Place {
             name: list.name.clone(),
             scope: Scope::List(list.id),
@@ -94,6 +95,8 @@ struct ListCard {
     address: String,
     description: String,
     newest: Option<Timestamp>,
+    /// Only members see it.
+    private: bool,
 }
 
 #[derive(Template)]
@@ -191,17 +194,24 @@ pub fn plain_text(app: &App, wish: &Wish) -> Answer {
 
 /// `GET /`
 pub async fn index(app: &App, wish: &Wish) -> Answer {
-    let lists = app.store.load_public_lists().await?;
-    let card = |(l, newest): (ListRow, Option<Timestamp>)| ListCard {
-        name: l.name,
-        address: l.address,
-        description: l.description,
-        newest,
+    let viewer = find(app, wish).await?;
+    let eyes = viewer.as_ref().map_or(Eyes::Anybody, |v| eyes(app, v));
+    let lists = app.store.load_shown(eyes).await?;
+    let card = |(l, newest): &(Shown, Option<Timestamp>)| ListCard {
+        name: l.name.clone(),
+        address: l.address.clone(),
+        description: l.description.clone(),
+        newest: *newest,
+        private: l.is_private(),
     };
-    Ok(html(&IndexPage {
+    let page = html(&IndexPage {
         frame: wish.frame(app, None, ""),
-        lists: lists.into_iter().map(card).collect(),
-    }))
+        lists: lists.iter().map(card).collect(),
+    });
+    Ok(match lists.iter().any(|(l, _)| l.is_private()) {
+        true => private(page),
+        false => page,
+    })
 }
 
 /// `GET /L/_/text/help/`
@@ -254,7 +264,7 @@ impl Older {
 }
 
 /// `GET /L/`: newest threads; `before=ARRIVAL.SKIP` pages on (see [`Older`]).
-pub async fn home(app: &App, list: ListRow, wish: &Wish) -> Answer {
+pub async fn home(app: &App, list: Shown, wish: &Wish) -> Answer {
     let (realm, members) = app.store.find_list_version(&list).await?;
     let before = Older::read(wish);
     let key = format!(
@@ -266,12 +276,12 @@ pub async fn home(app: &App, list: ListRow, wish: &Wish) -> Answer {
         let newest = page.rows.iter().map(|r| r.when).max();
         Ok((page, newest))
     };
-    cached(wish, key, make).await
+    cached(wish, &list, key, make).await
 }
 
 async fn home_page(
     app: &App,
-    list: &ListRow,
+    list: &Shown,
     wish: &Wish,
     before: Older,
     members: i64,

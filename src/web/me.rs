@@ -6,19 +6,21 @@ use axum::response::{IntoResponse, Response};
 
 use super::page::{Answer, Frame, Pill, Problem, count, file, html};
 use super::routes::{App, Wish};
-use super::session::{SESSION, require, set_cookie};
+use super::session::{SESSION, eyes, require, set_cookie};
 use crate::list::notice::{self, Arrived, Audience, RULES, ReportWish};
 use crate::list::roster::Entry;
 use crate::list::score::{self, State};
 use crate::list::settings::Bits;
 use crate::pipeline::{Viewer, Wanted};
-use crate::store::{MembershipRow, Owed, StandingRow, state_word};
+use crate::store::{Eyes, MembershipRow, Owed, StandingRow, state_word};
 use crate::types::{Address, Timestamp};
 use crate::view::text::visible;
 
 /// A subscription as the page shows it.
 struct Subscription {
     row: MembershipRow,
+    /// Its pages are shown to the viewer.
+    reads: bool,
     pill: Pill,
     /// `yes`, `no` or `default`.
     nodupes: &'static str,
@@ -52,6 +54,8 @@ struct MePage {
     done: &'static str,
     subscriptions: Vec<Subscription>,
     several: bool,
+    /// Other lists that are not public and are shown to the viewer.
+    readable: Vec<String>,
     others: Vec<(String, String)>,
     tended: Vec<Tended>,
     operator: bool,
@@ -159,7 +163,9 @@ async fn show(app: &App, viewer: &Viewer, wish: &Wish) -> Answer {
         .filter(|a| a.disabled)
         .map(|a| a.address.as_str())
         .collect();
-    let mut others = app.store.load_public_lists().await?;
+    let shown = app.store.load_shown(eyes(app, viewer)).await?;
+    let reads = |name: &str| shown.iter().any(|(l, _)| l.name == name);
+    let mut others = app.store.load_shown(Eyes::Anybody).await?;
     others.retain(|l| {
         let here = |r: &MembershipRow| r.name == l.0.name && r.member.address == viewer.address;
         !rows.iter().any(here)
@@ -189,11 +195,19 @@ async fn show(app: &App, viewer: &Viewer, wish: &Wish) -> Answer {
         several: addresses.len() > 1,
         subscriptions: rows
             .iter()
-            .map(|r| subscription(r.clone(), disabled.contains(&r.member.address.as_str())))
+            .map(|r| {
+                let disabled = disabled.contains(&r.member.address.as_str());
+                subscription(r.clone(), disabled, reads(&r.name))
+            })
+            .collect(),
+        readable: shown
+            .iter()
+            .filter(|(l, _)| l.is_private() && !rows.iter().any(|r| r.name == l.name))
+            .map(|(l, _)| l.name.clone())
             .collect(),
         others: others
-            .into_iter()
-            .map(|(l, _)| (l.name, l.description))
+            .iter()
+            .map(|(l, _)| (l.name.clone(), l.description.clone()))
             .collect(),
         operator: viewer.operator,
         browsers: app.store.load_sessions(&viewer.address, now).await?.len(),
@@ -229,7 +243,7 @@ async fn tended(app: &App, viewer: &Viewer) -> Result<Vec<Tended>, Problem> {
     Ok(tended)
 }
 
-fn subscription(row: MembershipRow, disabled: bool) -> Subscription {
+fn subscription(row: MembershipRow, disabled: bool, reads: bool) -> Subscription {
     let pill = match (row.member.mail, disabled) {
         (_, true) => Pill::fact("bad", "no copies: mail came back"),
         (true, _) => Pill::fact("good", "gets copies"),
@@ -237,6 +251,7 @@ fn subscription(row: MembershipRow, disabled: bool) -> Subscription {
     };
     Subscription {
         pill,
+        reads,
         nodupes: match row.member.nodupes {
             None => "default",
             Some(true) => "yes",

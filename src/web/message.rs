@@ -14,9 +14,9 @@ use super::routes::{App, Wish};
 use crate::mail;
 use crate::patchset::{Version, attached_patch, has_hidden_diff, parse_tag};
 use crate::query;
-use crate::store::ListRow;
 use crate::store::pages::MailRow;
 use crate::store::patch_pages::SeriesFact;
+use crate::store::{ListRow, Shown};
 use crate::thread::{self, Row};
 use crate::types::{MailId, MessageId};
 use crate::view::text::{blocks, visible};
@@ -86,7 +86,7 @@ struct ThreadPage {
 }
 
 /// `GET /L/MID/` and its endings.
-pub async fn show(app: &App, list: ListRow, id: MessageId, what: What, wish: &Wish) -> Answer {
+pub async fn show(app: &App, list: Shown, id: MessageId, what: What, wish: &Wish) -> Answer {
     let found = app.store.find_mail_version(&list, &id).await?;
     let Some((thread, version)) = found else {
         return Err(missing(&list, &id));
@@ -129,7 +129,7 @@ pub async fn show(app: &App, list: ListRow, id: MessageId, what: What, wish: &Wi
                 let turn = app.limits.download(mails.len(), wish.from).await?;
                 Ok(download(app, mails, name, Packing::Gzip, turn))
             };
-            tagged(&wish.headers, &from, make).await
+            tagged(&wish.headers, &list, &from, make).await
         }
         What::Feed => {
             let mut mails = app
@@ -159,7 +159,7 @@ pub async fn show(app: &App, list: ListRow, id: MessageId, what: What, wish: &Wi
                 let page = page(app, &list, &id, mails, what == What::Thread, wish).await?;
                 Ok((page, newest))
             };
-            cached(wish, key, make).await
+            cached(wish, &list, key, make).await
         }
     }
 }
@@ -380,7 +380,7 @@ fn link(href: &str, at: usize, part: &mail::Part) -> (String, String, String) {
 }
 
 /// `GET /L/MID/<n>-name`: a download that no browser runs.
-pub async fn attachment(app: &App, list: ListRow, id: MessageId, number: usize) -> Answer {
+pub async fn attachment(app: &App, list: Shown, id: MessageId, number: usize) -> Answer {
     let found = app.store.find_mails(&list, &id).await?;
     let missing = || Problem::Missing("There is no such attachment.".to_owned(), vec![]);
     let first = found.iter().find(|m| !m.taken_back).ok_or_else(missing)?;

@@ -10,6 +10,7 @@ use sha2::Digest;
 
 use super::cache::Page;
 pub use super::problem::{Answer, Problem};
+use crate::store::Shown;
 use crate::store::pages::MailRow;
 use crate::store::patch_pages::SeriesFact;
 use crate::store::summary::state_name;
@@ -63,6 +64,10 @@ pub struct Frame {
     pub q: String,
     /// `light`, `dark` or empty.
     pub theme: &'static str,
+    /// Only members see the list.
+    pub private: bool,
+    /// Where one signs in, on pages that find nothing: link and words.
+    pub sign_in: Option<(String, String)>,
     /// Changes whenever style or script do.
     pub assets: &'static str,
 }
@@ -76,6 +81,8 @@ impl Frame {
             here,
             q: String::new(),
             theme: theme.as_str(),
+            private: false,
+            sign_in: None,
             assets: super::assets::version(),
         }
     }
@@ -420,12 +427,17 @@ pub fn html(page: &impl Template) -> Response {
     }
 }
 
-/// A page out of the cache, or made now. The key names the versions of all that it shows.
+/// A page of a list out of the cache, or made now. The key names the versions of all that it shows. Of a list that is not public
+/// each is made for who asks, and kept nowhere.
 pub async fn cached<T: Template>(
     wish: &super::routes::Wish,
+    list: &Shown,
     key: String,
     make: impl Future<Output = Result<(T, Option<Timestamp>), Problem>>,
 ) -> Answer {
+    if list.is_private() {
+        return Ok(html(&make.await?.0));
+    }
     let key = format!("{} {key}", wish.theme.as_str());
     if let Some(page) = wish.cache.find(&key) {
         return Ok(page.answer(&wish.headers));
@@ -469,12 +481,17 @@ pub fn since(mut response: Response, modified: Timestamp) -> Response {
     response
 }
 
-/// An answer that is known by what it is made from: 304 for who has it, else what `make` gives, with the tag.
+/// An answer of a list that is known by what it is made from: 304 for who has it, else what `make` gives, with the tag. Of a list
+/// that is not public nothing has a tag.
 pub async fn tagged(
     headers: &HeaderMap,
+    list: &Shown,
     made_from: &str,
     make: impl Future<Output = Answer>,
 ) -> Answer {
+    if list.is_private() {
+        return make.await;
+    }
     let tag = etag(made_from.as_bytes());
     let mut response = if has(headers, &tag) {
         StatusCode::NOT_MODIFIED.into_response()

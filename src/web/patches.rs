@@ -9,7 +9,7 @@ use super::page::{
 };
 use super::patchset::{find_version, page};
 use super::routes::{App, Wish};
-use crate::store::ListRow;
+use crate::store::Shown;
 use crate::store::patch_pages::{PatchFilter, SeriesFact};
 use crate::view::text::visible;
 use crate::view::url;
@@ -54,7 +54,7 @@ struct PatchesPage {
 }
 
 /// `GET /L/patches/`
-pub async fn index(app: &App, list: ListRow, wish: &Wish) -> Answer {
+pub async fn index(app: &App, list: Shown, wish: &Wish) -> Answer {
     let chosen = if wish.get("state").is_empty() {
         "open"
     } else {
@@ -122,12 +122,12 @@ pub async fn index(app: &App, list: ListRow, wish: &Wish) -> Answer {
         words,
         rows: facts.iter().map(row).collect(),
         older,
-        list: list.name,
+        list: list.name.clone(),
     }))
 }
 
 /// `GET /L/patches/N/`, `/vM/`, `…/mbox`
-pub async fn one(app: &App, list: ListRow, rest: &str, wish: &Wish) -> Answer {
+pub async fn one(app: &App, list: Shown, rest: &str, wish: &Wish) -> Answer {
     let missing = || {
         let way = (
             format!("/{}/patches/?state=any", list.name),
@@ -190,7 +190,7 @@ pub async fn one(app: &App, list: ListRow, rest: &str, wish: &Wish) -> Answer {
             let newest = found.1.arrived;
             Ok((page(app, &list, id, found, wish).await?, Some(newest)))
         };
-        return cached(wish, key, make).await;
+        return cached(wish, &list, key, make).await;
     }
     // Before what it is the version of: an answer that is filed meanwhile then makes a tag that is too old, never one too new.
     let (realm, _) = app.store.find_list_version(&list).await?;
@@ -209,5 +209,5 @@ pub async fn one(app: &App, list: ListRow, rest: &str, wish: &Wish) -> Answer {
         let turn = app.limits.download(acked.patches.len(), wish.from).await?;
         Ok(patches(app, acked, &name, packing, turn))
     };
-    tagged(&wish.headers, &from, make).await
+    tagged(&wish.headers, &list, &from, make).await
 }

@@ -189,14 +189,18 @@ pub(super) async fn page(
         note: landed_note(&app.store.load_landed(&[version.series]).await?, fact.total)
             .or_else(|| note(&fact, &version, application.as_ref(), &damage))
             .map(|(tone, text)| (tone, visible(&text))),
-        commands: commands(
-            app,
-            list,
-            &home,
-            &fact,
-            application.as_ref(),
-            anchor.as_deref(),
-        ),
+        commands: match wish.private {
+            // None of these programs is signed in.
+            true => Vec::new(),
+            false => commands(
+                app,
+                list,
+                &home,
+                &fact,
+                application.as_ref(),
+                anchor.as_deref(),
+            ),
+        },
         reason: version.reason.clone(),
         end_gap: gap(version.patches.last().map_or(0, |p| p.0), fact.total + 1),
         patches,

@@ -69,6 +69,7 @@ impl Problem {
             }
             Problem::Missing(text, mut ways) => {
                 ways.push(("/".to_owned(), "All lists".to_owned()));
+                ways.extend(frame.sign_in.take());
                 (StatusCode::NOT_FOUND, "Not found", text, ways)
             }
             Problem::Bad(text) => (

@@ -29,6 +29,7 @@ struct Destination {
 
 struct Mail {
     row: QueueRow,
+    since: Timestamp,
     next: Timestamp,
     pill: Pill,
 }
@@ -135,6 +136,7 @@ fn destination(row: QueueCount, problems: &BTreeMap<String, String>) -> Destinat
 
 fn mail(row: QueueRow) -> Mail {
     Mail {
+        since: Timestamp(row.since),
         next: Timestamp(row.next),
         pill: pill(row.state),
         row: QueueRow {

@@ -10,7 +10,7 @@ use super::routes::{App, Wish};
 use crate::patchset::range_diff::{Fate, Pair, Sign};
 use crate::pipeline::{PipelineError, compare, missing_versions};
 use crate::store::patch_pages::SeriesFact;
-use crate::store::{ListRow, StoreError};
+use crate::store::{Shown, StoreError};
 use crate::view::text::visible;
 
 /// The two labels of `v1..v2`.
@@ -81,7 +81,7 @@ struct RangeDiffPage {
 }
 
 /// `GET /L/patches/N/v1..v2`
-pub async fn show(app: &App, list: &ListRow, id: i64, pair: (&str, &str), wish: &Wish) -> Answer {
+pub async fn show(app: &App, list: &Shown, id: i64, pair: (&str, &str), wish: &Wish) -> Answer {
     let (old, new) = pair;
     let (realm, _) = app.store.find_list_version(list).await?;
     let key = format!(
@@ -93,12 +93,12 @@ pub async fn show(app: &App, list: &ListRow, id: i64, pair: (&str, &str), wish: 
         let newest = versions.iter().map(|v| v.arrived).max();
         Ok((page(app, list, id, pair, &versions, wish).await?, newest))
     };
-    cached(wish, key, make).await
+    cached(wish, list, key, make).await
 }
 
 async fn page(
     app: &App,
-    list: &ListRow,
+    list: &Shown,
     id: i64,
     (old, new): (&str, &str),
     versions: &[SeriesFact],

@@ -22,14 +22,14 @@ use super::limits::Limits;
 use super::list::Place;
 use super::page::{Answer, Frame, Problem, Theme, etag, file, has};
 use super::server::Client;
-use super::session::{is_personal, private};
+use super::session::{find_shown, is_personal, private, sign_in_way};
 use super::{
     assets, enable, feed, git, join, list, me, message, patches, queue, search, settings, sign_in,
     style,
 };
 use crate::net::source;
 use crate::pipeline::{Ctx, Repos};
-use crate::store::{ListRow, Reader};
+use crate::store::{Reader, Shown};
 use crate::types::MessageId;
 
 /// What handlers share.
@@ -53,6 +53,10 @@ pub struct App {
 
 /// A request in pieces.
 pub struct Wish {
+    /// Its path, as it was sent.
+    pub path: String,
+    /// It is about a list that is not public.
+    pub private: bool,
     /// Query keys and values, decoded.
     pub query: Vec<(String, String)>,
     /// `POST`.
@@ -95,7 +99,17 @@ impl Wish {
 
     /// The frame of a page of a list.
     pub fn frame(&self, app: &App, list: Option<&str>, here: &'static str) -> Frame {
-        Frame::new(&app.site, list, here, self.theme)
+        let mut frame = Frame::new(&app.site, list, here, self.theme);
+        frame.private = self.private && list.is_some();
+        frame
+    }
+
+    /// The frame of a page that says why there is no other.
+    fn problem_frame(&self, app: &App, list: Option<&str>) -> Frame {
+        let mut frame = self.frame(app, list, "");
+        frame.q = self.get("q").to_owned();
+        frame.sign_in = sign_in_way(app, self);
+        frame
     }
 }
 
@@ -170,6 +184,8 @@ async fn dispatch(State((app, cache)): State<(App, Arc<Cache>)>, request: Reques
     };
     let mut wish = Wish {
         theme: Theme::parse(theme),
+        path: path.clone(),
+        private: false,
         post: method == Method::POST,
         protocol: text("git-protocol").map(str::to_owned),
         gzip: text("content-encoding") == Some("gzip"),
@@ -191,8 +207,7 @@ async fn dispatch(State((app, cache)): State<(App, Arc<Cache>)>, request: Reques
     if wish.post && !takes_post {
         return refused();
     }
-    let mut frame = wish.frame(&app, None, "");
-    frame.q = wish.get("q").to_owned();
+    let frame = wish.problem_frame(&app, None);
     let answer = route(&app, &path, wish).await;
     let answer = answer.unwrap_or_else(|problem| problem.answer(frame));
     match is_personal(&path) {
@@ -293,15 +308,17 @@ async fn route(app: &App, path: &str, wish: Wish) -> Answer {
     if first == "all" || first == "r" {
         return everywhere(app, rest.unwrap_or_default(), &wish).await;
     }
-    let list = app.store.find_list(&first).await?;
-    if let (Some(list), Some(below)) = (&list, rest.and_then(settings::below))
-        && let Some(page) = settings::serve(app, list, below, &wish).await?
+    if let Some(below) = rest.and_then(settings::below)
+        && let Some(page) = settings::serve(app, &first, below, &wish).await?
     {
         return Ok(page);
     }
-    let Some(list) = list.filter(ListRow::is_open) else {
+    let Some(list) = find_shown(app, &first, &wish).await? else {
         return message::anywhere(app, path.trim_start_matches('/')).await;
     };
+    if list.is_private() {
+        return Ok(for_members(app, list, rest, wish).await);
+    }
     let Some(rest) = rest else {
         return moved(format!("/{first}/"));
     };
@@ -332,7 +349,22 @@ async fn everywhere(app: &App, rest: &str, wish: &Wish) -> Answer {
     }
 }
 
-async fn in_list(app: &App, list: ListRow, rest: &str, wish: Wish) -> Answer {
+/// A page of a list that is not public, to who may read it: kept by no cache, known by no tag, found by no search engine.
+async fn for_members(app: &App, list: Shown, rest: Option<&str>, mut wish: Wish) -> Response {
+    wish.private = true;
+    let frame = wish.problem_frame(app, Some(&list.name));
+    let answer = match rest {
+        Some(rest) => in_list(app, list, rest, wish).await,
+        None => moved(format!("/{}/", list.name)),
+    };
+    let mut page = private(answer.unwrap_or_else(|problem| problem.answer(frame)));
+    for name in [header::ETAG, header::LAST_MODIFIED] {
+        page.headers_mut().remove(name);
+    }
+    page
+}
+
+async fn in_list(app: &App, list: Shown, rest: &str, wish: Wish) -> Answer {
     match rest {
         "" | "index.html" if !wish.get("q").is_empty() => {
             return search::show(app, Place::of(&list), &wish).await;
@@ -351,8 +383,9 @@ async fn in_list(app: &App, list: ListRow, rest: &str, wish: Wish) -> Answer {
         "_/text/help/" => return list::help(app, Place::of(&list), &wish),
         "patches" => return moved(format!("/{}/patches/", list.name)),
         "patches/" => return patches::index(app, list, &wish).await,
-        "join" => return moved(format!("/{}/join/", list.name)),
-        "join/" => return join::join(app, &list, &wish).await,
+        // Nobody joins another one by a form.
+        "join" if !list.is_private() => return moved(format!("/{}/join/", list.name)),
+        "join/" if !list.is_private() => return join::join(app, &list, &wish).await,
         _ => {}
     }
     if wish.post && is_form(rest) {

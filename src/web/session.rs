@@ -1,6 +1,7 @@
 //! Who looks at a page, by the cookie of a browser that is signed in; and what a form must show before anything is done for it.
 //!
-//! Public pages never ask: they are the same for everybody, and cached.
+//! Public pages never ask: they are the same for everybody, and cached. Only where a name is none of a public list is it looked up
+//! who asks, whether there is such a list or not.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -9,6 +10,7 @@ use super::page::Problem;
 use super::routes::{App, Wish, parse_pairs};
 use crate::list::sign_in::{HOLDS_SECS, LIFE_SECS, hash};
 use crate::pipeline::Viewer;
+use crate::store::{Eyes, Shown};
 use crate::view::url;
 
 /// Fields of a form that are read: a page of held mail can tick fewer.
@@ -19,6 +21,8 @@ pub const SESSION: &str = "session";
 /// The cookie of a browser that asked for a code.
 pub const ASKING: &str = "asking";
 
+/// The cookie that holds where a browser wanted to go when it asked.
+pub const BACK: &str = "back";
 /// The cookie of a browser that was signed in before.
 pub const MARK: &str = "mark";
 /// A browser keeps it so long.
@@ -56,6 +60,25 @@ pub async fn find(app: &App, wish: &Wish) -> Result<Option<Viewer>, Problem> {
     let now = crate::store::now();
     match app.store.find_session(&hash(&cookie), now).await? {
         Some(row) => Ok(Some(app.ctx.greet(row, now).await?)),
+        None => Ok(None),
+    }
+}
+
+/// With whose eyes lists are looked at.
+pub fn eyes<'a>(app: &App, viewer: &'a Viewer) -> Eyes<'a> {
+    Eyes::Person {
+        address: &viewer.address,
+        tls: is_secure(app),
+    }
+}
+
+/// The list of that name, if it may be shown to who asks.
+pub async fn find_shown(app: &App, name: &str, wish: &Wish) -> Result<Option<Shown>, Problem> {
+    if let Some(list) = app.store.find_shown(name, Eyes::Anybody).await? {
+        return Ok(Some(list));
+    }
+    match find(app, wish).await? {
+        Some(viewer) => Ok(app.store.find_shown(name, eyes(app, &viewer)).await?),
         None => Ok(None),
     }
 }
@@ -131,14 +154,32 @@ fn full_name(app: &App, name: &str) -> String {
     }
 }
 
-/// Where to go after signing in: a page of ours, whatever was asked.
+/// Where to go after signing in: a page of ours, whatever was asked. Only a path without a query; what it is made of needs no
+/// quotes in a cookie, and no browser takes it for the name of a host.
 pub fn local(path: &str) -> &str {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.".contains(&b);
-    let ours = path.starts_with('/') && !path.starts_with("//") && is_personal(path);
-    match ours && path.bytes().all(plain) && path.len() < 200 {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.~%@+=:!$'()*&".contains(&b);
+    let ours = path.starts_with('/') && !path.contains("//");
+    match ours && path.bytes().all(plain) && path.len() < 500 {
         true => path,
         false => "/me/",
     }
+}
+
+/// What a page that finds nothing says to everybody, whatever is or is not there.
+pub fn sign_in_way(app: &App, wish: &Wish) -> Option<(String, String)> {
+    let path = wish.path.as_str();
+    // What leads to these is a secret, or not there for who is signed in either.
+    let secret = ["/sign-in", "/u/", "/-/", "/me"];
+    if local(path) != path || secret.iter().any(|start| path.starts_with(start)) {
+        return None;
+    }
+    Some(match wish.cookie(app, SESSION) {
+        Some(_) => ("/me/".to_owned(), "Your lists".to_owned()),
+        None => (
+            format!("/sign-in?to={}", url::query(path)),
+            "Sign in: members see lists that others do not".to_owned(),
+        ),
+    })
 }
 
 impl Wish {
@@ -179,6 +220,9 @@ mod tests {
         check("/me/", "/me/");
         check("/dev/settings/held/12/", "/dev/settings/held/12/");
         check("/-/queue", "/-/queue");
+        check("/dev/", "/dev/");
+        check("/dev/a%2Fb+c=d@x.org/T/", "/dev/a%2Fb+c=d@x.org/T/");
+        check("/dev/patches/12/v1..v2", "/dev/patches/12/v1..v2");
         for elsewhere in [
             "",
             "me/",
@@ -187,7 +231,13 @@ mod tests {
             "https://evil.example/me/",
             "/me/?x=<",
             "/me/\r\nSet-Cookie:x",
-            "/dev/",
+            "///evil.example/",
+            "/dev//evil.example/",
+            "/\t/evil.example/",
+            "/dev/;Domain=evil.example",
+            "/dev/#x",
+            "javascript:alert(1)",
+            "/d\u{e9}v/",
         ] {
             check(elsewhere, "/me/");
         }

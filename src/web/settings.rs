@@ -8,7 +8,7 @@ use axum::response::Response;
 
 use super::page::{Answer, Frame, Problem, count, html};
 use super::routes::{App, Wish};
-use super::session::{check_form, find};
+use super::session::{check_form, eyes, find};
 use super::{held, members};
 use crate::list::rules::Rule;
 use crate::list::settings::{Moderation, Policy};
@@ -25,6 +25,8 @@ pub struct Tending<'a> {
     pub list: &'a ListRow,
     /// Mails that it holds.
     pub held: i64,
+    /// Its pages are shown to them.
+    pub reads: bool,
 }
 
 /// What stands on top of each of these pages.
@@ -44,8 +46,10 @@ pub struct Top {
 impl Tending<'_> {
     /// The frame of a page; navigation only where it leads somewhere.
     pub fn frame(&self, app: &App, wish: &Wish) -> Frame {
-        let public = self.list.realm == RealmId::PUBLIC;
-        wish.frame(app, public.then_some(self.list.name.as_str()), "settings")
+        let name = self.reads.then_some(self.list.name.as_str());
+        let mut frame = wish.frame(app, name, "settings");
+        frame.private = self.reads && !self.list.is_open();
+        frame
     }
 
     /// The top of a page.
@@ -99,12 +103,16 @@ pub fn below(rest: &str) -> Option<&str> {
 /// A page below `/L/settings/`; `None`: to whoever asks, there is no such list.
 pub async fn serve(
     app: &App,
-    list: &ListRow,
+    name: &str,
     rest: &str,
     wish: &Wish,
 ) -> Result<Option<Response>, Problem> {
+    let (list, viewer) = (app.store.find_list(name).await?, find(app, wish).await?);
+    let Some(list) = &list else {
+        return Ok(None);
+    };
     let path = format!("/{}/settings/{rest}", list.name);
-    let viewer = match find(app, wish).await? {
+    let viewer = match viewer {
         Some(viewer) if tends(app, list, &viewer).await? => viewer,
         _ if list.realm != RealmId::PUBLIC => return Ok(None),
         None => {
@@ -120,7 +128,9 @@ pub async fn serve(
         }
     };
     check_form(app, wish, &viewer)?;
+    let shown = app.store.find_shown(name, eyes(app, &viewer)).await?;
     let tending = Tending {
+        reads: shown.is_some(),
         held: app.store.count_held_of(list.id).await?,
         viewer,
         list,
@@ -274,6 +284,7 @@ async fn by_command(app: &App, list: &ListRow) -> Result<Vec<ByCommand>, Problem
             set("--outsiders hold"),
         ),
         ByCommand("any-list", switch(p.any_list), set("--any-list on")),
+        ByCommand("web", on_pages(list), set("--web on")),
         ByCommand(
             "own-removal",
             p.own_removal.as_str().to_owned(),
@@ -292,6 +303,17 @@ async fn by_command(app: &App, list: &ListRow) -> Result<Vec<ByCommand>, Problem
             format!("patchpost list set {} --address ADDRESS", list.name),
         ),
     ])
+}
+
+/// Who reads the archive on the pages.
+fn on_pages(list: &ListRow) -> String {
+    match (list.is_open(), list.policy.web) {
+        (true, _) => "everybody reads it",
+        (false, true) if list.policy.tls_only => "who may browse reads it, over TLS",
+        (false, true) => "who may browse reads it",
+        (false, false) => "off: nobody reads it on the pages",
+    }
+    .to_owned()
 }
 
 async fn change(app: &App, tending: &Tending<'_>, wish: &Wish) -> Answer {

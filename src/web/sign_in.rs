@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::page::{Answer, Frame, Problem, html};
 use super::routes::{App, Wish};
-use super::session::{ASKING, MARK, SESSION, check_origin, find, local, set_cookie};
+use super::session::{ASKING, BACK, MARK, SESSION, check_origin, find, local, set_cookie};
 use crate::list::notice;
 use crate::pipeline::SignedIn;
 use crate::store::{Owed, SignInRow};
@@ -114,6 +114,8 @@ async fn ask(app: &App, wish: &Wish) -> Answer {
     }
     let mut page = code_form(app, wish, "");
     set_cookie(app, &mut page, ASKING, &browser);
+    // The link in the mail does not say it: whoever asks would write into it.
+    set_cookie(app, &mut page, BACK, local(&to));
     Ok(page)
 }
 
@@ -171,7 +173,8 @@ async fn follow(app: &App, link: &str, wish: &Wish) -> Answer {
     }
     let old = wish.cookie(app, SESSION);
     let signed = app.ctx.sign_in_by_link(&link, old.as_deref(), now).await?;
-    Ok(enter(app, &signed.ok_or_else(gone)?, "/me/"))
+    let to = wish.cookie(app, BACK).unwrap_or_default();
+    Ok(enter(app, &signed.ok_or_else(gone)?, local(&to)))
 }
 
 /// The browser is signed in from its next request on.
@@ -179,6 +182,7 @@ fn enter(app: &App, signed: &SignedIn, to: &str) -> Response {
     let mut response = (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response();
     set_cookie(app, &mut response, SESSION, &signed.cookie);
     set_cookie(app, &mut response, ASKING, "");
+    set_cookie(app, &mut response, BACK, "");
     set_cookie(app, &mut response, MARK, &signed.mark);
     response
 }

@@ -38,6 +38,7 @@ fn problems(path: &str, text: &str) -> Vec<String> {
     let source = Source::read(text);
     let mut found = ring_problems(module, path, &source);
     found.extend(reach_problems(module, &source));
+    found.extend(look_up_problems(module, path, &source));
     found.extend(sql_problems(module, &source));
     found.extend(size_problems(text, &source));
     let unwraps = source.lines_with(".unwrap()").into_iter();
@@ -185,6 +186,18 @@ fn reach_problems(module: &str, source: &Source) -> Problems {
         }
     }
     found
+}
+
+/// Pages look lists up by who asks. These are for those who look after a list or the site, and ask that themselves.
+fn look_up_problems(module: &str, path: &str, source: &Source) -> Problems {
+    let own = ["web/settings.rs", "web/me.rs", "web/queue.rs"];
+    if module != "web" || own.contains(&path) {
+        return Problems::new();
+    }
+    let words = [".find_list(", ".find_list_by_", ".load_lists("];
+    let lines = words.iter().flat_map(|word| source.lines_with(word));
+    let text = "a list without asking who looks: find_shown and load_shown ask";
+    lines.map(|n| (n, text.to_owned())).collect()
 }
 
 fn sql_problems(module: &str, source: &Source) -> Problems {
@@ -410,6 +423,23 @@ mod the_rules_themselves {
             "use mail_parser::Message;",
             &["1: mail_parser::Message: only mail names the parser crate"],
         );
+    }
+
+    #[test]
+    fn pages_look_lists_up_by_who_asks() {
+        let text = "a list without asking who looks: find_shown and load_shown ask";
+        check(
+            "web/feed.rs",
+            "fn f() { store.find_list(name); store.load_lists() }",
+            &[&format!("1: {text}"), &format!("1: {text}")],
+        );
+        check("web/settings.rs", "fn f() { store.find_list(name) }", &[]);
+        check(
+            "web/list.rs",
+            "fn f() { store.find_shown(name, eyes) }",
+            &[],
+        );
+        check("pipeline/me.rs", "fn f() { store.find_list(name) }", &[]);
     }
 
     #[test]

@@ -115,7 +115,7 @@ fn a_member_pauses_chooses_leaves_and_joins(database: Database) {
         page.contains("not public") && page.contains("only the people who run the list"),
         "{page}"
     );
-    assert!(!page.contains("href=\"/rookery/\""));
+    assert!(page.contains("href=\"/rookery/\""), "{page}");
 }
 
 fn two_addresses_are_linked_by_mail_and_unlinked(database: Database) {

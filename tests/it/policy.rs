@@ -60,6 +60,40 @@ fn explain_says_each_step_and_does_nothing() {
     assert_eq!(site.server.cli(&["events"]), "nothing was noted\n");
 }
 
+/// A mail server in front tells whose client brought a mail, where it is believed.
+#[test]
+fn explain_takes_the_client_of_the_mail_server_in_front() {
+    let forwarded = ["--lmtp", "--from-ip", "192.0.2.7"];
+    let site = Site::start(&[
+        ("PATCHPOST_LISTS_MODERATION", "strangers"),
+        ("PATCHPOST_AUTH_XFORWARD_FROM", "127.0.0.1"),
+    ]);
+    let plain = mail("one@x", ANA, "hello", "text\n");
+    let said = explain(&site, plain.as_bytes(), &["--lmtp"]);
+    assert!(
+        said.contains("nothing proves that it is from ana@example.org"),
+        "{said}"
+    );
+    let said = explain(&site, plain.as_bytes(), &forwarded);
+    assert!(
+        said.contains("the first mail of ana@example.org here"),
+        "{said}"
+    );
+    let mut untold = site.server.command();
+    untold.env("PATCHPOST_AUTH_XFORWARD_FROM", "");
+    let file = site.server.dir.path().join("explained.eml");
+    untold
+        .args(["policy", "explain", "dev"])
+        .arg(file)
+        .args(forwarded);
+    let out = untold.output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(
+        !out.status.success() && said.contains("auth.xforward_from is empty"),
+        "{said}"
+    );
+}
+
 #[test]
 fn explain_foretells_what_happens() {
     let site = held_site();

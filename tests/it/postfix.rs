@@ -262,12 +262,15 @@ fn the_printed_postfix_hands_every_byte_in_and_out_and_refuses_unknown_lists_its
     assert!(reply.starts_with("552 5.3.4"), "{reply}");
     let doctor = server.command().arg("doctor").output().unwrap();
     let doctor = String::from_utf8_lossy(&doctor.stdout).into_owned();
-    let content =
-        format!("ok   mail in: {address} takes mail for {LIST} and refuses unknown lists");
+    let content = format!(
+        "ok   mail in lists.example.org: {address} takes mail for {LIST} and refuses unknown lists"
+    );
     assert!(
         doctor.contains(&content) && doctor.contains("ok   helo: "),
         "{doctor}"
     );
+    let content = format!("ok   mail in lists.example.net: {address} takes mail for {other} and");
+    assert!(doctor.contains(&content), "{doctor}");
 
     let mails = signed();
     let wishes: Vec<_> = mails
@@ -314,7 +317,8 @@ fn the_printed_postfix_hands_every_byte_in_and_out_and_refuses_unknown_lists_its
     server.wait_for("doctor to name what makes Postfix refuse all lists", || {
         let doctor = server.command().arg("doctor").output().unwrap();
         let doctor = String::from_utf8_lossy(&doctor.stdout).into_owned();
-        let refused = format!("BAD  mail in: {address} refuses {LIST}: 550 5.1.1");
+        let refused =
+            format!("BAD  mail in lists.example.org: {address} refuses {LIST}: 550 5.1.1");
         let mend = "take it, and $myhostname if that is the same, out of mydestination";
         (doctor.contains(&refused) && doctor.contains(mend)).then_some(())
     });

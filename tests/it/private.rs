@@ -1,7 +1,13 @@
-//! A canary that was sent to a list which is not public is found by nobody: no page, ref, search, feed, count, redirect,
-//! log line or export tells of it.
+//! A canary that was sent to a list which is not public is found by nobody but its members: no page, ref, search, feed, count,
+//! redirect, log line or export tells of it.
 
-use super::harness::{TestServer, git, project, request};
+mod members;
+
+use super::harness::{Answer, Database, TestServer, git, on_both, project, request};
+
+on_both! {
+    a_canary_is_found_by_nobody,
+}
 
 const LIST: &str = "rookery@lists.example.org";
 
@@ -17,8 +23,8 @@ fn patch(id: &str, subject: &str) -> String {
 }
 
 /// A public list and one that is not, on the same repository.
-fn site(environment: &[(&str, &str)]) -> TestServer {
-    let server = TestServer::start_with(environment);
+fn site(database: Database, environment: &[(&str, &str)]) -> TestServer {
+    let server = TestServer::start_on_with(database, environment);
     let work = project(server.dir.path());
     server.cli(&["repo", "add", "tool", "--path", &work.display().to_string()]);
     server.cli(&[
@@ -50,8 +56,8 @@ fn site(environment: &[(&str, &str)]) -> TestServer {
     server
 }
 
-/// What strangers can ask for, and what they get: status, header and body as one text.
-fn all_that_is_public(server: &TestServer) -> Vec<(String, String)> {
+/// What strangers can ask for.
+fn addresses() -> Vec<String> {
     let mut paths: Vec<String> = [
         "/",
         "/dev/",
@@ -117,16 +123,30 @@ fn all_that_is_public(server: &TestServer) -> Vec<(String, String)> {
             paths.push(format!("{list}patches/?q={word}&submitter={word}"));
         }
     }
+    paths
+}
+
+/// Asks as a browser with that cookie; with none if it is empty.
+fn ask_as(server: &TestServer, cookie: &str, path: &str) -> Answer {
+    let method = if path.contains("x=m") { "POST" } else { "GET" };
+    let cookie = match cookie {
+        "" => String::new(),
+        cookie => format!("Cookie: session={cookie}\r\n"),
+    };
+    let text = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\n{cookie}Content-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    request(&server.addresses["http"], &text)
+}
+
+/// What a browser gets of all that strangers can ask for: address, and status, header and body as one text.
+fn walk(server: &TestServer, cookie: &str) -> Vec<(String, String)> {
     let ask = |path: String| {
-        let method = if path.contains("x=m") { "POST" } else { "GET" };
-        let text = format!(
-            "{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        );
-        let answer = request(&server.addresses["http"], &text);
+        let answer = ask_as(server, cookie, &path);
         let body = answer.text();
         (path, format!("{} {}\n{body}", answer.status, answer.head))
     };
-    paths.into_iter().map(ask).collect()
+    addresses().into_iter().map(ask).collect()
 }
 
 /// The pages of a private patchset and of its versions, under its own list, another one, and as one whose number is not used:
@@ -203,24 +223,8 @@ fn without_echo(path: &str, text: &str) -> String {
     text.lines().filter(varies).collect::<Vec<_>>().join("\n")
 }
 
-fn nothing_tells(environment: &[(&str, &str)]) {
-    let server = site(environment);
-    for (id, subject) in [("o1@x", "[PATCH] open"), ("o2@x", "[PATCH v2] open")] {
-        let text = patch(id, subject)
-            .replace("anary", "ommon")
-            .replace("sparrow", "ana");
-        let text = text
-            .replace("Sparrow", "Ana")
-            .replace("finch", "line 5 changed");
-        let text = text.replacen("Subject:", "References: <o1@x>\nSubject:", 1);
-        assert!(
-            server
-                .send(&["dev@lists.example.org"], text.as_bytes())
-                .starts_with("250")
-        );
-        server.drain();
-    }
-    let before = all_that_is_public(&server);
+/// What comes to the list that is not public.
+fn send_canaries(server: &TestServer) {
     let mail = "From: Sparrow <sparrow@canary.example>\nMessage-ID: <m@canary.example>\nIn-Reply-To: <open@x>\nSubject: canary words\n\nA canary.\n";
     for text in [
         patch("c1@canary.example", "[PATCH] canary"),
@@ -241,11 +245,11 @@ fn nothing_tells(environment: &[(&str, &str)]) {
         inside.contains("canary"),
         "it is there for those who may: {inside}"
     );
+}
 
-    versions_tell_nothing(&server);
-    let after = all_that_is_public(&server);
-    for ((path, was), (_, is)) in before.iter().zip(&after) {
-        // A stranger sees the same as if it had never come: no count, no redirect, no other status.
+/// A browser sees the same as if it had never come: no count, no redirect, no other status.
+fn tells_nothing(before: &[(String, String)], after: &[(String, String)]) {
+    for ((path, was), (_, is)) in before.iter().zip(after) {
         assert_eq!(without_echo(path, is), without_echo(path, was), "{path}");
         let text = without_echo(path, is).to_lowercase();
         // Where the stranger asked for the word itself, that the answer is the one of before says it all.
@@ -253,6 +257,29 @@ fn nothing_tells(environment: &[(&str, &str)]) {
             assert!(!text.contains(word), "{path} tells of {word}:\n{text}");
         }
     }
+}
+
+fn a_canary_is_found_by_nobody(database: Database) {
+    let server = site(database, &[]);
+    for (id, subject) in [("o1@x", "[PATCH] open"), ("o2@x", "[PATCH v2] open")] {
+        let text = patch(id, subject)
+            .replace("anary", "ommon")
+            .replace("sparrow", "ana");
+        let text = text
+            .replace("Sparrow", "Ana")
+            .replace("finch", "line 5 changed");
+        let text = text.replacen("Subject:", "References: <o1@x>\nSubject:", 1);
+        assert!(
+            server
+                .send(&["dev@lists.example.org"], text.as_bytes())
+                .starts_with("250")
+        );
+        server.drain();
+    }
+    let before = walk(&server, "");
+    send_canaries(&server);
+    versions_tell_nothing(&server);
+    tells_nothing(&before, &walk(&server, ""));
     for repo in ["tool.git", "tool.patches.git"] {
         let refs = git(
             server.dir.path(),
@@ -296,19 +323,8 @@ fn nothing_tells(environment: &[(&str, &str)]) {
 }
 
 #[test]
-fn a_canary_is_found_by_nobody_on_sqlite() {
-    nothing_tells(&[]);
-}
-
-#[test]
-fn a_canary_is_found_by_nobody_on_postgresql() {
-    let url = super::postgres::new_database();
-    nothing_tells(&[("PATCHPOST_DATABASE_URL", &url)]);
-}
-
-#[test]
 fn an_address_that_does_not_exist_looks_like_a_list_that_is_not_public() {
-    let server = site(&[]);
+    let server = site(Database::Sqlite, &[]);
     for path in [
         "/LIST/",
         "/LIST/new.atom",

@@ -42,6 +42,18 @@ fn an_operator_sees_holds_retries_and_drops_what_is_owed(database: Database) {
         (&json!("1"), &json!("dev"))
     );
     assert_eq!(ids(&owed(&["--to", "ONE.example"])).len(), 2);
+    let time = |row: &Value, name: &str| row[name].as_i64().unwrap();
+    assert!(time(&rows[0], "since") > 0 && time(&rows[0], "since") < time(&rows[0], "next"));
+    let shown = server.cli(&["queue", "ls"]);
+    for words in [
+        "SINCE",
+        "NEXT TRY",
+        "LAST ANSWER",
+        "copy of 1",
+        "cannot be used",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
     let metrics = request(
         &server.addresses["ops"],
         "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
@@ -51,6 +63,8 @@ fn an_operator_sees_holds_retries_and_drops_what_is_owed(database: Database) {
 
     server.cli(&["queue", "hold", "--to", "one.example"]);
     assert_eq!(ids(&owed(&["--state", "held"])).len(), 2);
+    let shown = server.cli(&["queue", "ls", "--state", "held"]);
+    assert_eq!(shown.matches("when it is let go").count(), 2, "{shown}");
     let counts = server.json(&["queue", "show"]);
     let shown: Vec<String> = counts
         .as_array()
@@ -69,7 +83,12 @@ fn an_operator_sees_holds_retries_and_drops_what_is_owed(database: Database) {
     server.cli(&["queue", "retry", &first]);
     assert_eq!(ids(&owed(&["--state", "held"])).len(), 1);
     server.cli(&["queue", "drop", "--state", "held"]);
-    server.cli(&["queue", "drop", "--list", "dev", "--to", "two.example"]);
+    // What is being sent just then stays: the retry made all of it due.
+    server.wait_for("the copy to be dropped", || {
+        let mut drop = server.command();
+        drop.args(["queue", "drop", "--list", "dev", "--to", "two.example"]);
+        drop.output().unwrap().status.success().then_some(())
+    });
     assert_eq!(ids(&owed(&[])), [first]);
     let events = server.json(&["events", "dev"]);
     let noted = events

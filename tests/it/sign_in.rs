@@ -4,6 +4,7 @@ use super::harness::{Database, Sink, TestServer, on_both, request};
 use super::visitor::{Visitor, code, letters, link, to, wait};
 
 on_both! {
+    one_comes_back_to_the_page_that_was_asked_for,
     one_signs_in_by_link_or_code_and_out_again,
     nobody_learns_who_is_known,
     a_network_behind_a_proxy_is_counted_by_what_the_proxy_says_last,
@@ -114,6 +115,76 @@ fn one_signs_in_by_link_or_code_and_out_again(database: Database) {
 
 fn memchr_find(bytes: &[u8], word: &[u8]) -> bool {
     bytes.windows(word.len()).any(|w| w == word)
+}
+
+fn one_comes_back_to_the_page_that_was_asked_for(database: Database) {
+    let sink = Sink::start();
+    let server = start(database, &sink);
+    server.cli(&["list", "create", "rookery", "--private"]);
+    server.cli(&["member", "add", "rookery", ANA]);
+    // Whatever is not found says where to sign in, also if there is nothing.
+    let ask = |visitor: &Visitor<'_>, to: &str, n: usize| {
+        let escaped = to.replace('/', "%2F").replace('\\', "%5C");
+        let form = visitor.get(&format!("/sign-in?to={escaped}"));
+        let form = form.hidden("form");
+        let asked = visitor.post("/sign-in", &[("form", &form), ("address", ANA), ("to", to)]);
+        (asked, wait(&server, &sink, ANA, n))
+    };
+    let phone = Visitor::new(&server);
+    for path in ["/rookery/", "/nobody/"] {
+        let seen = phone.get(path);
+        let way = format!("href=\"/sign-in?to={}\"", path.replace('/', "%2F"));
+        assert_eq!(seen.status, 404);
+        assert!(seen.body.contains(&way), "{path}: {}", seen.body);
+    }
+    // By the link, in the browser that asked.
+    let (_, mail) = ask(&phone, "/rookery/", 0);
+    assert!(
+        !mail.contains("rookery"),
+        "whoever asks writes nothing into it: {mail}"
+    );
+    let seen = phone.post(&link(&mail), &[]);
+    assert_eq!(seen.header("location").as_deref(), Some("/rookery/"));
+    assert_eq!(phone.get("/rookery/").status, 200);
+    assert!(
+        seen.head.contains("back=; Path=/; Max-Age=0"),
+        "{}",
+        seen.head
+    );
+    // By the code.
+    let desk = Visitor::new(&server);
+    let (asked, mail) = ask(&desk, "/rookery/patches/", 1);
+    let back = asked.hidden("to");
+    let seen = desk.post("/sign-in/code", &[("code", &code(&mail)), ("to", &back)]);
+    assert_eq!(
+        seen.header("location").as_deref(),
+        Some("/rookery/patches/")
+    );
+    // Never to another site, whoever says so: the address, the form or the cookie.
+    for (n, evil) in [
+        "//evil.example/",
+        "/\\evil.example/",
+        "https://evil.example/",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let visitor = Visitor::new(&server);
+        let (asked, mail) = ask(&visitor, evil, 2 + n);
+        assert_eq!(asked.hidden("to"), "/me/", "{evil}");
+        let cookie = format!("Cookie: back={evil}");
+        let seen = visitor.ask(&link(&mail), &["-X", "POST", "-H", &cookie]);
+        assert_eq!(seen.header("location").as_deref(), Some("/me/"), "{evil}");
+    }
+    for evil in [
+        "//evil.example/",
+        "/%5Cevil.example/",
+        "https://evil.example/",
+    ] {
+        let evil = evil.replace('/', "%2F");
+        let seen = desk.get(&format!("/sign-in?to={evil}"));
+        assert_eq!(seen.header("location").as_deref(), Some("/me/"), "{evil}");
+    }
 }
 
 fn nobody_learns_who_is_known(database: Database) {

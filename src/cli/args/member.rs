@@ -14,7 +14,7 @@ pub enum Member {
     Add {
         /// The list
         list: String,
-        /// Addresses; none: one a line from standard input
+        /// Addresses, with or without a name: 'Ana <ana@example.org>'; none: one a line from standard input
         addresses: Vec<String>,
     },
     /// Unsubscribe addresses
@@ -61,8 +61,9 @@ pub enum Member {
     /// Subscribe those whom a file names, with their settings
     #[command(
         after_help = "Examples:\n  patchpost member import dev members.csv\n  patchpost member import dev /var/spool/mlmmj/dev\n\n\
-        A file is CSV whose first line names its columns (address, mail, nodupes, own, kind), or has an address a line, as Mailman 2's\n\
-        list_members and Mailman 3's `mailman members` print them. A folder is a list of mlmmj. Nobody gets a mail about it."
+        A file is CSV whose first line names its columns (address or email, mail, nodupes, own, kind; name says nothing), parted by commas,\n\
+        semicolons or tabs, or has an address a line, as Mailman 2's list_members and Mailman 3's `mailman members` print them. A folder is\n\
+        a list of mlmmj. All or nobody is subscribed: what cannot be read is named with its line. Nobody gets a mail about it."
     )]
     Import {
         /// The list

@@ -75,9 +75,16 @@ pub struct Doctor {
 /// `print`
 #[derive(Debug, Subcommand)]
 pub enum Print {
+    /// A shell script for root that does on this machine what `init` leaves to do: Postfix, the server, nginx or Caddy with a certificate
+    #[command(
+        after_help = "Example:\n  patchpost print setup --data /var/lib/patchpost | less\n\n\
+        As root, this runs it: sh -c \"$(patchpost print setup --data /var/lib/patchpost)\"\n\
+        It may be given again, such as after a list in another domain was made. Files of a web server that are there stay as they are."
+    )]
+    Setup,
     /// The DNS records that this site needs, as lines of a zone
-    #[command(after_help = "Example:\n  patchpost print dns")]
-    Dns,
+    #[command(after_help = "Examples:\n  patchpost print dns\n  patchpost print dns --json")]
+    Dns(Json),
     /// Lines for Postfix's main.cf: mail for the lists comes here unchanged, and copies go out unchanged
     #[command(after_help = "Example:\n  patchpost print postfix >> /etc/postfix/main.cf")]
     Postfix,

@@ -119,14 +119,14 @@ pub enum Policy {
         list: String,
         /// The mail as it would come in
         file: PathBuf,
-        /// Address of the server that would bring it by SMTP
+        /// Address of the client that would bring it by SMTP, or with --lmtp to the mail server on this machine, which passes it on
         #[arg(long, value_name = "IP")]
         from_ip: Option<IpAddr>,
         /// Envelope sender; empty for the null one [default: the address in From]
         #[arg(long, value_name = "ADDRESS")]
         sender: Option<String>,
-        /// As if the mail server on this machine brought it
-        #[arg(long, conflicts_with = "from_ip")]
+        /// As if the mail server on this machine brought it by LMTP
+        #[arg(long)]
         lmtp: bool,
         /// How to print
         #[command(flatten)]
@@ -148,6 +148,9 @@ pub struct PolicySet {
     /// Let members of any list here do what subscribers of this one may
     #[arg(long, value_enum)]
     pub any_list: Option<Switch>,
+    /// Let who may browse a list that is not public read it on the pages, signed in
+    #[arg(long, value_enum)]
+    pub web: Option<Switch>,
     /// What one person may do; ADDRESS= takes it back; may be repeated
     #[arg(long, value_name = "ADDRESS=RIGHTS")]
     pub person: Vec<String>,

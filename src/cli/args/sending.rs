@@ -64,7 +64,7 @@ pub enum QueueState {
     Sending,
     /// Is not tried any more
     GivenUp,
-    /// Held back by an operator
+    /// Waits until it is let go
     Held,
 }
 
@@ -83,9 +83,15 @@ impl QueueState {
 /// `queue`
 #[derive(Debug, Subcommand)]
 pub enum Queue {
-    /// Show copies and letters that are owed, with the next try and the reason; first those that are due first
+    /// Show copies and letters that are owed: since when, when they are tried next, and what the relay answered last; first those that are due first
     #[command(
-        after_help = "Examples:\n  patchpost queue ls --to example.com\n  patchpost queue ls --state given-up --json"
+        after_help = "Examples:\n  patchpost queue ls --to example.com\n  patchpost queue ls --state given-up --json\n\n\
+        MAIL         the posting's number in its list that it is a copy of, or what a letter of patchpost's own is for\n\
+        STATE        due: waits for its turn or its next try; sending: is being sent; held: waits until `patchpost queue retry`, as an operator, a restored backup or the list's settings held it back; given-up: not tried any more\n\
+        SINCE        when it was made, or let go again: after five days it is given up\n\
+        TRIES        how often it was begun\n\
+        NEXT TRY     for what is due\n\
+        LAST ANSWER  what was in the way: the words of the relay, or ours"
     )]
     Ls {
         /// Which; none: all
@@ -98,7 +104,7 @@ pub enum Queue {
         #[command(flatten)]
         json: Json,
     },
-    /// Show how many are owed by list, destination and state
+    /// Show how many are owed by list, destination and state, and when the first of them is tried next
     #[command(after_help = "Example:\n  patchpost queue show --json")]
     Show(Json),
     /// Try again at once what waits, is held, or was given up

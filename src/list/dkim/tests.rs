@@ -90,8 +90,7 @@ fn records_come_in_strings_that_dns_can_hold() {
     let strings = record(Algorithm::Rsa, &[9; 294]);
     assert_eq!(strings.len(), 2);
     assert!(strings.iter().all(|s| s.len() <= 255));
-    let line = zone_line("s1._domainkey.x.org", &strings);
-    assert!(line.starts_with("s1._domainkey.x.org. IN TXT ( \"v=DKIM1; k=rsa; p=CQkJ"));
+    assert!(strings[0].starts_with("v=DKIM1; k=rsa; p=CQkJ"));
     assert_eq!(record(Algorithm::Ed25519, &[9; 32]).len(), 1);
 }
 

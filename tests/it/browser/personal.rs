@@ -35,7 +35,14 @@ fn site(sink: &Sink) -> TestServer {
             about,
         ]);
     }
-    server.cli(&["list", "create", "inner", "--private"]);
+    server.cli(&[
+        "list",
+        "create",
+        "inner",
+        "--private",
+        "--moderation",
+        "none",
+    ]);
     let long = format!(
         "{}@{}.example.org",
         "a.very.long.name".repeat(3),
@@ -94,6 +101,11 @@ fn site(sink: &Sink) -> TestServer {
     send(&format!(
         "From: \"שרה לוי\" <sara@example.net>\nMessage-ID: <h@x>\nSubject: <b>{word}</b> \u{202e}\n\n{word}\n> quoted\n<script>alert(1)</script>\n"
     ));
+    let inner = format!(
+        "From: Ana <ana@example.org>\nMessage-ID: <in@x>\nSubject: [PATCH] Bound the recursion of the parser\n\n{diff}"
+    );
+    let reply = server.send(&["inner@localhost"], inner.as_bytes());
+    assert!(reply.starts_with("250"), "{reply}");
     // One that is let through, so that a copy is owed.
     send("From: Ana <ana@example.org>\nMessage-ID: <ok@x>\nSubject: hello\n\nwords\n");
     let all = server.json(&["held", "ls", "dev"]);
@@ -139,8 +151,9 @@ fn pages_of_who_is_signed_in_are_sound() {
     browser.click(".filters button");
     server.wait_for("to be signed in", || {
         let at = browser.run("return location.pathname");
-        (at == "/me/").then_some(())
+        (at == "/-/queue").then_some(())
     });
+    browser.open(&format!("{base}/me/"));
     // A form of the page does what it says, in a browser that says where forms come from.
     browser.click("button[name=do][value=save]");
     server.wait_for("the form to be taken", || {
@@ -150,6 +163,8 @@ fn pages_of_who_is_signed_in_are_sound() {
     let all = server.json(&["held", "ls", "dev"]);
     let held = |at: usize| format!("/dev/settings/held/{}/", all[at]["id"]);
     let (series, hostile) = (held(1), held(3));
+    let inner = server.json(&["series", "ls", "inner"])[0]["patchset"].clone();
+    let inner = format!("/inner/patches/{inner}/");
     let pages = [
         "/me/",
         "/me/erase",
@@ -160,6 +175,13 @@ fn pages_of_who_is_signed_in_are_sound() {
         &hostile,
         "/users/settings/held/",
         "/inner/settings/",
+        "/",
+        "/inner/",
+        "/inner/?q=hello",
+        "/inner/in@x/T/",
+        "/inner/in@x/",
+        "/inner/patches/?state=any",
+        &inner,
         "/-/queue",
         "/-/queue?to=example.com",
     ];

@@ -179,6 +179,7 @@ fn members_come_and_go_as_files(database: Database) {
     // All or none: what cannot be is said, and nothing is changed.
     for (text, why) in [
         ("x@example.org\nno address\n", "line 2"),
+        ("Adresse;Name\nx@example.org;X\n", "line 1"),
         (
             "x@example.org\ndev@lists.example.org\n",
             "is the list itself",

@@ -61,7 +61,8 @@ fn a_recall_stops_copies_and_hides_the_mail(database: Database) {
     assert!(reply.starts_with("550 5.7.1"), "{reply}");
     let noted = server.cli(&["events", "dev"]);
     assert!(
-        noted.contains("recalled") && noted.contains("spam"),
+        noted.contains("recalled")
+            && noted.contains("spam; copies stopped 41, under way 0, sent 0: bad@x"),
         "{noted}"
     );
     assert!(!outbox(&server).iter().any(|m| m.contains("canary text")));

@@ -1,0 +1,112 @@
+//! Commands that messages name can be pasted: they carry the folder and the file of settings in use, where these are not the usual ones.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use super::args::Cli;
+
+/// What commands need besides; set once, when the program begins.
+static IN_USE: OnceLock<Options> = OnceLock::new();
+
+/// Options for the folder and the file of settings, each with a blank in front; empty: the usual one.
+#[derive(Debug, Default)]
+struct Options {
+    data: String,
+    config: String,
+}
+
+/// Remembers where this run works. What the environment names, another command in it finds too.
+pub fn remember(cli: &Cli) {
+    let usual = std::env::var_os("PATCHPOST_DATA").map_or("patchpost-data".into(), PathBuf::from);
+    let usual = std::path::absolute(&usual).unwrap_or(usual);
+    let file = std::env::var_os("PATCHPOST_CONFIG").map(PathBuf::from);
+    let file = file.and_then(|f| std::path::absolute(f).ok());
+    let data = match cli.data == usual {
+        true => String::new(),
+        false => format!(" --data {}", shell_word(&cli.data)),
+    };
+    let config = match &cli.config {
+        Some(given) if Some(given) != file.as_ref() => format!(" --config {}", shell_word(given)),
+        _ => String::new(),
+    };
+    // Only the first run of a program counts, which is its only one.
+    let _set = IN_USE.set(Options { data, config });
+}
+
+/// A text in which each command in backticks can be pasted.
+pub fn pasteable(text: &str) -> String {
+    let Some(options) = IN_USE.get() else {
+        return text.to_owned();
+    };
+    complete(text, &format!("{}{}", options.data, options.config))
+}
+
+/// `--config FILE` with a blank in front, where a command needs it; for texts that name the folder in any case.
+pub fn config_option() -> &'static str {
+    IN_USE.get().map_or("", |options| &options.config)
+}
+
+fn complete(text: &str, options: &str) -> String {
+    let pieces: Vec<&str> = text.split('`').collect();
+    let last = pieces.len() - 1;
+    let mut out = String::new();
+    for (n, piece) in pieces.into_iter().enumerate() {
+        let command = n % 2 == 1 && n < last && piece.starts_with("patchpost ");
+        out.push_str(piece);
+        if command && !piece.contains(" --data ") {
+            out.push_str(options);
+        }
+        if n < last {
+            out.push('`');
+        }
+    }
+    out
+}
+
+/// A path as one word of a shell's line.
+pub fn shell_word(path: &Path) -> String {
+    quoted(&path.display().to_string())
+}
+
+/// A text as one word of a shell's line.
+pub fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@=,".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_in_backticks_carry_what_they_need() {
+        let check = |text: &str, expected: &str| {
+            assert_eq!(complete(text, " --data /srv/x"), expected);
+        };
+        check(
+            "there is no list; make one with `patchpost list create dev`",
+            "there is no list; make one with `patchpost list create dev --data /srv/x`",
+        );
+        check(
+            "`patchpost jobs` says why; `git am` and `patchpost jobs --retry`",
+            "`patchpost jobs --data /srv/x` says why; `git am` and `patchpost jobs --retry --data /srv/x`",
+        );
+        for whole in [
+            "`patchpost doctor --data /elsewhere`",
+            "patchpost is not `patchpost doctor",
+            "no command",
+        ] {
+            check(whole, whole);
+        }
+        assert_eq!(complete("`patchpost jobs`", ""), "`patchpost jobs`");
+    }
+
+    #[test]
+    fn a_path_is_one_word() {
+        assert_eq!(shell_word(Path::new("/var/lib/x")), "/var/lib/x");
+        assert_eq!(shell_word(Path::new("/a b/it's")), "'/a b/it'\\''s'");
+    }
+}

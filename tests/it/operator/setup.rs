@@ -1,0 +1,349 @@
+//! What root runs for a site: the printed script on another `/etc`, with programs that note what they were asked; and the printed unit.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::super::tools;
+use super::{Desk, Said, site};
+
+const INIT: &str = "init --hostname lists.example.org --operator ana@example.net --address 192.0.2.10 --list dev --yes";
+
+/// A machine of Debian with Postfix, nginx and certbot, as far as the script sees it.
+struct Machine {
+    folder: tempfile::TempDir,
+}
+
+impl Machine {
+    fn new() -> Machine {
+        let machine = Machine {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        for name in [
+            "bin",
+            "etc/postfix",
+            "etc/systemd/system",
+            "etc/nginx/sites-enabled",
+        ] {
+            std::fs::create_dir_all(machine.path(name)).unwrap();
+        }
+        let main = "compatibility_level = 3.6\nmydestination = $myhostname, localhost\n\
+             smtpd_recipient_restrictions = permit_mynetworks, reject_unauth_destination\n";
+        std::fs::write(machine.path("etc/postfix/main.cf"), main).unwrap();
+        let master = "lmtp unix - - n - - lmtp\n";
+        std::fs::write(machine.path("etc/postfix/master.cf"), master).unwrap();
+        machine.program("id", "echo 0");
+        let note = format!(
+            "echo \"${{0##*/}} $*\" >>{}",
+            machine.path("asked").display()
+        );
+        let live = machine.path("etc/letsencrypt/live/lists.example.org");
+        let live = live.display();
+        let got = format!("{note}; mkdir -p {live}; : >{live}/fullchain.pem");
+        machine.program("postfix", &format!("{note}; [ $1 != status ]"));
+        machine.program("certbot", &got);
+        machine.program("nginx", &note);
+        machine.program("systemctl", &note);
+        machine
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn program(&self, name: &str, text: &str) {
+        let path = self.path("bin").join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env(
+            "PATH",
+            format!(
+                "{}:/usr/sbin:/usr/bin:/sbin:/bin",
+                self.path("bin").display()
+            ),
+        );
+        command.env("MAIL_CONFIG", self.path("etc/postfix"));
+        command
+    }
+
+    /// Gives the printed script as the manual says; what programs were asked.
+    fn set_up(&self, script: &str) -> (Said, Vec<String>) {
+        let _none = std::fs::remove_file(self.path("asked"));
+        let here = script.replace("/etc/", &format!("{}/", self.path("etc").display()));
+        let out = tools::output(self.command("sh").args(["-c", &here]));
+        let said = Said {
+            fine: out.status.success(),
+            out: String::from_utf8(out.stdout).unwrap(),
+            err: String::from_utf8(out.stderr).unwrap(),
+        };
+        let asked = std::fs::read_to_string(self.path("asked")).unwrap_or_default();
+        (said, asked.lines().map(str::to_owned).collect())
+    }
+
+    fn postfix(&self, name: &str) -> String {
+        tools::run(self.command("postconf").args(["-h", name]))
+            .trim()
+            .to_owned()
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap()
+    }
+}
+
+#[test]
+fn one_script_sets_up_postfix_server_and_web_server_and_may_be_given_again() {
+    let desk = Desk::new();
+    desk.good(&format!("{INIT} --postfix"));
+    let machine = Machine::new();
+    let script = desk.good("print setup");
+    let (said, asked) = machine.set_up(&script);
+    assert!(said.fine, "{}{}", said.out, said.err);
+    assert!(
+        said.out
+            .contains("setup: done; look whether all is well: runuser "),
+        "{}",
+        said.out
+    );
+    let expected = [
+        "postfix status",
+        "postfix start",
+        "systemctl daemon-reload",
+        "systemctl enable --now patchpost",
+        "certbot certonly --nginx --domain lists.example.org",
+        "nginx -t",
+        "nginx -s reload",
+    ];
+    assert_eq!(asked, expected);
+    let one = "check_recipient_access inline:{{lists.example.org = reject_unverified_recipient}}";
+    let theirs = "permit_mynetworks, reject_unauth_destination";
+    let restrictions = "smtpd_recipient_restrictions";
+    assert_eq!(machine.postfix(restrictions), format!("{one}, {theirs}"));
+    assert_eq!(machine.postfix("mydestination"), "localhost");
+    assert_eq!(machine.postfix("local_header_rewrite_clients"), "");
+    // Each line that is printed for main.cf is there.
+    for line in desk
+        .good("print postfix")
+        .lines()
+        .filter(|l| !l.starts_with('#'))
+    {
+        let (name, value) = line.split_once('=').unwrap();
+        let value = value.trim();
+        let is = machine.postfix(name.trim());
+        assert!(is.starts_with(value), "{line}: {is}");
+    }
+    let unit = machine.read("etc/systemd/system/patchpost.service");
+    assert_eq!(unit, desk.good("print systemd"));
+    let web = "etc/nginx/sites-enabled/patchpost";
+    let nginx = desk.good("print nginx");
+    let etc = format!("{}/", machine.path("etc").display());
+    assert_eq!(machine.read(web), nginx.replace("/etc/", &etc));
+
+    // Later: another domain, a list whose copies go over TLS only, and a site that was changed by hand.
+    desk.good("list create users --address users@lists.example.net");
+    desk.good("list create closed --style security");
+    let by_hand = machine.read(web) + "# ours\n";
+    std::fs::write(machine.path(web), &by_hand).unwrap();
+    let script = desk.good("print setup");
+    for _ in 0..2 {
+        let (said, asked) = machine.set_up(&script);
+        assert!(said.fine, "{}{}", said.out, said.err);
+        assert!(!asked.iter().any(|a| a.starts_with("certbot")), "{asked:?}");
+        let both = one.replace(
+            "}}",
+            "}, {lists.example.net = reject_unverified_recipient}}",
+        );
+        let sorted = |text: &str| {
+            let mut words: Vec<String> = text
+                .split(", ")
+                .map(|w| w.replace(['{', '}'], ""))
+                .collect();
+            words.sort();
+            words
+        };
+        let is = machine.postfix(restrictions);
+        assert!(is.ends_with(&format!("}}}}, {theirs}")), "{is}");
+        assert_eq!(is.matches("check_recipient_access").count(), 1, "{is}");
+        assert_eq!(
+            sorted(&is.replace("check_recipient_access inline:", "")),
+            sorted(&format!("{both}, {theirs}").replace("check_recipient_access inline:", ""))
+        );
+        assert_eq!(machine.read(web), by_hand);
+        assert!(
+            machine
+                .read("etc/postfix/master.cf")
+                .contains("smtp_tls_security_level=encrypt")
+        );
+        assert!(
+            machine
+                .postfix("sender_dependent_default_transport_maps")
+                .contains("closed")
+        );
+    }
+}
+
+#[test]
+fn a_script_that_has_to_stop_says_what_is_missing_and_goes_on_when_given_again() {
+    let desk = Desk::new();
+    desk.good(&format!("{INIT} --direct --relay smtp.example.net:587"));
+    let script = desk.good("print setup");
+    assert!(!script.contains("postconf"), "{script}");
+    let machine = Machine::new();
+    machine.program("certbot", "echo 'no such name' >&2; exit 1");
+    let (said, asked) = machine.set_up(&script);
+    assert!(
+        !said.fine && said.err.contains("the address of lists.example.org"),
+        "{}",
+        said.err
+    );
+    assert_eq!(
+        asked.last().unwrap(),
+        "systemctl enable --now patchpost",
+        "mail comes in all the same"
+    );
+    machine.program("certbot", ":");
+    let (said, asked) = machine.set_up(&script);
+    assert!(said.fine, "{}", said.err);
+    assert_eq!(asked.last().unwrap(), "nginx -s reload");
+    machine.program("id", "echo 1000");
+    let (said, asked) = machine.set_up(&script);
+    assert!(
+        !said.fine && said.err.contains("this is for root") && asked.is_empty(),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn the_unit_that_is_printed_names_the_program_that_runs() {
+    let desk = Desk::new();
+    let unit = desk.good("print systemd --data /var/lib/patchpost");
+    let runs = format!(
+        "\nExecStart={} serve --data /var/lib/patchpost\n",
+        env!("CARGO_BIN_EXE_patchpost")
+    );
+    assert!(
+        unit.contains(&runs) && unit.contains("\nStateDirectory=patchpost\n"),
+        "{unit}"
+    );
+    let other = desk.good("print systemd --data /srv/lists");
+    assert!(other.contains("serve --data /srv/lists\n"), "{other}");
+    assert!(other.contains("\nReadWritePaths=/srv/lists\n") && !other.contains("\nStateDirectory"));
+    assert!(!other.contains("/var/lib/patchpost"), "{other}");
+}
+
+#[test]
+fn commands_that_messages_name_can_be_pasted() {
+    let desk = Desk::new();
+    desk.good(&format!("{INIT} --postfix"));
+    let (data, file) = (desk.data(), desk.data().join("patchpost.toml"));
+    let say = |options: &[&str]| {
+        let mut command = desk.command();
+        command
+            .env_remove("PATCHPOST_DATA")
+            .args(["list", "show", "nope"])
+            .args(options);
+        String::from_utf8(tools::output(&mut command).stderr).unwrap()
+    };
+    let folder = data.display().to_string();
+    assert!(say(&["--data", &folder]).contains("dev"), "it is there");
+    desk.good("list rm dev");
+    let hint = format!("`patchpost list create nope --data {folder}`");
+    let said = say(&["--data", &folder]);
+    assert!(said.contains(&hint), "{said}");
+    let file = file.display().to_string();
+    let said = say(&["--data", &folder, "--config", &file]);
+    assert!(
+        said.contains(&format!("--data {folder} --config {file}`")),
+        "{said}"
+    );
+    desk.refused("list show nope", "`patchpost list create nope`");
+    let mut doctor = desk.command();
+    doctor
+        .env_remove("PATCHPOST_DATA")
+        .args(["doctor", "--data", &folder]);
+    let found = String::from_utf8(tools::output(&mut doctor).stdout).unwrap();
+    assert!(
+        found.contains(&format!("`patchpost backup FILE --data {folder}`")),
+        "{found}"
+    );
+}
+
+/// A list in another domain wants all that the first domain has.
+#[test]
+fn doctor_looks_at_every_domain_that_has_a_list() {
+    let (desk, printed) = site();
+    desk.good("list create users --address users@lists.example.net");
+    desk.zone.set(&printed);
+    let of_other = |found: &[Value], state: &str| -> Vec<String> {
+        let other = |f: &&Value| {
+            f["what"].as_str().unwrap().contains("lists.example.net") && f["state"] == state
+        };
+        found
+            .iter()
+            .filter(other)
+            .map(|f| {
+                f["what"]
+                    .as_str()
+                    .unwrap()
+                    .replace("lists.example.net", "D")
+            })
+            .collect()
+    };
+    let missing = ["dns MX D", "dns SPF D", "dns DKIM D", "dns DMARC D"];
+    assert_eq!(of_other(&desk.doctor(), "bad"), missing);
+    desk.good("dkim rotate lists.example.net");
+    let printed = desk.good("print dns");
+    desk.zone.set(&printed);
+    let found = desk.doctor();
+    assert!(of_other(&found, "bad").is_empty(), "{found:#?}");
+    let well = of_other(&found, "ok");
+    for what in [
+        "dkim keys D",
+        "dns MX D",
+        "dns SPF D",
+        "dns DMARC D",
+        "mail in D",
+    ] {
+        assert!(well.iter().any(|w| w == what), "{what}: {well:?}");
+    }
+    assert!(
+        found
+            .iter()
+            .any(|f| f["what"] == "mail in lists.example.org")
+    );
+
+    // One format, whoever prints a record; in parts, for forms, where that is asked for.
+    let lines = desk.good("dkim show lists.example.net");
+    assert_eq!(lines.lines().count(), 2, "{lines}");
+    for line in lines.lines() {
+        assert!(
+            printed.lines().any(|l| l.trim_start_matches("; ") == line),
+            "{line}"
+        );
+    }
+    let parts: Value = serde_json::from_str(&desk.good("print dns --json")).unwrap();
+    let parts = parts.as_array().unwrap();
+    let needed = printed.lines().filter(|l| !l.starts_with(';'));
+    let shown = parts.iter().filter(|p| p["needed"] == true);
+    let shown: Vec<&str> = shown.map(|p| p["zone"].as_str().unwrap()).collect();
+    let mut needed: Vec<&str> = needed.collect();
+    let mut sorted = shown.clone();
+    needed.sort_unstable();
+    sorted.sort_unstable();
+    assert_eq!(sorted, needed);
+    let helo = parts
+        .iter()
+        .find(|p| p["name"] == "mx.example.org" && p["type"] == "TXT");
+    assert_eq!(helo.unwrap()["value"], "v=spf1 a -all");
+    let keys: Value =
+        serde_json::from_str(&desk.good("dkim show lists.example.net --json")).unwrap();
+    let key = parts.iter().find(|p| p["name"] == keys[0]["name"]).unwrap();
+    assert_eq!(key["value"], keys[0]["value"]);
+}
