@@ -7,6 +7,8 @@ use anyhow::{Result, bail};
 use super::args::{self, Which};
 use super::output::{Table, count, print, print_json};
 use crate::list::rules;
+use crate::mail;
+use crate::patchset::attached_patch;
 use crate::pipeline::{Ctx, HeldFilter};
 use crate::store::{Fate, HeldRow, PostedMail, RecallWish, Removal};
 use crate::types::{ListId, MessageId, RealmId, ReceiptId, Timestamp};
@@ -257,7 +259,14 @@ async fn show(ctx: &Ctx, id: i64, json: bool) -> Result<()> {
     }
     println!();
     // A stranger's bytes must not steer the terminal.
-    print(&printable(&text))
+    print(&printable(&text))?;
+    // Above it may stand in base64.
+    let message = mail::parse(&receipt.bytes);
+    let Some(patch) = attached_patch(&message) else {
+        return Ok(());
+    };
+    println!("\nThe patch that is attached, decoded:\n");
+    print(&printable(patch))
 }
 
 /// A stranger's words within one line.

@@ -9,12 +9,14 @@ use std::borrow::Cow;
 use super::recognise::{Place, part_text, place};
 use super::scan;
 use crate::diff::mailinfo::{Letter, begins_patch, is_format_patch_line, mailinfo, recode, unflow};
-use crate::mail::{Message, Part, header};
+use crate::mail::{self, Message, Part, header};
 
 /// Fields that become part of a commit.
 const FIELDS: [&str; 3] = ["From", "Subject", "Date"];
 /// Bytes a line of base64.
 const LINE: usize = 57;
+/// Bytes of a file's subject that are read.
+const MAX_SUBJECT: usize = 4_000;
 
 /// The mail as it came if git makes of it what is shown, else its author, subject and date over what is shown.
 ///
@@ -36,12 +38,35 @@ pub fn shown_alone<'a>(mail: &'a [u8], message: &Message) -> Cow<'a, [u8]> {
 
 /// Whether the mail holds a diff that is not shown.
 pub fn has_hidden_diff(message: &Message) -> bool {
-    let Some(place) = place(message) else {
-        return false;
-    };
-    let parts = message.parts.iter().enumerate();
-    let mut hidden = parts.filter(|(at, part)| !is_shown(message, place, *at, part));
-    hidden.any(|(_, part)| part_text(part).is_some_and(scan::has_diff))
+    hidden_diffs(message).next().is_some()
+}
+
+/// Whether the mail holds a second patch: one that is not shown, and is not the text once more as HTML.
+pub fn has_second_patch(message: &Message) -> bool {
+    hidden_diffs(message).any(|part| part.content_type != "text/html")
+}
+
+fn hidden_diffs(message: &Message) -> impl Iterator<Item = &Part> {
+    let shown = place(message);
+    let parts =
+        message.parts.iter().enumerate().filter(move |(at, part)| {
+            shown.is_some_and(|place| !is_shown(message, place, *at, part))
+        });
+    let has_diff = |part: &&Part| part_text(part).is_some_and(scan::has_diff);
+    parts.map(|(_, part)| part).filter(has_diff)
+}
+
+/// The subject, decoded, of an attached file that git-format-patch(1) wrote.
+pub(super) fn subject_of_file(part: &Part) -> Option<String> {
+    if !is_formatted(&part.bytes) {
+        return None;
+    }
+    let (head, _) = header::split(&part.bytes);
+    let field = header::fields(head).find(|f| f.is("Subject"))?;
+    if field.whole.len() > MAX_SUBJECT {
+        return None;
+    }
+    Some(mail::parse(&[field.whole, b"\n"].concat()).subject)
 }
 
 fn is_inline(part: &Part) -> bool {
@@ -191,7 +216,6 @@ fn finish(mut fields: Vec<u8>, parameters: &str, body: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail;
 
     /// A diff that changes one line of a file, with a message before it.
     fn diff(file: &str, text: &str) -> String {
@@ -235,6 +259,8 @@ mod tests {
         let found: Vec<String> = patch.lines().filter_map(of).collect();
         assert_eq!(found, files, "{patch}");
         assert_eq!(has_hidden_diff(&parsed), hidden);
+        let html = mail.contains("text/html");
+        assert_eq!(has_second_patch(&parsed), hidden && !html);
         let again = mail::parse(&alone);
         assert_eq!(shown_alone(&alone, &again), alone, "once is enough");
     }

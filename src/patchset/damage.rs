@@ -15,7 +15,7 @@ pub fn damage(message: &Message, recognised: &Recognised) -> Vec<String> {
     if message.flaws.contains(&Flaw::HtmlOnly) {
         found.push("It has only HTML: what a patch is made of is lost in that. Send plain text.");
     } else if message.parts.iter().any(|p| p.content_type == "text/html") {
-        found.push("It has HTML beside the text, which nobody here reads. Send plain text alone.");
+        found.push("It has HTML beside the text, which nobody here reads.");
     }
     if message.flaws.contains(&Flaw::Charset) {
         found.push("Its text does not fit the charset that it declares.");
@@ -117,8 +117,8 @@ impl Broken {
                 n => format!(" ({} lines are so)", n),
             };
             words.push(format!(
-                "Long lines were wrapped: line {number} of the text, \"{line}\", begins with neither blank, + nor -{more}. Turn wrapping off, or \
-                 use git send-email."
+                "Long lines were wrapped: line {number} of the text, \"{line}\", begins with neither blank, + nor -{more}. Turn wrapping off, use \
+                 git send-email, or attach the file that git format-patch made."
             ));
         }
         if let Some(number) = self.no_break {

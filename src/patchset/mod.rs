@@ -58,7 +58,7 @@ mod recognise_tests;
 mod tag_tests;
 
 pub use acks::{Ack, Answer, Carried, Claim, acks_for, carry_acks};
-pub use alone::{has_hidden_diff, shown_alone};
+pub use alone::{has_hidden_diff, has_second_patch, shown_alone};
 pub use assemble::{Input, Patchset, Series, Slot, assemble, assemble_corrected};
 pub use authority::may_add_trailers;
 pub use correct::Correction;

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
+use super::alone;
 use super::page::Page;
 use super::scan::{self, Found};
 use super::sending::{self, Stem};
@@ -129,11 +130,16 @@ impl Recognised {
 
 /// Looks at one mail by itself.
 pub fn recognise(message: &Message) -> Recognised {
-    let tag = parse_tag(&message.subject);
-    let who = submitter(message);
     let diff = place(message);
+    let of_file = diff.and_then(|place| tag_of_file(message, place));
+    let is_file = of_file.is_some();
+    let tag = of_file.unwrap_or_else(|| parse_tag(&message.subject));
+    let who = submitter(message);
     let pull = pull_request(&message.text);
-    let kind = decide(message, &tag, diff.is_some(), pull.is_some());
+    let kind = match decide(message, &tag, diff.is_some(), pull.is_some()) {
+        Kind::Comment if is_file => Kind::Patch,
+        kind => kind,
+    };
     let patch = diff.and_then(|place| text_at(message, place));
     let Found { files, blobs, stat } = match patch {
         Some(text) if kind == Kind::Patch => scan::scan(text),
@@ -183,6 +189,21 @@ pub fn recognise(message: &Message) -> Recognised {
         stem: sending::stem(message.message_id.as_str()),
         tag,
     }
+}
+
+/// The subject of an attached file of git-format-patch(1), where that of the mail says less: it has no tag; or it answers, as web
+/// mailers do, and the file is a newer version.
+fn tag_of_file(message: &Message, place: Place) -> Option<Tag> {
+    let Place::Part(at) = place else {
+        return None;
+    };
+    let file = parse_tag(&alone::subject_of_file(message.parts.get(at)?)?);
+    let own = parse_tag(&message.subject);
+    let says_less = match own.reply {
+        true => file.version.is_some_and(|version| version.major > 1),
+        false => !own.tagged,
+    };
+    (says_less && file.tagged && !file.reply).then_some(file)
 }
 
 /// Which blobs a series was made from: path and abbreviated id before, of the first change of each path.

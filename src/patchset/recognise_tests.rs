@@ -80,3 +80,35 @@ fn what_a_series_is_built_on_is_named_by_id_or_address() {
     check("https://lists.example.org/dev/patches/12/v2/", &[]);
     check("version two", &[]);
 }
+
+#[test]
+fn an_attached_file_of_git_says_what_the_mail_does_not() {
+    let check = |subject: &str, of_file: &str, expected: Kind, title: &str| {
+        let text = format!(
+            "From: <ana@example.org>\nMessage-ID: <m@x>\nSubject: {subject}\nIn-Reply-To: <p@x>\nMIME-Version: 1.0\n\
+             Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\n\nOn Monday Ben wrote:\n> No.\n\n--b\n\
+             Content-Type: text/x-patch\nContent-Disposition: attachment; filename=a.patch\n\n\
+             From 0123456789abcdef0123456789abcdef01234567 Mon Sep 17 00:00:00 2001\nFrom: Ana <ana@example.org>\n\
+             Subject: {of_file}\n\nWhy.\n---\n{STAT}{DIFF}\n--b--\n"
+        );
+        let found = recognise(&mail::parse(text.as_bytes()));
+        assert_eq!(found.kind, expected, "{subject} / {of_file}");
+        assert_eq!(found.tag.title, title, "{subject} / {of_file}");
+        found.tag
+    };
+    // What web mailers send: an answer, with the new version attached.
+    let tag = check(
+        "Re: [PATCH] a",
+        "[PATCH v2 1/2] =?utf-8?q?b=C3=A9?=",
+        Kind::Patch,
+        "b\u{e9}",
+    );
+    assert_eq!((tag.number, tag.total), (Some(1), Some(2)));
+    assert_eq!(tag.version.map(|v| v.major), Some(2));
+    check("Division v4", "[PATCH v4] b", Kind::Patch, "b");
+    check("[PATCH v2] a", "[PATCH v3] b", Kind::Comment, "a");
+    // What reviewers suggest has no version.
+    check("Re: [PATCH] a", "[PATCH] b", Kind::Comment, "a");
+    check("Re: a", "Re: [PATCH v2] b", Kind::Comment, "a");
+    check("Re: a", "b", Kind::Comment, "a");
+}

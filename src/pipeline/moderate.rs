@@ -15,7 +15,8 @@ use crate::list::held::{Answer, parse_answer};
 use crate::list::notice::{self, Answered, Event, Held, Moderated, Rejected, Reminder, Waiting};
 use crate::list::settings::Bits;
 use crate::list::{order, token};
-use crate::mail;
+use crate::mail::{self, Message};
+use crate::patchset::attached_patch;
 use crate::store::{CappedLetter, Fate, HeldRow, ListRow};
 use crate::types::{Address, ReceiptId, Timestamp};
 
@@ -157,7 +158,7 @@ impl Ctx {
             false => secret.clone(),
         };
         let excerpt = match bytes.filter(|_| open) {
-            Some(bytes) => notice::excerpt(&mail::parse(bytes).text),
+            Some(bytes) => notice::excerpt(said_in(&mail::parse(bytes))),
             None => Vec::new(),
         };
         let series: Vec<String> = match group.len() {
@@ -512,4 +513,12 @@ fn groups(news: &[HeldRow]) -> Vec<Vec<&HeldRow>> {
         groups.push(group);
     }
     groups
+}
+
+/// The text of a mail; where it has none, the patch that is attached to it.
+fn said_in(message: &Message) -> &str {
+    match attached_patch(message) {
+        Some(patch) if message.text.trim().is_empty() => patch,
+        _ => &message.text,
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Mails wait in the store until their series is complete or nothing more comes of it; then one answer is owed and they are deleted, in one commit.
 
-mod hints;
+pub(super) mod hints;
 mod words;
 
 use std::collections::{BTreeMap, HashMap};
@@ -308,6 +308,8 @@ fn read(waiting: Rehearsal) -> Waiting {
         recognised,
     };
     let subject = message.subject.clone();
+    // As it would be applied.
+    let bytes = patchset::shown_alone(&mail.data, &message).into_owned();
     Waiting {
         row: id,
         subject,
@@ -316,7 +318,7 @@ fn read(waiting: Rehearsal) -> Waiting {
         input,
         // What another version wrote is said as nothing.
         said: serde_json::from_str(&mail.said).unwrap_or_default(),
-        bytes: mail.data,
+        bytes,
     }
 }
 

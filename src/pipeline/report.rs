@@ -3,13 +3,15 @@
 use askama::Template;
 
 use super::notify::Notice;
-use super::{Ctx, PipelineError, Viewer};
+use super::rehearse::hints::hints;
+use super::{Ctx, PipelineError, Viewer, think_of};
 use crate::list::notice::{
     self, Answered, Case, Event, Next, Report, ReportWish, next, one_line, wrap,
 };
 use crate::list::order;
 use crate::list::settings::Proof;
 use crate::mail;
+use crate::patchset::recognise;
 use crate::store::job::Held;
 use crate::store::patch_pages::ApplicationRow;
 use crate::store::{ListRow, TipRow, ToReport, Told, Wishing};
@@ -17,6 +19,8 @@ use crate::types::{Address, SeriesId, Timestamp};
 
 /// Characters of a line.
 const WIDTH: usize = 72;
+/// Mails of a version that are looked at for what a mail program broke.
+const LOOKED_AT: usize = 50;
 
 impl Ctx {
     /// Tells the author of a version what became of it, if that is wanted and not told yet. Safe to repeat.
@@ -57,7 +61,10 @@ impl Ctx {
             return Ok(self.store.finish_jobs(vec![job]).await?);
         };
         let tip = self.store.load_tips(&[series.0]).await?.remove(&series.0);
-        let said = said(&found, application.as_ref(), tip.as_ref());
+        let mut said = said(&found, application.as_ref(), tip.as_ref());
+        if matches!(case.outcome, Some("bad" | "conflict")) {
+            said.extend(self.what_broke(&found).await?);
+        }
         let text = Report {
             list: list.address.clone(),
             came: event == Event::Reported,
@@ -106,6 +113,26 @@ impl Ctx {
         let about = (list.id, first, told);
         let recorded = self.store.record_report(about, letter, detail, job, now);
         Ok(recorded.await?)
+    }
+
+    /// What mail programs did to the first mail of a version that they broke, and what helps; empty if nothing is seen.
+    async fn what_broke(&self, found: &ToReport) -> Result<Vec<String>, PipelineError> {
+        for mail in found.mails.iter().take(LOOKED_AT) {
+            let Some((bytes, _)) = self.store.load_bytes(*mail).await? else {
+                continue;
+            };
+            let broken = think_of(bytes.len(), move || {
+                let message = mail::parse(&bytes);
+                let subject = one_line(&message.subject, 60);
+                let hints = hints(message.clone(), &recognise(&message));
+                hints.broken.map(|_| (subject, hints.said))
+            });
+            if let Some((subject, said)) = broken.await? {
+                let title = format!("What was done to \"{subject}\" on its way:");
+                return Ok([title].into_iter().chain(said).collect());
+            }
+        }
+        Ok(Vec::new())
     }
 
     /// The first list with the mail of which its author may be told, in mail that goes as any other does.

@@ -8,12 +8,15 @@ use super::routes::{App, Wish};
 use super::settings::{Tending, Top};
 use crate::list::held::MAX_WORDS;
 use crate::list::notice::one_line;
+use crate::mail::Part;
 use crate::store::{Fate, HeldRow};
 use crate::types::Timestamp;
 use crate::view::text::{Block, MAX_LINES, blocks, visible};
 
 /// Mails that are looked at for one page.
 const PAGE: i64 = 100;
+/// Attachments of a mail whose text is laid out.
+const LAID_OUT: usize = 5;
 
 /// A series, or a mail by itself.
 struct Group {
@@ -40,6 +43,14 @@ struct HeldPage {
     days: i64,
 }
 
+/// What is attached to a mail; text is laid out, as it may be the patch that is to be decided on.
+struct Attached {
+    name: String,
+    what: String,
+    blocks: Vec<Block>,
+    cut: bool,
+}
+
 #[derive(Template)]
 #[template(path = "held_mail.html")]
 struct HeldMailPage {
@@ -62,7 +73,7 @@ struct HeldMailPage {
     open: bool,
     blocks: Vec<Block>,
     cut: bool,
-    files: Vec<(String, String)>,
+    files: Vec<Attached>,
     problem: String,
     words: String,
 }
@@ -217,13 +228,7 @@ async fn show(
     let text = message.as_ref().map_or("", |m| m.text.as_str());
     let files = message.iter().flat_map(|m| &m.parts);
     let files = files.filter(|p| p.attachment || p.filename.is_some());
-    let files = files.map(|p| {
-        let name = one_line(p.filename.as_deref().unwrap_or("attachment"), 100);
-        (
-            name,
-            format!("{}, {} bytes", one_line(&p.content_type, 60), p.bytes.len()),
-        )
-    });
+    let files = files.enumerate().map(|(at, part)| attached(part, at));
     let series = app.ctx.with_series(vec![held.clone()]).await?;
     let others = series.iter().filter(|h| h.id != held.id);
     Ok(html(&HeldMailPage {
@@ -252,6 +257,33 @@ async fn show(
         problem: problem.to_owned(),
         words: wish.field("words"),
     }))
+}
+
+fn attached(part: &Part, at: usize) -> Attached {
+    let text = match at < LAID_OUT && part.content_type != "text/html" {
+        true => readable(part),
+        false => "",
+    };
+    Attached {
+        name: one_line(part.filename.as_deref().unwrap_or("attachment"), 100),
+        what: format!(
+            "{}, {}",
+            one_line(&part.content_type, 60),
+            count(part.bytes.len() as i64, "byte")
+        ),
+        blocks: match text.trim().is_empty() {
+            true => Vec::new(),
+            false => blocks(text),
+        },
+        cut: text.lines().nth(MAX_LINES).is_some(),
+    }
+}
+
+/// The text of a part, whatever its type says; empty if it is none.
+fn readable(part: &Part) -> &str {
+    let text = part.text.as_deref();
+    let text = text.or_else(|| std::str::from_utf8(&part.bytes).ok());
+    text.filter(|text| !text.contains('\0')).unwrap_or_default()
 }
 
 /// What goes over TLS only is not shown by a page without it.

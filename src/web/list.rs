@@ -157,7 +157,7 @@ struct HelpPage {
 }
 
 /// What mail to an address beside the list's own does.
-const COMMANDS: [(&str, &str); 7] = [
+const COMMANDS: [(&str, &str); 8] = [
     (
         "subscribe",
         "you get a copy of every mail, once you confirmed",
@@ -168,6 +168,10 @@ const COMMANDS: [(&str, &str); 7] = [
     (
         "check",
         "you alone hear what would become of a mail or patch, if your mail is signed",
+    ),
+    (
+        "remove",
+        "answer your own mail to this address to have it taken off the pages; some lists ask a moderator first",
     ),
     ("help", "you get these words by mail"),
     ("owner", "the people who run the list read it"),

@@ -226,7 +226,7 @@ fn what_is_missing_and_what_it_is_a_version_of_is_said() {
         &said,
         &[
             "\"Thirty\", v1 of 2 patches.",
-            "Do not send this yet: patch 1 is missing.",
+            "Do not send this yet: patch 1 of 2 is missing.",
             "It is incomplete: patch 1 is missing.",
             "It was not tried, as it is incomplete.",
         ],

@@ -74,10 +74,26 @@ fn a_first_series_is_answered_and_later_ones_if_they_do_not_apply(database: Data
             "with a higher -v",
         ],
     );
+    // What a mail program broke, and what helps against it.
+    change(&work, "src/a.c", "line 12\n", "a line that is cut\n", "Cut");
+    let whole = named(&patches_to(LIST, &work, &["-1"])[0], "four");
+    let broken = whole.replace("+a line that is cut", "+a line\nthat is cut");
+    for mail in signed(&site, &[broken]) {
+        assert!(site.server.send(&[LIST], &mail).starts_with("250"));
+    }
+    let said = answer(&site, 3, "do not apply");
+    has(
+        &said,
+        &[
+            "Patch 1 cannot be used",
+            "Long lines were wrapped",
+            "attach the one file",
+        ],
+    );
     // Whatever is thought about again, nobody hears it twice.
     site.server.cli(&["reclassify", "dev"]);
     site.server.drain();
-    assert_eq!(outbox(&site).len(), 2);
+    assert_eq!(outbox(&site).len(), 3);
 }
 
 #[test]

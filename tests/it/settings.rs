@@ -80,12 +80,18 @@ fn a_moderator_decides_about_held_mail(database: Database) {
     send(&server, "dev", "1@x", "[PATCH 1/2] the first", DIFF);
     send(&server, "dev", "2@x", "<b>words</b>", HOSTILE);
     send(&server, "dev", "3@x", "buy", "spam");
+    let attached = format!(
+        "x\nMIME-Version: 1.0\nContent-Type: text/x-patch; name=0001-a.patch\nContent-Disposition: attachment; filename=0001-a.patch\n\
+         Content-Transfer-Encoding: base64",
+    );
+    let file = data_encoding::BASE64_MIME.encode(format!("{DIFF}\n").as_bytes());
+    send(&server, "dev", "4@x", &attached, &file);
     let ids = held(&server, "dev");
-    assert_eq!(ids.len(), 4);
+    assert_eq!(ids.len(), 5);
     let mia = Visitor::new(&server);
     mia.sign_in(&sink, MIA);
     let page = mia.get("/me/").body;
-    assert!(page.contains("4 mails held"), "{page}");
+    assert!(page.contains("5 mails held"), "{page}");
     // The notice leads there, by way of the door.
     let way = format!("/sign-in?to=/dev/settings/held/{}/", ids[0].0);
     server.wait_for("the notice", || {
@@ -120,6 +126,14 @@ fn a_moderator_decides_about_held_mail(database: Database) {
         shown.contains("Accept all 2 of the series") && shown.contains("class=\"rowset\""),
         "{shown}"
     );
+    // What a web mailer attached is read where it is decided on, and by the command.
+    let shown = mia.get(&of(4)).body;
+    assert!(
+        shown.contains("0001-a.patch") && shown.contains("class=\"rowset\""),
+        "{shown}"
+    );
+    let shown = server.cli(&["held", "show", &ids[4].0]);
+    assert!(shown.contains("\n@@ -1 +1 @@\n-a\n+b"), "{shown}");
     // A stranger's signs are text.
     let shown = mia.get(&of(2));
     assert!(

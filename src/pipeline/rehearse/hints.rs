@@ -1,17 +1,21 @@
-//! What mail programs did to a mail, and what helps against it, as the answer to a rehearsal says it. Pure.
+//! What mail programs did to a mail, and what helps against it, as the answer to a rehearsal and reports say it. Pure.
 
 use crate::mail::{Flaw, Message};
-use crate::patchset::{self, Place, Recognised};
+use crate::patchset::{self, Kind, Place, Recognised};
 
 /// What is said of one mail.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Hints {
+pub(in crate::pipeline) struct Hints {
     /// In sentences.
     pub said: Vec<String>,
     /// Why it cannot be used as it is, in a few words, if it may be so.
     pub broken: Option<&'static str>,
     /// It has no tab where there may have been some.
     pub lost_tabs: bool,
+    /// It looks as if it were meant as a patch, and no patch can be read in it.
+    pub unread: bool,
+    /// It holds a second patch, which becomes no commit.
+    pub second: bool,
 }
 
 /// How sentences about what makes a patch useless begin, and the same in a few words.
@@ -34,8 +38,18 @@ const BROKEN: [(&str, &str); 4] = [
 const WAY: &str = "Web mailers do that to what is pasted into them. One way works there: attach the one file that `git format-patch` made, and \
      nothing else; an attached patch is taken.";
 
+/// Of an answer that holds a patch.
+const ANSWER: &str = "It is an answer (Re:), so the patch in it is shown as a suggestion. A new version is a mail with [PATCH v2] and without Re: in \
+     its subject, or an answer with the file attached that `git format-patch -v2` made.";
+/// Of what looks as if it were meant as a patch.
+const UNREAD: &str = "It looks as if it were meant as a patch, and no patch can be read in it. What is taken is the text, or one attached file that \
+     ends in .patch or .diff, as `git format-patch` makes it; no archive, and no lines that were doubled or joined.";
+/// Of a mail with two patches.
+const SECOND: &str = "It holds more than one patch: the first is taken, the others become no commit. Send one patch a mail; they may all have the same \
+     mail as what they answer.";
+
 /// What is to be said of a mail.
-pub(super) fn hints(mut message: Message, recognised: &Recognised) -> Hints {
+pub(in crate::pipeline) fn hints(mut message: Message, recognised: &Recognised) -> Hints {
     let kind = message.header("Content-Type").unwrap_or_default();
     let kind = kind.to_ascii_lowercase();
     if kind.contains("format=flowed") {
@@ -60,11 +74,35 @@ pub(super) fn hints(mut message: Message, recognised: &Recognised) -> Hints {
     if broken.is_some() && meant && !attached {
         said.push(WAY.to_owned());
     }
+    let (unread, second) = (
+        is_unread(&message, recognised),
+        patchset::has_second_patch(&message),
+    );
+    let answer = recognised.kind == Kind::Comment && is_patch;
+    let more = [(unread, UNREAD), (answer, ANSWER), (second, SECOND)];
+    let more = more.iter().filter(|(is_so, _)| *is_so);
+    said.extend(more.map(|(_, words)| (*words).to_owned()));
     Hints {
+        unread,
+        second,
         lost_tabs: patchset::may_have_lost_tabs(&message),
         said,
         broken,
     }
+}
+
+/// Files that people attach where they mean a patch.
+const FILES: [&str; 4] = [".patch", ".diff", ".zip", ".gz"];
+
+/// Whether a mail in which no diff was found was meant as a patch: by its subject, a file or a piece of a diff.
+fn is_unread(message: &Message, recognised: &Recognised) -> bool {
+    if recognised.kind.is_tracked() || recognised.diff.is_some() || recognised.tag.reply {
+        return false;
+    }
+    let is_file = |name: &str| FILES.iter().any(|end| name.to_lowercase().ends_with(end));
+    let mut files = message.parts.iter().filter_map(|p| p.filename.as_deref());
+    let is_piece = |line: &str| line.starts_with("diff --git ") || line.starts_with("@@ -");
+    recognised.tag.tagged || files.any(is_file) || message.text.lines().any(is_piece)
 }
 
 /// RFC 3676 section 4: lines that end in a blank go on in the next one, and a blank before a line was put there; as git reads it.
@@ -186,6 +224,28 @@ mod tests {
             "--b\nContent-Type: text/plain\n\nsee there\n--b\nContent-Type: text/x-patch\nContent-Disposition: attachment; filename=a.patch\n\n{PATCH}\n--b--\n"
         );
         check(mixed, &body, &["that is taken"], None);
+        let twice = body.replace(
+            "--b--",
+            &format!("--b\nContent-Type: text/x-diff\n\n{PATCH}--b--"),
+        );
+        check(mixed, &twice, &["that is taken", "more than one"], None);
+    }
+
+    #[test]
+    fn what_was_meant_as_a_patch_and_is_none_is_said() {
+        let doubled = PATCH.replace('\n', "\n\n");
+        check(
+            "Subject: [PATCH] x",
+            &doubled,
+            &["no patch can be read"],
+            None,
+        );
+        check("Subject: x", &doubled, &["no patch can be read"], None);
+        let zip = "Subject: x\nMIME-Version: 1.0\nContent-Type: application/zip\nContent-Disposition: attachment; filename=a.Patch.ZIP";
+        check(zip, "PK", &["no patch can be read"], None);
+        check("Subject: Re: [PATCH] x", "> a\n\nGood.\n", &[], None);
+        let answer = "Subject: Re: [PATCH] x\nIn-Reply-To: <a@b.c>";
+        check(answer, PATCH, &["It is an answer"], None);
     }
 
     #[test]

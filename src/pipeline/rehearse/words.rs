@@ -3,7 +3,8 @@
 use super::{DROPPED, Group, HELD, REFUSED, Waiting};
 use crate::git::{Base, Conflict, GitError, Outcome};
 use crate::list::notice::{self, beside, one_line, wrap};
-use crate::patchset::{Input, Recognised, Series};
+use crate::mail;
+use crate::patchset::{Input, Recognised, Series, shown_alone};
 use crate::pipeline::apply::{facts, request};
 use crate::pipeline::base::{Place, Start};
 use crate::pipeline::{Ctx, PipelineError, file, think};
@@ -333,7 +334,8 @@ impl Ctx {
                         let text = format!("mail {} has no bytes", slot.mail);
                         return Err(PipelineError::Broken(text));
                     };
-                    all.push(bytes);
+                    let shown = move || shown_alone(&bytes, &mail::parse(&bytes)).into_owned();
+                    all.push(think(shown).await?);
                 }
             }
         }
@@ -358,10 +360,13 @@ fn verdict<'a>(
     if let Some(why) = broken.filter(|_| fits != Some(true)) {
         return Err(why.to_owned());
     }
+    if members.clone().any(|m| m.hints.unread) {
+        return Err("no patch can be read in it".to_owned());
+    }
     if let Some(series) = &group.series {
         let is_there = |n: &u32| series.patches.iter().any(|p| p.number == *n);
         if let Some(missing) = (1..=series.total).find(|n| !is_there(n)) {
-            return Err(format!("patch {missing} is missing"));
+            return Err(format!("patch {missing} of {} is missing", series.total));
         }
         if let Some(why) = sent_before(series, &group.others) {
             return Err(why);
@@ -369,6 +374,14 @@ fn verdict<'a>(
     }
     if fits == Some(false) {
         return Err("it does not apply".to_owned());
+    }
+    if members.clone().any(|m| m.hints.second) {
+        return Err("it holds more than one patch, and one mail becomes one commit".to_owned());
+    }
+    if group.series.is_none() && members.clone().any(|m| m.input.recognised.diff.is_some()) {
+        return Ok(
+            "This can be sent as an answer: the patch in it is not taken as one.".to_owned(),
+        );
     }
     Ok(match said(HELD) {
         true => "This can be sent as it is; a moderator looks at it before it is posted.",
