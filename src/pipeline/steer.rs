@@ -22,6 +22,9 @@ use crate::store::{CappedLetter, ListRow, NewCorrection, WishedFor, Wishing, sta
 use crate::types::{Address, Identity, MailId, RealmId};
 use crate::verdict::Verdict;
 
+/// Characters of a line of an answer.
+const WIDTH: usize = 72;
+
 /// What a person is to a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
@@ -327,9 +330,13 @@ impl Ctx {
             ),
             None => (format!("a mail to {}", list.name), String::new()),
         };
+        let lines: Vec<String> = lines
+            .iter()
+            .map(|line| notice::wrap(line, WIDTH).join("\n"))
+            .collect();
         let text = Steered {
             what: &what,
-            lines,
+            lines: &lines,
             page: &page,
         };
         let text = text.render()?;

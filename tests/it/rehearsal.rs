@@ -278,7 +278,7 @@ fn conflicts_and_what_a_mail_program_broke_are_said() {
         &said,
         &[
             "Do not send this yet: it does not apply.",
-            "patch 1 does not apply: src/a.c, hunk 1:",
+            "patch 1 does not apply: src/a.c: hunk 1,",
             "Nothing that can be seen.",
         ],
     );

@@ -80,12 +80,10 @@ fn a_moderator_decides_about_held_mail(database: Database) {
     send(&server, "dev", "1@x", "[PATCH 1/2] the first", DIFF);
     send(&server, "dev", "2@x", "<b>words</b>", HOSTILE);
     send(&server, "dev", "3@x", "buy", "spam");
-    let attached = format!(
-        "x\nMIME-Version: 1.0\nContent-Type: text/x-patch; name=0001-a.patch\nContent-Disposition: attachment; filename=0001-a.patch\n\
-         Content-Transfer-Encoding: base64",
-    );
+    let attached = "x\nMIME-Version: 1.0\nContent-Type: text/x-patch; name=0001-a.patch\nContent-Disposition: attachment; filename=0001-a.patch\n\
+         Content-Transfer-Encoding: base64";
     let file = data_encoding::BASE64_MIME.encode(format!("{DIFF}\n").as_bytes());
-    send(&server, "dev", "4@x", &attached, &file);
+    send(&server, "dev", "4@x", attached, &file);
     let ids = held(&server, "dev");
     assert_eq!(ids.len(), 5);
     let mia = Visitor::new(&server);

@@ -429,7 +429,8 @@ fn unquoted(text: &str) -> String {
 
 fn conflict_words(c: &Conflict) -> String {
     let hunk = match c.hunk {
-        0 => String::new(),
+        // What stands in the way names it itself.
+        hunk if hunk == 0 || c.detail.starts_with(&format!("hunk {hunk},")) => String::new(),
         hunk => format!(", hunk {hunk}"),
     };
     format!(
