@@ -17,6 +17,7 @@ macro_rules! stories {
 mod bounces;
 mod bytes;
 mod correct;
+mod forged;
 mod held;
 mod holding;
 mod jobs;
