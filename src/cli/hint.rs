@@ -51,10 +51,16 @@ fn complete(text: &str, options: &str) -> String {
     let last = pieces.len() - 1;
     let mut out = String::new();
     for (n, piece) in pieces.into_iter().enumerate() {
-        let command = n % 2 == 1 && n < last && piece.starts_with("patchpost ");
-        out.push_str(piece);
-        if command && !piece.contains(" --data ") {
-            out.push_str(options);
+        let code = n % 2 == 1 && n < last && !piece.contains(" --data ");
+        match piece.split_once(')') {
+            _ if code && piece.starts_with("patchpost ") => {
+                out.push_str(&format!("{piece}{options}"))
+            }
+            // A script that a shell runs.
+            Some((command, rest)) if code && command.contains("$(patchpost ") => {
+                out.push_str(&format!("{command}{options}){rest}"));
+            }
+            _ => out.push_str(piece),
         }
         if n < last {
             out.push('`');
@@ -93,6 +99,10 @@ mod tests {
         check(
             "`patchpost jobs` says why; `git am` and `patchpost jobs --retry`",
             "`patchpost jobs --data /srv/x` says why; `git am` and `patchpost jobs --retry --data /srv/x`",
+        );
+        check(
+            "as root: `sh -c \"$(patchpost print setup)\"`",
+            "as root: `sh -c \"$(patchpost print setup --data /srv/x)\"`",
         );
         for whole in [
             "`patchpost doctor --data /elsewhere`",

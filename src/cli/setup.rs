@@ -49,9 +49,9 @@ pub fn script(
     Ok(text)
 }
 
-/// As `init` sets a site up: Postfix hands mail over, and nobody else brings any.
+/// Whether a mail server on this machine takes the world's mail and hands it over.
 pub fn is_behind_postfix(config: &Config) -> bool {
-    config.smtp.listen.is_empty() && !config.lmtp.listen.is_empty()
+    crate::doctor::public_listener(config).is_none() && !config.lmtp.listen.is_empty()
 }
 
 fn given_option(given: Option<&Path>) -> String {

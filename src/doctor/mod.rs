@@ -21,6 +21,7 @@ use crate::pipeline::LAST_WATCH;
 use crate::store::{ListRow, Store};
 pub use names::provider_mend;
 pub use probe::probe;
+pub use reach::public_listener;
 use records::Site;
 use report::Report;
 

@@ -90,12 +90,15 @@ pub fn relay_elsewhere(config: &Config) -> Option<String> {
     (!here && !ip.is_ok_and(|ip| ip.is_loopback())).then(|| host.to_owned())
 }
 
+/// Where other machines bring mail by SMTP, if that is to patchpost itself.
+pub fn public_listener(config: &Config) -> Option<SocketAddr> {
+    let mut parsed = addresses(&config.smtp.listen).filter_map(|a| a.parse::<SocketAddr>().ok());
+    parsed.find(|a| !a.ip().is_loopback())
+}
+
 /// How the world's mail comes in: by our own listener, or by a mail server on this machine, which is asked about a list of each domain.
 pub async fn mail_in(config: &Config, dns: &Dns, lists: &[(String, String)], report: &mut Report) {
-    let outside = addresses(&config.smtp.listen)
-        .filter_map(|a| a.parse::<SocketAddr>().ok())
-        .find(|a| !a.ip().is_loopback());
-    if let Some(address) = outside {
+    if let Some(address) = public_listener(config) {
         return match address.port() {
             25 => report.ok("mail in", "by smtp.listen, on port 25"),
             port => {
@@ -170,7 +173,7 @@ async fn front(config: &Config, domain: &str, list: &str, report: &mut Report) -
         "QUIT",
     ];
     let relay = &config.delivery.relay;
-    let print = "`patchpost print postfix` says how to set it up";
+    let print = "as root: `sh -c \"$(patchpost print setup)\"`; what Postfix needs is shown by `patchpost print postfix`";
     let answers = match net::ask(relay, &lines, PATIENCE).await {
         Ok(answers) => answers,
         // That it cannot be reached at all is said of the relay already.
@@ -198,7 +201,7 @@ async fn front(config: &Config, domain: &str, list: &str, report: &mut Report) -
     } else if stranger.starts_with('2') {
         let detail =
             format!("{relay} takes mail for lists that are not there, and has to bounce it");
-        let mend = format!("{print}; its lines have to name {domain}");
+        let mend = format!("{print}, and has to name {domain}");
         report.bad(&what, &detail, &mend);
     } else {
         let detail = format!("{relay} takes mail for {list} and refuses unknown lists");

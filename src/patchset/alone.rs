@@ -333,7 +333,7 @@ mod tests {
         let inner = format!("From: Ben Ode <ben@x.org>\nSubject: [PATCH] inner\n\n{one}");
         let attached = ("Content-Type: message/rfc822", inner.as_str());
         let mail = parts("mixed", &[(TEXT, "Please take this."), attached]);
-        let message = "title\n\nPlease take this.\n\nText.\n";
+        let message = "title\n\nPlease take this.\nText.\n";
         check(&mail, "Ana", message, &["one"], false);
         check(
             &parts("mixed", &[attached]),

@@ -4,6 +4,7 @@ use askama::Template;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::came_back::{self, CameBack};
 use super::page::{Answer, Frame, Pill, Problem, count, file, html};
 use super::routes::{App, Wish};
 use super::session::{SESSION, eyes, require, set_cookie};
@@ -35,6 +36,7 @@ struct OwnAddress {
     here: bool,
     pill: Pill,
     words: String,
+    came_back: Vec<CameBack>,
     disabled: bool,
 }
 
@@ -163,12 +165,19 @@ pub async fn serve(app: &App, rest: &str, wish: &Wish) -> Answer {
 async fn show(app: &App, viewer: &Viewer, wish: &Wish) -> Answer {
     let now = crate::store::now();
     let linked = app.store.load_linked(&viewer.address).await?;
+    let rows = app.store.load_memberships(&linked).await?;
     let mut addresses = Vec::new();
     for address in &linked {
         let standing = app.store.find_standing(address).await?;
-        addresses.push(own_address(address, &viewer.address, standing.as_ref()));
+        let mut own = own_address(address, &viewer.address, standing.as_ref());
+        for row in rows.iter().filter(|r| r.member.address == *address) {
+            let list = (row.list, row.name.as_str());
+            own.came_back
+                .extend(came_back::load(app, list, address).await?);
+        }
+        own.came_back = came_back::newest(own.came_back);
+        addresses.push(own);
     }
-    let rows = app.store.load_memberships(&linked).await?;
     let disabled: Vec<&str> = addresses
         .iter()
         .filter(|a| a.disabled)
@@ -284,6 +293,7 @@ fn own_address(address: &str, here: &str, standing: Option<&StandingRow>) -> Own
         disabled: standing.is_some_and(|s| s.standing.state == State::Disabled),
         pill,
         words,
+        came_back: Vec::new(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use askama::Template;
 
+use super::came_back::{self, CameBack};
 use super::me::standing_words;
 use super::page::{Answer, Frame, Pill, count, html};
 use super::routes::{App, Wish};
@@ -18,6 +19,7 @@ struct Line {
     row: MemberRow,
     pill: Pill,
     words: String,
+    came_back: Vec<CameBack>,
     archive: bool,
 }
 
@@ -76,7 +78,7 @@ async fn show(app: &App, tending: &Tending<'_>, wish: &Wish, problem: &str) -> A
     };
     let mut lines = Vec::new();
     for (row, state) in rows {
-        lines.push(line(app, row, state).await?);
+        lines.push(line(app, tending, row, state).await?);
     }
     let done = match wish.get("done") {
         "paused" => "Paused: no copies for now.",
@@ -125,6 +127,7 @@ fn invited_words(numbers: &str) -> String {
 
 async fn line(
     app: &App,
+    tending: &Tending<'_>,
     row: MemberRow,
     state: Option<String>,
 ) -> Result<Line, super::page::Problem> {
@@ -138,7 +141,10 @@ async fn line(
         (None, false) => (Pill::fact("caution", "paused"), String::new()),
         (Some(_), _) => standing_words(standing.as_ref()),
     };
+    let list = (tending.list.id, tending.list.name.as_str());
+    let came_back = came_back::load(app, list, &row.address).await?;
     Ok(Line {
+        came_back,
         archive: row.kind == Kind::Archive,
         row,
         pill,

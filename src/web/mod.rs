@@ -7,6 +7,7 @@ mod assets;
 mod authority;
 mod base;
 mod cache;
+mod came_back;
 mod copy;
 mod enable;
 mod feed;

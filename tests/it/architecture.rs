@@ -4,6 +4,7 @@
 //! change that needs another line in it is a change of the design.
 
 mod docs;
+mod letters;
 mod scan;
 mod tree;
 

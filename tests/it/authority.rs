@@ -408,6 +408,10 @@ fn a_squatted_message_id_is_that_of_the_authenticated_mail() {
             "early: {early}"
         );
         let number = two["patchset"].to_string();
+        let companion = format!("{}/tool.patches.git", site.server.base());
+        let head = format!("refs/patches/{number}/head");
+        let head = git(&work, &["ls-remote", &companion, &head]);
+        assert!(head.contains("/head"), "early: {early}: {head}");
         let true_mail = "line 5 of p1@x";
         for path in [
             "/dev/p1@x/raw".to_owned(),

@@ -262,6 +262,18 @@ impl TestServer {
         answer.text()
     }
 
+    /// A number of `/metrics`; what never happened is not there.
+    pub fn metric(&self, name: &str) -> i64 {
+        let page = request(
+            &self.addresses["ops"],
+            "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        );
+        let text = page.text();
+        let mut lines = text.lines();
+        let found = lines.find_map(|l| l.strip_prefix(name)?.strip_prefix(' '));
+        found.map_or(0, |number| number.trim().parse().unwrap())
+    }
+
     /// Sends one mail by SMTP; the final reply.
     #[track_caller]
     pub fn send(&self, recipients: &[&str], mail: &[u8]) -> String {

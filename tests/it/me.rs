@@ -285,7 +285,7 @@ fn data_is_taken_along_and_erased(database: Database) {
 }
 
 /// Changes the database itself: bounces that are counted take days.
-fn change(server: &TestServer, text: String) {
+pub fn change(server: &TestServer, text: String) {
     let url = match server.variable("PATCHPOST_DATABASE_URL").as_str() {
         "" => format!("sqlite://{}/patchpost.db", server.data().display()),
         url => url.to_owned(),

@@ -48,7 +48,7 @@ fn swaks(server: &TestServer, from: &str, to: &str, subject: &str) {
 
 /// Waits for the `n`th automatic mail to an address; it has the null return path.
 #[track_caller]
-fn letter(server: &TestServer, sink: &Sink, to: &str, n: usize) -> String {
+pub fn letter(server: &TestServer, sink: &Sink, to: &str, n: usize) -> String {
     server.wait_for(&format!("letter {n} to {to}"), || {
         let of = |c: &Copy| c.sender.is_empty() && c.recipients == [to];
         let found = sink.all().into_iter().filter(of).nth(n - 1)?;
@@ -57,7 +57,7 @@ fn letter(server: &TestServer, sink: &Sink, to: &str, n: usize) -> String {
 }
 
 /// A field's value, unfolded.
-fn field(mail: &str, name: &str) -> Option<String> {
+pub fn field(mail: &str, name: &str) -> Option<String> {
     let head = mail.split("\r\n\r\n").next()?.replace("\r\n ", " ");
     let start = format!("{name}: ");
     let line = head.lines().find(|l| l.starts_with(&start))?;
@@ -65,7 +65,7 @@ fn field(mail: &str, name: &str) -> Option<String> {
 }
 
 /// The address of a page in a mail, from its path on.
-fn link(mail: &str, path: &str) -> String {
+pub fn link(mail: &str, path: &str) -> String {
     let at = mail
         .find(path)
         .unwrap_or_else(|| panic!("{path} in {mail}"));
@@ -76,7 +76,7 @@ fn link(mail: &str, path: &str) -> String {
         .to_owned()
 }
 
-fn members(server: &TestServer) -> Vec<String> {
+pub fn members(server: &TestServer) -> Vec<String> {
     let all = server.json(&["member", "ls", "dev"]);
     let all = all.as_array().unwrap().iter();
     all.map(|m| m["address"].as_str().unwrap().to_owned())
@@ -85,7 +85,7 @@ fn members(server: &TestServer) -> Vec<String> {
 
 /// curl on a page of the server: status and body.
 #[track_caller]
-fn curl(server: &TestServer, path: &str, arguments: &[&str]) -> (String, String) {
+pub fn curl(server: &TestServer, path: &str, arguments: &[&str]) -> (String, String) {
     let mut curl = Command::new("curl");
     curl.args([
         "-s",
@@ -100,7 +100,7 @@ fn curl(server: &TestServer, path: &str, arguments: &[&str]) -> (String, String)
     (status.to_owned(), body.to_owned())
 }
 
-const ONE_CLICK: [&str; 2] = ["-d", "List-Unsubscribe=One-Click"];
+pub const ONE_CLICK: [&str; 2] = ["-d", "List-Unsubscribe=One-Click"];
 
 fn one_joins_by_mail_posts_and_leaves_by_one_click(database: Database) {
     let sink = Sink::start();

@@ -1,5 +1,7 @@
 //! What an operator does to a running server: signals, logs, folders.
 
+mod doctor;
+
 use std::process::Command;
 
 use super::harness::{Database, Smtp, TestServer, change, free_port, git, project, send_email};

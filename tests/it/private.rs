@@ -23,7 +23,7 @@ fn patch(id: &str, subject: &str) -> String {
 }
 
 /// A public list and one that is not, on the same repository.
-fn site(database: Database, environment: &[(&str, &str)]) -> TestServer {
+fn site(database: Database, environment: &[(&str, &str)], kind: &[&str]) -> TestServer {
     let server = TestServer::start_on_with(database, environment);
     let work = project(server.dir.path());
     server.cli(&["repo", "add", "tool", "--path", &work.display().to_string()]);
@@ -36,16 +36,8 @@ fn site(database: Database, environment: &[(&str, &str)]) -> TestServer {
         "--repo",
         "tool",
     ]);
-    server.cli(&[
-        "list",
-        "create",
-        "rookery",
-        "--address",
-        LIST,
-        "--repo",
-        "tool",
-        "--private",
-    ]);
+    let create = ["list", "create", "rookery", "--address", LIST];
+    server.cli(&[&create[..], &["--repo", "tool"], kind].concat());
     let public = "From: a@b.c\nMessage-ID: <open@x>\nSubject: open words\n\ntext\n";
     assert!(
         server
@@ -93,9 +85,18 @@ fn addresses() -> Vec<String> {
         "/rookery.git/info/refs?service=git-upload-pack",
         "/tool.git/info/refs?service=git-upload-pack",
         "/tool.patches.git/info/refs?service=git-upload-pack",
+        "/rookery.patches.git/info/refs?service=git-upload-pack",
+        "/tool.private.git/info/refs?service=git-upload-pack",
     ]
     .map(str::to_owned)
     .to_vec();
+    // Under any name that the folder of a companion could have.
+    for realm in 1..6 {
+        for end in ["info/refs?service=git-upload-pack", "HEAD", ""] {
+            paths.push(format!("/tool.private-{realm}.git/{end}"));
+            paths.push(format!("/tool.patches.private-{realm}.git/{end}"));
+        }
+    }
     for id in ["c1@canary.example", "m@canary.example"] {
         for start in ["/", "/r/", "/all/", "/dev/", "/rookery/"] {
             for ending in [
@@ -260,7 +261,11 @@ fn tells_nothing(before: &[(String, String)], after: &[(String, String)]) {
 }
 
 fn a_canary_is_found_by_nobody(database: Database) {
-    let server = site(database, &[]);
+    nothing_tells(database, &["--private"]);
+}
+
+fn nothing_tells(database: Database, kind: &[&str]) {
+    let server = site(database, &[], kind);
     for (id, subject) in [("o1@x", "[PATCH] open"), ("o2@x", "[PATCH v2] open")] {
         let text = patch(id, subject)
             .replace("anary", "ommon")
@@ -290,8 +295,12 @@ fn a_canary_is_found_by_nobody(database: Database) {
             .filter(|l| l.contains("refs/patches") && !l.contains("refs/patches/1/"));
         assert_eq!(others.count(), 0, "{repo}: {refs}");
     }
+    nobody_fetches_by_name(&server);
     let log = server.log().to_lowercase();
-    for word in ["canary", "sparrow", "finch"] {
+    // Whoever keeps the log may know which list a mail was for, and nothing else about it.
+    let known = "mail for rookery: ";
+    let log = log.replace("list.name=\"rookery\"", "").replace(known, "");
+    for word in CANARIES {
         assert!(!log.contains(word), "the log tells of {word}:\n{log}");
     }
     let metrics = request(
@@ -322,9 +331,93 @@ fn a_canary_is_found_by_nobody(database: Database) {
     }
 }
 
+/// Commits, trees and blobs of private patches, asked for by their own names as whoever heard of them would.
+#[track_caller]
+fn nobody_fetches_by_name(server: &TestServer) {
+    let repos = std::fs::read_dir(server.data().join("repos")).unwrap();
+    let mut private = repos.flatten().map(|r| r.path()).filter(|path| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        name.contains(".private-")
+    });
+    let private = private.next().expect("the companion of the private list");
+    let refs = git(
+        &private,
+        &["for-each-ref", "--format=%(objectname)", "refs/patches"],
+    );
+    let tip = refs.lines().next().expect("a private ref").to_owned();
+    let objects = [
+        tip.clone(),
+        git(&private, &["rev-parse", &format!("{tip}^{{tree}}")]),
+        git(&private, &["rev-parse", &format!("{tip}:src/a.c")]),
+    ];
+    let open = git(
+        &server.data().join("repos/tool.patches.git"),
+        &["for-each-ref", "--format=%(objectname)", "refs/patches"],
+    );
+    let into = server.dir.path().join("fetched.git");
+    git(server.dir.path(), &["init", "-q", "--bare", "fetched.git"]);
+    let fetch = |repo: &str, object: &str, version: &str| {
+        let mut fetch = std::process::Command::new("git");
+        let url = format!("{}/{repo}", server.base());
+        let protocol = format!("protocol.version={version}");
+        fetch.current_dir(&into).args(["-c", &protocol]);
+        fetch.args(["fetch", "-q", &url, object]);
+        super::tools::output(&mut fetch).status.success()
+    };
+    for version in ["0", "2"] {
+        let open = open.lines().next().expect("a public ref");
+        assert!(fetch("tool.patches.git", open, version), "what is public");
+        for repo in ["tool.git", "tool.patches.git"] {
+            for object in &objects {
+                assert!(!fetch(repo, object, version), "{repo} {object} {version}");
+            }
+        }
+    }
+    let path = private.file_name().unwrap().to_string_lossy().into_owned();
+    for object in &objects {
+        assert!(!fetch(&path, object, "2"), "{path} {object}");
+    }
+}
+
+#[test]
+#[test]
+fn a_canary_of_a_security_list_is_found_by_nobody() {
+    nothing_tells(Database::Sqlite, &["--style", "security"]);
+}
+
+/// Who reads the file reads all; but nobody else can, and what is made of it is as closed as before.
+#[test]
+fn a_canary_is_found_by_nobody_after_a_backup() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut server = site(Database::Sqlite, &[], &["--private"]);
+    let before = walk(&server, "");
+    send_canaries(&server);
+    let file = server.dir.path().join("site.tar.zst");
+    let said = server
+        .cli(&["backup", file.to_str().unwrap()])
+        .to_lowercase();
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    server.kill();
+    std::fs::remove_dir_all(server.data()).unwrap();
+    let restored = server.cli(&["restore", file.to_str().unwrap()]);
+    for word in CANARIES {
+        assert!(
+            !said.contains(word) && !restored.contains(word),
+            "{said}{restored}"
+        );
+    }
+    server.launch();
+    server.cli(&["jobs", "--retry"]);
+    server.drain();
+    let inside = server.json(&["series", "ls", "rookery"]).to_string();
+    assert!(inside.contains("canary"), "{inside}");
+    tells_nothing(&before, &walk(&server, ""));
+}
+
 #[test]
 fn an_address_that_does_not_exist_looks_like_a_list_that_is_not_public() {
-    let server = site(Database::Sqlite, &[]);
+    let server = site(Database::Sqlite, &[], &["--private"]);
     for path in [
         "/LIST/",
         "/LIST/new.atom",

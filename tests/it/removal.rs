@@ -1,5 +1,7 @@
 //! Authors ask by mail that their own mail is removed; nobody asks in their name.
 
+mod purge;
+
 use super::harness::{Database, TestServer, on_both};
 use super::identity::{LIST, Site, mail};
 

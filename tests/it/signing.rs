@@ -106,7 +106,7 @@ fn every_copy_carries_our_signatures_and_the_authors_still_verifies(database: Da
 pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub fn roll(&mut self, sides: usize) -> usize {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)

@@ -18,6 +18,7 @@ mod bounces;
 mod bytes;
 mod copies;
 mod correct;
+mod forged;
 mod held;
 mod holding;
 mod jobs;

@@ -1,6 +1,8 @@
 //! What an author signed outlives the whole way: a real Postfix in front, patchpost, and a real Postfix behind.
 //! Checked on what arrives there, by dkimpy and by a DMARC implementation of others.
 
+mod stories;
+
 use std::net::TcpStream;
 
 use serde_json::Value;
@@ -95,6 +97,10 @@ struct Road {
 impl Road {
     /// Everybody knows the author's key, and that his domain wants unsigned mail refused.
     fn build() -> Road {
+        Road::build_with(&[])
+    }
+
+    fn build_with(more: &[(&str, &str)]) -> Road {
         // The strictest destination: it does not say that it takes eight bits.
         let sink = Sink::start_without_8bit();
         let folder = tempfile::tempdir().unwrap();
@@ -107,13 +113,15 @@ impl Road {
         std::fs::write(&zone, records).unwrap();
         let behind_port = free_port();
         let relay = format!("127.0.0.1:{behind_port}");
-        let server = TestServer::start_with(&[
+        let mut environment = vec![
             ("PATCHPOST_DELIVERY_TRANSPORT", "smtp"),
             ("PATCHPOST_DELIVERY_RELAY", &relay),
             ("PATCHPOST_DNS_ZONE", zone.to_str().unwrap()),
             ("PATCHPOST_SITE_HOSTNAME", "mx.example.org"),
             ("PATCHPOST_SITE_DOMAIN", "lists.example.org"),
-        ]);
+        ];
+        environment.extend(more);
+        let server = TestServer::start_with(&environment);
         server.cli(&["list", "create", "dev", "--address", LIST]);
         server.cli(&[&["member", "add", "dev"][..], &MEMBERS].concat());
         server.cli(&["dkim", "rotate", "lists.example.org"]);
@@ -157,6 +165,26 @@ impl Road {
         all_verify(&records(&self.server, &self.key), &copies);
         copies.len()
     }
+
+    /// The metrics say of each mail whether its signature outlived us; one that says that there is no `List-Unsubscribe` does not.
+    #[track_caller]
+    fn counts(&self, sent: i64) {
+        let seen = || {
+            let names = ["signatures_checked", "signatures_broken", "postings_munged"];
+            names.map(|name| self.server.metric(&format!("patchpost_{name}")))
+        };
+        assert_eq!(seen(), [sent, 0, 0]);
+        let broken = dkim::mail("broken", "", PATCH);
+        let broken = self
+            .key
+            .sign(&[wish(&broken, "relaxed", &["list-unsubscribe"])]);
+        let mut smtp = Smtp::connect(&self.front.address);
+        let (reply, _) = smtp.send("ana@example.org", &[LIST], &broken[0]);
+        assert!(reply.starts_with("250"), "{reply}");
+        self.server.wait_for("the broken one to be counted", || {
+            (seen() == [sent + 1, 1, 1]).then_some(())
+        });
+    }
 }
 
 #[test]
@@ -183,6 +211,7 @@ fn the_fifteen_mails_and_signed_variations_reach_every_member_through_postfix_on
         .map(|n| wish(&variation(&mut dice, n), forms[n % 2], &ODD))
         .collect();
     let varied = road.send(&wishes);
+    road.counts(30 + count as i64);
     report(&format!(
         "Postfix in front and behind: {known} copies of 15 mails signed in two forms and {varied} of {count} variations, all signatures hold"
     ));

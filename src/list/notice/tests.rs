@@ -1,5 +1,7 @@
 //! Automatic mail as it leaves, and who gets none.
 
+mod letters;
+
 use askama::Template;
 use expect_test::{expect, expect_file};
 

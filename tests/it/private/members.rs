@@ -36,7 +36,7 @@ fn is_kept_nowhere(path: &str, head: &str) {
 
 fn members_read_it_and_nobody_else(database: Database) {
     let sink = Sink::start();
-    let server = site(database, &to(&sink));
+    let server = site(database, &to(&sink), &["--private"]);
     server.cli(&["member", "add", "dev", EVE, ROBIN]);
     server.cli(&["member", "add", "rookery", ROBIN]);
     let eve = sign_in(&server, &sink, EVE);
@@ -166,7 +166,7 @@ fn reads(server: &TestServer, cookie: &str) {
 
 fn who_may_read_is_asked_at_each_request(database: Database) {
     let sink = Sink::start();
-    let server = site(database, &to(&sink));
+    let server = site(database, &to(&sink), &["--private"]);
     server.cli(&["member", "add", "dev", EVE]);
     let eve = sign_in(&server, &sink, EVE);
     let refused = server

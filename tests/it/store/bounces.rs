@@ -29,7 +29,7 @@ stories! {
 const DAY: i64 = 86_400;
 const HOUR: i64 = 3_600;
 
-fn day(number: i64) -> Timestamp {
+pub fn day(number: i64) -> Timestamp {
     START.plus_secs(number * DAY)
 }
 
@@ -97,7 +97,7 @@ async fn letters(site: &Site) -> Vec<Vec<String>> {
 }
 
 /// Sends a mail from the null sender; the reply's code.
-async fn send(site: &Site, to: &str, mail: &str) -> u16 {
+pub async fn send(site: &Site, to: &str, mail: &str) -> u16 {
     let new = NewMail {
         bytes: mail.replace('\n', "\r\n").into_bytes(),
         sender: None,
@@ -112,7 +112,7 @@ async fn send(site: &Site, to: &str, mail: &str) -> u16 {
         .map_or_else(|reply| reply.code, |()| 250)
 }
 
-const REPORT: &str = "From: MAILER-DAEMON@example.net\nSubject: Undelivered Mail\nContent-Type: multipart/report; boundary=b\n\n--b\n\
+pub const REPORT: &str = "From: MAILER-DAEMON@example.net\nSubject: Undelivered Mail\nContent-Type: multipart/report; boundary=b\n\n--b\n\
      Content-Type: message/delivery-status\n\nFinal-Recipient: rfc822; cleo@example.net\nAction: failed\nStatus: 5.1.1\n\
      Diagnostic-Code: smtp; 550 5.1.1 No such user\n\n--b--\n";
 

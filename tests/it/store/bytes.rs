@@ -1,7 +1,7 @@
 //! Stored bytes: dictionaries, and what a purge leaves.
 
 use patchpost::store::{RecallWish, Removal};
-use patchpost::types::{MessageId, Timestamp};
+use patchpost::types::{MailId, MessageId, Timestamp};
 
 use super::site::{self, Database, START, Site, mail, patch};
 
@@ -77,11 +77,17 @@ pub async fn a_dictionary_is_trained_and_bytes_stay_exact(site: Site) {
 
 /// Every file of the store, and on PostgreSQL every row of every table.
 pub async fn mentions(site: &Site, word: &str) -> Vec<String> {
+    holds(site, word.as_bytes()).await
+}
+
+/// The same of any bytes: of a compressed mail, say.
+async fn holds(site: &Site, bytes: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
     if site.database == Database::Postgres {
         let tables = "select cast(table_name as text) from information_schema.tables where table_schema = 'public'";
         for table in site.rows(tables).await {
-            let hex = word.bytes().map(|b| format!("{b:02x}")).collect::<String>();
+            let hex = data_encoding::HEXLOWER.encode(bytes);
+            let word = std::str::from_utf8(bytes).unwrap_or(&hex);
             let text = format!(
                 "select count(*) from {0} t where cast(t as text) like '%{word}%' or cast(t as text) like '%{hex}%'",
                 table[0]
@@ -92,15 +98,32 @@ pub async fn mentions(site: &Site, word: &str) -> Vec<String> {
         }
         return found;
     }
-    for entry in std::fs::read_dir(site.dir.path()).unwrap().flatten() {
-        let Ok(bytes) = std::fs::read(entry.path()) else {
+    for (path, _) in crate::am::snapshot(site.dir.path()) {
+        let Ok(all) = std::fs::read(&path) else {
             continue;
         };
-        if bytes.windows(word.len()).any(|w| w == word.as_bytes()) {
-            found.push(entry.file_name().to_string_lossy().into_owned());
+        if memchr::memmem::find(&all, bytes).is_some() {
+            found.push(path.display().to_string());
         }
     }
     found
+}
+
+/// A piece of a mail's compressed bytes, from their middle.
+async fn piece(site: &Site, mail: MailId) -> Vec<u8> {
+    let hex = match site.database {
+        Database::Sqlite => "lower(hex(b.data))",
+        Database::Postgres => "encode(b.data, 'hex')",
+    };
+    let text = format!(
+        "select {hex} from blob b join copy c on c.realm = b.realm and c.hash = b.hash \
+         join mail m on m.realm = c.realm and m.identity = c.identity where m.id = {}",
+        mail.0
+    );
+    let frame = &site.rows(&text).await[0][0];
+    let frame = data_encoding::HEXLOWER.decode(frame.as_bytes()).unwrap();
+    let middle = frame.len() / 2;
+    frame[middle - 12..middle + 12].to_vec()
 }
 
 pub async fn a_purged_list_leaves_no_bytes(site: Site) {
@@ -229,10 +252,18 @@ pub async fn a_purged_mail_leaves_no_bytes_and_does_not_come_back(site: Site) {
         !mentions(&site, CANARY).await.is_empty(),
         "it is there before"
     );
+    let compressed = piece(&site, site.mails(&dev, &id).await[0]).await;
+    assert!(!holds(&site, &compressed).await.is_empty());
     // The answer names it, and so does what was made of the answer.
     remove(&site, &dev, "2@x", Removal::Purge).await;
     remove(&site, &dev, &id, Removal::Purge).await;
     assert_eq!(mentions(&site, CANARY).await, Vec::<String>::new());
+    assert_eq!(holds(&site, &compressed).await, Vec::<String>::new());
+    let stays = piece(&site, site.mails(&dev, "7.stays@x").await[0]).await;
+    assert!(
+        !holds(&site, &stays).await.is_empty(),
+        "others can be found"
+    );
     assert_eq!(
         site.ctx.store.load_summaries(None, 9).await.unwrap().len(),
         0

@@ -1,0 +1,142 @@
+//! What a site looks like that nobody looked after: `doctor` names each thing, and what mends it.
+
+use super::super::harness::{Database, Sink, Smtp, TestServer};
+use super::super::me::change;
+use super::{ANY_PORTS, say};
+
+/// `doctor`, as a person reads it.
+fn doctor(server: &TestServer, more: &[(&str, &str)]) -> (bool, String) {
+    let environment: Vec<_> = ANY_PORTS.iter().chain(more).copied().collect();
+    say(server, &["doctor"], &environment)
+}
+
+#[track_caller]
+fn says(text: &str, bad: &[&str]) {
+    let lines: Vec<&str> = text.lines().collect();
+    let at = lines
+        .iter()
+        .position(|l| bad.iter().take(1).all(|b| l.contains(b)));
+    let at = at.unwrap_or_else(|| panic!("{}: {text}", bad[0]));
+    // The mend stands with it, on the lines below.
+    let around = lines[at..lines.len().min(at + 3)].join("\n");
+    for words in bad {
+        assert!(around.contains(words), "{words}: {text}");
+    }
+}
+
+#[test]
+fn doctor_names_what_was_left_lying_and_what_mends_it() {
+    let sink = Sink::start();
+    let server = TestServer::start_on_with(
+        Database::Sqlite,
+        &[
+            ("PATCHPOST_DELIVERY_TRANSPORT", "smtp"),
+            ("PATCHPOST_DELIVERY_RELAY", &sink.address),
+        ],
+    );
+    server.cli(&["list", "create", "dev", "--address", "dev@x.org"]);
+    let gone: Vec<String> = (0..10).map(|n| format!("m{n}@gone.example")).collect();
+    let mut add = vec!["member", "add", "dev", "ben@slow.example"];
+    add.extend(gone.iter().map(String::as_str));
+    server.cli(&add);
+    server.cli(&["list", "create", "held", "--address", "held@x.org"]);
+    server.cli(&["policy", "set", "held", "--moderation", "all"]);
+    sink.refuse("@gone.example", "550 5.1.1 No such user");
+    sink.refuse("ben@slow.example", "450 4.2.1 Come again later");
+    let post = |to: &str| {
+        let mail = format!("From: Ana <ana@example.org>\nMessage-ID: <{to}>\nSubject: s\n\ntext\n");
+        let mut smtp = Smtp::connect(&server.addresses["smtp"]);
+        let (reply, _) = smtp.send("ana@example.org", &[to], mail.as_bytes());
+        assert!(reply.starts_with("250"), "{reply}");
+    };
+    let file = server.dir.path().join("backup").display().to_string();
+    server.cli(&["backup", &file]);
+    let (_, before) = doctor(&server, &[]);
+    for fine in [
+        "work: 0 jobs owed, 0 parked",
+        "queue age: nothing waits long",
+        "held mail: nothing is held",
+        "backup: made on ",
+        "given up: 0 copies",
+        "disk nearly full: no",
+    ] {
+        assert!(before.contains(&format!("ok   {fine}")), "{fine}: {before}");
+    }
+    assert!(!before.contains("BAD  clock"), "{before}");
+
+    post("dev@x.org");
+    post("held@x.org");
+    server.wait_for("copies to be given up and put off", || {
+        let (_, text) = doctor(&server, &[]);
+        text.contains("copies: 1 owed, 10 given up").then_some(())
+    });
+    server.drain();
+    let (hour, day) = (3_600_000_000_i64, 86_400_000_000_i64);
+    let now = patchpost::store::now().0;
+    let ago = |micros: i64| now - micros;
+    for text in [
+        format!("update fan_out set started = {}", ago(5 * hour)),
+        format!("update held set since = {}", ago(4 * day)),
+        format!(
+            "update meta set value = '{}' where key = 'last-backup'",
+            ago(8 * day)
+        ),
+        format!(
+            "update meta set value = '{}' where key = 'last-watch'",
+            now + hour
+        ),
+        format!(
+            "insert into job (kind, key, priority, run_at, attempts, leased_until, lease, again, state, problem) \
+             values ('fetch', 'nothing', 0, {now}, 5, 0, 0, 0, 1, 'git says no')"
+        ),
+    ] {
+        change(&server, text);
+    }
+    let full = [("PATCHPOST_LIMITS_FREE_DISK_MB", "999999999")];
+    let (fine, text) = doctor(&server, &full);
+    assert!(!fine, "{text}");
+    for bad in [
+        &["BAD  work: ", "1 parked", "patchpost jobs --retry"][..],
+        &[
+            "BAD  queue age: ",
+            "(5 h)",
+            "the server's log says what the relay answers",
+        ],
+        &[
+            "BAD  held mail: 1 held, the oldest since ",
+            "patchpost held ls",
+            "names somebody who is told",
+        ],
+        &[
+            "BAD  given up: 10 copies within a day",
+            "5.1.1 No such user",
+            "patchpost queue retry --state given-up",
+        ],
+        &["BAD  backup: the last is of ", "patchpost backup FILE"],
+        &[
+            "BAD  disk nearly full: ",
+            "below 999999999 MB (limits.free_disk_mb) no mail is taken",
+        ],
+        &[
+            "BAD  clock: ",
+            "but the server ran at ",
+            "timedatectl set-ntp true",
+        ],
+    ] {
+        says(&text, bad);
+    }
+    // And lists without any backup.
+    change(
+        &server,
+        "delete from meta where key = 'last-backup'".to_owned(),
+    );
+    change(
+        &server,
+        format!("update list set created = {}", ago(8 * day)),
+    );
+    let (_, text) = doctor(&server, &[]);
+    says(
+        &text,
+        &["BAD  backup: none was ever made", "patchpost backup FILE"],
+    );
+}
