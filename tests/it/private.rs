@@ -380,7 +380,6 @@ fn nobody_fetches_by_name(server: &TestServer) {
 }
 
 #[test]
-#[test]
 fn a_canary_of_a_security_list_is_found_by_nobody() {
     nothing_tells(Database::Sqlite, &["--style", "security"]);
 }
