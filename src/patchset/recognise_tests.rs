@@ -106,7 +106,8 @@ fn an_attached_file_of_git_says_what_the_mail_does_not() {
     assert_eq!((tag.number, tag.total), (Some(1), Some(2)));
     assert_eq!(tag.version.map(|v| v.major), Some(2));
     check("Division v4", "[PATCH v4] b", Kind::Patch, "b");
-    check("[PATCH v2] a", "[PATCH v3] b", Kind::Comment, "a");
+    // The mail's own tag says enough.
+    check("[PATCH v2] a", "[PATCH v3] b", Kind::Patch, "a");
     // What reviewers suggest has no version.
     check("Re: [PATCH] a", "[PATCH] b", Kind::Comment, "a");
     check("Re: a", "Re: [PATCH v2] b", Kind::Comment, "a");

@@ -75,7 +75,7 @@ pub(in crate::pipeline) fn hints(mut message: Message, recognised: &Recognised) 
         said.push(WAY.to_owned());
     }
     let (unread, second) = (
-        is_unread(&message, recognised),
+        broken.is_none() && is_unread(&message, recognised),
         patchset::has_second_patch(&message),
     );
     let answer = recognised.kind == Kind::Comment && is_patch;
