@@ -6,7 +6,7 @@ use super::page::Problem;
 use super::routes::App;
 use crate::patchset::depend::{Dependencies, Link, NAMED_COMMIT};
 use crate::store::patch_pages::{ApplicationRow, SeriesFact};
-use crate::store::{ListRow, Needing, TipRow};
+use crate::store::{Eyes, ListRow, Needing, Shown, TipRow};
 use crate::types::{ListId, SeriesId};
 use crate::view::text::visible;
 
@@ -65,11 +65,11 @@ pub async fn needing_lines(
     }
     let patchsets: Vec<i64> = needing.iter().map(|n| n.patchset).collect();
     let places = app.store.find_lists_of(&patchsets).await?;
-    let lists = app.store.load_lists().await?;
-    let open = |id: &ListId| lists.iter().find(|l| l.id == *id && l.is_open());
+    let lists = app.store.load_shown(Eyes::Anybody).await?;
+    let open = |id: &ListId| lists.iter().map(|(l, _)| l).find(|l| l.id == *id);
     let line = |n: Needing| {
         let there = places.iter().filter(|p| p.0 == n.patchset);
-        let there: Vec<&ListRow> = there.filter_map(|p| open(&p.1)).collect();
+        let there: Vec<&Shown> = there.filter_map(|p| open(&p.1)).collect();
         let here = there.iter().find(|l| l.id == list.id).or(there.first())?;
         let href = format!("/{}/patches/{}/v{}/", here.name, n.patchset, n.version);
         let text = format!(

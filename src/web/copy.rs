@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use super::page::{Answer, Frame, Problem, html, mail_href};
 use super::routes::{App, Wish};
 use crate::pipeline::{Copied, Viewer};
-use crate::store::ListRow;
+use crate::store::Eyes;
 use crate::view::text::visible;
 
 #[derive(Template)]
@@ -34,7 +34,7 @@ pub async fn serve(app: &App, viewer: &Viewer, rest: &str, wish: &Wish) -> Answe
     let place = rest.strip_suffix('/').and_then(|r| r.split_once('/'));
     let place = place.and_then(|(list, number)| Some((list, number.parse::<i64>().ok()?)));
     let (list, number) = place.ok_or_else(missing)?;
-    let list = app.store.find_list(list).await?.filter(ListRow::is_open);
+    let list = app.store.find_shown(list, Eyes::Anybody).await?;
     let list = list.ok_or_else(missing)?;
     let mail = app.store.find_mail_by_number(list.id, number).await?;
     let mail = mail.filter(|m| !m.taken_back).ok_or_else(missing)?;

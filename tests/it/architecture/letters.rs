@@ -50,12 +50,17 @@ fn maker<'a>(source: &'a str, name: &str) -> Option<&'a str> {
     named.split(|c: char| !c.is_alphanumeric()).next()
 }
 
-/// The snapshots of those tests that make such a mail.
+/// The snapshots of those tests that make such a mail, themselves or by what stands before the tests of their module.
 fn snapshots<'a>(source: &'a str, made: &str) -> Vec<&'a str> {
     let starts = [format!(" {made} {{"), format!("({made} {{")];
+    let makes = |text: &str| starts.iter().any(|start| text.contains(start));
+    let before = source.split("#[test]").next().unwrap_or_default();
+    let shared = before
+        .split_once("mod tests {")
+        .is_some_and(|(_, rest)| makes(rest));
     let tests = source.split("#[test]").skip(1);
     tests
-        .filter(|test| starts.iter().any(|start| test.contains(start)))
+        .filter(|test| shared || makes(test))
         .flat_map(|test| test.split("expect![[r#\"").skip(1))
         .filter_map(|rest| rest.split("\"#]]").next())
         .collect()
