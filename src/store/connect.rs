@@ -231,7 +231,7 @@ macro_rules! texts {
 }
 
 /// Version, name, texts. What was published once is never edited.
-const MIGRATIONS: [(i64, &str, (&str, &str)); 16] = [
+const MIGRATIONS: [(i64, &str, (&str, &str)); 17] = [
     (1, "base", texts!("0001_base.sql")),
     (2, "bases", texts!("0002_bases.sql")),
     (3, "landing", texts!("0003_landing.sql")),
@@ -248,6 +248,7 @@ const MIGRATIONS: [(i64, &str, (&str, &str)); 16] = [
     (14, "holding", texts!("0014_holding.sql")),
     (15, "trouble", texts!("0015_trouble.sql")),
     (16, "reports", texts!("0016_reports.sql")),
+    (17, "receipt_indexes", texts!("0017_receipt_indexes.sql")),
 ];
 
 fn migrations(dialect: Dialect) -> Migrator {
