@@ -54,12 +54,14 @@ pub fn whose(step: Step, said: &str) -> Whose {
         Step::Sender => Whose::Ours(Ground::Sender),
         _ if names_a_limit(said) => Whose::Ours(Ground::Sender),
         Step::Data => Whose::Ours(Ground::Unknown),
-        Step::Recipient if is_about_the_mailbox(said) => Whose::Recipients,
+        Step::Recipient | Step::Mail if is_about_the_mailbox(said) => Whose::Recipients,
         Step::Recipient => match bounce::find_blame(said) {
             Some(Blame::Sender) => Whose::Ours(Ground::Unknown),
             Some(Blame::Relaying) => Whose::Ours(Ground::Relaying),
             None => Whose::Unclear,
         },
+        // A relay that judges the sender only now says the same to every copy.
+        Step::Mail if bounce::find_blame(said).is_some() => Whose::Ours(Ground::Unknown),
         // What was sent is known by then: others of the same posting meet the same.
         Step::Mail => Whose::Recipients,
     }
@@ -71,6 +73,7 @@ pub fn passing_ground(step: Step, said: &str) -> Option<Ground> {
     let of_the_system = || said.get(4..).is_some_and(|words| words.starts_with("4.3."));
     match step {
         Step::Sender => Some(Ground::Sender),
+        _ if names_a_limit(said) => Some(Ground::Sender),
         Step::Data => Some(Ground::Unknown),
         Step::Mail if of_the_system() => Some(Ground::Unknown),
         Step::Mail | Step::Recipient => None,
@@ -86,8 +89,14 @@ pub fn without_addresses(said: &str) -> String {
 
 fn names_a_limit(said: &str) -> bool {
     let lower = said.to_lowercase();
-    let mut words = ["5.4.5", "sending quota", "sending limit"].into_iter();
-    words.any(|word| lower.contains(word))
+    let words = [
+        "5.4.5",
+        "sending quota",
+        "sending limit",
+        "sending rate",
+        "daily message quota",
+    ];
+    words.into_iter().any(|word| lower.contains(word))
 }
 
 fn is_about_size(step: Step, said: &str) -> bool {
@@ -273,6 +282,27 @@ mod tests {
         check(Step::Recipient, "552 5.2.2 mailbox full", Whose::Recipients);
         let spam = "554 5.7.1 this looks like spam";
         check(Step::Mail, spam, Whose::Recipients);
+    }
+
+    #[test]
+    fn a_relay_that_judges_the_sender_behind_the_mail_loses_no_copies() {
+        for said in [
+            "554 Message rejected: Email address is not verified. The following identities failed the check in region EU-WEST-1: dev@x.org",
+            "554 Message rejected: Sending suspended for this account.",
+            "550 5.7.1 Your account has been suspended",
+            "553 5.7.1 Sender address rejected: not owned by user ana",
+            "554 5.7.1 Relay access denied",
+        ] {
+            check(Step::Mail, said, Whose::Ours(Ground::Unknown));
+        }
+        for limit in [
+            "454 Throttling failure: Daily message quota exceeded.",
+            "454 Throttling failure: Maximum sending rate exceeded.",
+        ] {
+            assert_eq!(passing_ground(Step::Mail, limit), Some(Ground::Sender));
+        }
+        let theirs = "550 5.2.1 The account of this user is suspended, relay says";
+        check(Step::Mail, theirs, Whose::Recipients);
     }
 
     #[test]

@@ -163,7 +163,7 @@ impl Ctx {
         };
         let series: Vec<String> = match group.len() {
             0 | 1 => Vec::new(),
-            _ => group.iter().map(|h| show(&h.subject)).collect(),
+            _ => notice::listed(group.iter().map(|h| show(&h.subject))),
         };
         let verdict = match held.verdict.as_str() {
             "" => "nobody looked",
@@ -176,6 +176,7 @@ impl Ctx {
             size: held.size,
             reason: &show(&held.reason),
             verdict: &show(verdict),
+            count: group.len(),
             series: &series,
             answer: answer.is_some(),
             days: list.policy.hold_days,
@@ -414,8 +415,10 @@ impl Ctx {
             }
         };
         let ids = done.iter().map(|h| h.id).collect();
-        let mails = done.iter().filter(|_| !list.policy.tls_only);
-        let mails = mails.map(|h| notice::one_line(&h.subject, 150)).collect();
+        let mails = match list.policy.tls_only {
+            true => Vec::new(),
+            false => notice::listed(done.iter().map(|h| notice::one_line(&h.subject, 150))),
+        };
         let text = match asked_words(&asked.message.text) {
             _ if done.is_empty() => "Somebody else was faster: it was decided before.",
             "accept" => "It goes through now, with the held mails of its series:",
@@ -424,11 +427,11 @@ impl Ctx {
             }
             _ => "It is discarded, with the held mails of its series:",
         };
-        Ok(Moderation {
-            text: text.to_owned(),
-            mails,
-            ids,
-        })
+        let text = match mails.is_empty() {
+            true => text.trim_end_matches(['.', ':']).to_owned() + ".",
+            false => text.to_owned(),
+        };
+        Ok(Moderation { text, mails, ids })
     }
 
     async fn tell_done(

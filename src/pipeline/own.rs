@@ -182,7 +182,9 @@ impl Ctx {
         errand: &Errand<'_>,
     ) -> Result<Vec<CappedLetter>, PipelineError> {
         let id = mail.message_id.as_str();
-        let page = match MessageId::parse(id).filter(|_| list.is_open()) {
+        // What goes over TLS only does not travel in a notice: neither what the mail is nor whose.
+        let secret = list.policy.tls_only;
+        let page = match MessageId::parse(id).filter(|_| list.is_open() && !secret) {
             Some(id) => format!(
                 "{}/{}/{}/",
                 self.base_url,
@@ -193,18 +195,17 @@ impl Ctx {
         };
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"@.-_+=".contains(&b);
         let safe = id.bytes().all(plain) && !id.starts_with('-');
-        // What goes over TLS only does not travel in a notice.
-        let subject = match list.policy.tls_only {
-            true => "(shown on the server only)".to_owned(),
-            false => notice::one_line(&mail.subject, 150),
+        let (author, subject) = match secret {
+            true => (String::new(), String::new()),
+            false => (author.to_string(), notice::one_line(&mail.subject, 150)),
         };
         let text = rendered(&Removal {
             list: &list.address,
             name: &list.name,
-            author: &author.to_string(),
+            author: &author,
             subject: &subject,
             page: &page,
-            id: if safe { id } else { "" },
+            id: if safe && !secret { id } else { "" },
         });
         let mut letters = Vec::new();
         for to in self.find_moderators(list).await? {

@@ -251,6 +251,7 @@ const MIGRATIONS: [(i64, &str, (&str, &str)); 17] = [
     (15, "trouble", texts!("0015_trouble.sql")),
     (16, "reports", texts!("0016_reports.sql")),
     (17, "patch_state", texts!("0017_patch_state.sql")),
+    (18, "receipt_indexes", texts!("0018_receipt_indexes.sql")),
 ];
 
 fn migrations(dialect: Dialect) -> Migrator {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::Executor;
 
+use super::hold::{HELD, REFUSED};
 use super::sql::Bind;
 use super::{Dialect, ListRow, Reader, Store, StoreError, Tx, file, index, marks};
 use crate::types::{ListId, MailId, RealmId, SeriesId, Timestamp};
@@ -283,12 +284,18 @@ async fn purge_batch(
     let text = format!(
         "select m.id, m.arrived, m.node from mail m where m.id in ({rows}) \
          and not exists (select 1 from posting p where p.mail = m.id) \
-         and not exists (select 1 from receipt r where r.realm = m.realm and r.identity = m.identity)"
+         and not exists (select 1 from receipt r where r.realm = m.realm and r.identity = m.identity and r.state < {HELD})"
     );
     let ids = mails.iter().map(|m| Bind::from(m.0)).collect();
     let gone: Vec<(i64, i64, i64)> = tx.fetch(text, ids).await?;
-    let near = forget_groups(tx, &gone.iter().map(|g| g.0).collect::<Vec<_>>()).await?;
     let ids: Vec<i64> = gone.iter().map(|g| g.0).collect();
+    let near = forget_groups(tx, &ids).await?;
+    // Of what another list holds the bytes stay: it is filed out of them if that lets it through.
+    let text = format!(
+        "select m.id from mail m where m.id in (..) \
+         and not exists (select 1 from receipt r where r.realm = m.realm and r.identity = m.identity and r.state = {HELD})"
+    );
+    let ids = ids_of(tx, &text, &ids).await?;
     forget_bytes(tx, realm, &ids).await?;
     forget_mails(tx, realm, &gone).await?;
     file::refresh_list_threads(tx, &threads).await?;
@@ -527,8 +534,10 @@ async fn empty(tx: &mut Tx, list: ListId, realm: RealmId) -> Result<(), StoreErr
     for text in OF_LIST {
         tx.execute(text, vec![list.0.into()]).await?;
     }
-    let unfiled = "from copy where realm = $1 and not exists (select 1 from mail m where m.realm = copy.realm and \
-         m.identity = copy.identity) and not exists (select 1 from receipt r where r.realm = copy.realm and r.identity = copy.identity)";
+    let unfiled = format!(
+        "from copy where realm = $1 and not exists (select 1 from mail m where m.realm = copy.realm and \
+         m.identity = copy.identity) and not exists (select 1 from receipt r where r.realm = copy.realm and r.identity = copy.identity and r.state < {REFUSED})"
+    );
     let blobs = format!("delete from blob where realm = $1 and hash in (select hash {unfiled})");
     for text in [blobs, format!("delete {unfiled}")] {
         tx.execute(text, vec![realm.0.into()]).await?;

@@ -198,6 +198,22 @@ fn moderators_are_asked_or_nobody_is() {
 }
 
 #[test]
+fn what_goes_over_tls_only_stands_in_no_notice() {
+    let site = site(Database::Sqlite, "ask");
+    let set = ["policy", "set", "dev", "--tls-only", "on"];
+    site.server.cli(&set);
+    let asks = site.sign(&wish("a1@x", ANA, REMOVE, "one@x"));
+    ask(&site, &asks, "250");
+    wait_for_letter(&site, "ben@example.org", "patchpost events dev");
+    for word in ["one@x", "ana@example.org", "canary"] {
+        assert_eq!(letters(&site.server, "ben@example.org", word), 0, "{word}");
+    }
+    let noted = site.server.cli(&["events", "dev"]);
+    let known = ["removal wished", "ana@example.org", "one@x"];
+    assert!(known.iter().all(|word| noted.contains(word)), "{noted}");
+}
+
+#[test]
 fn where_nobody_can_be_asked_the_author_is_told_so() {
     let site = Site::start(&[]);
     site.send(&site.sign(&mail("one@x", ANA, "canary", "canary text\n")));

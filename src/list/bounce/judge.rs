@@ -286,7 +286,7 @@ const WEAKLY_POLICY: [&str; 7] = [
 ];
 
 /// Whom a refusal of a recipient speaks of that is meant for the sender, or for the host that brings the mail.
-const SENDERS: [&str; 13] = [
+const SENDERS: [&str; 18] = [
     "sender address",
     "sender domain",
     "sender rejected",
@@ -300,6 +300,11 @@ const SENDERS: [&str; 13] = [
     "must log in",
     "client host",
     "helo command",
+    "address is not verified",
+    "your account",
+    "sending suspended",
+    "sending paused",
+    "not authorized to perform",
 ];
 
 /// Steps of the dialogue before any recipient.

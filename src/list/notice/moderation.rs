@@ -30,7 +30,9 @@ pub struct Held<'a> {
     pub reason: &'a str,
     /// Who speaks for it, in words.
     pub verdict: &'a str,
-    /// Subjects of its series; empty if it is alone.
+    /// How many mails its series has.
+    pub count: usize,
+    /// Their subjects, as [`listed`] lists them; empty if it is alone.
     pub series: &'a [String],
     /// Whether a reply decides.
     pub answer: bool,
@@ -134,7 +136,7 @@ pub struct Removal<'a> {
     pub list: &'a str,
     /// The list's name.
     pub name: &'a str,
-    /// Who wishes it.
+    /// Who wishes it; empty: that and what mail it is are shown on the server only.
     pub author: &'a str,
     /// Subject of his mail.
     pub subject: &'a str,
@@ -142,6 +144,16 @@ pub struct Removal<'a> {
     pub page: &'a str,
     /// Its Message-ID if a shell reads it as it is, else empty.
     pub id: &'a str,
+}
+
+/// Mails that are listed one by one in a mail.
+const LISTED: usize = 50;
+
+/// As many lines of a list as a mail has room for, and how many more there are.
+pub fn listed(lines: impl ExactSizeIterator<Item = String>) -> Vec<String> {
+    let more = lines.len().saturating_sub(LISTED);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    lines.take(LISTED).chain(more).collect()
 }
 
 /// Lines of a mail that moderators are shown, and characters of a line.

@@ -563,4 +563,27 @@ fn a_wished_removal_as_it_leaves() {
         The wish is authenticated, and they were told that you decide.
     "#]]
     .assert_eq(&odd.render().expect("it renders"));
+    let secret = Removal {
+        author: "",
+        subject: "",
+        ..odd
+    };
+    expect![[r#"
+        An author wishes that a mail of theirs is taken out of dev@x.org.
+
+        The wish is authenticated, and they were told that you decide.
+        Which mail it is and whose is shown on the server only:
+
+            patchpost events dev
+    "#]]
+    .assert_eq(&secret.render().expect("it renders"));
+}
+
+#[test]
+fn a_mail_lists_so_many_others_and_counts_the_rest() {
+    let lines = |n: usize| listed((0..n).map(|n| n.to_string()));
+    assert_eq!((lines(1).len(), lines(50).len()), (1, 50));
+    let many = lines(10_000);
+    assert_eq!(many.len(), 51);
+    assert_eq!(many[50], "and 9950 more");
 }

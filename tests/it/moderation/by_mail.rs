@@ -254,6 +254,24 @@ fn a_series_is_discarded_as_the_notice_named_it() {
     });
 }
 
+#[test]
+fn of_what_goes_over_tls_only_the_answer_names_no_mail() {
+    let site = site();
+    let set = ["policy", "set", "dev", "--tls-only", "on"];
+    site.server.cli(&set);
+    post(&site, &site.sign(&mail("one@x", EVE, "canary", "text\n")));
+    let to = answer_to(&site, "waits for somebody");
+    send_answer(&site, &to, &site.sign(&answer("a@x", BEN, &to, "discard")));
+    site.server.wait_for("word of it", || {
+        let all = outbox(&site.server);
+        let told = |m: &String| m.contains("with the held mails of its series.");
+        all.iter().any(told).then_some(())
+    });
+    let all = outbox(&site.server);
+    let told = |m: &String| m.contains("To: ben@") && m.contains("canary");
+    assert!(!all.iter().any(told), "{all:?}");
+}
+
 /// What was answered for one time that a mail was held decides nothing when it is held again.
 #[test]
 fn an_answer_is_for_one_time_that_a_mail_is_held() {

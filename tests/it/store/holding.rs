@@ -20,6 +20,8 @@ on_both! {
     who_has_to_decide_is_reminded_once_a_day,
     a_wave_is_decided_in_steps,
     old_notes_and_letters_of_strangers_end,
+    a_purged_list_takes_along_what_another_refused,
+    a_notice_of_a_long_series_has_an_end,
 }
 
 const DAY: i64 = 86_400;
@@ -54,6 +56,13 @@ fn a_wave_is_decided_in_steps(database: Database) {
 }
 fn old_notes_and_letters_of_strangers_end(database: Database) {
     play(database, aged);
+}
+
+fn a_purged_list_takes_along_what_another_refused(database: Database) {
+    play(database, refused_elsewhere);
+}
+fn a_notice_of_a_long_series_has_an_end(database: Database) {
+    play(database, long_series);
 }
 
 /// A list that holds everybody's mail.
@@ -391,4 +400,56 @@ async fn aged(site: Site) {
     assert_eq!(site.rows(kinds).await, [["accepted"], ["dropped"]]);
     let letters = "select count(*) from letter";
     assert_eq!(site.rows(letters).await, [["2"]]);
+}
+
+async fn refused_elsewhere(site: Site) {
+    let dev = site.list("dev", "public").await;
+    let users = holding(&site, "users").await;
+    let text = mail("refused@x", CANARY, "", CANARY);
+    site.post(&["dev", "users"], &text).await;
+    site.post(&["dev", "users"], &mail("held@x", "s", "", "text"))
+        .await;
+    let now = patchpost::store::now();
+    let mut all = site.ctx.load_held(Some(users.id)).await.unwrap();
+    let waits = all.split_off(1);
+    let fate = patchpost::store::Fate::Discard;
+    let done = site.ctx.refuse_held(all, fate, "", now).await.unwrap();
+    assert_eq!(done[0].message_id, "refused@x");
+    assert_eq!(postings(&site, &dev).await, 2);
+    site.ctx.purge_list(&dev).await.unwrap();
+    assert_eq!(
+        super::bytes::mentions(&site, CANARY).await,
+        Vec::<String>::new()
+    );
+    let mails = "select count(*) from mail";
+    assert_eq!(site.rows(mails).await, [["0"]], "none without a posting");
+    // What the other list holds still comes when it is let through.
+    let done = site.ctx.accept_held(waits, false, "", now).await.unwrap();
+    assert_eq!(done.len(), 1);
+    site.drain().await;
+    assert_eq!(site.mails(&users, "held@x").await.len(), 1);
+    // What was refused is known still.
+    site.post(&["users"], &text).await;
+    assert_eq!(held(&site, &users).await, 0);
+}
+
+async fn long_series(site: Site) {
+    let dev = holding(&site, "dev").await;
+    give(&site, &dev, "ben@example.net").await;
+    for n in 1..=60 {
+        let more = super::site::answers("0@x");
+        let subject = format!("[PATCH {n}/60] s");
+        let text = super::site::patch(&format!("{n}@x"), &subject, &more);
+        site.send(&["dev"], &text).await;
+    }
+    tend(&site, dev.id, patchpost::store::now()).await;
+    let data = match site.database {
+        Database::Sqlite => "cast(data as text)",
+        Database::Postgres => "convert_from(data, 'UTF8')",
+    };
+    let text = format!(
+        "select count(*) from letter where {data} like '%one of 60 mails%' and {data} like '%and 10 more%' \
+         and {data} not like '%PATCH 51/60%'"
+    );
+    assert_eq!(site.rows(&text).await, [["1"]]);
 }

@@ -127,3 +127,29 @@ fn both_databases_end_with_the_same_tables() {
         |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).cloned().collect::<Vec<_>>();
     assert_eq!(only(&sqlite, &postgres), only(&postgres, &sqlite));
 }
+
+/// Whoever sends one mail again and again makes nobody read all receipts.
+#[test]
+fn receipts_are_found_by_their_mail() {
+    play(Database::Sqlite, async |site| {
+        for (of, index) in [
+            (
+                "realm = 1 and identity in (x'00', x'01')",
+                "receipt_identity",
+            ),
+            ("mail = 1", "receipt_mail"),
+        ] {
+            let text = format!("explain query plan select id, list from receipt where {of}");
+            let plan = site.rows(&text).await;
+            let found = plan.iter().flatten().any(|cell| cell.contains(index));
+            assert!(found, "{plan:?}");
+        }
+    });
+    play(Database::Postgres, async |site| {
+        let text = "select cast(indexname as text) from pg_indexes where tablename = 'receipt' order by indexname";
+        let all = site.rows(text).await;
+        for index in ["receipt_identity", "receipt_mail"] {
+            assert!(all.iter().any(|row| row[0] == index), "{all:?}");
+        }
+    });
+}
