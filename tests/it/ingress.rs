@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Instant;
 
-use super::harness::{Smtp, TestServer, size};
+use super::harness::{Sink, Smtp, TestServer, size};
 use super::tools;
 
 fn with_list(environment: &[(&str, &str)]) -> TestServer {
@@ -201,4 +201,85 @@ fn a_full_disk_is_said_before_the_mail_and_over_when_there_is_room() {
     std::fs::remove_file(&ballast).unwrap();
     let (reply, _) = smtp.send("a@b.c", &["dev@x.org"], mail(1).as_bytes());
     assert!(reply.starts_with("250"), "over without a restart: {reply}");
+}
+
+/// Whatever a recipient is spelled like, nobody gets mail by us who did not ask for it.
+#[test]
+fn nobody_has_us_send_mail_on_to_whom_he_likes() {
+    let sink = Sink::start();
+    let server = with_list(&[
+        ("PATCHPOST_DELIVERY_TRANSPORT", "smtp"),
+        ("PATCHPOST_DELIVERY_RELAY", &sink.address),
+        ("PATCHPOST_SITE_DOMAIN", "x.org"),
+    ]);
+    server.cli(&["member", "add", "dev", "ben@example.com"]);
+    let foreign = [
+        "<victim@far.example>",
+        "<VICTIM@FAR.EXAMPLE>",
+        "<victim@far.example.>",
+        "<dev@far.example>",
+        "<victim%far.example@x.org>",
+        "<dev%far.example@x.org>",
+        "<@x.org:victim@far.example>",
+        "<@x.org,@x.org:victim@far.example>",
+        "<\"victim@far.example\"@x.org>",
+        "<\"victim%far.example\"@x.org>",
+        "<far.example!victim@x.org>",
+        "<far.example!victim>",
+        "<victim@far.example@x.org>",
+        "<victim@[127.0.0.1]>",
+        "<victim@[192.0.2.1]>",
+        "<victim@[IPv6:::1]>",
+        "<victim>",
+        "<dev+victim=far.example@x.org>",
+        "<dev+owner+victim=far.example@x.org>",
+        // An o of another script.
+        "<dev@x.\u{43e}rg>",
+        "<dev@xn--x-rlc.org>",
+        "<dev@x.org.far.example>",
+        "<dev@sub.x.org>",
+    ];
+    for path in foreign {
+        for sender in ["<eve@far.example>", "<dev@x.org>", "<>"] {
+            let mut smtp = Smtp::connect(&server.addresses["smtp"]);
+            let reply = smtp.say(&format!("MAIL FROM:{sender}"));
+            assert!(reply.starts_with("250"), "{reply}");
+            let reply = smtp.say(&format!("RCPT TO:{path}"));
+            let refused = ["550 5.", "501 5.", "553 5."];
+            assert!(
+                refused.iter().any(|r| reply.starts_with(r)),
+                "{sender} {path}: {reply}"
+            );
+            let reply = smtp.say("DATA");
+            assert!(
+                reply.contains("5.5.1 No recipient was taken"),
+                "{sender} {path}: {reply}"
+            );
+        }
+    }
+    // Beside recipients of ours: these alone, however they are spelled, and nobody whom the header names.
+    let mut smtp = Smtp::connect(&server.addresses["smtp"]);
+    smtp.say("MAIL FROM:<eve@far.example>");
+    for ours in ["<DEV@X.Org>", "<postmaster>", "<Postmaster@x.org>"] {
+        let reply = smtp.say(&format!("RCPT TO:{ours}"));
+        assert!(reply.starts_with("250"), "{ours}: {reply}");
+    }
+    let reply = smtp.say("RCPT TO:<victim@far.example>");
+    assert!(reply.starts_with("550 5."), "{reply}");
+    assert!(smtp.say("DATA").starts_with("354"));
+    smtp.write(
+        b"From: Eve <eve@far.example>\r\nTo: victim@far.example\r\nCc: victim@far.example\r\nBcc: victim@far.example\r\n\
+          Resent-To: victim@far.example\r\nReply-To: victim@far.example\r\nDisposition-Notification-To: victim@far.example\r\n\
+          Return-Receipt-To: victim@far.example\r\nErrors-To: victim@far.example\r\nMessage-ID: <one@far.example>\r\n\
+          Subject: s\r\n\r\ntext\r\n.\r\n",
+    );
+    let reply = smtp.reply().unwrap();
+    assert!(reply.starts_with("250"), "{reply}");
+    server.wait_for("the member's copy", || sink.all().into_iter().next());
+    server.drain();
+    let owed = server.json(&["queue", "ls"]);
+    assert_eq!(owed, serde_json::json!([]));
+    for copy in sink.all() {
+        assert_eq!(copy.recipients, ["ben@example.com"]);
+    }
 }
