@@ -22,7 +22,7 @@ pub use caps::{
 pub use manual::{Audience, audience, manual};
 pub use moderation::{
     Held, Moderated, REMINDERS, Rejected, Reminder, Removal, Steered, Waiting, excerpt, listed,
-    one_line, which_mail,
+    mails, missing, one_line, which_mail,
 };
 pub use rehearsal::{Rehearsal, Untried, beside, wrap};
 pub use report::{Arrived, Case, Next, Report, ReportWish, next};
