@@ -1,7 +1,5 @@
 //! `held`: mail that a person looks at first.
 
-use std::collections::BTreeSet;
-
 use anyhow::{Result, bail};
 
 use super::args::{self, Which};
@@ -11,7 +9,7 @@ use crate::mail;
 use crate::patchset::attached_patch;
 use crate::pipeline::{Ctx, HeldFilter};
 use crate::store::{Fate, HeldRow, PostedMail, RecallWish, Removal};
-use crate::types::{ListId, MessageId, RealmId, ReceiptId, Timestamp};
+use crate::types::{ListId, MessageId, ReceiptId, Timestamp};
 
 /// `patchpost held …`
 pub async fn held(ctx: &Ctx, wish: args::Held) -> Result<()> {
@@ -54,20 +52,42 @@ pub async fn held(ctx: &Ctx, wish: args::Held) -> Result<()> {
                 .await?;
             say("rejected", &done);
         }
-        args::Held::Discard { which, purge } => {
-            let wanted = find(ctx, &which).await?;
-            let realms: BTreeSet<RealmId> = wanted.iter().map(|h| h.realm).collect();
-            let fate = Fate::Discard;
-            let done = ctx
-                .refuse_held(wanted, fate, "by the operator", now)
-                .await?;
-            if purge {
-                for realm in realms {
-                    ctx.scrub(realm).await?;
-                }
-            }
-            println!("discarded: {}", count(done.len() as u64, "mail"));
+        args::Held::Discard { which, purge } => discard(ctx, &which, purge, now).await?,
+    }
+    Ok(())
+}
+
+async fn discard(ctx: &Ctx, which: &Which, purge: bool, now: Timestamp) -> Result<()> {
+    let wanted = match find(ctx, which).await {
+        // It went, but the command broke off before the files were written anew.
+        Err(error) if purge && !ctx.store.load_scrubs().await?.is_empty() => {
+            eprintln!("{error:#}");
+            scrub_owed(ctx).await?;
+            println!("{CLEARED}");
+            return Ok(());
         }
+        found => found?,
+    };
+    let fate = match purge {
+        true => Fate::Purge,
+        false => Fate::Discard,
+    };
+    let done = ctx
+        .refuse_held(wanted, fate, "by the operator", now)
+        .await?;
+    if purge {
+        scrub_owed(ctx).await?;
+    }
+    println!("discarded: {}", count(done.len() as u64, "mail"));
+    Ok(())
+}
+
+const CLEARED: &str = "what was removed before is gone from the database's files, too";
+
+/// Writes the database's files anew where something was purged.
+async fn scrub_owed(ctx: &Ctx) -> Result<()> {
+    for realm in ctx.store.load_scrubs().await? {
+        ctx.scrub(realm).await?;
     }
     Ok(())
 }
@@ -82,6 +102,7 @@ pub async fn recall(ctx: &Ctx, wish: args::Recall) -> Result<()> {
     for text in &wish.ids {
         wanted.push(find_posted(ctx, text, list, wish.author.as_deref()).await?);
     }
+    let mut gone = Vec::new();
     for mail in wanted {
         let how = RecallWish {
             how: Removal::Recall,
@@ -92,6 +113,7 @@ pub async fn recall(ctx: &Ctx, wish: args::Recall) -> Result<()> {
         };
         let now = ctx.store.time().await?;
         let Some(done) = ctx.recall(mail.mail, how, now).await? else {
+            gone.push(mail.message_id);
             continue;
         };
         let (subject, address) = (line(&mail.subject), line(&mail.address));
@@ -105,7 +127,14 @@ pub async fn recall(ctx: &Ctx, wish: args::Recall) -> Result<()> {
             println!("banned: {}", done.banned.join(", "));
         }
     }
-    clear_aftermath(ctx).await
+    clear_aftermath(ctx).await?;
+    if !gone.is_empty() {
+        bail!(
+            "removed before, there is nothing to recall: {}",
+            line(&gone.join(", "))
+        );
+    }
+    Ok(())
 }
 
 /// Refs go and groups are made anew before a command says that it is done.
@@ -160,10 +189,8 @@ pub async fn remove(ctx: &Ctx, wish: args::Remove) -> Result<()> {
         Err(error) if wish.purge && !owed.is_empty() => {
             eprintln!("{error:#}");
             clear_aftermath(ctx).await?;
-            for realm in owed {
-                ctx.scrub(realm).await?;
-            }
-            println!("what was removed before is gone from the database's files, too");
+            scrub_owed(ctx).await?;
+            println!("{CLEARED}");
             return Ok(());
         }
         found => found?,
@@ -183,9 +210,7 @@ pub async fn remove(ctx: &Ctx, wish: args::Remove) -> Result<()> {
     let done = ctx.recall(mail.mail, wanted, now).await?;
     clear_aftermath(ctx).await?;
     if how == Removal::Purge {
-        for realm in ctx.store.load_scrubs().await? {
-            ctx.scrub(realm).await?;
-        }
+        scrub_owed(ctx).await?;
     }
     if let Some(done) = done {
         println!("removed from {}", done.lists.join(", "));

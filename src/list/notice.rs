@@ -23,7 +23,7 @@ pub use caps::{
 pub use manual::{Audience, audience, manual};
 pub use moderation::{
     Held, Moderated, REMINDERS, Rejected, Reminder, Removal, Steered, Waiting, excerpt, listed,
-    one_line, which_mail,
+    mails, missing, one_line, which_mail,
 };
 pub use own_held::{OWN_HELD, OwnHeld, time_held, why_held};
 pub use rehearsal::{Rehearsal, Untried, beside, wrap};

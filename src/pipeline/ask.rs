@@ -172,7 +172,10 @@ impl Ctx {
             spam: &asked.spam,
         };
         let mut outcome = policy::decide(target, &question);
-        outcome.decision = super::postmaster::take_all(list, outcome.decision);
+        // What was removed comes back by no way.
+        if !known.removed {
+            outcome.decision = super::postmaster::take_all(list, outcome.decision);
+        }
         Ok(outcome)
     }
 

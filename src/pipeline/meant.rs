@@ -6,12 +6,12 @@
 use super::command::rendered;
 use super::notify::Notice;
 use super::steer::{names, refusal};
-use super::{Ctx, PipelineError};
+use super::{Ctx, PipelineError, parse};
 use crate::list::command::Wish as Asked;
 use crate::list::notice::{self, Confirm, Event};
 use crate::list::order;
 use crate::list::token::{self, Confirmation};
-use crate::mail::{self, Message};
+use crate::mail::Message;
 use crate::patchset::steer::{Wish, wishes};
 use crate::store::{CappedLetter, ListRow, NewConfirmation, WishedFor, Wishing, state_name};
 use crate::types::{Address, ListId, MailId, Timestamp};
@@ -128,10 +128,10 @@ impl Ctx {
         other: &str,
     ) -> Result<String, PipelineError> {
         let general = || Asked::Steer.words(&list.address);
-        let Some(wishing) = self.find_meant(list.id, other).await? else {
+        let Some(mut wishing) = self.find_meant(list.id, other).await? else {
             return Ok(general());
         };
-        let all = wishes(&mail::parse(&wishing.bytes), |_| true);
+        let all = wishes(&parse(std::mem::take(&mut wishing.bytes)).await?, |_| true);
         let series = wishing.series.as_ref();
         let said = series.and_then(|series| words(list, series, &all));
         Ok(said.unwrap_or_else(general))
@@ -149,10 +149,10 @@ impl Ctx {
         let Some(asked) = asked.filter(|a| a.wish == Asked::Steer && !a.done) else {
             return Ok(None);
         };
-        let Some(wishing) = self.find_meant(list.id, &asked.other).await? else {
+        let Some(mut wishing) = self.find_meant(list.id, &asked.other).await? else {
             return Ok(None);
         };
-        let message = mail::parse(&wishing.bytes);
+        let message = parse(std::mem::take(&mut wishing.bytes)).await?;
         let lines = match &wishing.series {
             Some(series) if names(&message, &list.address) && series.lists.contains(&list.id) => {
                 let all = wishes(&message, |_| true);

@@ -245,6 +245,11 @@ pub(crate) async fn think_of<T: Send + 'static>(
     thought
 }
 
+/// Parses a mail by [`think_of`].
+pub(crate) async fn parse(bytes: Vec<u8>) -> Result<crate::mail::Message, PipelineError> {
+    think_of(bytes.len(), move || crate::mail::parse(&bytes)).await
+}
+
 /// Runs thinking that takes time off the threads that serve sockets. A panic in it is an error, not an end.
 pub(crate) async fn think<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,

@@ -10,12 +10,12 @@ use askama::Template;
 
 use super::ask::Asked;
 use super::notify::Notice;
-use super::{Ctx, PipelineError};
+use super::{Ctx, PipelineError, parse};
 use crate::list::held::{Answer, parse_answer};
 use crate::list::notice::{self, Answered, Event, Held, Moderated, Rejected, Reminder, Waiting};
 use crate::list::settings::Bits;
 use crate::list::{order, token};
-use crate::mail::{self, Message};
+use crate::mail::Message;
 use crate::patchset::attached_patch;
 use crate::store::{CappedLetter, Fate, HeldRow, ListRow};
 use crate::types::{Address, ReceiptId, Timestamp};
@@ -49,8 +49,14 @@ impl Ctx {
         let groups = groups(&news);
         let shown: Vec<&Vec<&HeldRow>> = groups.iter().take(ONE_BY_ONE).collect();
         let ids: Vec<ReceiptId> = shown.iter().map(|g| ReceiptId(g[0].id)).collect();
-        let bytes = self.store.load_receipts(&ids).await?;
-        let bytes: HashMap<i64, Vec<u8>> = bytes.into_iter().map(|r| (r.id.0, r.bytes)).collect();
+        let mut excerpts: HashMap<i64, Vec<String>> = HashMap::new();
+        // What goes over TLS only does not travel in a notice.
+        for id in ids.iter().filter(|_| !list.policy.tls_only) {
+            for receipt in self.store.load_receipts(&[*id]).await? {
+                let message = parse(receipt.bytes).await?;
+                excerpts.insert(id.0, notice::excerpt(said_in(&message)));
+            }
+        }
         let turns = self.store.load_turns(&ids).await?;
         let all = |groups: &[Vec<&HeldRow>]| -> Vec<i64> {
             groups.iter().flatten().map(|h| h.id).collect()
@@ -60,14 +66,15 @@ impl Ctx {
         for to in &addresses {
             for group in &shown {
                 let id = group[0].id;
-                let text = bytes.get(&id).map(Vec::as_slice);
+                let excerpt = excerpts.get(&id).map_or(&[][..], Vec::as_slice);
                 let turn = turns.get(&id).copied().unwrap_or(0);
-                let letter = self.held_letter(list, &own, to, (group, turn), text, now)?;
+                let letter = self.held_letter(list, &own, to, (group, turn), excerpt, now)?;
                 let about = group.iter().map(|h| h.id).collect();
                 letters.extend(letter.map(|l| (about, l)));
             }
             if !rest.is_empty() {
-                let letter = self.waiting_letter(list, &own, to, rest.len(), now)?;
+                let count = i64::try_from(rest.len()).unwrap_or(i64::MAX);
+                let letter = self.waiting_letter(list, &own, to, count, now)?;
                 letters.extend(letter.map(|l| (rest.clone(), l)));
             }
         }
@@ -114,6 +121,13 @@ impl Ctx {
             return Ok(());
         };
         let (soon, _) = self.store.count_held_before(list.id, ends(SOON)).await?;
+        // Where mail is held for so few days only, all of it ends soon.
+        let soon = soon.min(old);
+        let held = notice::mails(
+            old,
+            &format!("mail to {own} is held"),
+            &format!("mails to {own} are held"),
+        );
         for to in self.find_moderators(list).await? {
             let text = Reminder {
                 list: &own,
@@ -124,8 +138,12 @@ impl Ctx {
                 days: list.policy.hold_days,
             };
             let subject = match soon {
-                0 => format!("{old} mails to {own} are held"),
-                _ => format!("{old} mails to {own} are held, {soon} of them are dropped soon"),
+                0 => held.clone(),
+                soon if soon == old => format!("{held} and dropped soon"),
+                soon => format!(
+                    "{held}, {} dropped soon",
+                    notice::mails(soon, "of them is", "of them are")
+                ),
             };
             let letter =
                 self.moderation_letter(list, &to, Event::Reminder, &subject, text, None, now)?;
@@ -142,7 +160,7 @@ impl Ctx {
         own: &Address,
         to: &Address,
         (group, turn): (&[&HeldRow], i64),
-        bytes: Option<&[u8]>,
+        excerpt: &[String],
         now: Timestamp,
     ) -> Result<Option<CappedLetter>, PipelineError> {
         let Some(held) = group.first() else {
@@ -156,10 +174,6 @@ impl Ctx {
         let show = |text: &str| match open {
             true => notice::one_line(text, 150),
             false => secret.clone(),
-        };
-        let excerpt = match bytes.filter(|_| open) {
-            Some(bytes) => notice::excerpt(said_in(&mail::parse(bytes))),
-            None => Vec::new(),
         };
         let series: Vec<String> = match group.len() {
             0 | 1 => Vec::new(),
@@ -185,7 +199,7 @@ impl Ctx {
                 "{}/sign-in?to=/{}/settings/held/{}/",
                 self.base_url, list.name, held.id
             ),
-            excerpt: &excerpt,
+            excerpt,
         };
         let subject = format!("Held {}: a mail to {own}", held.id);
         let reply_to = answer.as_ref();
@@ -200,7 +214,7 @@ impl Ctx {
         list: &ListRow,
         own: &Address,
         to: &Address,
-        count: usize,
+        count: i64,
         now: Timestamp,
     ) -> Result<Option<CappedLetter>, PipelineError> {
         let text = Waiting {
@@ -210,7 +224,11 @@ impl Ctx {
             days: list.policy.hold_days,
             page: &format!("{}/sign-in?to=/{}/settings/held/", self.base_url, list.name),
         };
-        let subject = format!("{count} further mails to {own} are held");
+        let (one, many) = (
+            format!("further mail to {own} is held"),
+            format!("further mails to {own} are held"),
+        );
+        let subject = notice::mails(count, &one, &many);
         self.moderation_letter(list, to, Event::Waiting, &subject, text, None, now)
     }
 
@@ -249,25 +267,21 @@ impl Ctx {
     ) -> Result<Vec<(i64, CappedLetter)>, PipelineError> {
         let known = held.iter().filter(|h| h.authenticated);
         let known: HashMap<i64, &HeldRow> = known.map(|h| (h.id, h)).collect();
-        let ids: Vec<ReceiptId> = known.keys().map(|id| ReceiptId(*id)).collect();
         let lists = self.store.load_lists().await?;
         let mut letters = Vec::new();
-        for chunk in ids.chunks(50) {
-            for receipt in self.store.load_receipts(chunk).await? {
-                let message = mail::parse(&receipt.bytes);
+        for (id, row) in known {
+            for receipt in self.store.load_receipts(&[ReceiptId(id)]).await? {
                 let list = lists.iter().find(|l| l.id == receipt.list);
-                let row = known.get(&receipt.id.0);
-                let to = row.and_then(|h| h.address.parse::<Address>().ok());
-                let (Some(list), Some(to)) = (list, to) else {
+                let (Some(list), Ok(to)) = (list, row.address.parse::<Address>()) else {
                     continue;
                 };
+                let message = parse(receipt.bytes).await?;
                 let silent = notice::unanswerable(&message, Some(&to), |_| false).is_some();
                 if silent || self.is_list_address(&to).await? {
                     continue;
                 }
                 let letter = self.rejection_letter(list, &to, &message, words, now)?;
-                let about = vec![receipt.id.0];
-                letters.extend(letter.map(|l| (receipt.id.0, l.about(about))));
+                letters.extend(letter.map(|l| (id, l.about(vec![id]))));
             }
         }
         Ok(letters)
@@ -277,7 +291,7 @@ impl Ctx {
         &self,
         list: &ListRow,
         to: &Address,
-        message: &mail::Message,
+        message: &Message,
         words: &str,
         now: Timestamp,
     ) -> Result<Option<CappedLetter>, PipelineError> {

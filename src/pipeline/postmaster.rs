@@ -91,7 +91,7 @@ impl Ctx {
 }
 
 /// What policy said of a mail to a list, as it holds for the postmaster: everything is taken, bounces and HTML too, but a
-/// mail that went round.
+/// mail that went round (and what was removed here, of which it is not asked).
 pub(super) fn take_all(
     list: &ListRow,
     decided: Result<Decision, Reply>,

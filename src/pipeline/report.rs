@@ -4,13 +4,13 @@ use askama::Template;
 
 use super::notify::Notice;
 use super::rehearse::hints::hints;
-use super::{Ctx, PipelineError, Viewer, think_of};
+use super::{Ctx, PipelineError, Viewer, parse, think_of};
 use crate::list::notice::{
     self, Answered, Case, Event, Next, Report, ReportWish, next, one_line, wrap,
 };
 use crate::list::order;
 use crate::list::settings::Proof;
-use crate::mail;
+use crate::mail::{self, Message};
 use crate::patchset::recognise;
 use crate::store::job::Held;
 use crate::store::patch_pages::ApplicationRow;
@@ -52,7 +52,13 @@ impl Ctx {
         };
         let first = found.mails[0];
         let wishing = self.store.load_wishing(first).await?;
-        let read = wishing.and_then(|w| answerable(&w).map(|found| (w, found)));
+        let read = match wishing {
+            Some(mut wishing) => {
+                let message = parse(std::mem::take(&mut wishing.bytes)).await?;
+                answerable(&wishing, &message).map(|found| (wishing, found))
+            }
+            None => None,
+        };
         let read = read.filter(|(_, (to, _))| to.key() == author);
         let Some((wishing, (to, answered))) = read else {
             return Ok(self.store.finish_jobs(vec![job]).await?);
@@ -168,13 +174,12 @@ impl Ctx {
 }
 
 /// Who wrote a mail, if he is known to have written it and no machine did; and what an answer names.
-fn answerable(wishing: &Wishing) -> Option<(Address, Answered)> {
-    let message = mail::parse(&wishing.bytes);
-    let who = order::who(&message, &wishing.verdict, Proof::Authenticated);
+fn answerable(wishing: &Wishing, message: &Message) -> Option<(Address, Answered)> {
+    let who = order::who(message, &wishing.verdict, Proof::Authenticated);
     let to = who.address.parse::<Address>().ok();
     let to = to.filter(|_| who.proven)?;
-    match notice::unanswerable(&message, Some(&to), |_| false) {
-        None => Some((to, Answered::from(&message))),
+    match notice::unanswerable(message, Some(&to), |_| false) {
+        None => Some((to, Answered::from(message))),
         Some(_) => None,
     }
 }
@@ -196,11 +201,10 @@ fn said(
     tip: Option<&TipRow>,
 ) -> Vec<String> {
     if !found.complete {
-        let missing = (1..=found.total).filter(|n| !found.numbers.contains(n));
-        let missing: Vec<String> = missing.take(20).map(|n| n.to_string()).collect();
-        let what = match missing.len() {
-            1 => format!("Patch {} is missing.", missing[0]),
-            _ => format!("Patches {} are missing.", missing.join(", ")),
+        let missing = notice::missing(found.total, &found.numbers);
+        let what = match missing {
+            Some(missing) => format!("It is incomplete: {missing}."),
+            None => "It is incomplete.".to_owned(),
         };
         let mend = "Mail that is held or delayed comes by itself. If it was lost, send just that mail again, with the Message-ID that it had.";
         return vec![what, mend.to_owned()];
@@ -221,17 +225,15 @@ fn said(
             .as_deref()
             .map_or_else(String::new, |f| one_line(f, 150));
         match a.hunk.filter(|h| *h > 0) {
-            Some(hunk) => format!("{file}, hunk {hunk}"),
-            None => file,
+            Some(hunk) if !file.is_empty() => format!("{file}, hunk {hunk}: "),
+            _ if file.is_empty() => String::new(),
+            _ => format!("{file}: "),
         }
     };
     let (patch, detail) = (a.patch.unwrap_or(1), one_line(&a.detail, 300));
     let outcome = match a.outcome.as_str() {
         "applied" => format!("They apply to {on}."),
-        "conflict" => format!(
-            "Patch {patch} does not apply to {on}: {}: {detail}",
-            place()
-        ),
+        "conflict" => format!("Patch {patch} does not apply to {on}: {}{detail}", place()),
         "bad" => format!("Patch {patch} cannot be used: {detail}"),
         "waits" => format!("The series {detail}."),
         _ => format!("They were not tried: {detail}."),

@@ -11,11 +11,11 @@ use askama::Template;
 use sha2::Digest;
 
 use super::notify::Notice;
-use super::{Ctx, PipelineError};
+use super::{Ctx, PipelineError, parse};
 use crate::list::notice::{self, Answered, Event, Steered};
 use crate::list::settings::{Bits, Proof};
 use crate::list::{command, order};
-use crate::mail::{self, Message};
+use crate::mail::Message;
 use crate::patchset::steer::{Wish, own_refusal, wishes};
 use crate::store::job::Held;
 use crate::store::{CappedLetter, ListRow, NewCorrection, WishedFor, Wishing, state_name};
@@ -60,10 +60,10 @@ impl Ctx {
     /// Answers the wishes of a mail. Safe to repeat.
     pub async fn steer(&self, mail: MailId, job: Held) -> Result<(), PipelineError> {
         let found = self.store.load_wishing(mail).await?;
-        let Some(wishing) = found.filter(|w| !w.done) else {
+        let Some(mut wishing) = found.filter(|w| !w.done) else {
             return Ok(self.store.finish_jobs(vec![job]).await?);
         };
-        let message = mail::parse(&wishing.bytes);
+        let message = parse(std::mem::take(&mut wishing.bytes)).await?;
         let proofs = proofs(&wishing.verdict);
         let answer = self.answer_wishes(&wishing, &message, &proofs).await?;
         let now = crate::store::now();

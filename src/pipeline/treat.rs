@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Ctx, PipelineError, think_of};
+use super::{Ctx, PipelineError, parse, think_of};
 use crate::list::header::CopyHead;
 use crate::list::treatment::{self, Class, Treatment, Unaligned};
 use crate::mail::header::to_crlf;
@@ -32,8 +32,8 @@ impl Ctx {
         &self,
         mut posting: PostingToSend,
     ) -> Result<Treatment, PipelineError> {
-        self.ask_again(&mut posting).await;
-        self.ask_policy(&mut posting).await;
+        self.ask_again(&mut posting).await?;
+        self.ask_policy(&mut posting).await?;
         let base_url = self.base_url.clone();
         let size = posting.bytes.len();
         think_of(size, move || decide(&posting, &base_url)).await
@@ -41,29 +41,35 @@ impl Ctx {
 
     /// What DNS owed when the mail came is asked for once more: a signature that nobody could check says neither yes nor no. This decides
     /// about copies only; the mail's standing stays what it was.
-    async fn ask_again(&self, posting: &mut PostingToSend) {
+    async fn ask_again(&self, posting: &mut PostingToSend) -> Result<(), PipelineError> {
         let owed = |s: &Signature| s.outcome == Outcome::Unknown;
-        let Some(checks) = &self.checks else { return };
+        let Some(checks) = &self.checks else {
+            return Ok(());
+        };
         if !posting.verdict.signatures.iter().any(owed) {
-            return;
+            return Ok(());
         }
         let bytes = Arc::new(to_crlf(&posting.bytes));
         let facts = checks.dns.facts(bytes, None).await;
-        let found = verdict::judge(&crate::mail::parse(&posting.bytes), facts);
+        let found = verdict::judge(&parse(posting.bytes.clone()).await?, facts);
         posting.verdict.signatures = found.signatures;
         posting.verdict.policy = posting.verdict.policy.take().or(found.policy);
+        Ok(())
     }
 
     /// When a mail came, nobody asked for its domain's policy if nothing was there to be checked: behind a mail server, say.
-    async fn ask_policy(&self, posting: &mut PostingToSend) {
-        let Some(checks) = &self.checks else { return };
+    async fn ask_policy(&self, posting: &mut PostingToSend) -> Result<(), PipelineError> {
+        let Some(checks) = &self.checks else {
+            return Ok(());
+        };
         if posting.verdict.policy.is_some() || treatment::classify(&posting.verdict) == Class::A {
-            return;
+            return Ok(());
         }
-        let message = crate::mail::parse(&posting.bytes);
+        let message = parse(posting.bytes.clone()).await?;
         if let Some(domain) = from_domain(&message) {
             posting.verdict.policy = checks.dns.find_policy(&domain).await;
         }
+        Ok(())
     }
 }
 

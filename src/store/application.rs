@@ -1,7 +1,10 @@
 //! Applying series: what is to be applied, and what came of it.
 
+use super::purge::ids_of;
 use super::sql::Bind;
-use super::{NewTip, Reader, RepoRow, Store, StoreError, Tx, dependency, file, job, marks, tip};
+use super::{
+    NewTip, Reader, RepoRow, Store, StoreError, Tx, dependency, file, job, marks, recall, tip,
+};
 use crate::types::{Job, ListId, MailId, PatchsetId, RealmId, RepoId, SeriesId, Timestamp};
 
 /// Series archived in one transaction.
@@ -310,7 +313,7 @@ impl Store {
         job: job::Held,
     ) -> Result<(), StoreError> {
         let (series, realm, anchors) = (work.id, work.realm, work.mails.clone());
-        let (newest, patchset) = (work.newest, work.patchset);
+        let (newest, patchset, label) = (work.newest, work.patchset, work.label.clone());
         let known_as: Vec<String> = work
             .message_ids
             .iter()
@@ -321,6 +324,14 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 file::lock_realm(tx, realm).await?;
+                if is_taken_back(tx, realm, &anchors).await? {
+                    let versions = match tried.application.outcome {
+                        "applied" => vec![(patchset.0, label)],
+                        _ => Vec::new(),
+                    };
+                    recall::owe_aftermath(tx, realm, versions, Vec::new(), now).await?;
+                    return job::finish(tx, &[job]).await;
+                }
                 let text = "select outcome from application where series = $1";
                 let before: Option<(String,)> = tx.fetch_one(text, vec![series.0.into()]).await?;
                 let outcome = tried.application.outcome;
@@ -341,11 +352,17 @@ impl Store {
                 if newest {
                     restore_head(tx, patchset, series).await?;
                 }
+                // Whoever waits to tell its author looks now.
+                let text = "update job set again = 1, run_at = $1 where kind = 'report' and key = $2 and state = 0";
+                let binds = vec![now.0.into(), series.to_string().into()];
+                tx.execute(text, binds).await?;
                 job::finish(tx, &[job]).await
             })
         })
         .await?;
-        self.jobs.ring("apply");
+        for kind in ["apply", "report", "aftermath"] {
+            self.jobs.ring(kind);
+        }
         Ok(())
     }
 
@@ -381,6 +398,20 @@ impl Store {
         }
         Ok(count)
     }
+}
+
+/// Whether a mail of a series was taken back while it was applied: what was published of it must go once more. Of a realm that is gone
+/// nothing is left.
+async fn is_taken_back(tx: &mut Tx, realm: RealmId, mails: &[MailId]) -> Result<bool, StoreError> {
+    let ids: Vec<i64> = mails.iter().map(|m| m.0).collect();
+    let mut there = 0;
+    for chunk in ids.chunks(400) {
+        let text = "select id from mail where state = 0 and id in (..)";
+        there += ids_of(tx, text, chunk).await?.len();
+    }
+    let text = "select count(*) from realm where id = $1";
+    let realm: Option<(i64,)> = tx.fetch_one(text, vec![realm.0.into()]).await?;
+    Ok(there < ids.len() && realm.is_some_and(|r| r.0 == 1))
 }
 
 /// While a version was applied as the newest, a newer one may have been: its `head` is set once more.

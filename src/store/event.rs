@@ -73,11 +73,12 @@ impl Store {
 const CAUSED: &str = "('dropped', 'refused', 'moderation', 'unproven wish')";
 
 impl Store {
-    /// Forgets what is noted of mail that did nothing, and letters that were given up, of before then.
+    /// Forgets what is noted of mail that did nothing, letters that were given up, and complaints, of before then.
     pub async fn delete_old_notes(&self, before: Timestamp) -> Result<(), StoreError> {
         let old = format!(
             "select id from (select id from event where kind in {CAUSED} and happened < $1 limit 1) e \
-             union all select id from (select id from letter where state = 2 and made < $1 limit 1) l"
+             union all select id from (select id from letter where state = 2 and made < $1 limit 1) l \
+             union all select happened from (select happened from complaint where happened < $1 limit 1) c"
         );
         let at = move || vec![Bind::from(before.0)];
         if self.fetch_one::<(i64,)>(old, at()).await?.is_none() {
@@ -87,8 +88,12 @@ impl Store {
             Box::pin(async move {
                 let text = format!("delete from event where kind in {CAUSED} and happened < $1");
                 tx.execute(text, at()).await?;
-                let text = "delete from letter where state = 2 and made < $1";
-                tx.execute(text, at()).await?;
+                for text in [
+                    "delete from letter where state = 2 and made < $1",
+                    "delete from complaint where happened < $1",
+                ] {
+                    tx.execute(text, at()).await?;
+                }
                 Ok(())
             })
         })

@@ -102,6 +102,8 @@ pub enum Fate {
     Reject(String),
     /// It is dropped.
     Discard,
+    /// It is dropped, and what notes and letters say of it; the files are to be written anew ([`Store::scrub_realm`]).
+    Purge,
     /// It is dropped: nobody decided in time.
     Expire,
 }
@@ -112,7 +114,7 @@ impl Fate {
         match self {
             Fate::Accept => "accepted",
             Fate::Reject(_) => "rejected",
-            Fate::Discard => "discarded",
+            Fate::Discard | Fate::Purge => "discarded",
             Fate::Expire => "expired",
         }
     }
@@ -357,6 +359,9 @@ async fn decide(
         Fate::Accept => release(tx, &ids, now).await?,
         _ => refuse(tx, &done, &ids).await?,
     }
+    if fate == Fate::Purge {
+        forget_words(tx, &done, now).await?;
+    }
     if let Some(bits) = also.rights {
         let row = |h: &HeldRow| (h.list_id, h.address.clone());
         let mut people: Vec<(ListId, String)> = done.iter().map(row).collect();
@@ -368,6 +373,7 @@ async fn decide(
     let note = |h: &HeldRow| {
         let detail = match &fate {
             Fate::Reject(words) => format!("{}, from {}: {words}", h.message_id, h.address),
+            Fate::Purge => "a mail, for ever".to_owned(),
             _ => format!("{}, from {}; held as {}", h.message_id, h.address, h.reason),
         };
         super::event::Note {
@@ -386,6 +392,33 @@ async fn decide(
         }
     }
     Ok(done)
+}
+
+/// Deletes what notes and letters say of held mails, and owes that the files are written anew.
+async fn forget_words(tx: &mut Tx, held: &[HeldRow], now: Timestamp) -> Result<(), StoreError> {
+    let ids: Vec<i64> = held.iter().map(|h| h.id).collect();
+    for chunk in ids.chunks(400) {
+        super::purge::on(tx, "delete from event where receipt in (..)", chunk).await?;
+    }
+    let lists: std::collections::BTreeSet<i64> = held.iter().map(|h| h.list_id.0).collect();
+    for list in lists {
+        let text = "select id, about from letter where list = $1 and about <> ''";
+        let letters: Vec<(i64, String)> = tx.fetch(text, vec![list.into()]).await?;
+        let names = |about: &str| {
+            let mut named = about.split('/').filter_map(|id| id.parse::<i64>().ok());
+            named.any(|id| ids.contains(&id))
+        };
+        let own = letters.iter().filter(|(_, about)| names(about));
+        let own: Vec<i64> = own.map(|(id, _)| *id).collect();
+        for chunk in own.chunks(400) {
+            super::purge::on(tx, "delete from letter where id in (..)", chunk).await?;
+        }
+    }
+    let realms: std::collections::BTreeSet<RealmId> = held.iter().map(|h| h.realm).collect();
+    for realm in realms {
+        super::scrub::owe(tx, realm, now).await?;
+    }
+    Ok(())
 }
 
 /// From here on they are mails like any other.

@@ -204,9 +204,12 @@ impl Store {
     /// Writes the database's files anew without what was deleted. Writers wait meanwhile.
     pub(super) async fn scrub(&self) -> Result<(), StoreError> {
         if self.dialect == Dialect::Postgres {
+            // All of them: names of files, commits and addresses stand in many.
+            let text = "select cast(tablename as text) from pg_tables where schemaname = current_schema() order by 1";
+            let tables: Vec<(String,)> = self.fetch(text, vec![]).await?;
             let mut connection = self.reader.acquire().await?;
-            for table in SCRUBBED {
-                let text = sqlx::AssertSqlSafe(format!("vacuum full {table}"));
+            for (table,) in tables {
+                let text = sqlx::AssertSqlSafe(format!("vacuum full \"{table}\""));
                 connection.execute(sqlx::raw_sql(text)).await?;
             }
             return Ok(());
@@ -232,32 +235,6 @@ impl Store {
         }
     }
 }
-
-/// Tables that hold what people wrote.
-const SCRUBBED: [&str; 22] = [
-    "letter",
-    "held",
-    "rehearsal",
-    "access",
-    "ban",
-    "blob",
-    "body",
-    "copy",
-    "mail",
-    "search",
-    "node",
-    "edge",
-    "alias",
-    "link_key",
-    "receipt",
-    "posting",
-    "event",
-    "series",
-    "patchset",
-    "dictionary",
-    "list_thread",
-    "member",
-];
 
 /// Deletes some postings and the mails that stand nowhere else; `None` when the list has none left, else mails that
 /// were grouped with those.

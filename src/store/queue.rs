@@ -450,7 +450,8 @@ async fn note(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     for (list, mails) in by_list {
-        let detail = format!("{mails} owed mails {}: {why}", steer.done());
+        let noun = if mails == 1 { "mail" } else { "mails" };
+        let detail = format!("{mails} owed {noun} {}: {why}", steer.done());
         let text = "insert into event (realm, list, kind, actor, happened, detail) \
              select realm, id, 'queue', 'operator', cast($1 as bigint), cast($2 as text) from list where id = $3";
         tx.execute(text, vec![now.0.into(), detail.into(), list.into()])

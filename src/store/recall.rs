@@ -233,7 +233,7 @@ impl Store {
     }
 
     /// Takes a mail out of the archive and all its lists and stops the copies that were not sent, in one commit; `None` if it is not
-    /// there. After a purge [`Store::scrub_realm`] writes the files anew.
+    /// there, or to be held again and redacted. After a purge [`Store::scrub_realm`] writes the files anew.
     pub async fn recall(
         &self,
         mail: MailId,
@@ -262,6 +262,7 @@ type Row = (
     i64,
     String,
     i64,
+    i64,
 );
 
 pub(super) async fn recall(
@@ -270,10 +271,14 @@ pub(super) async fn recall(
     wish: RecallWish,
     now: Timestamp,
 ) -> Result<Option<Recalled>, StoreError> {
-    let text = "select realm, node, identity, hash, message_id, subject, author, address, size, arrived, verdict, level from mail where id = $1";
+    let text = "select realm, node, identity, hash, message_id, subject, author, address, size, arrived, verdict, level, state from mail where id = $1";
     let Some(row) = tx.fetch_one::<Row>(text, vec![mail.0.into()]).await? else {
         return Ok(None);
     };
+    // Of a redacted mail there is nothing to hold; its place stays.
+    if wish.how == Removal::Recall && row.12 != 0 {
+        return Ok(None);
+    }
     let (realm, node, arrived, address) = (RealmId(row.0), row.1, row.9, row.7.to_lowercase());
     // What is redacted or purged leaves no name anywhere.
     let name = match wish.how {
@@ -361,7 +366,7 @@ async fn versions_with(tx: &mut Tx, mail: MailId) -> Result<Vec<(i64, String)>, 
 }
 
 /// Refs go and groups are made anew after the commit: what takes time must not keep copies going.
-async fn owe_aftermath(
+pub(super) async fn owe_aftermath(
     tx: &mut Tx,
     realm: RealmId,
     versions: Vec<(i64, String)>,
@@ -482,7 +487,7 @@ async fn blacken(tx: &mut Tx, mail: MailId, arrived: Timestamp) -> Result<(), St
 /// Stops the copies of one posting.
 async fn stop(tx: &mut Tx, list: i64, number: i64, done: &mut Recalled) -> Result<(), StoreError> {
     let place = || vec![list.into(), number.into()];
-    let text = "select f.sent, (select count(*) from member m where m.list = f.list and m.mail = 1 and m.id > f.cursor) \
+    let text = "select f.sent, (select count(*) from member m where m.list = f.list and m.mail = 1 and m.id > f.cursor and f.finished is null) \
          from fan_out f where f.list = $1 and f.number = $2";
     if let Some((sent, unreached)) = tx.fetch_one::<(i64, i64)>(text, place()).await? {
         done.sent += sent;
@@ -530,8 +535,8 @@ async fn keep_reach(
 
 /// The mail's receipts are held again, each for its list: also those that are to be filed just now, so that it goes out nowhere.
 async fn hold_again(tx: &mut Tx, row: Row, why: &str, now: Timestamp) -> Result<(), StoreError> {
-    let (realm, _, identity, hash, message_id, subject, author, address, size, _, verdict, level) =
-        row;
+    let (realm, _, identity, hash, message_id, subject, author, address, size, ..) = row;
+    let (.., verdict, level, _) = row;
     let text = format!(
         "select id, list, arrived from receipt where realm = $1 and identity = $2 and state < {}",
         hold::HELD

@@ -127,7 +127,7 @@ impl Reader {
     }
 
     /// Whether a patch or cover letter of an author, given in lower case, came to the realm of a version's mails before their first,
-    /// the mails themselves left out: they may come in any order.
+    /// the mails themselves left out: they may come in any order. What nothing proves to be the author's counts only if it was imported.
     pub async fn has_sent_before(
         &self,
         mails: &[MailId],
@@ -138,7 +138,8 @@ impl Reader {
         };
         let text = format!(
             "select o.id from mail m join mail o on o.realm = m.realm where m.id = ? and lower(o.address) = ? \
-             and o.kind in ('patch', 'cover', 'pull-request') and o.state = 0 and o.arrived < m.arrived and o.id not in ({}) limit 1",
+             and o.kind in ('patch', 'cover', 'pull-request') and o.state = 0 and o.arrived < m.arrived and o.id not in ({}) \
+             and (o.level = 1 or exists (select 1 from receipt r where r.mail = o.id and r.source = 'import')) limit 1",
             marks(mails.len())
         );
         let own = mails.iter().map(|m| Bind::from(m.0));

@@ -125,6 +125,20 @@ fn nobody_unknown_hears_anything_and_old_mail_tells_nothing() {
 }
 
 #[test]
+fn a_forged_patch_takes_no_receipt_from_its_author() {
+    let (site, work) = site(Database::Sqlite, &[]);
+    change(&work, "src/a.c", "line 3\n", "line three\n", "Three");
+    let forged = patches_to(LIST, &work, &["-1"]).remove(0);
+    let reply = site.server.send(&[LIST], forged.as_bytes());
+    assert!(reply.starts_with("250"), "{reply}");
+    site.server.drain();
+    change(&work, "src/a.c", "line 9\n", "line nine\n", "Nine");
+    post(&site, &work, "own", &["-2"]);
+    let said = answer(&site, 1, "Your patches");
+    has(&said, &["To: ana@example.org", "All patches are there."]);
+}
+
+#[test]
 fn an_incomplete_series_waits_for_its_rest() {
     let (site, work) = site(Database::Sqlite, &[]);
     change(&work, "src/a.c", "line 3\n", "line three\n", "Three");

@@ -1,5 +1,7 @@
 //! The texts of automatic mail about held mail. Those to moderators hold a stranger's words: moderators are there to read them.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 
 use super::Cap;
@@ -55,7 +57,7 @@ pub struct Waiting<'a> {
     /// The list's name.
     pub name: &'a str,
     /// How many.
-    pub count: usize,
+    pub count: i64,
     /// After how many days they are dropped.
     pub days: i64,
     /// Where they are decided.
@@ -146,6 +148,37 @@ pub struct Removal<'a> {
     pub id: &'a str,
 }
 
+/// `1 mail`, `2 mails`, and what follows in either case.
+pub fn mails(count: i64, one: &str, many: &str) -> String {
+    match count {
+        1 => format!("1 {one}"),
+        n => format!("{n} {many}"),
+    }
+}
+
+/// Numbers of missing patches that are named.
+const NAMED: usize = 20;
+
+/// Which patches of a series are missing, given those that are there; `None`: none is.
+pub fn missing(total: i64, there: &[i64]) -> Option<String> {
+    let there: BTreeSet<i64> = there
+        .iter()
+        .copied()
+        .filter(|n| (1..=total).contains(n))
+        .collect();
+    let count = total - i64::try_from(there.len()).unwrap_or(total);
+    let numbers = (1..=total).filter(|n| !there.contains(n)).take(NAMED);
+    let numbers: Vec<String> = numbers.map(|n| n.to_string()).collect();
+    let more = count - i64::try_from(numbers.len()).unwrap_or(count);
+    let names = numbers.join(", ");
+    match count {
+        ..=0 => None,
+        1 => Some(format!("patch {names} is missing")),
+        _ if more > 0 => Some(format!("patches {names} and {more} more are missing")),
+        _ => Some(format!("patches {names} are missing")),
+    }
+}
+
 /// Mails that are listed one by one in a mail.
 const LISTED: usize = 50;
 
@@ -173,4 +206,66 @@ pub fn one_line(text: &str, width: usize) -> String {
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
     };
     text.chars().filter(|c| !odd(c)).take(width).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_mail_is_one_mail() {
+        let list = "dev@x.org".parse::<Address>().expect("an address");
+        let waiting = |count| Waiting {
+            list: &list,
+            name: "dev",
+            count,
+            days: 14,
+            page: "",
+        };
+        let text = waiting(1).render().expect("it renders");
+        assert!(
+            text.starts_with("1 further mail to dev@x.org waits for"),
+            "{text}"
+        );
+        let text = waiting(2).render().expect("it renders");
+        assert!(
+            text.starts_with("2 further mails to dev@x.org wait for"),
+            "{text}"
+        );
+        let reminder = |count| Reminder {
+            list: &list,
+            name: "dev",
+            count,
+            since: "Monday",
+            soon: 1,
+            days: 14,
+        };
+        let text = reminder(1).render().expect("it renders");
+        assert!(text.starts_with("1 mail to dev@x.org waits for"), "{text}");
+        assert!(
+            text.contains("after 14 days,\nwithin the next three."),
+            "{text}"
+        );
+        let text = reminder(2).render().expect("it renders");
+        assert!(
+            text.contains("14 days, 1 of them\nwithin the next three."),
+            "{text}"
+        );
+        assert_eq!(mails(1, "mail is", "mails are"), "1 mail is");
+        assert_eq!(mails(0, "mail is", "mails are"), "0 mails are");
+    }
+
+    #[test]
+    fn what_is_missing_is_named_or_counted() {
+        assert_eq!(missing(2, &[2, 1]), None);
+        let said = |total, there: &[i64]| missing(total, there).expect("some are missing");
+        assert_eq!(said(3, &[0, 1, 3]), "patch 2 is missing");
+        assert_eq!(said(3, &[1]), "patches 2, 3 are missing");
+        let many = said(1_000_000_000, &[1]);
+        assert!(many.starts_with("patches 2, 3, 4, "), "{many}");
+        assert!(
+            many.ends_with(", 21 and 999999979 more are missing"),
+            "{many}"
+        );
+    }
 }

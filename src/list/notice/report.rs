@@ -88,8 +88,8 @@ pub enum Next {
 
 /// Missing mails may come for so many seconds: a server that greylists makes the sender try again.
 pub const PATIENCE: i64 = 900;
-/// Applying takes moments; so many seconds pass between two looks.
-const GLANCE: i64 = 2;
+/// Who has applied it says so; if that is lost, so many seconds pass between two looks.
+const GLANCE: i64 = 60;
 
 /// What is to be done about a version now.
 pub fn next(case: &Case<'_>, now: Timestamp) -> Next {

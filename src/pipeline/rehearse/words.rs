@@ -122,11 +122,8 @@ impl Ctx {
         others: &[(String, MailId)],
         detail: Detail,
     ) -> Result<Vec<String>, PipelineError> {
-        let missing: Vec<String> = (1..=series.total)
-            .filter(|n| series.patches.iter().all(|p| p.number != *n))
-            .take(20)
-            .map(|n| n.to_string())
-            .collect();
+        let there: Vec<i64> = series.patches.iter().map(|p| i64::from(p.number)).collect();
+        let missing = notice::missing(i64::from(series.total), &there);
         let cover = if series.cover.is_some() {
             " with a cover letter"
         } else {
@@ -145,11 +142,8 @@ impl Ctx {
         if detail == Detail::Whole {
             words.push(one_line(&series.reason, 600));
         }
-        if !missing.is_empty() {
-            words.push(format!(
-                "It is incomplete: patch {} is missing.",
-                missing.join(", ")
-            ));
+        if let Some(missing) = missing {
+            words.push(format!("It is incomplete: {missing}."));
         }
         let mails: Vec<MailId> = others.iter().map(|(_, mail)| *mail).collect();
         if let Some(patchset) = self.store.find_patchset_of(&mails).await? {

@@ -335,3 +335,20 @@ pub async fn a_redacted_mail_leaves_its_place(site: Site) {
         None
     );
 }
+
+/// Dead rows of a table stay in its file until that is written anew.
+#[test]
+fn a_purge_writes_every_table_of_postgresql_anew() {
+    super::site::play(Database::Postgres, async |site: Site| {
+        let text = "select cast(relname as text), cast(relfilenode as bigint) from pg_class \
+             where relkind = 'r' and relnamespace = cast('public' as regnamespace) order by 1";
+        let before = site.rows(text).await;
+        let list = site.list("dev", "public").await;
+        site.ctx.scrub(list.realm).await.unwrap();
+        let after = site.rows(text).await;
+        assert!(before.len() > 40, "{before:?}");
+        for (old, new) in before.iter().zip(&after) {
+            assert_ne!(old, new, "{} is as it was", old[0]);
+        }
+    });
+}

@@ -10,6 +10,7 @@ use crate::harness::on_both;
 on_both! {
     what_nobody_decides_on_is_dropped_after_its_days,
     a_purged_held_mail_leaves_no_bytes,
+    a_purged_held_mail_leaves_no_words,
 }
 
 const CANARY: &str = "kanarienvogelgesang";
@@ -20,6 +21,10 @@ fn what_nobody_decides_on_is_dropped_after_its_days(database: Database) {
 
 fn a_purged_held_mail_leaves_no_bytes(database: Database) {
     play(database, purge);
+}
+
+fn a_purged_held_mail_leaves_no_words(database: Database) {
+    play(database, purge_words);
 }
 
 /// A list that holds everything.
@@ -70,4 +75,30 @@ async fn purge(site: Site) {
     assert_eq!(mentions(&site, CANARY).await, Vec::<String>::new());
     site.post(&["dev"], &text).await;
     assert_eq!(site.rows("select count(*) from posting").await, [["0"]]);
+}
+
+async fn purge_words(site: Site) {
+    let list = holding(&site).await;
+    super::holding::give(&site, &list, "ben@example.net").await;
+    for id in [&format!("{CANARY}@x"), "other@x"] {
+        let text = mail(id, &format!("on {id}"), "", &format!("{id} sings"));
+        site.send(&["dev"], &text.replace("ana@", &format!("{id}.")))
+            .await;
+    }
+    let now = patchpost::store::now();
+    super::holding::tend(&site, list.id, now).await;
+    let letters = "select count(*) from letter";
+    assert_eq!(site.rows(letters).await, [["2"]]);
+    let mut held = site.ctx.load_held(Some(list.id)).await.unwrap();
+    held.truncate(1);
+    let gone = site.ctx.refuse_held(held, Fate::Purge, "ben", now).await;
+    assert_eq!(gone.unwrap().len(), 1);
+    assert_eq!(site.rows(letters).await, [["1"]], "the other's stays");
+    // The command was killed here.
+    assert_eq!(site.ctx.store.load_scrubs().await.unwrap(), [list.realm]);
+    site.ctx.scrub(list.realm).await.unwrap();
+    assert_eq!(site.ctx.store.load_scrubs().await.unwrap(), []);
+    assert_eq!(mentions(&site, CANARY).await, Vec::<String>::new());
+    let noted = site.rows("select kind, actor from event").await;
+    assert_eq!(noted, [["discarded", "ben"]]);
 }

@@ -1,10 +1,13 @@
 //! Mail that is held and taken back: nothing slips out beside it, nothing is dropped early, nothing stays of what is purged.
 
 use patchpost::list::settings::{Bits, Moderation};
-use patchpost::pipeline::Filing;
+use patchpost::pipeline::{Filing, NewMail};
+use patchpost::session::Protocol;
 use patchpost::store::job::Held;
-use patchpost::store::{AccessChange, Done, ListChange, ListRow, RecallWish, Removal};
-use patchpost::types::{Job, ListId, MailId, ReceiptId, Timestamp};
+use patchpost::store::{
+    AccessChange, Done, ListChange, ListRow, NewApplication, RecallWish, Removal, Tried,
+};
+use patchpost::types::{Job, ListId, MailId, ReceiptId, SeriesId, Timestamp};
 
 use super::site::{Database, START, Site, mail, play};
 use crate::harness::on_both;
@@ -22,6 +25,9 @@ on_both! {
     old_notes_and_letters_of_strangers_end,
     a_purged_list_takes_along_what_another_refused,
     a_notice_of_a_long_series_has_an_end,
+    what_was_redacted_is_not_recalled,
+    who_joined_later_waits_for_no_old_mail,
+    what_is_applied_while_it_is_taken_back_goes_once_more,
 }
 
 const DAY: i64 = 86_400;
@@ -63,6 +69,16 @@ fn a_purged_list_takes_along_what_another_refused(database: Database) {
 }
 fn a_notice_of_a_long_series_has_an_end(database: Database) {
     play(database, long_series);
+}
+
+fn what_was_redacted_is_not_recalled(database: Database) {
+    play(database, redacted);
+}
+fn who_joined_later_waits_for_no_old_mail(database: Database) {
+    play(database, joined_later);
+}
+fn what_is_applied_while_it_is_taken_back_goes_once_more(database: Database) {
+    play(database, overtaken);
 }
 
 /// A list that holds everybody's mail.
@@ -196,7 +212,7 @@ async fn claimed(site: Site) {
     assert_eq!(site.rows(state).await, [["3"]]);
 }
 
-async fn tend(site: &Site, list: ListId, now: Timestamp) {
+pub async fn tend(site: &Site, list: ListId, now: Timestamp) {
     let job = Held {
         id: patchpost::types::JobId(0),
         lease: 0,
@@ -204,7 +220,7 @@ async fn tend(site: &Site, list: ListId, now: Timestamp) {
     site.ctx.tend_held(list, job, now).await.unwrap();
 }
 
-async fn give(site: &Site, list: &ListRow, address: &str) {
+pub async fn give(site: &Site, list: &ListRow, address: &str) {
     let change = AccessChange {
         people: vec![(address.to_owned(), Some(Bits::MODERATE))],
         ..AccessChange::default()
@@ -246,6 +262,17 @@ async fn purged(site: Site) {
     );
 }
 
+fn mail_to_postmaster(text: &str) -> NewMail {
+    NewMail {
+        bytes: text.replace('\n', "\r\n").into_bytes(),
+        sender: Some("ana@example.org".parse().unwrap()),
+        recipients: vec!["postmaster@x.org".parse().unwrap()],
+        protocol: Protocol::Smtp,
+        ip: None,
+        helo: "client.example".to_owned(),
+    }
+}
+
 async fn realms(site: Site) {
     let dev = site.list("dev", "public").await;
     let own = site.list("own", "private").await;
@@ -254,17 +281,22 @@ async fn realms(site: Site) {
     recall(&site, &dev, "a@x", Removal::Purge, START).await;
     site.post(&["own"], &text).await;
     assert_eq!(postings(&site, &own).await, 1, "that is another archive");
-    let mail = site.mails(&own, "a@x").await[0];
+    let again = site.mails(&own, "a@x").await[0];
     let everywhere = RecallWish {
         how: Removal::Purge,
         everywhere: true,
         ..RecallWish::default()
     };
-    site.ctx.recall(mail, everywhere, START).await.unwrap();
+    site.ctx.recall(again, everywhere, START).await.unwrap();
     let third = site.list("third", "private").await;
-    site.import(&third, &[(text, START)]).await;
+    site.import(&third, &[(text.clone(), START)]).await;
     site.drain().await;
     assert_eq!(postings(&site, &third).await, 0);
+    // The postmaster takes everything but that.
+    let other = mail_to_postmaster(&mail("b@x", "s", "", "text"));
+    assert!(site.ctx.screen(other).await[0].is_ok());
+    let answers = site.ctx.screen(mail_to_postmaster(&text)).await;
+    assert!(answers[0].is_err(), "{answers:?}");
 }
 
 async fn notes(site: Site) {
@@ -395,7 +427,16 @@ async fn aged(site: Site) {
         ))
         .await;
     }
+    for (who, days) in [("old@x", 400), ("new@x", 1)] {
+        let at = now.plus_secs(-days * DAY).0;
+        site.change(&format!(
+            "insert into complaint (address, happened) values ('{who}', {at})"
+        ))
+        .await;
+    }
     site.ctx.check_bounces(now).await.unwrap();
+    let complaints = "select address from complaint";
+    assert_eq!(site.rows(complaints).await, [["new@x"]]);
     let kinds = "select kind from event order by kind";
     assert_eq!(site.rows(kinds).await, [["accepted"], ["dropped"]]);
     let letters = "select count(*) from letter";
@@ -452,4 +493,73 @@ async fn long_series(site: Site) {
          and {data} not like '%PATCH 51/60%'"
     );
     assert_eq!(site.rows(&text).await, [["1"]]);
+}
+
+async fn redacted(site: Site) {
+    let dev = site.list("dev", "public").await;
+    site.post(&["dev"], &mail("a@x", "s", "", "text")).await;
+    recall(&site, &dev, "a@x", Removal::Redact, START).await;
+    let mail = site.mails(&dev, "a@x").await[0];
+    let done = site.ctx.recall(mail, RecallWish::default(), START).await;
+    assert_eq!(done.unwrap(), None, "there is nothing to hold");
+    assert_eq!(site.mails(&dev, "a@x").await, [mail], "its place stays");
+    recall(&site, &dev, "a@x", Removal::Purge, START).await;
+    assert_eq!(site.mails(&dev, "a@x").await, []);
+}
+
+async fn joined_later(site: Site) {
+    let dev = site.list("dev", "public").await;
+    let join = async |name: &str| {
+        let who = vec![format!("{name}@example.net")];
+        let store = &site.ctx.store;
+        store.insert_members(dev.id, who, START).await.unwrap();
+    };
+    join("ben").await;
+    let mut stopped = Vec::new();
+    for (id, finished) in [("a@x", false), ("b@x", true)] {
+        site.post(&["dev"], &mail(id, "s", "", "text")).await;
+        if finished {
+            site.change("update fan_out set finished = 1, cursor = (select max(id) from member)")
+                .await;
+            join("eve").await;
+        }
+        let mail = site.mails(&dev, id).await[0];
+        let wish = RecallWish::default();
+        let done = site.ctx.recall(mail, wish, START).await.unwrap();
+        stopped.push(done.unwrap().stopped);
+    }
+    assert_eq!(stopped, [1, 0]);
+}
+
+async fn overtaken(site: Site) {
+    let dev = site.list("dev", "public").await;
+    let text = super::site::patch("p@x", "[PATCH] one", "");
+    site.post(&["dev"], &text).await;
+    let series = site.rows("select id from series").await[0][0].clone();
+    let series = SeriesId(series.parse().unwrap());
+    let store = &site.ctx.store;
+    let work = store.load_series_to_apply(series).await.unwrap().unwrap();
+    recall(&site, &dev, "p@x", Removal::Recall, START).await;
+    patchpost::worker::drain(&site.ctx, &["aftermath"])
+        .await
+        .unwrap();
+    let nothing = store.load_aftermath(dev.realm).await.unwrap();
+    assert_eq!(nothing.versions, []);
+    // Its ref was set meanwhile.
+    let application = NewApplication::on(1, "c0", "why");
+    let commits = vec!["c1".to_owned()];
+    let tried = Tried {
+        application: application.applied("r".to_owned(), "c1".to_owned(), commits, true),
+        patch_ids: Vec::new(),
+        tip: None,
+    };
+    let job = Held {
+        id: patchpost::types::JobId(0),
+        lease: 0,
+    };
+    store.record_application(&work, tried, job).await.unwrap();
+    let left = store.load_aftermath(dev.realm).await.unwrap();
+    assert_eq!(left.versions, [(work.patchset.0, work.label.clone())]);
+    let owed = "select count(*) from job where kind = 'aftermath'";
+    assert_eq!(site.rows(owed).await, [["1"]]);
 }
