@@ -96,9 +96,13 @@ impl Story {
     fn letter(&self, address: &str, count: usize) -> super::harness::Copy {
         self.server.wait_for("a letter", || {
             let all = self.sink.all();
+            // What the machine itself lacks, as room on its disk, is told to the same address.
+            let own = |c: &super::harness::Copy| {
+                String::from_utf8_lossy(&c.bytes).contains("Subject: Trouble at")
+            };
             let to: Vec<_> = all
                 .into_iter()
-                .filter(|c| c.recipients == [address])
+                .filter(|c| c.recipients == [address] && !own(c))
                 .collect();
             (to.len() == count).then(|| to.last().cloned()).flatten()
         })
@@ -262,6 +266,7 @@ fn a_policy_storm_of_a_thousand_members_harms_nobody(database: Database) {
     s.letter("olga@ops.example", 2);
     let all = s.sink.all();
     let told = all.iter().filter(|c| c.recipients == ["olga@ops.example"]);
+    let told = told.filter(|c| String::from_utf8_lossy(&c.bytes).contains("Many copies"));
     for (copy, code) in told.zip(["5.7.1", "5.1.1"]) {
         let text = String::from_utf8_lossy(&copy.bytes);
         assert!(

@@ -549,7 +549,7 @@ async fn overtaken(site: Site) {
     let application = NewApplication::on(1, "c0", "why");
     let commits = vec!["c1".to_owned()];
     let tried = Tried {
-        application: application.applied("r".to_owned(), "c1".to_owned(), commits, true),
+        application: application.applied("r".to_owned(), "c1".to_owned(), commits),
         patch_ids: Vec::new(),
         tip: None,
     };

@@ -29,6 +29,7 @@ fn a_notice_of_a_held_mail_as_it_leaves() {
         size: 1_234,
         reason: "nothing proves that it is from eve@example.org",
         verdict: "nobody speaks for it",
+        count: 2,
         series,
         answer,
         days: 21,
