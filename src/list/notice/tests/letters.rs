@@ -111,6 +111,20 @@ fn word_of_a_wave_as_it_leaves() {
 
         Each is dropped after 21 days."#]]
     .assert_eq(&rendered(&text));
+    expect![[r#"
+        1 further mail to dev@x.org waits for somebody to look at it.
+        So many came at once that they are not told one by one.
+
+        On their page: https://x.org/dev/settings/held/
+
+        On the server:
+
+            patchpost held ls dev
+            patchpost held discard --list dev --from '*@example.org'
+            patchpost policy set dev --ban example.org
+
+        Each is dropped after 21 days."#]]
+    .assert_eq(&rendered(&Waiting { count: 1, ..text }));
 }
 
 #[test]
@@ -149,6 +163,23 @@ fn a_daily_reminder_as_it_leaves() {
 
         This comes once a day while something waits."#]]
     .assert_eq(&rendered(&reminder(0)));
+    let one = Reminder {
+        count: 1,
+        ..reminder(1)
+    };
+    expect![[r#"
+        1 mail to dev@x.org waits for somebody to look at it,
+        since 2026-03-20. It is dropped after 21 days,
+        within the next three.
+
+        On the server:
+
+            patchpost held ls dev
+            patchpost held accept ID
+            patchpost held discard ID
+
+        This comes once a day while something waits."#]]
+    .assert_eq(&rendered(&one));
 }
 
 #[test]
