@@ -74,6 +74,11 @@ impl Tx {
     }
 }
 
+/// PostgreSQL's writers of other processes wait here, for the length of a transaction: what is gathered into one locks its rows in
+/// any order, and two of them at once would end in a deadlock that some of the waiting hear of as an error.
+const POSTGRES_BEGIN: &str =
+    "begin; select pg_advisory_xact_lock(hashtext('patchpost writes ' || current_schema()))";
+
 /// Work of any result type, in two steps: run inside the transaction, answer after the commit.
 trait Step: Send {
     fn run<'t>(&'t mut self, tx: &'t mut Tx) -> BoxFuture<'t, Result<(), StoreError>>;
@@ -266,7 +271,7 @@ pub(super) async fn take(lock: &Arc<File>) {
 async fn commit_one(tx: &mut Tx, first: Request, requests: &mut mpsc::Receiver<Request>) -> bool {
     let begin = match tx.dialect {
         Dialect::Sqlite => "begin immediate",
-        Dialect::Postgres => "begin",
+        Dialect::Postgres => POSTGRES_BEGIN,
     };
     if let Err(error) = tx.plain(begin).await {
         answer(vec![first], error);

@@ -412,7 +412,9 @@ fn a_part_of_a_series_is_tried_where_the_whole_begins() {
         .lines()
         .find_map(|l| l.split_once("<")?.1.split_once(".git.ana@"));
     let answered = format!("--in-reply-to={}.git.ana@example.org", id.unwrap().0);
+    // Made within one second, it would have the name of the first one.
     let second = patches(&work, &["-1", "-n", "--start-number=2", "-v2", &answered]);
+    let second: Vec<String> = second.iter().map(|m| named(m, "part")).collect();
     // The branch moves on, in the same file.
     git(&work, &["checkout", "-q", "main"]);
     change(&work, "src/a.c", "line 30\n", "line thirty\n", "Thirty");

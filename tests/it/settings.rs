@@ -189,7 +189,7 @@ fn a_moderator_decides_about_held_mail(database: Database) {
             .status,
         200
     );
-    assert_eq!(held(&server, "dev").len(), 2);
+    assert_eq!(held(&server, "dev").len(), 3);
     let rejected = mia.press(
         &of(2),
         &[("do", "reject"), ("words", "Not here.\r\nAsk the users.")],
@@ -199,19 +199,19 @@ fn a_moderator_decides_about_held_mail(database: Database) {
     assert_eq!(place(&none), "/dev/settings/held/?done=none");
     let discarded = mia.press(
         "/dev/settings/held/",
-        &[("do", "discard"), ("id", &ids[3].0)],
+        &[("do", "discard"), ("id", &ids[3].0), ("id", &ids[4].0)],
     );
-    assert_eq!(place(&discarded), "/dev/settings/held/?done=discarded%201");
+    assert_eq!(place(&discarded), "/dev/settings/held/?done=discarded%202");
     assert!(held(&server, "dev").is_empty());
     let noted = server.cli(&["events", "dev"]);
     for word in ["accepted", "rejected", "discarded", "Ask the users."] {
         assert!(noted.contains(word), "{word}: {noted}");
     }
     let decided = noted.lines().filter(|l| l.contains(&format!("{MIA}  ")));
-    assert_eq!(decided.count(), 4, "{noted}");
+    assert_eq!(decided.count(), 5, "{noted}");
     let page = mia.get("/dev/settings/").body;
     assert!(
-        page.contains("2 accepted, 1 discarded, 1 rejected"),
+        page.contains("2 accepted, 2 discarded, 1 rejected"),
         "{page}"
     );
 }
