@@ -10,7 +10,7 @@ use super::page::Page;
 use super::scan::{self, Found};
 use super::sending::{self, Stem};
 use super::submitter::submitter;
-use super::tag::{Tag, normalise_title, parse_tag};
+use super::tag::{Tag, Version, normalise_title, parse_tag};
 use super::trailer::{Trailer, parse_trailers};
 use crate::mail::{Flaw, Message, Part};
 use crate::types::MessageId;
@@ -131,15 +131,9 @@ impl Recognised {
 /// Looks at one mail by itself.
 pub fn recognise(message: &Message) -> Recognised {
     let diff = place(message);
-    let of_file = diff.and_then(|place| tag_of_file(message, place));
-    let is_file = of_file.is_some();
-    let tag = of_file.unwrap_or_else(|| parse_tag(&message.subject));
     let who = submitter(message);
     let pull = pull_request(&message.text);
-    let kind = match decide(message, &tag, diff.is_some(), pull.is_some()) {
-        Kind::Comment if is_file => Kind::Patch,
-        kind => kind,
-    };
+    let (tag, kind) = read_subject(message, diff, pull.is_some());
     let patch = diff.and_then(|place| text_at(message, place));
     let Found { files, blobs, stat } = match patch {
         Some(text) if kind == Kind::Patch => scan::scan(text),
@@ -191,19 +185,36 @@ pub fn recognise(message: &Message) -> Recognised {
     }
 }
 
-/// The subject of an attached file of git-format-patch(1), where that of the mail says less: it has no tag; or it answers, as web
-/// mailers do, and the file is a newer version.
+/// The subject that counts, and what the mail is by it: its own, or that of an attached file of git-format-patch(1) where its own
+/// says less. That is so if it has no tag, or if it answers, as web mailers do, and the file is a newer version than what it answers.
+fn read_subject(message: &Message, diff: Option<Place>, pull: bool) -> (Tag, Kind) {
+    let own = parse_tag(&message.subject);
+    let kind = decide(message, &own, diff.is_some(), pull);
+    let file = diff.and_then(|place| tag_of_file(message, place));
+    let file = file.filter(|_| own.reply || !own.tagged);
+    let version = |tag: &Tag| tag.version.unwrap_or(Version::FIRST);
+    match file {
+        Some(file) if version(&file) > version(&own) => {
+            let kind = match decide(message, &file, diff.is_some(), pull) {
+                Kind::Comment => Kind::Patch,
+                kind => kind,
+            };
+            (file, kind)
+        }
+        Some(file) if kind != Kind::Comment => {
+            let kind = decide(message, &file, diff.is_some(), pull);
+            (file, kind)
+        }
+        _ => (own, kind),
+    }
+}
+
 fn tag_of_file(message: &Message, place: Place) -> Option<Tag> {
     let Place::Part(at) = place else {
         return None;
     };
-    let file = parse_tag(&alone::subject_of_file(message.parts.get(at)?)?);
-    let own = parse_tag(&message.subject);
-    let says_less = match own.reply {
-        true => file.version.is_some_and(|version| version.major > 1),
-        false => !own.tagged,
-    };
-    (says_less && file.tagged && !file.reply).then_some(file)
+    let tag = parse_tag(&alone::subject_of_file(message.parts.get(at)?)?);
+    (tag.tagged && !tag.reply).then_some(tag)
 }
 
 /// Which blobs a series was made from: path and abbreviated id before, of the first change of each path.
