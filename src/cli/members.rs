@@ -236,8 +236,8 @@ fn read(path: &Path) -> Result<Vec<Entry>> {
             path.display()
         );
     }
-    let text =
-        String::from_utf8(bytes).with_context(|| format!("{} is no text", path.display()))?;
+    let text = String::from_utf8(bytes)
+        .with_context(|| format!("{} is no text in UTF-8; save it as that", path.display()))?;
     roster::parse(&text).map_err(|why| anyhow::anyhow!("{} {why}", path.display()))
 }
 

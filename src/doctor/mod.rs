@@ -18,7 +18,7 @@ use anyhow::Result;
 use crate::cli;
 use crate::config::{Config, addresses};
 use crate::pipeline::LAST_WATCH;
-use crate::store::{ListRow, Store};
+use crate::store::{ListRow, Store, is_served};
 pub use names::provider_mend;
 pub use probe::probe;
 pub use reach::public_listener;
@@ -79,7 +79,7 @@ pub async fn run(data: &Path, settings: &Path, config: &Config, form: Form) -> R
     machine::starttls(config, now, &mut report);
     reach::relay(config, &mut report).await;
     outside(data, config, &lists, now, &mut report).await;
-    let serving = there && Store::lock_for_serving(data).is_err();
+    let serving = there && is_served(data);
     for (name, list) in [
         ("smtp", &config.smtp.listen),
         ("lmtp", &config.lmtp.listen),

@@ -65,7 +65,12 @@ const SEPARATORS: [char; 3] = [',', ';', '\t'];
 /// Mailman 2's `list_members`, Mailman 3's `mailman members` and mlmmj's files have them. The error says what is wrong in which line.
 pub fn parse(text: &str) -> Result<Vec<Entry>, String> {
     let text = text.trim_start_matches('\u{feff}');
-    let said = |line: &&str| !line.trim().is_empty() && !line.starts_with('#');
+    // Tables have rows of nothing but separators at their end.
+    let is_empty = |line: &str| {
+        line.chars()
+            .all(|c| c.is_whitespace() || SEPARATORS.contains(&c))
+    };
+    let said = |line: &&str| !is_empty(line) && !line.starts_with('#');
     let lines = text.lines().enumerate();
     let mut lines = lines.filter(|(_, line)| said(line)).peekable();
     let header = match lines.peek() {
@@ -109,7 +114,9 @@ fn find_header(line: &str) -> Result<Option<Header>, String> {
         };
         if let Some(odd) = names.iter().find(|n| !known(n)) {
             let known = COLUMNS.join(", ");
-            return Err(format!("there is no column {odd:?}; there are {known}"));
+            return Err(format!(
+                "there is no column {odd:?}, and what it says would be lost: take it out of the file, or give it one of these names: {known}"
+            ));
         }
         return Ok(Some(Header { separator, names }));
     }
@@ -289,7 +296,8 @@ mod tests {
         );
         check(
             "address,colour\na@x.org,red\n",
-            "line 1: there is no column \"colour\"; there are address, mail, nodupes, own, kind",
+            "line 1: there is no column \"colour\", and what it says would be lost: take it out of the file, or give it one of these names: \
+             address, mail, nodupes, own, kind",
         );
         check("address,mail\n,yes\n", "line 2: no address");
     }
@@ -301,7 +309,10 @@ mod tests {
         check("\n# ours\nname\te-mail\nAna\tana@x.org\n", ana);
         check("address\n\"\"\"Lima, Ana\"\" <ana@x.org>\"\n", ana);
         check("\"ana@x.org\"\n", ana);
-        check("address;mail;\nana@x.org;no;;\n", "\"ana@x.org\",no,,,\n");
+        check(
+            "address;mail;\nana@x.org;no;;\n;;\n",
+            "\"ana@x.org\",no,,,\n",
+        );
         check(
             "address,mail\nana@x.org,no,x\n",
             "line 2: no column has a name for the field \"x\"",

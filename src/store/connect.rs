@@ -132,13 +132,29 @@ impl Store {
     }
 }
 
+/// Whether a `serve` runs on the folder. Makes no file: who only looks may be another user than the server's.
+pub fn is_served(data: &Path) -> bool {
+    let Ok(file) = File::open(data.join("serve.lock")) else {
+        return false;
+    };
+    matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock))
+}
+
 fn open_lock(path: &Path) -> Result<File, StoreError> {
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
         .open(path);
-    file.map_err(|e| StoreError::Unusable(format!("cannot open {}: {e}", path.display())))
+    file.map_err(|e| {
+        let mend = match e.kind() {
+            std::io::ErrorKind::PermissionDenied => {
+                "; it has to belong to the user that runs the server, as the folder does"
+            }
+            _ => "",
+        };
+        StoreError::Unusable(format!("cannot open {}: {e}{mend}", path.display()))
+    })
 }
 
 pub(super) fn sqlite_url(path: &Path) -> String {
@@ -296,4 +312,26 @@ async fn migrate(
         )),
         other => StoreError::Unusable(format!("cannot upgrade the database: {other}")),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_looks_whether_a_server_runs_leaves_no_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert!(!is_served(folder.path()));
+        assert!(
+            std::fs::read_dir(folder.path())
+                .expect("it")
+                .next()
+                .is_none()
+        );
+        let held = Store::lock_for_serving(folder.path()).expect("the folder");
+        assert!(is_served(folder.path()));
+        drop(held);
+        assert!(!is_served(folder.path()));
+        Store::lock_for_serving(folder.path()).expect("looking keeps nobody out");
+    }
 }

@@ -72,7 +72,7 @@ pub use acks::{AckedPatch, AckedSeries};
 pub use act::{Act, Acted, Asked, By, NewConfirmation, Once, Place, Tell};
 pub use application::{NewApplication, Published, SeriesToApply, Tried};
 pub use bounce::{BounceRow, GivenUp, NewBounce};
-pub use connect::Location;
+pub use connect::{Location, is_served};
 pub use copy::{Copy, choose_copy};
 pub use correction::{NewCorrection, StoredCorrection, VersionAnchor};
 pub(crate) use delivery::CLAIM_SECS;
