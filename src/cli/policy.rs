@@ -168,7 +168,10 @@ async fn set(ctx: &Ctx, wish: PolicySet) -> Result<()> {
     }
     let mut noted = notes(&access);
     if policy != list.policy {
-        noted.push("the policy was changed; `patchpost policy show` prints it".to_owned());
+        noted.push(format!(
+            "the policy was changed; `patchpost policy show {}` prints it",
+            list.name
+        ));
         let change = ListChange {
             policy: Some(policy),
             ..ListChange::default()
