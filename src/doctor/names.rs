@@ -38,6 +38,14 @@ pub async fn check(dns: &Dns, site: &Site, report: &mut Report) {
     }
 }
 
+/// Where it is not known what DNS has.
+const AGAIN: &str = "look again when DNS answers; `dns.servers` says whom to ask";
+
+/// The same of one record.
+fn again(record: &Record) -> String {
+    format!("look again when DNS answers; it should say: {record}")
+}
+
 fn set(record: &Record) -> String {
     format!("set in DNS: {record}")
 }
@@ -50,8 +58,7 @@ async fn machine(dns: &Dns, site: &Site, report: &mut Report) -> Vec<IpAddr> {
         match dns.find_records(&site.hostname, kind).await {
             Ok(found) => known.extend(found.iter().filter_map(|t| t.parse::<IpAddr>().ok())),
             Err(error) => {
-                let mend = "look again when DNS answers; `dns.servers` says whom to ask";
-                report.bad(&what, &error, mend);
+                report.bad(&what, &error, AGAIN);
                 return site.addresses.clone();
             }
         }
@@ -116,17 +123,19 @@ async fn name(dns: &Dns, site: &Site, ip: IpAddr, report: &mut Report) {
 }
 
 async fn mx(dns: &Dns, site: &Site, domain: &str, report: &mut Report) {
-    let seen = dns.find_records(domain, RecordKind::Mx).await;
-    let seen = seen.and_then(|found| {
-        let host = |text: &String| text.split_once(' ').map(|(_, host)| host.to_owned());
-        let hosts: Vec<String> = found.iter().filter_map(host).collect();
-        match hosts.iter().any(|h| same(h, &site.hostname)) {
-            true => Ok(site.hostname.clone()),
-            false if hosts.is_empty() => Err("the domain has none".to_owned()),
-            false => Err(format!("its mail goes to {}", hosts.join(", "))),
-        }
-    });
-    report.outcome(&format!("dns MX {domain}"), seen, &set(&site.mx(domain)));
+    let what = format!("dns MX {domain}");
+    let found = match dns.find_records(domain, RecordKind::Mx).await {
+        Ok(found) => found,
+        Err(error) => return report.bad(&what, &error, &again(&site.mx(domain))),
+    };
+    let host = |text: &String| text.split_once(' ').map(|(_, host)| host.to_owned());
+    let hosts: Vec<String> = found.iter().filter_map(host).collect();
+    let seen = match hosts.iter().any(|h| same(h, &site.hostname)) {
+        true => Ok(site.hostname.clone()),
+        false if hosts.is_empty() => Err("the domain has none".to_owned()),
+        false => Err(format!("its mail goes to {}", hosts.join(", "))),
+    };
+    report.outcome(&what, seen, &set(&site.mx(domain)));
 }
 
 /// Whether a name lets those send for it who do, and nobody else.
@@ -135,7 +144,7 @@ async fn spf(dns: &Dns, site: &Site, wanted: &Record, addresses: &[IpAddr], repo
     let what = format!("dns SPF {domain}");
     let found = match texts(dns, domain, "v=spf1").await {
         Ok(found) => found,
-        Err(error) => return report.bad(&what, &error, &set(wanted)),
+        Err(error) => return report.bad(&what, &error, &again(wanted)),
     };
     let text = match &found[..] {
         [text] => text,
@@ -179,9 +188,14 @@ async fn spf(dns: &Dns, site: &Site, wanted: &Record, addresses: &[IpAddr], repo
         let detail = match dns.spf_allows(ip, domain).await {
             Ok(true) => continue,
             Ok(false) => format!("it does not let {ip} send: {text}"),
-            Err(error) => error,
+            Err(error) => return report.bad(&what, &error, AGAIN),
         };
-        return report.bad(&what, &detail, &set(wanted));
+        // It names others of our records.
+        let mend = match text.eq_ignore_ascii_case(&wanted.value) {
+            true => "it is right once the address and MX records are".to_owned(),
+            false => set(wanted),
+        };
+        return report.bad(&what, &detail, &mend);
     }
     report.ok(&what, text);
 }
@@ -196,10 +210,19 @@ pub fn provider_mend(relay: &str) -> String {
 async fn signing_key(dns: &Dns, key: &records::SigningKey, report: &mut Report) {
     let wanted = key.as_record();
     let what = format!("dns DKIM {}", wanted.name);
+    let is_start = |text: &str| {
+        let (seen, ours) = (tag(text, "p"), tag(&wanted.value, "p"));
+        let both = seen.zip(ours);
+        both.is_some_and(|(seen, ours)| !seen.is_empty() && ours.starts_with(&seen[..]))
+    };
     let seen = dns.find_records(&wanted.name, RecordKind::Txt).await;
     let seen = seen.and_then(|found| match &found[..] {
         [] => Err("DNS has no such key".to_owned()),
         [one] if tag(one, "p") == tag(&wanted.value, "p") => Ok("it is our key".to_owned()),
+        [one] if is_start(one) => Err(
+            "DNS has only the beginning of the key: all pieces belong into the one record"
+                .to_owned(),
+        ),
         [_] => Err("DNS has another key than the one that signs".to_owned()),
         many => Err(format!("DNS has {} texts there; one is wanted", many.len())),
     });
@@ -217,7 +240,7 @@ async fn dmarc(dns: &Dns, domain: &str, report: &mut Report) {
     loop {
         let found = match texts(dns, &format!("_dmarc.{at}"), "v=dmarc1").await {
             Ok(found) => found,
-            Err(error) => return report.bad(&what, &error, &set(&wanted)),
+            Err(error) => return report.bad(&what, &error, &again(&wanted)),
         };
         let policy = |text: &str| tag(text, "p").map(|p| p.to_lowercase());
         match &found[..] {
