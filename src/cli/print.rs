@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::args::Print;
 use super::output::{print, print_json};
@@ -25,6 +25,9 @@ pub async fn run(data: &Path, given: Option<&Path>, config: &Config, wish: &Prin
         Print::Nginx => nginx(config)?,
         Print::Caddy => caddy(config)?,
         Print::Dns(_) | Print::Postfix | Print::Setup => {
+            if !matches!(wish, Print::Dns(_)) {
+                check_settled(data, given, config)?;
+            }
             let (site, lists) = load_site(data, config).await?;
             match wish {
                 Print::Dns(json) if json.json => return print_json(&parts(&site)),
@@ -35,6 +38,19 @@ pub async fn run(data: &Path, given: Option<&Path>, config: &Config, wish: &Prin
         }
     };
     print(&text)
+}
+
+/// Refuses what would tell programs on this machine to serve a site that nobody has set up, after a slip in the folder's name.
+fn check_settled(data: &Path, given: Option<&Path>, config: &Config) -> Result<()> {
+    let elsewhere = super::location(config) != Location::File;
+    let there = super::settings_file(data, given).exists() || Store::is_file_in(data) || elsewhere;
+    let folder = data.display();
+    ensure!(
+        there && config.site.hostname != "localhost",
+        "there is no site with a name of its own in {folder}; name the folder of one with --data or PATCHPOST_DATA, \
+         or set it up with `patchpost init`"
+    );
+    Ok(())
 }
 
 /// The site with the domains of its lists, if it has any yet.
@@ -140,6 +156,9 @@ pub(super) struct Setting {
 /// The names of the machine itself, of which none may be a domain of lists.
 pub(super) const OWN_NAMES: &str = "mydestination";
 
+/// Where mail of the virtual domains goes.
+pub(super) const TRANSPORT: &str = "virtual_transport";
+
 /// Restrictions of recipients that are Postfix's own come behind ours, which are this one.
 pub(super) const RESTRICTIONS: &str = "smtpd_recipient_restrictions";
 
@@ -222,7 +241,7 @@ pub(super) fn postfix(config: &Config, domains: &[String]) -> Result<Vec<Setting
             OWN_NAMES,
             own,
         ),
-        ("", "virtual_transport", lmtp),
+        ("", TRANSPORT, lmtp),
         ("", "lmtp_destination_recipient_limit", "50".to_owned()),
         (
             "Who brought a mail is told to patchpost, which believes it of the servers in auth.xforward_from: SPF needs it.",
