@@ -197,6 +197,7 @@ fn web(config: &Config) -> Result<String> {
          fi\n\
          if ! [ -e /etc/letsencrypt/live/{host}/fullchain.pem ]; then\n\
          here certbot || stop 'there is no certbot here; apt-get install python3-certbot-nginx, then give this again'\n\
+         certbot plugins 2>/dev/null | grep -q nginx || stop 'certbot has no plugin for nginx here; apt-get install python3-certbot-nginx, then give this again'\n\
          certbot certonly --nginx --domain {host} || stop 'there is no certificate, as certbot says; the address of {host} has to be in DNS first; then give this again'\n\
          fi\n\
          if ! [ -e \"$site\" ]; then\n\
@@ -208,8 +209,15 @@ fn web(config: &Config) -> Result<String> {
          systemctl reload-or-restart nginx\n\
          elif here caddy; then\n\
          say 'Caddy shows the pages at https://{host}/'\n\
-         grep -qs '^{pattern} {{' /etc/caddy/Caddyfile || cat >>/etc/caddy/Caddyfile <<'END'\n{caddy}END\n\
-         systemctl reload caddy\n\
+         file=/etc/caddy/Caddyfile\n\
+         if ! grep -qsi '^{pattern} {{' \"$file\"; then\n\
+         # The last line may have no end.\n\
+         [ ! -s \"$file\" ] || [ -z \"$(tail -c 1 \"$file\")\" ] || echo >>\"$file\"\n\
+         cat >>\"$file\" <<'END'\n{caddy}END\n\
+         fi\n\
+         systemctl reload-or-restart caddy\n\
+         elif here apache2 || here httpd; then\n\
+         say 'Apache is here, and is not set up by this: let it pass https://{host}/ on by hand; patchpost print nginx shows what is needed'\n\
          else\n\
          stop 'there is no web server here; apt-get install nginx python3-certbot-nginx, then give this again'\n\
          fi\n"

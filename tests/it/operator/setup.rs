@@ -30,7 +30,9 @@ impl Machine {
             std::fs::create_dir_all(machine.path(name)).unwrap();
         }
         // All other programs of the machine that runs the tests are out of reach.
-        for name in ["cat", "cp", "grep", "mkdir", "postconf", "rm", "sed", "tr"] {
+        for name in [
+            "cat", "cp", "grep", "mkdir", "postconf", "rm", "sed", "tail", "tr",
+        ] {
             let folders = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].map(PathBuf::from);
             let found = folders.iter().map(|f| f.join(name)).find(|p| p.exists());
             let found = found.unwrap_or_else(|| panic!("tests need {name}"));
@@ -49,7 +51,9 @@ impl Machine {
         );
         let live = machine.path("etc/letsencrypt/live/lists.example.org");
         let live = live.display();
-        let got = format!("{note}; mkdir -p {live}; : >{live}/fullchain.pem");
+        let got = format!(
+            "[ $1 != plugins ] || {{ echo '* nginx'; exit; }}; {note}; mkdir -p {live}; : >{live}/fullchain.pem"
+        );
         machine.program("postfix", &format!("{note}; [ $1 != status ]"));
         machine.program("certbot", &got);
         machine.program("nginx", &note);
@@ -206,7 +210,15 @@ fn a_script_that_has_to_stop_says_what_is_missing_and_goes_on_when_given_again()
     let script = desk.good("print setup");
     assert!(!script.contains("postconf"), "{script}");
     let machine = Machine::new();
-    machine.program("certbot", "echo 'no such name' >&2; exit 1");
+    machine.program("certbot", ":");
+    let (said, _) = machine.set_up(&script);
+    let words = "certbot has no plugin for nginx";
+    assert!(!said.fine && said.err.contains(words), "{}", said.err);
+    let plugin = "[ $1 != plugins ] || { echo '* nginx'; exit; }";
+    machine.program(
+        "certbot",
+        &format!("{plugin}; echo 'no such name' >&2; exit 1"),
+    );
     let (said, asked) = machine.set_up(&script);
     assert!(
         !said.fine && said.err.contains("the address of lists.example.org"),
@@ -218,7 +230,7 @@ fn a_script_that_has_to_stop_says_what_is_missing_and_goes_on_when_given_again()
         "systemctl enable --now patchpost",
         "mail comes in all the same"
     );
-    machine.program("certbot", ":");
+    machine.program("certbot", plugin);
     let (said, asked) = machine.set_up(&script);
     assert!(said.fine, "{}", said.err);
     assert_eq!(asked.last().unwrap(), "systemctl reload-or-restart nginx");
@@ -227,14 +239,17 @@ fn a_script_that_has_to_stop_says_what_is_missing_and_goes_on_when_given_again()
     let (said, _) = machine.set_up(&script);
     let words = "there is no web server here; apt-get install nginx";
     assert!(!said.fine && said.err.contains(words), "{}", said.err);
+    machine.program("apache2", "");
+    let (said, _) = machine.set_up(&script);
+    assert!(said.fine && said.out.contains("Apache is here"));
     machine.program("caddy", "");
     std::fs::create_dir(machine.path("etc/caddy")).unwrap();
     let file = "etc/caddy/Caddyfile";
-    std::fs::write(machine.path(file), ":80 {\n}\n").unwrap();
+    std::fs::write(machine.path(file), ":80 {\n}").unwrap();
     for _ in 0..2 {
         let (said, asked) = machine.set_up(&script);
         assert!(said.fine, "{}", said.err);
-        assert_eq!(asked.last().unwrap(), "systemctl reload caddy");
+        assert_eq!(asked.last().unwrap(), "systemctl reload-or-restart caddy");
         let expected = format!(":80 {{\n}}\n{}", desk.good("print caddy"));
         assert_eq!(machine.read(file), expected);
     }
