@@ -52,7 +52,9 @@ pub fn dkim(data: &Path, wish: &Dkim) -> Result<()> {
                 .rfc3339();
             let before = format!("p{}", today[..10].replace('-', ""));
             ensure!(
-                *now || others.any(|other| other.get(..before.len()) <= Some(&*before)),
+                *now || others.any(|other| other
+                    .get(..before.len())
+                    .is_some_and(|day| day.starts_with('p') && *day <= *before)),
                 "no other key of {domain} is {GRACE_DAYS} days old: mail would be refused where its record is not known yet; \
                  make one with `patchpost dkim rotate {domain}` and wait, or say --now"
             );
@@ -125,10 +127,15 @@ mod tests {
             };
             dkim(data, &wish)
         };
-        let (oldest, old, _fresh) = (made(60), made(30), made(0));
+        let (oldest, old, fresh) = (made(60), made(30), made(0));
         drop(&oldest).expect("the other old one signs on");
         let refused = drop(&old).expect_err("only a fresh one is left");
         assert!(refused.to_string().contains("is 7 days old"), "{refused}");
         assert_eq!(keys::load(data, "x.org").expect("read").pairs.len(), 2);
+        // A name that says no day, which is too short for one, is no old key's.
+        let folder = data.join("dkim/x.org");
+        let named = folder.join(format!("{fresh}.pem"));
+        std::fs::rename(named, folder.join("a.pem")).expect("named");
+        drop(&old).expect_err("nobody knows how old the other is");
     }
 }

@@ -8,10 +8,14 @@ use super::args::Cli;
 /// What commands need besides; set once, when the program begins.
 static IN_USE: OnceLock<Options> = OnceLock::new();
 
-/// Options for the folder and the file of settings, each with a blank in front; empty: the usual one.
+/// Options with a blank in front of each.
 #[derive(Debug, Default)]
 struct Options {
-    data: String,
+    /// For who gave this command: the folder and the file of settings, where these are not the usual ones.
+    here: String,
+    /// For anybody: the folder, and the file if one was named.
+    anywhere: String,
+    /// The file of settings, if one was named.
     config: String,
 }
 
@@ -21,27 +25,37 @@ pub fn remember(cli: &Cli) {
     let usual = std::path::absolute(&usual).unwrap_or(usual);
     let file = std::env::var_os("PATCHPOST_CONFIG").map(PathBuf::from);
     let file = file.and_then(|f| std::path::absolute(f).ok());
-    let data = match cli.data == usual {
-        true => String::new(),
-        false => format!(" --data {}", shell_word(&cli.data)),
-    };
-    let config = match &cli.config {
-        Some(given) if Some(given) != file.as_ref() => format!(" --config {}", shell_word(given)),
-        _ => String::new(),
-    };
+    let folder = format!(" --data {}", shell_word(&cli.data));
+    let given = cli.config.as_deref();
+    let config = given.map_or_else(String::new, |f| format!(" --config {}", shell_word(f)));
+    let mut here = String::new();
+    if cli.data != usual {
+        here.push_str(&folder);
+    }
+    if given != file.as_deref() {
+        here.push_str(&config);
+    }
     // Only the first run of a program counts, which is its only one.
-    let _set = IN_USE.set(Options { data, config });
+    let _set = IN_USE.set(Options {
+        here,
+        anywhere: folder + &config,
+        config,
+    });
 }
 
-/// A text in which each command in backticks can be pasted.
+/// A text in which who gave this command can paste each command in backticks.
 pub fn pasteable(text: &str) -> String {
-    let Some(options) = IN_USE.get() else {
-        return text.to_owned();
-    };
-    complete(text, &format!("{}{}", options.data, options.config))
+    let options = IN_USE.get().map_or("", |options| &options.here);
+    complete(text, options)
 }
 
-/// `--config FILE` with a blank in front, where a command needs it; for texts that name the folder in any case.
+/// A text in which anybody can, such as root: another user's environment does not name the folder.
+pub fn pasteable_anywhere(text: &str) -> String {
+    let options = IN_USE.get().map_or("", |options| &options.anywhere);
+    complete(text, options)
+}
+
+/// `--config FILE` with a blank in front, if a file was named; for texts that name the folder in any case.
 pub fn config_option() -> &'static str {
     IN_USE.get().map_or("", |options| &options.config)
 }

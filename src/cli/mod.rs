@@ -36,7 +36,7 @@ use crate::pipeline::{Ctx, Reclassify};
 use crate::store::{ListRow, Location, Store};
 use crate::types::{MailId, PatchsetId, RealmId};
 pub use demo::demo;
-pub use hint::pasteable;
+pub use hint::{pasteable, pasteable_anywhere};
 
 use args::{Cli, Command};
 use output::{Table, count};
@@ -80,7 +80,7 @@ pub fn run(mut cli: Cli) -> Result<ExitCode> {
     let set = rustix::process::umask(closed);
     rustix::process::umask(set | closed);
     if let Command::Restore { file } = &cli.command {
-        check_owner(&cli.data, &format!("restore {}", file.display()))?;
+        check_owner(&cli.data, &format!("restore {}", hint::shell_word(file)))?;
         backup::restore(&cli.data, file)?;
         let config = load_config(&cli)?;
         runtime()?.block_on(async {
@@ -220,7 +220,6 @@ pub async fn open(data: &std::path::Path, config: &Config) -> Result<Ctx> {
     Ok(ctx.named(&config.site))
 }
 
-/// The list of that name, or an error that says which there are.
 /// What a command makes must belong to the user that runs the server.
 fn check_owner(data: &std::path::Path, command: &str) -> Result<()> {
     use std::os::unix::fs::MetadataExt;
@@ -238,6 +237,7 @@ fn check_owner(data: &std::path::Path, command: &str) -> Result<()> {
     Ok(())
 }
 
+/// The list of that name, or an error that says which there are.
 async fn find_list(ctx: &Ctx, name: &str) -> Result<ListRow> {
     if let Some(list) = ctx.store.find_list(name).await? {
         return Ok(list);

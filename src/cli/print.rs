@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::args::Print;
 use super::output::{print, print_json};
@@ -25,6 +25,9 @@ pub async fn run(data: &Path, given: Option<&Path>, config: &Config, wish: &Prin
         Print::Nginx => nginx(config)?,
         Print::Caddy => caddy(config)?,
         Print::Dns(_) | Print::Postfix | Print::Setup => {
+            if !matches!(wish, Print::Dns(_)) {
+                check_settled(data, given, config)?;
+            }
             let (site, lists) = load_site(data, config).await?;
             match wish {
                 Print::Dns(json) if json.json => return print_json(&parts(&site)),
@@ -35,6 +38,19 @@ pub async fn run(data: &Path, given: Option<&Path>, config: &Config, wish: &Prin
         }
     };
     print(&text)
+}
+
+/// Refuses what would tell programs on this machine to serve a site that nobody has set up, after a slip in the folder's name.
+fn check_settled(data: &Path, given: Option<&Path>, config: &Config) -> Result<()> {
+    let elsewhere = super::location(config) != Location::File;
+    let there = super::settings_file(data, given).exists() || Store::is_file_in(data) || elsewhere;
+    let folder = data.display();
+    ensure!(
+        there && config.site.hostname != "localhost",
+        "there is no site with a name of its own in {folder}; name the folder of one with --data or PATCHPOST_DATA, \
+         or set it up with `patchpost init`"
+    );
+    Ok(())
 }
 
 /// The site with the domains of its lists, if it has any yet.
@@ -94,7 +110,7 @@ pub fn zone(site: &Site) -> String {
                 "; Set by whoever gave you the address, often on a page called reverse DNS:\n"
             }
             RecordKind::Txt => {
-                "; Who may call himself so, for mail without a return path (RFC 7208 section 2.4):\n"
+                "; Who may call himself so, for mail without a return path (RFC 7208 section 2.4); a name has one SPF record only:\n"
             }
             _ => "",
         });
@@ -102,7 +118,7 @@ pub fn zone(site: &Site) -> String {
     }
     for domain in &site.domains {
         text.push_str(&format!(
-            "; {domain}: where its mail goes, who may send for it, and what receivers shall do with other mail.\n"
+            "; {domain}: where its mail goes, who may send for it (a name has one SPF record only), and what receivers shall do with other mail.\n"
         ));
         if let Some(relay) = site.provider() {
             text.push_str(&format!("; SPF: {}.\n", doctor::provider_mend(relay)));
@@ -139,6 +155,9 @@ pub(super) struct Setting {
 
 /// The names of the machine itself, of which none may be a domain of lists.
 pub(super) const OWN_NAMES: &str = "mydestination";
+
+/// Where mail of the virtual domains goes.
+pub(super) const TRANSPORT: &str = "virtual_transport";
 
 /// Restrictions of recipients that are Postfix's own come behind ours, which are this one.
 pub(super) const RESTRICTIONS: &str = "smtpd_recipient_restrictions";
@@ -222,7 +241,7 @@ pub(super) fn postfix(config: &Config, domains: &[String]) -> Result<Vec<Setting
             OWN_NAMES,
             own,
         ),
-        ("", "virtual_transport", lmtp),
+        ("", TRANSPORT, lmtp),
         ("", "lmtp_destination_recipient_limit", "50".to_owned()),
         (
             "Who brought a mail is told to patchpost, which believes it of the servers in auth.xforward_from: SPF needs it.",
@@ -386,28 +405,33 @@ pub(super) fn program() -> PathBuf {
 
 /// The unit, with this site's program, folder and file of settings in the place of the usual ones.
 pub(super) fn unit(program: &Path, data: &Path, given: Option<&Path>) -> String {
-    let folder = word(data);
-    // In the notes on top, too.
-    let mut text = UNIT.replace(USUAL_FOLDER, &folder);
-    let serve = format!("serve --data {folder}");
+    let (notes, rest) = UNIT.split_once("\n[Unit]").unwrap_or(("", UNIT));
+    let shell = super::hint::shell_word;
+    let notes = notes.replace(USUAL_FOLDER, &shell(data));
+    let notes = notes.replace(USUAL_PROGRAM, &shell(program));
+    let mut serve = format!("serve --data {}", argument(data));
     if let Some(file) = given {
-        text = text.replace(&serve, &format!("{serve} --config {}", word(file)));
+        serve.push_str(&format!(" --config {}", argument(file)));
     }
+    let mut text = rest.replace(&format!("serve --data {USUAL_FOLDER}"), &serve);
     // systemd makes the usual folder itself; another must be opened for writing.
     if data != Path::new(USUAL_FOLDER) {
         text = text.replace(
             "StateDirectory=patchpost\nStateDirectoryMode=0750\n",
-            &format!("ReadWritePaths={folder}\n"),
+            &format!("ReadWritePaths={}\n", word(data)),
         );
     }
-    text = text.replace(USUAL_PROGRAM, &word(program));
+    text = text.replace(
+        &format!("ExecStart={USUAL_PROGRAM} "),
+        &format!("ExecStart={} ", word(program)),
+    );
     let used = [Some(program), Some(data), given];
     let homes = ["/home", "/root", "/run/user"];
     let is_home = |path: &Path| homes.iter().any(|home| path.starts_with(home));
     if used.into_iter().flatten().any(is_home) {
         text = text.replace("ProtectHome=yes", "ProtectHome=read-only");
     }
-    text
+    format!("{notes}\n[Unit]{text}")
 }
 
 /// Whether the unit that the package installs fits.
@@ -415,13 +439,18 @@ pub(super) fn is_usual(program: &Path, data: &Path, given: Option<&Path>) -> boo
     program == Path::new(USUAL_PROGRAM) && data == Path::new(USUAL_FOLDER) && given.is_none()
 }
 
-/// A path as a word of a unit: `%` begins a specifier there, and blanks part words.
+/// A path as a word of a unit: `%` begins a specifier there, blanks part words, and quotes and backslashes are quoted by a backslash.
 fn word(path: &Path) -> String {
     let text = path.display().to_string().replace('%', "%%");
-    match text.contains([' ', '\t', '\'']) {
-        true => format!("\"{text}\""),
+    match text.contains([' ', '\t', '\'', '"', '\\']) {
+        true => format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
         false => text,
     }
+}
+
+/// A path as an argument in a unit, where `$` begins the name of a variable.
+fn argument(path: &Path) -> String {
+    word(path).replace('$', "$$")
 }
 
 #[cfg(test)]
@@ -466,6 +495,14 @@ mod tests {
                 "ExecStart=/home/ana/patchpost serve --data \"/srv/my lists\"",
                 "ReadWritePaths=\"/srv/my lists\"",
                 "ProtectHome=read-only",
+            ]
+        );
+        assert_eq!(
+            at("/opt/$p/patchpost", r#"/srv/a"b\c$d%e"#, None),
+            [
+                r#"ExecStart=/opt/$p/patchpost serve --data "/srv/a\"b\\c$$d%%e""#,
+                r#"ReadWritePaths="/srv/a\"b\\c$d%%e""#,
+                "ProtectHome=yes",
             ]
         );
     }

@@ -215,7 +215,7 @@ fn check_servers(text: &str) -> Result<(), String> {
 }
 
 /// RFC 1123 section 2.1: labels of letters, digits and inner hyphens; 253 characters in all.
-fn is_hostname(text: &str) -> bool {
+pub fn is_hostname(text: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
             && label

@@ -16,7 +16,7 @@ pub use keys::{
     Auth, Config, Database, Delivery, Dns, Http, Limits, Lists, Lmtp, Log, Ops, Repos, Site, Smtp,
     SpamFilter,
 };
-pub use kind::{BareNewline, LogFormat, LogLevel, RelayTls, Transport};
+pub use kind::{BareNewline, LogFormat, LogLevel, RelayTls, Transport, is_hostname};
 
 use keys::{KEYS, Key, SECTIONS};
 

@@ -176,7 +176,7 @@ pub fn site(data: &Path, config: &Config, lists: &[ListRow]) -> std::io::Result<
 }
 
 fn finish(mut report: Report, form: Form) -> Result<ExitCode> {
-    report.complete(cli::pasteable);
+    report.complete(cli::pasteable_anywhere);
     match form {
         Form::Text => cli::print(&report.render())?,
         Form::Json => cli::print_json(&report.findings)?,

@@ -73,7 +73,7 @@ async fn pages(config: &Config, now: Timestamp, report: &mut Report) {
 }
 
 fn watched(mut report: Report) -> Vec<Watched> {
-    report.complete(crate::cli::pasteable);
+    report.complete(crate::cli::pasteable_anywhere);
     let findings = report.findings.into_iter();
     let all = findings.map(|finding| Watched {
         bad: finding.state == State::Bad,

@@ -506,7 +506,7 @@ fn what_cannot_be_printed_says_which_setting_is_missing() {
     std::fs::create_dir(desk.data()).unwrap();
     std::fs::write(
         desk.data().join("patchpost.toml"),
-        "[lmtp]\nlisten = \"\"\n",
+        "[site]\nhostname = \"lists.example.org\"\n[lmtp]\nlisten = \"\"\n",
     )
     .unwrap();
     let mut command = desk.command();

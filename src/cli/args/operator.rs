@@ -79,7 +79,8 @@ pub enum Print {
     #[command(
         after_help = "Example:\n  patchpost print setup --data /var/lib/patchpost | less\n\n\
         As root, this runs it: sh -c \"$(patchpost print setup --data /var/lib/patchpost)\"\n\
-        It may be given again, such as after a list in another domain was made. Files of a web server that are there stay as they are."
+        It may be given again, such as after a list in another domain was made. A unit and files of a web server that are there stay as they are, and it\n\
+        stops where they do not fit, or where Postfix takes mail for other virtual domains."
     )]
     Setup,
     /// The DNS records that this site needs, as lines of a zone

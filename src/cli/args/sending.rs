@@ -26,7 +26,7 @@ pub enum Dkim {
         json: Json,
     },
     /// Delete an old key once a newer one has been in DNS for a week
-    #[command(after_help = "Example:\n  patchpost dkim drop lists.example.org p20261126")]
+    #[command(after_help = "Example:\n  patchpost dkim drop lists.example.org p20261126-101500")]
     Drop {
         /// The domain
         domain: String,

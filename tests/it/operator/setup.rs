@@ -30,7 +30,9 @@ impl Machine {
             std::fs::create_dir_all(machine.path(name)).unwrap();
         }
         // All other programs of the machine that runs the tests are out of reach.
-        for name in ["cat", "grep", "mkdir", "postconf", "sed", "tr"] {
+        for name in [
+            "cat", "cp", "grep", "mkdir", "postconf", "rm", "sed", "tail", "tr",
+        ] {
             let folders = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].map(PathBuf::from);
             let found = folders.iter().map(|f| f.join(name)).find(|p| p.exists());
             let found = found.unwrap_or_else(|| panic!("tests need {name}"));
@@ -49,11 +51,13 @@ impl Machine {
         );
         let live = machine.path("etc/letsencrypt/live/lists.example.org");
         let live = live.display();
-        let got = format!("{note}; mkdir -p {live}; : >{live}/fullchain.pem");
+        let got = format!(
+            "[ $1 != plugins ] || {{ echo '* nginx'; exit; }}; {note}; mkdir -p {live}; : >{live}/fullchain.pem"
+        );
         machine.program("postfix", &format!("{note}; [ $1 != status ]"));
         machine.program("certbot", &got);
         machine.program("nginx", &note);
-        machine.program("systemctl", &note);
+        machine.program("systemctl", &format!("{note}; [ $1 != is-enabled ]"));
         machine
     }
 
@@ -107,6 +111,7 @@ fn one_script_sets_up_postfix_server_and_web_server_and_may_be_given_again() {
     let desk = Desk::new();
     desk.good(&format!("{INIT} --postfix"));
     let machine = Machine::new();
+    let main = machine.read("etc/postfix/main.cf");
     let script = desk.good("print setup");
     let (said, asked) = machine.set_up(&script);
     assert!(said.fine, "{}{}", said.out, said.err);
@@ -119,11 +124,12 @@ fn one_script_sets_up_postfix_server_and_web_server_and_may_be_given_again() {
     let expected = [
         "postfix status",
         "postfix start",
+        "systemctl is-enabled --quiet patchpost",
         "systemctl daemon-reload",
         "systemctl enable --now patchpost",
         "certbot certonly --nginx --domain lists.example.org",
         "nginx -t",
-        "nginx -s reload",
+        "systemctl reload-or-restart nginx",
     ];
     assert_eq!(asked, expected);
     let one = "check_recipient_access inline:{{lists.example.org = reject_unverified_recipient}}";
@@ -183,6 +189,7 @@ fn one_script_sets_up_postfix_server_and_web_server_and_may_be_given_again() {
             sorted(&format!("{both}, {theirs}").replace("check_recipient_access inline:", ""))
         );
         assert_eq!(machine.read(web), by_hand);
+        assert_eq!(machine.read("etc/postfix/main.cf.before-patchpost"), main);
         assert!(
             machine
                 .read("etc/postfix/master.cf")
@@ -203,7 +210,15 @@ fn a_script_that_has_to_stop_says_what_is_missing_and_goes_on_when_given_again()
     let script = desk.good("print setup");
     assert!(!script.contains("postconf"), "{script}");
     let machine = Machine::new();
-    machine.program("certbot", "echo 'no such name' >&2; exit 1");
+    machine.program("certbot", ":");
+    let (said, _) = machine.set_up(&script);
+    let words = "certbot has no plugin for nginx";
+    assert!(!said.fine && said.err.contains(words), "{}", said.err);
+    let plugin = "[ $1 != plugins ] || { echo '* nginx'; exit; }";
+    machine.program(
+        "certbot",
+        &format!("{plugin}; echo 'no such name' >&2; exit 1"),
+    );
     let (said, asked) = machine.set_up(&script);
     assert!(
         !said.fine && said.err.contains("the address of lists.example.org"),
@@ -215,23 +230,26 @@ fn a_script_that_has_to_stop_says_what_is_missing_and_goes_on_when_given_again()
         "systemctl enable --now patchpost",
         "mail comes in all the same"
     );
-    machine.program("certbot", ":");
+    machine.program("certbot", plugin);
     let (said, asked) = machine.set_up(&script);
     assert!(said.fine, "{}", said.err);
-    assert_eq!(asked.last().unwrap(), "nginx -s reload");
+    assert_eq!(asked.last().unwrap(), "systemctl reload-or-restart nginx");
     // Another web server, and none.
     std::fs::remove_file(machine.path("bin/nginx")).unwrap();
     let (said, _) = machine.set_up(&script);
     let words = "there is no web server here; apt-get install nginx";
     assert!(!said.fine && said.err.contains(words), "{}", said.err);
+    machine.program("apache2", "");
+    let (said, _) = machine.set_up(&script);
+    assert!(said.fine && said.out.contains("Apache is here"));
     machine.program("caddy", "");
     std::fs::create_dir(machine.path("etc/caddy")).unwrap();
     let file = "etc/caddy/Caddyfile";
-    std::fs::write(machine.path(file), ":80 {\n}\n").unwrap();
+    std::fs::write(machine.path(file), ":80 {\n}").unwrap();
     for _ in 0..2 {
         let (said, asked) = machine.set_up(&script);
         assert!(said.fine, "{}", said.err);
-        assert_eq!(asked.last().unwrap(), "systemctl reload caddy");
+        assert_eq!(asked.last().unwrap(), "systemctl reload-or-restart caddy");
         let expected = format!(":80 {{\n}}\n{}", desk.good("print caddy"));
         assert_eq!(machine.read(file), expected);
     }
@@ -242,6 +260,106 @@ fn a_script_that_has_to_stop_says_what_is_missing_and_goes_on_when_given_again()
         "{}",
         said.err
     );
+}
+
+/// What somebody else set up stays as it is, and the script says what it would have cost.
+#[test]
+fn a_script_does_not_take_what_serves_something_else() {
+    let desk = Desk::new();
+    desk.good(&format!("{INIT} --postfix"));
+    let script = desk.good("print setup");
+    let machine = Machine::new();
+    let main = machine.read("etc/postfix/main.cf");
+    let stops = |words: &str| {
+        let (said, asked) = machine.set_up(&script);
+        assert!(!said.fine && said.err.contains(words), "{}", said.err);
+        asked
+    };
+    for (line, words) in [
+        (
+            "virtual_mailbox_domains = Lists.Example.org, users.example\n",
+            "takes mail for users.example ",
+        ),
+        (
+            "virtual_mailbox_maps = hash:/x/users\n",
+            "takes mail for hash:/x/users ",
+        ),
+        (
+            "virtual_transport = lmtp:unix:private/dovecot-lmtp\n",
+            "to lmtp:unix:private/dovecot-lmtp;",
+        ),
+    ] {
+        let theirs = format!("{main}{line}");
+        std::fs::write(machine.path("etc/postfix/main.cf"), &theirs).unwrap();
+        assert!(stops(words).is_empty(), "nothing is begun");
+        assert_eq!(machine.read("etc/postfix/main.cf"), theirs);
+    }
+    std::fs::write(machine.path("etc/postfix/main.cf"), main).unwrap();
+
+    let unit = "etc/systemd/system/patchpost.service";
+    std::fs::write(machine.path(unit), "[Service]\n").unwrap();
+    stops("patchpost.service is there and is not what would be written");
+    assert_eq!(machine.read(unit), "[Service]\n");
+    std::fs::remove_file(machine.path(unit)).unwrap();
+    machine.program("systemctl", "");
+    stops("runs another folder or program");
+    assert!(!machine.path(unit).exists());
+    machine.program("systemctl", "[ $1 != is-enabled ]");
+
+    let web = "etc/nginx/sites-enabled/patchpost";
+    let site = "server { server_name other.example; }\n";
+    std::fs::write(machine.path(web), site).unwrap();
+    stops("has no server_name lists.example.org;");
+    assert_eq!(machine.read(web), site);
+    std::fs::remove_file(machine.path(web)).unwrap();
+    machine.program("nginx", "exit 1");
+    stops("is taken away again");
+    assert!(!machine.path(web).exists());
+    machine.program("nginx", "");
+    let (said, _) = machine.set_up(&script);
+    assert!(said.fine, "{}", said.err);
+}
+
+/// The user that runs the server writes what the script is made of.
+#[test]
+fn no_script_is_made_without_a_site_or_of_words_that_a_shell_could_read() {
+    let desk = Desk::new();
+    for what in ["setup", "postfix"] {
+        desk.refused(&format!("print {what}"), "there is no site with a name");
+    }
+    desk.good(&format!("{INIT} --postfix"));
+    let file = desk.data().join("patchpost.toml");
+    let fine = std::fs::read_to_string(&file).unwrap();
+    for (from, to, words) in [
+        (
+            "https://lists.example.org",
+            "https://$(id)",
+            "is no host name",
+        ),
+        (
+            "https://lists.example.org",
+            "https://x';id;'",
+            "is no host name",
+        ),
+    ] {
+        std::fs::write(&file, fine.replace(from, to)).unwrap();
+        desk.refused("print setup", words);
+    }
+    std::fs::write(&file, &fine).unwrap();
+    for variable in ["PATCHPOST_HTTP_LISTEN", "PATCHPOST_LMTP_LISTEN"] {
+        let mut command = desk.command();
+        command
+            .env(variable, "unix:/run/$(id)")
+            .args(["print", "setup"]);
+        let out = tools::output(&mut command);
+        let said = String::from_utf8_lossy(&out.stderr);
+        let refused = said.contains("a socket's path for root's programs");
+        assert!(!out.status.success() && refused, "{said}");
+    }
+    let mut elsewhere = desk.command();
+    elsewhere.env("PATCHPOST_SITE_HOSTNAME", "lists.example.org");
+    let mistyped = elsewhere.args(["print", "setup", "--data", "/nonexistent/patchpost"]);
+    assert!(!tools::output(mistyped).status.success());
 }
 
 #[test]
@@ -293,6 +411,12 @@ fn commands_that_messages_name_can_be_pasted() {
         .env_remove("PATCHPOST_DATA")
         .args(["doctor", "--data", &folder]);
     let found = String::from_utf8(tools::output(&mut doctor).stdout).unwrap();
+    assert!(
+        found.contains(&format!("`patchpost backup FILE --data {folder}`")),
+        "{found}"
+    );
+    // Another user, who mends it, has another environment.
+    let found = desk.run("doctor", "").out;
     assert!(
         found.contains(&format!("`patchpost backup FILE --data {folder}`")),
         "{found}"
