@@ -2,6 +2,7 @@
 
 use super::{Ctx, PipelineError, Viewer};
 use crate::list::notice::{self, ON_REQUEST};
+use crate::list::roster::Kind;
 use crate::list::treatment::Treatment;
 use crate::store::{CappedLetter, CopyOnRequest, ListRow, Owed};
 use crate::types::{Address, Timestamp};
@@ -19,7 +20,7 @@ pub enum Copied {
 
 impl Ctx {
     /// Sends a mail of a list that everybody reads to the address that is signed in: the copy that members get, with the token to
-    /// leave of a member alone. What comes back of it says nothing of anybody: its return path is the null one.
+    /// leave of a member alone who is no archive. What comes back of it says nothing of anybody: its return path is the null one.
     pub async fn send_copy(
         &self,
         viewer: &Viewer,
@@ -49,6 +50,8 @@ impl Ctx {
         }
         let key = to.key();
         let member = self.store.find_member_by_address(list.id, &key).await?;
+        // An archive publishes what it gets.
+        let member = member.filter(|m| m.kind != Kind::Archive);
         let copy = CopyOnRequest {
             number,
             member: member.map(|m| m.id),

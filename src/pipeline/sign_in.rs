@@ -51,6 +51,7 @@ impl Ctx {
     ) -> Result<(Owed, String), PipelineError> {
         let key = address.key();
         let ours = self.is_list_address(address).await?;
+        let published = ours || self.store.is_archive(&key).await?;
         let known = self.store.is_known(&key).await? || self.is_operator(&key);
         let (link, browser, code) = (secret()?, secret()?, code()?);
         // As it is stored: nobody gets a mail for an address that only looks like a known one.
@@ -91,7 +92,7 @@ impl Ctx {
             code: sign_in::hash_code(&self.token_key, &of, &code),
             address: key,
             other: String::new(),
-            known: known && !ours,
+            known: known && !published,
             letter,
         };
         let owed = self.store.insert_sign_in(new, now).await?;
@@ -110,6 +111,8 @@ impl Ctx {
         if odd || address.key() == viewer.address {
             return Ok(Owed::EnoughForAddress);
         }
+        // An archive publishes the link.
+        let published = self.store.is_archive(&address.key()).await?;
         let link = secret()?;
         // Of two addresses the other is told by the page only: whoever asks chose it.
         let text = Confirm {
@@ -141,7 +144,7 @@ impl Ctx {
             code: sign_in::hash(&secret()?),
             address: address.key(),
             other: viewer.address.clone(),
-            known: true,
+            known: !published,
             letter,
         };
         Ok(self.store.insert_sign_in(new, now).await?)

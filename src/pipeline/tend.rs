@@ -71,7 +71,7 @@ impl Ctx {
         let done = matches!(acted, Acted::Holds { new: true, .. });
         if done {
             let detail = format!("{address} was {word}");
-            self.note_tended(viewer, list, "members", detail, now)
+            self.note_tended(viewer, list, "members", vec![detail], now)
                 .await?;
         }
         Ok(matches!(acted, Acted::Holds { .. }))
@@ -93,8 +93,9 @@ impl Ctx {
             return Ok(Err(format!("{own} {why}")));
         }
         let new = self.add_members(list.id, keys.clone()).await?;
-        let detail = format!("added by the operator: {}", keys.join(", "));
-        self.note_tended(viewer, list, "members", detail, now)
+        let note = |key: &String| format!("{key} was added by the operator");
+        let details = keys.iter().map(note).collect();
+        self.note_tended(viewer, list, "members", details, now)
             .await?;
         Ok(Ok(new))
     }
@@ -120,6 +121,14 @@ impl Ctx {
         if let Some((own, why)) = self.find_own(list, &keys).await? {
             return Ok(Err(format!("{own} {why}")));
         }
+        // Before DNS is asked about any of them.
+        let source = &viewer.address;
+        if self.store.has_caused_enough(source, &ASK, now).await? {
+            return Ok(Ok(Invited {
+                enough: all.len(),
+                ..Invited::default()
+            }));
+        }
         for address in &all {
             if let Some(why) = self.find_hindrance(list, address).await? {
                 return Ok(Err(format!("{address} {why}")));
@@ -132,14 +141,15 @@ impl Ctx {
             let member = self.store.find_member_by_address(list.id, &key).await?;
             match member.is_some() {
                 true => invited.members += 1,
-                false if self.invite(viewer, list, address, now).await? => asked.push(key),
+                false if self.invite(viewer, list, address, now).await? => {
+                    asked.push(format!("{key} was invited"));
+                }
                 false => invited.enough += 1,
             }
         }
         invited.asked = asked.len();
         if !asked.is_empty() {
-            let detail = format!("invited: {}", asked.join(", "));
-            self.note_tended(viewer, list, "members", detail, now)
+            self.note_tended(viewer, list, "members", asked, now)
                 .await?;
         }
         Ok(Ok(invited))
@@ -205,23 +215,24 @@ impl Ctx {
             ..ListChange::default()
         };
         self.change_list(list.id, change).await?;
-        self.note_tended(viewer, list, "settings", detail, now)
+        self.note_tended(viewer, list, "settings", vec![detail], now)
             .await?;
         Ok(Ok(()))
     }
 
+    /// A note on each member begins with the address: who erases it is named in none.
     async fn note_tended(
         &self,
         viewer: &Viewer,
         list: &ListRow,
         kind: &'static str,
-        detail: String,
+        details: Vec<String>,
         now: Timestamp,
     ) -> Result<(), PipelineError> {
-        let actor = viewer.address.clone();
+        let actor = &viewer.address;
         Ok(self
             .store
-            .insert_event(list, kind, actor, detail, now)
+            .insert_events(list, kind, actor, details, now)
             .await?)
     }
 

@@ -132,20 +132,6 @@ impl Reader {
         }
     }
 
-    /// Whether an address, given in lower case, may read a list and subscribe to it. What everybody may read nobody is kept from;
-    /// of another list it takes a right of one's own, or that of subscribers.
-    pub async fn may_browse(&self, list: &ListRow, address: &str) -> Result<bool, StoreError> {
-        if list.is_open() {
-            return Ok(true);
-        }
-        let text = "select bits from access where list = $1 and address = $2";
-        let row: Option<(i64,)> = self
-            .fetch_one(text, vec![list.id.0.into(), address.into()])
-            .await?;
-        let member = row.is_none() && self.is_member(list.id, address).await?;
-        Ok(list.may_browse(row.map(|r| Bits(r.0)), member))
-    }
-
     /// Those of these mails that were removed from a realm and must not come back.
     pub async fn find_barred(
         &self,

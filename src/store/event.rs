@@ -56,16 +56,29 @@ impl Store {
         detail: String,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let note = Note {
+        self.insert_events(list, kind, &actor, vec![detail], now)
+            .await
+    }
+
+    /// Makes several such notes in one commit.
+    pub async fn insert_events(
+        &self,
+        list: &ListRow,
+        kind: &'static str,
+        actor: &str,
+        details: Vec<String>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let note = |detail| Note {
             realm: list.realm,
             list: list.id,
             kind,
-            actor,
+            actor: actor.to_owned(),
             detail,
             receipt: None,
         };
-        self.write(move |tx| Box::pin(insert(tx, vec![note], now)))
-            .await
+        let notes = details.into_iter().map(note).collect();
+        self.write(move |tx| Box::pin(insert(tx, notes, now))).await
     }
 }
 

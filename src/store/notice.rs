@@ -2,7 +2,7 @@
 
 use super::letter::{self, NewLetter};
 use super::writer::Tx;
-use super::{Dialect, Store, StoreError, bounce};
+use super::{Bind, Dialect, Reader, Store, StoreError, bounce};
 use crate::list::notice::{ASK, Cap};
 use crate::list::score;
 use crate::types::Timestamp;
@@ -41,6 +41,32 @@ pub enum Owed {
 
 const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
+
+/// Letters of a kind that a source caused since a moment.
+const CAUSED: &str = "select count(*) from notice where source = $1 and made > $2 and cap = $3";
+
+fn caused_binds(source: &str, cap: &Cap, now: Timestamp) -> Vec<Bind> {
+    vec![
+        source.into(),
+        now.plus_secs(-HOUR).0.into(),
+        cap.name.into(),
+    ]
+}
+
+impl Reader {
+    /// Whether a source has caused as many letters of a kind as it may for now.
+    pub async fn has_caused_enough(
+        &self,
+        source: &str,
+        cap: &Cap,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let count: Option<(i64,)> = self
+            .fetch_one(CAUSED, caused_binds(source, cap, now))
+            .await?;
+        Ok(count.is_some_and(|c| c.0 >= cap.per_source))
+    }
+}
 
 impl Store {
     /// Owes a letter if its limits allow it, and counts it.
@@ -128,13 +154,8 @@ async fn look(tx: &mut Tx, letter: &CappedLetter, now: Timestamp) -> Result<Owed
     if letter.source.is_empty() {
         return Ok(Owed::Yes);
     }
-    let text = "select count(*) from notice where source = $1 and made > $2 and cap = $3";
-    let binds = vec![
-        letter.source.as_str().into(),
-        now.plus_secs(-HOUR).0.into(),
-        letter.cap.name.into(),
-    ];
-    let count: Option<(i64,)> = tx.fetch_one(text, binds).await?;
+    let binds = caused_binds(&letter.source, &letter.cap, now);
+    let count: Option<(i64,)> = tx.fetch_one(CAUSED, binds).await?;
     match count.is_some_and(|c| c.0 >= letter.cap.per_source) {
         true => Ok(Owed::EnoughFromSource),
         false => Ok(Owed::Yes),

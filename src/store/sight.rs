@@ -52,32 +52,50 @@ const POSTMASTER: &str = "postmaster";
 impl ListRow {
     /// Whether somebody may read a list and subscribe to it: with rights of their own there, or none, and as a member or not. What
     /// everybody may read nobody is kept from.
-    pub(super) fn may_browse(&self, own: Option<Bits>, member: bool) -> bool {
+    fn lets_read(&self, (bits, members): Known) -> bool {
+        let own = (bits >= 0).then_some(Bits(bits));
         self.is_open()
             || match own {
                 // Who decides on mail reads it.
                 Some(bits) => bits.has(Bits::BROWSE) || bits.has(Bits::MODERATE),
-                None => member && self.policy.subscribers.has(Bits::BROWSE),
+                None => members > 0 && self.policy.subscribers.has(Bits::BROWSE),
             }
     }
 
     /// Whether pages may show it to a person with these rights: as its owner says, and over TLS if its copies go so only.
-    fn is_for(&self, (bits, members): (i64, i64), tls: bool) -> bool {
-        let own = (bits >= 0).then_some(Bits(bits));
+    fn is_for(&self, known: Known, tls: bool) -> bool {
         let goes = self.policy.web && (tls || !self.policy.tls_only);
-        goes && self.name != POSTMASTER && self.may_browse(own, members > 0)
+        goes && self.name != POSTMASTER && self.lets_read(known)
     }
 }
 
-/// Rights of their own that `$1` has at a list `l`, -1 for none, and how many of their addresses are members.
+/// Rights of their own that a person has at a list, -1 for none, and how many of their addresses are members there that may read it.
+type Known = (i64, i64);
+
+/// [`Known`] of `$1` at a list `l`. What was taken away from one address of a person is not given back by another one.
 fn known() -> String {
+    let reading = Bits::BROWSE.0 | Bits::MODERATE.0;
     format!(
         "coalesce((select a.bits from access a where a.list = l.id and a.address = $1), -1), \
-         (select count(*) from member m where m.list = l.id and m.address in ({LINKED}))"
+         (select count(*) from member m where m.list = l.id and m.address in ({LINKED}) and not exists \
+         (select 1 from access o where o.list = m.list and o.address = m.address and (o.bits & {reading}) = 0))"
     )
 }
 
 impl Reader {
+    /// Whether an address, given in lower case, may read a list and subscribe to it. What everybody may read nobody is kept from;
+    /// of another list it takes a right of one's own, or that of subscribers.
+    pub async fn may_browse(&self, list: &ListRow, address: &str) -> Result<bool, StoreError> {
+        if list.is_open() {
+            return Ok(true);
+        }
+        let text = format!("select {} from list l where l.id = $2", known());
+        let known: Option<Known> = self
+            .fetch_one(text, vec![address.into(), list.id.0.into()])
+            .await?;
+        Ok(known.is_some_and(|known| list.lets_read(known)))
+    }
+
     /// The list of that name, if it may be shown to who looks. To a person it takes the same steps to find that there is no such
     /// list and that it is none of theirs.
     pub async fn find_shown(
@@ -92,7 +110,7 @@ impl Reader {
             Eyes::Anybody => None,
             Eyes::Person { address, tls } => {
                 let text = format!("select {} from list l where l.name = $2", known());
-                let known: Option<(i64, i64)> = self
+                let known: Option<Known> = self
                     .fetch_one(text, vec![address.into(), name.into()])
                     .await?;
                 let both = list.zip(known);
@@ -113,7 +131,7 @@ impl Reader {
                     known()
                 );
                 let rows: Vec<(i64, i64, i64)> = self.fetch(text, vec![address.into()]).await?;
-                let known: HashMap<i64, (i64, i64)> =
+                let known: HashMap<i64, Known> =
                     rows.into_iter().map(|(l, b, m)| (l, (b, m))).collect();
                 let own = |l: &ListRow| {
                     known

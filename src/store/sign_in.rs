@@ -27,7 +27,7 @@ pub struct NewSignIn {
     pub address: String,
     /// The address that it is to be linked with; empty: this is to sign in.
     pub other: String,
-    /// Whether the mail goes out. An address that nobody knows here is counted and stored like others, so that nothing tells.
+    /// Whether the mail goes out. An address that nobody knows here, or that publishes what it gets, is counted and stored like others, so that nothing tells.
     pub known: bool,
     /// The mail.
     pub letter: CappedLetter,
@@ -84,6 +84,13 @@ impl Reader {
              or exists (select 1 from realm r join mail m on m.realm = r.id where lower(m.address) = $1 and m.level = 1) then 1 else 0 end";
         let row: Option<(i64,)> = self.fetch_one(text, vec![address.into()]).await?;
         Ok(row.is_some_and(|r| r.0 == 1))
+    }
+
+    /// Whether an address, in lower case, is one of an archive: what goes there is published.
+    pub async fn is_archive(&self, address: &str) -> Result<bool, StoreError> {
+        let text = "select count(*) from member where address = $1 and kind = 'archive'";
+        let row: Option<(i64,)> = self.fetch_one(text, vec![address.into()]).await?;
+        Ok(row.is_some_and(|r| r.0 > 0))
     }
 
     /// What a link is for, while it holds.

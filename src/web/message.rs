@@ -218,7 +218,7 @@ async fn page(
     } else {
         (0..mails.len()).map(|i| (i, 0)).collect()
     };
-    let post = |(at, depth): (usize, u32)| Post::new(&list.name, &list.address, &mails[at], depth);
+    let post = |(at, depth): (usize, u32)| Post::of(list, &mails[at], depth);
     let rows: Vec<usize> = order.iter().map(|(at, _)| *at).collect();
     let mut posts: Vec<Post> = order.into_iter().map(post).collect();
     let ids: Vec<MailId> = rows.iter().map(|at| ids[*at]).collect();

@@ -10,10 +10,10 @@ use sha2::Digest;
 
 use super::cache::Page;
 pub use super::problem::{Answer, Problem};
-use crate::store::Shown;
 use crate::store::pages::MailRow;
 use crate::store::patch_pages::SeriesFact;
 use crate::store::summary::state_name;
+use crate::store::{ListRow, Shown};
 use crate::thread::effective_date;
 use crate::types::{MessageId, Timestamp};
 use crate::view::remark::Remark;
@@ -198,7 +198,7 @@ pub struct Post {
     pub people: Vec<String>,
     /// Subject and In-Reply-To of an answer, as a `mailto:` has them.
     pub answer: String,
-    /// Where one has it sent to oneself.
+    /// Where one has it sent to oneself; empty where that cannot be.
     pub copy: String,
     /// `authenticated: DKIM example.org`, `not authenticated`, or nothing where nobody looked.
     pub verdict: String,
@@ -256,7 +256,7 @@ impl Post {
             shell_id: shell(&mail.message_id),
             people: vec![mail.address.clone()],
             answer: format!("subject={about}&in-reply-to={parent}"),
-            copy: format!("/me/copy/{list}/{}/", mail.number),
+            copy: String::new(),
             verdict: visible(&mail.verdict.words()),
             taken_back: mail.taken_back,
             blocks: if mail.taken_back {
@@ -270,6 +270,18 @@ impl Post {
             hidden_diff: false,
             gone: Vec::new(),
             loose: Vec::new(),
+        }
+    }
+
+    /// A mail of a list: what everybody may read is sent to who asks for it.
+    pub fn of(list: &ListRow, mail: &MailRow, depth: u32) -> Post {
+        let copy = match list.is_open() {
+            true => format!("/me/copy/{}/{}/", list.name, mail.number),
+            false => String::new(),
+        };
+        Post {
+            copy,
+            ..Post::new(&list.name, &list.address, mail, depth)
         }
     }
 

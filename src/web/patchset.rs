@@ -263,10 +263,7 @@ async fn posts(
     let mut rows = app.store.load_mails(scope, wanted).await?;
     rows.sort_by_key(|m| place.get(&m.mail).copied());
     let ids: Vec<MailId> = rows.iter().map(|m| m.mail).collect();
-    let mut posts: Vec<Post> = rows
-        .iter()
-        .map(|m| Post::new(&list.name, &list.address, m, 0))
-        .collect();
+    let mut posts: Vec<Post> = rows.iter().map(|m| Post::of(list, m, 0)).collect();
     add_attachments(app, &ids, &mut posts).await?;
     Ok(rows.into_iter().zip(posts).collect())
 }

@@ -1,7 +1,7 @@
 //! Who looks at a page, by the cookie of a browser that is signed in; and what a form must show before anything is done for it.
 //!
-//! Public pages never ask: they are the same for everybody, and cached. Only where a name is none of a public list is it looked up
-//! who asks, whether there is such a list or not.
+//! Pages of public lists never ask: they are the same for everybody, and cached. `/` asks, as it lists what who is signed in may read,
+//! and so does what finds no public list of a name, whether there is such a list or not. Pages that find nothing name the way to sign in.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;

@@ -137,6 +137,19 @@ fn two_addresses_are_linked_by_mail_and_unlinked(database: Database) {
         !mail.contains(ANA) && mail.contains("from this site"),
         "{mail}"
     );
+    server.cli(&["member", "add", "dev", "lore@example.org"]);
+    let archive = [
+        "member",
+        "set",
+        "dev",
+        "lore@example.org",
+        "--kind",
+        "archive",
+    ];
+    server.cli(&archive);
+    assert_eq!(ask("lore@example.org"), "/me/?done=asked");
+    let published = |c: &Copy| c.recipients == ["lore@example.org"];
+    assert!(!sink.all().iter().any(published), "an archive publishes it");
     assert_eq!(ask("no address"), "/me/?done=odd");
     assert_eq!(ask("Ana@Example.org"), "/me/?done=same");
     let page = ana.get("/me/?done=same").body;
@@ -396,6 +409,14 @@ fn a_mail_is_sent_to_who_asks_for_it(database: Database) {
     // A member gets what members get.
     ana.press(place, &[]);
     assert_eq!(wait(ANA, before.1), got(ANA)[0]);
+
+    // An archive publishes what it gets.
+    let had = got(ANA);
+    assert!(had.iter().all(|copy| copy.contains("/u/")), "{had:?}");
+    server.cli(&["member", "set", "dev", ANA, "--kind", "archive"]);
+    ana.press(place, &[]);
+    let copy = wait(ANA, had.len());
+    assert!(!copy.contains("/u/"), "{copy}");
 
     // Not what is not public, nor what is not there; and not without end.
     for other in ["/me/copy/rookery/1/", "/me/copy/dev/2/", "/me/copy/dev/x/"] {

@@ -192,6 +192,17 @@ fn nobody_learns_who_is_known(database: Database) {
     let server = start(database, &sink);
     server.cli(&["list", "create", "rookery", "--private"]);
     server.cli(&["member", "add", "rookery", "canary@example.org"]);
+    // What goes to an archive is published.
+    server.cli(&["member", "add", "dev", "lore@example.org"]);
+    let archive = [
+        "member",
+        "set",
+        "dev",
+        "lore@example.org",
+        "--kind",
+        "archive",
+    ];
+    server.cli(&archive);
     let page = |address: &str| {
         let seen = Visitor::new(&server).ask_to_sign_in(address);
         let varies = |l: &&str| {
@@ -208,6 +219,7 @@ fn nobody_learns_who_is_known(database: Database) {
     for other in [
         "nobody@example.org",
         "canary@example.org",
+        "lore@example.org",
         "dev@lists.example.org",
         "rookery@localhost",
     ] {

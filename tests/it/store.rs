@@ -27,6 +27,7 @@ mod order;
 mod rehearsal;
 mod schema;
 mod search;
+mod sight;
 mod sign_in;
 mod site;
 mod upkeep;

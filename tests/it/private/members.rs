@@ -115,6 +115,8 @@ fn reads(server: &TestServer, cookie: &str) {
             "curl ",
             "git fetch",
             "/join/",
+            "/me/copy/",
+            "sends the mail to you",
         ] {
             assert!(!text.contains(tool), "{path} offers {tool}: {text}");
         }

@@ -47,6 +47,8 @@ fn a_moderator_invites_people_who_confirm(database: Database) {
     let most = "/dev/settings/members/?done=invited%2020%200%200";
     assert_eq!(place(&press(&mia, "dev", &many.join(" "))), most);
     assert_eq!(place(&press(&mia, "dev", "m20@example.org")), asked);
+    // Nothing is looked up then.
+    assert_eq!(place(&press(&mia, "dev", "a!b@example.org")), asked);
     let many = [many.join(" "), "m20@example.org".to_owned()].join(" ");
     let seen = press(&mia, "dev", &many);
     assert!(seen.body.contains("20 addresses at once are the most"));
@@ -67,5 +69,13 @@ fn a_moderator_invites_people_who_confirm(database: Database) {
     let done = "/rookery/settings/members/?done=invited%201%200%200";
     assert_eq!(place(&press(&zoe, "rookery", "kim@example.org")), done);
     let noted = server.cli(&["events", "dev"]);
-    assert!(noted.contains("invited: new@example.org"), "{noted}");
+    assert!(noted.contains("new@example.org was invited"), "{noted}");
+    // Who erases what is kept of an address is named in no note.
+    let new = Visitor::new(&server);
+    new.sign_in(&sink, "new@example.org");
+    new.get("/me/erase");
+    assert_eq!(new.press("/me/erase", &[("sure", "yes")]).status, 200);
+    let noted = server.cli(&["events", "dev"]);
+    assert!(!noted.contains("new@example.org"), "{noted}");
+    assert!(noted.contains("m19@example.org was invited"), "{noted}");
 }
