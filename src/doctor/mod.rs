@@ -18,7 +18,7 @@ use anyhow::Result;
 use crate::cli;
 use crate::config::{Config, addresses};
 use crate::pipeline::LAST_WATCH;
-use crate::store::{ListRow, Store, is_served};
+use crate::store::{ListRow, is_served};
 pub use names::provider_mend;
 pub use probe::probe;
 pub use reach::public_listener;
