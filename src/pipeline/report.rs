@@ -130,7 +130,8 @@ impl Ctx {
             let broken = think_of(bytes.len(), move || {
                 let message = mail::parse(&bytes);
                 let subject = one_line(&message.subject, 60);
-                let hints = hints(message.clone(), &recognise(&message));
+                let recognised = recognise(&message);
+                let hints = hints(message, &recognised);
                 hints.broken.map(|_| (subject, hints.said))
             });
             if let Some((subject, said)) = broken.await? {

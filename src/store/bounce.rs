@@ -1,6 +1,6 @@
 //! What came back of copies: one row a copy and kind, however often a bounce is sent again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::sql::Bind;
 use super::{NewLetter, Reader, Store, StoreError, Tx, delivery, event, letter, marks};
@@ -84,6 +84,25 @@ impl Reader {
             storm: state == 2,
         };
         Ok(rows.into_iter().map(row).collect())
+    }
+
+    /// Those of some addresses, at most a few hundred, of which copies of a list came back.
+    pub async fn find_bounced(
+        &self,
+        list: ListId,
+        addresses: &[String],
+    ) -> Result<HashSet<String>, StoreError> {
+        if addresses.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let text = format!(
+            "select distinct address from bounce where list = ? and address in ({})",
+            marks(addresses.len())
+        );
+        let own = addresses.iter().map(Bind::from);
+        let binds = [Bind::from(list.0)].into_iter().chain(own).collect();
+        let rows: Vec<(String,)> = self.fetch(text, binds).await?;
+        Ok(rows.into_iter().map(|row| row.0).collect())
     }
 
     /// Whose copy it was, if that member is there still: the address, and whether it is an archive.

@@ -13,7 +13,7 @@ use crate::list::roster::Entry;
 use crate::list::score::{self, State};
 use crate::list::settings::Bits;
 use crate::pipeline::{Viewer, Wanted};
-use crate::store::{Eyes, MembershipRow, Owed, StandingRow, state_word};
+use crate::store::{MembershipRow, Owed, StandingRow, state_word};
 use crate::types::{Address, Timestamp};
 use crate::view::text::visible;
 
@@ -185,12 +185,13 @@ async fn show(app: &App, viewer: &Viewer, wish: &Wish) -> Answer {
         .collect();
     let shown = app.store.load_shown(eyes(app, viewer)).await?;
     let reads = |name: &str| shown.iter().any(|(l, _)| l.name == name);
-    let mut others = app.store.load_shown(Eyes::Anybody).await?;
-    others.retain(|l| {
-        let here = |r: &MembershipRow| r.name == l.0.name && r.member.address == viewer.address;
-        !rows.iter().any(here)
-    });
-    others.truncate(OFFERED);
+    let is_joined = |name: &str| {
+        let here = |r: &MembershipRow| r.name == name && r.member.address == viewer.address;
+        rows.iter().any(here)
+    };
+    let others = shown.iter().map(|(list, _)| list);
+    let others = others.filter(|l| !l.is_private() && !is_joined(&l.name));
+    let others = others.take(OFFERED);
     let tended = tended(app, viewer).await?;
     let reports = app.store.load_report_wish(&viewer.address).await?;
     let held = app.store.load_own_held(&viewer.address).await?;
@@ -226,8 +227,7 @@ async fn show(app: &App, viewer: &Viewer, wish: &Wish) -> Answer {
             .map(|(l, _)| l.name.clone())
             .collect(),
         others: others
-            .iter()
-            .map(|(l, _)| (l.name.clone(), l.description.clone()))
+            .map(|l| (l.name.clone(), l.description.clone()))
             .collect(),
         operator: viewer.operator,
         browsers: app.store.load_sessions(&viewer.address, now).await?.len(),

@@ -76,9 +76,13 @@ async fn show(app: &App, tending: &Tending<'_>, wish: &Wish, problem: &str) -> A
         (n, true) => format!("{n} on this page"),
         (n, false) => count(n as i64, "member"),
     };
+    let addresses: Vec<String> = rows.iter().map(|(row, _)| row.address.clone()).collect();
+    let bounced = app.store.find_bounced(tending.list.id, &addresses);
+    let bounced = bounced.await?;
     let mut lines = Vec::new();
     for (row, state) in rows {
-        lines.push(line(app, tending, row, state).await?);
+        let bounced = bounced.contains(&row.address);
+        lines.push(line(app, tending, row, (state, bounced)).await?);
     }
     let done = match wish.get("done") {
         "paused" => "Paused: no copies for now.",
@@ -129,7 +133,7 @@ async fn line(
     app: &App,
     tending: &Tending<'_>,
     row: MemberRow,
-    state: Option<String>,
+    (state, bounced): (Option<String>, bool),
 ) -> Result<Line, super::page::Problem> {
     let standing = match state.as_deref() {
         None | Some("fine") => None,
@@ -142,7 +146,10 @@ async fn line(
         (Some(_), _) => standing_words(standing.as_ref()),
     };
     let list = (tending.list.id, tending.list.name.as_str());
-    let came_back = came_back::load(app, list, &row.address).await?;
+    let came_back = match bounced {
+        true => came_back::load(app, list, &row.address).await?,
+        false => Vec::new(),
+    };
     Ok(Line {
         came_back,
         archive: row.kind == Kind::Archive,
