@@ -49,15 +49,11 @@ pub fn patches_to(to: &str, work: &Path, arguments: &[&str]) -> Vec<String> {
     files.iter().map(read).collect()
 }
 
-/// With names of its own: those which git gives to one commit in one second are the same.
+/// With names of its own, also where it answers one of its series: those which git gives to one commit in one second are the same.
 pub fn named(mail: &str, run: &str) -> String {
     let (head, body) = mail.split_once("\n\n").unwrap();
-    let own = |line: &str| match line.to_ascii_lowercase().starts_with("message-id:") {
-        true => line.replace(".git.ana@", &format!(".git.{run}@")),
-        false => line.to_owned(),
-    };
-    let head: Vec<String> = head.split('\n').map(own).collect();
-    format!("{}\n\n{body}", head.join("\n"))
+    let head = head.replace(".git.ana@", &format!(".git.{run}@"));
+    format!("{head}\n\n{body}")
 }
 
 pub fn signed(site: &Site, mails: &[String]) -> Vec<Vec<u8>> {
@@ -193,6 +189,7 @@ fn what_is_missing_and_what_it_is_a_version_of_is_said() {
     change(&work, "src/a.c", "line 3\n", "line three\n", "Three");
     change(&work, "src/a.c", "line 9\n", "line nine\n", "Nine");
     let first = patches(&work, &["-2"]);
+    let first = [0, 1].map(|i| named(&first[i], "first"));
     for mail in signed(&site, &first) {
         site.send(&mail);
     }
@@ -202,7 +199,6 @@ fn what_is_missing_and_what_it_is_a_version_of_is_said() {
     });
     let answered = format!("--in-reply-to={}", id.unwrap());
     let second = patches(&work, &["-2", "-v2", &answered]);
-    let second = [0, 1].map(|i| named(&second[i], "second"));
     change(&work, "src/a.c", "line 20\n", "line twenty\n", "Twenty");
     change(&work, "src/a.c", "line 30\n", "line thirty\n", "Thirty");
     let other = patches(&work, &["-2", "--subject-prefix=PATCH other"]);
@@ -404,17 +400,19 @@ fn a_part_of_a_series_is_tried_where_the_whole_begins() {
     let (site, work) = site(Database::Sqlite, &[]);
     change(&work, "src/a.c", "line 3\n", "line three\n", "Three");
     change(&work, "src/a.c", "line 9\n", "line nine\n", "Nine");
-    let first = patches_to(LIST, &work, &["-2"]);
+    // Made within one second, its parts would have the names of the later ones.
+    let first: Vec<String> = patches_to(LIST, &work, &["-2"])
+        .iter()
+        .map(|m| named(m, "whole"))
+        .collect();
     for mail in signed(&site, &first) {
         site.send(&mail);
     }
     let id = first[1]
         .lines()
-        .find_map(|l| l.split_once("<")?.1.split_once(".git.ana@"));
-    let answered = format!("--in-reply-to={}.git.ana@example.org", id.unwrap().0);
-    // Made within one second, it would have the name of the first one.
+        .find_map(|l| l.split_once("<")?.1.split_once(".git.whole@"));
+    let answered = format!("--in-reply-to={}.git.whole@example.org", id.unwrap().0);
     let second = patches(&work, &["-1", "-n", "--start-number=2", "-v2", &answered]);
-    let second: Vec<String> = second.iter().map(|m| named(m, "part")).collect();
     // The branch moves on, in the same file.
     git(&work, &["checkout", "-q", "main"]);
     change(&work, "src/a.c", "line 30\n", "line thirty\n", "Thirty");

@@ -81,11 +81,11 @@ fn a_first_series_is_answered_and_later_ones_if_they_do_not_apply(database: Data
     for mail in signed(&site, &[broken]) {
         assert!(site.server.send(&[LIST], &mail).starts_with("250"));
     }
-    let said = answer(&site, 3, "do not apply");
+    let said = answer(&site, 3, "Patch 1 cannot be used");
     has(
         &said,
         &[
-            "Patch 1 cannot be used",
+            "Subject: Your patches at dev@lists.example.org do not apply",
             "Long lines were wrapped",
             "attach the one file",
         ],
