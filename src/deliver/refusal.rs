@@ -88,9 +88,14 @@ pub fn without_addresses(said: &str) -> String {
 }
 
 fn names_a_limit(said: &str) -> bool {
+    // x.4.5 is what some say whose sender sent too much (RFC 3463 section 3.5: congestion). Behind the reply code it is one; elsewhere
+    // it may be a piece of an address.
+    let code = said.get(4..).and_then(|rest| rest.split(' ').next());
+    if code.is_some_and(|code| ["4.4.5", "5.4.5"].contains(&code)) {
+        return true;
+    }
     let lower = said.to_lowercase();
     let words = [
-        "5.4.5",
         "sending quota",
         "sending limit",
         "sending rate",
@@ -356,6 +361,10 @@ mod tests {
         check(Step::Sender, rate, Some(Ground::Sender));
         check(Step::Data, rate, Some(Ground::Unknown));
         check(Step::Recipient, "450 4.2.0 greylisted", None);
+        let client = "450 4.2.0 Client host 65.4.51.7: greylisted";
+        check(Step::Recipient, client, None);
+        let congested = "451 4.4.5 try later";
+        check(Step::Recipient, congested, Some(Ground::Sender));
         check(Step::Mail, "451 4.7.1 greylisted", None);
         check(Step::Mail, "452 4.3.1 full", Some(Ground::Unknown));
     }

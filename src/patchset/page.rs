@@ -56,11 +56,26 @@ impl Page {
 
     /// Whether it is one of the site with that base of all addresses.
     pub fn is_of(&self, base_url: &str) -> bool {
-        let site = base_url
-            .split_once("://")
-            .map_or(base_url, |(_, site)| site);
-        site.trim_end_matches('/').eq_ignore_ascii_case(&self.site)
+        site(base_url) == self.site
     }
+
+    /// The addresses under which a version may be named on the site with that base: as the newest, and by its label.
+    pub fn both(base_url: &str, list: String, patchset: PatchsetId, label: String) -> [String; 2] {
+        let newest = Page {
+            site: site(base_url),
+            list,
+            patchset,
+            label: String::new(),
+        };
+        [newest.to_string(), Page { label, ..newest }.to_string()]
+    }
+}
+
+/// Host, and what stands before the list, in lower case.
+fn site(base_url: &str) -> String {
+    let site = base_url.split_once("://");
+    let site = site.map_or(base_url, |(_, site)| site);
+    site.trim_end_matches('/').to_ascii_lowercase()
 }
 
 /// The address, the same for all ways to write it.
@@ -131,6 +146,27 @@ mod tests {
             ("https://evil.org/lists", false),
         ] {
             assert_eq!(page.is_of(base), ours, "{base}");
+        }
+    }
+
+    #[test]
+    fn a_version_is_named_by_two_addresses() {
+        let both = Page::both(
+            "http://X.org/lists/",
+            "dev".to_owned(),
+            PatchsetId(12),
+            "3-r1".to_owned(),
+        );
+        assert_eq!(
+            both,
+            [
+                "https://x.org/lists/dev/patches/12/",
+                "https://x.org/lists/dev/patches/12/v3-r1/"
+            ]
+        );
+        for address in both {
+            let page = Page::parse(&address).expect("a page");
+            assert!(page.is_of("https://x.org/lists"));
         }
     }
 }

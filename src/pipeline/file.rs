@@ -106,6 +106,7 @@ impl Ctx {
             quiet,
             wishing,
             live,
+            base_url: self.base_url.to_string(),
         };
         self.regroup(realm, &rows, done).await?;
         metrics::counter!("patchpost_mails_filed").increment(rows.len() as u64);

@@ -45,10 +45,9 @@ impl Ctx {
         let (Ok(own), Ok(sender)) = (list.address.parse(), asked.sender.parse::<Address>()) else {
             return Ok(None);
         };
-        let why = why_held(step, policy, &own, list.is_open());
-        let Some(why) = why.filter(|_| policy.tell_held && !policy.tls_only) else {
+        if !policy.tell_held || policy.tls_only {
             return Ok(None);
-        };
+        }
         let asking = Asking {
             message,
             verdict: asked.verdict,
@@ -68,6 +67,12 @@ impl Ctx {
         if silent || !self.may_know(list, &to).await? {
             return Ok(None);
         }
+        // Rights of one's own hold for a member as well.
+        let access = self.store.load_access(list.id).await?;
+        let may_join = list.is_open() && !access.iter().any(|a| a.address == to.key());
+        let Some(why) = why_held(step, policy, &own, may_join) else {
+            return Ok(None);
+        };
         let times = self.store.load_held_times(list.id).await?;
         let owner = notice::with_suffix(&own, "+owner");
         let text = OwnHeld {

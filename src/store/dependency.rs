@@ -457,6 +457,34 @@ pub(super) async fn wake_for(
     Ok(())
 }
 
+/// The same for what names the page of a version that these mails are patches of; `base_url` is that of all addresses.
+pub(super) async fn wake_for_pages(
+    tx: &mut Tx,
+    mails: &[MailId],
+    base_url: &str,
+    priority: i64,
+) -> Result<(), StoreError> {
+    let mut pages: BTreeMap<i64, BTreeSet<String>> = BTreeMap::new();
+    for chunk in mails.chunks(400) {
+        let text = format!(
+            "select distinct l.realm, l.name, s.patchset, s.label from patch p join series s on s.id = p.series \
+             join patchset_list pl on pl.patchset = s.patchset join list l on l.id = pl.list where p.mail in ({})",
+            marks(chunk.len())
+        );
+        let binds = chunk.iter().map(|m| Bind::from(m.0)).collect();
+        for (realm, list, patchset, label) in tx.fetch(text, binds).await? {
+            let all = Page::both(base_url, list, PatchsetId(patchset), label);
+            pages.entry(realm).or_default().extend(all);
+        }
+    }
+    for (realm, names) in pages {
+        let names: Vec<String> = names.into_iter().collect();
+        // No version is left out: none names its own page.
+        wake(tx, RealmId(realm), SeriesId(0), &names, priority).await?;
+    }
+    Ok(())
+}
+
 fn applies(rows: Vec<(i64,)>, priority: i64) -> Vec<(Job, i64)> {
     let job = |(series,): (i64,)| (Job::Apply(SeriesId(series)), priority);
     rows.into_iter().map(job).collect()

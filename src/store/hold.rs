@@ -1,6 +1,7 @@
 //! Mail that a person looks at first: accepted and stored like any other, but without a number and a place until it is released.
 
 use super::sql::Bind;
+use super::traces::{self, Leaving};
 use super::writer::Tx;
 use super::{CappedLetter, Owed, Reader, Store, StoreError, job, marks};
 use crate::list::held::SeriesKey;
@@ -394,28 +395,23 @@ async fn decide(
     Ok(done)
 }
 
-/// Deletes what notes and letters say of held mails, and owes that the files are written anew.
+/// Deletes what their lists say of held mails, and owes that the files are written anew.
 async fn forget_words(tx: &mut Tx, held: &[HeldRow], now: Timestamp) -> Result<(), StoreError> {
-    let ids: Vec<i64> = held.iter().map(|h| h.id).collect();
-    for chunk in ids.chunks(400) {
-        super::purge::on(tx, "delete from event where receipt in (..)", chunk).await?;
+    let mut lists: std::collections::BTreeMap<(RealmId, ListId), Vec<Leaving<'_>>> =
+        Default::default();
+    for one in held {
+        let text = "select identity from receipt where id = $1";
+        let row: Option<(Vec<u8>,)> = tx.fetch_one(text, vec![one.id.into()]).await?;
+        let leaving = row.map(|(identity,)| Leaving {
+            identity,
+            message_id: &one.message_id,
+            receipts: vec![one.id],
+        });
+        let all = lists.entry((one.realm, one.list_id)).or_default();
+        all.extend(leaving);
     }
-    let lists: std::collections::BTreeSet<i64> = held.iter().map(|h| h.list_id.0).collect();
-    for list in lists {
-        let text = "select id, about from letter where list = $1 and about <> ''";
-        let letters: Vec<(i64, String)> = tx.fetch(text, vec![list.into()]).await?;
-        let names = |about: &str| {
-            let mut named = about.split('/').filter_map(|id| id.parse::<i64>().ok());
-            named.any(|id| ids.contains(&id))
-        };
-        let own = letters.iter().filter(|(_, about)| names(about));
-        let own: Vec<i64> = own.map(|(id, _)| *id).collect();
-        for chunk in own.chunks(400) {
-            super::purge::on(tx, "delete from letter where id in (..)", chunk).await?;
-        }
-    }
-    let realms: std::collections::BTreeSet<RealmId> = held.iter().map(|h| h.realm).collect();
-    for realm in realms {
+    for ((realm, list), mails) in lists {
+        traces::forget(tx, realm, Some(list), &mails).await?;
         super::scrub::owe(tx, realm, now).await?;
     }
     Ok(())

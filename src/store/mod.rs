@@ -59,6 +59,7 @@ pub mod summary;
 mod tally;
 mod tend;
 mod tip;
+mod traces;
 mod writer;
 
 use std::path::PathBuf;

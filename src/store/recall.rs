@@ -3,6 +3,7 @@
 use super::mail::hash_of;
 use super::purge::{forget_bytes, forget_groups, forget_mails, ids_of, on};
 use super::sql::Bind;
+use super::traces::{self, Leaving};
 use super::writer::Tx;
 use super::{Reader, Store, StoreError, event, file, hold, index, job, mark_of, marks};
 use crate::list::settings::ban_keys;
@@ -301,7 +302,7 @@ pub(super) async fn recall(
         Removal::Recall => hold_again(tx, row, &wish.why, now).await?,
         Removal::Redact | Removal::Purge => {
             let barred = if wish.everywhere { RealmId(0) } else { realm };
-            deny(tx, barred, &row, &postings, now).await?;
+            deny(tx, barred, &row, now).await?;
         }
     }
     let versions = versions_with(tx, mail).await?;
@@ -388,62 +389,35 @@ pub(super) async fn owe_aftermath(
 
 /// Bars a mail from coming back to a realm (0: to any) by whatever way, wherever in its own it is or waits, and drops what notes
 /// and letters say of it.
-async fn deny(
-    tx: &mut Tx,
-    barred: RealmId,
-    row: &Row,
-    postings: &[(i64, i64, String)],
-    now: Timestamp,
-) -> Result<(), StoreError> {
+async fn deny(tx: &mut Tx, barred: RealmId, row: &Row, now: Timestamp) -> Result<(), StoreError> {
     let (realm, identity, message_id) = (row.0, &row.2, &row.4);
     let bar = vec![barred.0.into(), identity.clone().into(), now.0.into()];
     let head = "barred (realm, identity, made)";
     tx.insert(head, vec![bar], "on conflict do nothing").await?;
-    let text = "select id, list from receipt where realm = $1 and identity = $2";
+    let text = "select id from receipt where realm = $1 and identity = $2";
     let binds = vec![realm.into(), identity.clone().into()];
-    let receipts: Vec<(i64, i64)> = tx.fetch(text, binds).await?;
+    let receipts: Vec<(i64,)> = tx.fetch(text, binds).await?;
     let ids: Vec<i64> = receipts.iter().map(|r| r.0).collect();
     for text in [
         "delete from held where receipt in (..)",
         "delete from reached where receipt in (..)",
         "delete from unreached where receipt in (..)",
-        "delete from event where receipt in (..)",
     ] {
         on(tx, text, &ids).await?;
     }
     strike_off_filing(tx, &ids).await?;
-    let known = Identity(hash_of(identity.clone())?.0);
-    for id in ids.iter().chain([&mark_of(&known)]) {
-        let text = "delete from letter where replace(about, $1, '') <> about";
-        tx.execute(text, vec![format!("/{id}/").into()]).await?;
-    }
-    let text = "delete from rehearsal where identity = $1 and list in (select id from list where realm = $2)";
-    tx.execute(text, vec![identity.clone().into(), realm.into()])
-        .await?;
     // At the highest level no copy is better: none is decided on anew.
     let text = format!(
         "update receipt set state = {}, again = 0, level = 1, sender = '', verdict = '' where id in (..)",
         hold::REFUSED
     );
     on(tx, &text, &ids).await?;
-    // Notes on copies that were not taken, on what is wished for it, and on an earlier recall end with the mail's name.
-    let lists = receipts.iter().map(|r| r.1);
-    let lists: std::collections::BTreeSet<i64> =
-        lists.chain(postings.iter().map(|p| p.0)).collect();
-    for list in lists {
-        let text = "select id, detail from event where list = $1 and kind in ('dropped', 'refused', 'removal wished', 'recalled') and replace(detail, $2, '') <> detail";
-        let binds = vec![list.into(), message_id.as_str().into()];
-        let notes: Vec<(i64, String)> = tx.fetch(text, binds).await?;
-        let end = format!(": {message_id}");
-        let own = notes
-            .into_iter()
-            .filter(|(_, detail)| detail.ends_with(&end));
-        let own: Vec<i64> = own.map(|(id, _)| id).collect();
-        for chunk in own.chunks(400) {
-            on(tx, "delete from event where id in (..)", chunk).await?;
-        }
-    }
-    Ok(())
+    let leaving = Leaving {
+        identity: identity.clone(),
+        message_id,
+        receipts: ids,
+    };
+    traces::forget(tx, RealmId(realm), None, &[leaving]).await
 }
 
 /// Nobody files these receipts any more.

@@ -450,6 +450,8 @@ pub struct Done {
     pub wishing: Vec<MailId>,
     /// Mails among them that were sent here, and not imported: their authors may hear what became of them.
     pub live: Vec<MailId>,
+    /// Base of all addresses: what waits for the page of a version is tried again. Empty: nothing names pages.
+    pub base_url: String,
 }
 
 async fn finish(tx: &mut Tx, done: Done) -> Result<(), StoreError> {
@@ -468,7 +470,9 @@ async fn finish(tx: &mut Tx, done: Done) -> Result<(), StoreError> {
         tx.execute(text, binds).await?;
     }
     let filed: Vec<MailId> = done.receipts.iter().map(|(_, mail)| *mail).collect();
-    dependency::wake_for(tx, &filed, if done.quiet { 5 } else { 2 }).await?;
+    let priority = if done.quiet { 5 } else { 2 };
+    dependency::wake_for(tx, &filed, priority).await?;
+    dependency::wake_for_pages(tx, &filed, &done.base_url, priority).await?;
     let wishes: Vec<(Job, i64)> = done.wishing.iter().map(|m| (Job::Steer(*m), 1)).collect();
     job::insert(tx, &wishes, now()).await?;
     report::owe(tx, &done.live).await?;

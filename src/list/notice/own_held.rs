@@ -38,7 +38,7 @@ const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
 
 /// Why a mail is held that a step of the policy's order held, and what its author can do; `None` where he is told nothing: of rules
-/// and the spam filter, lest mail is fitted to them, and where nobody vouches for him. `may_join`: anybody may.
+/// and the spam filter, lest mail is fitted to them, and where nobody vouches for him. `may_join`: he may, and it would change something.
 pub fn why_held(
     step: &str,
     policy: &Policy,
@@ -61,7 +61,7 @@ pub fn why_held(
             "The list holds everybody's mail.".to_owned()
         }
         "strangers" => {
-            let known = "It is your first mail there. Once it is let through, the list knows your address, and does not hold your mail for this again.";
+            let known = "None of your mails was let through there yet. Once one is, the list knows your address, and does not hold your mail for this again.";
             match may_join {
                 true => format!(
                     "{known} Neither does it hold the mail of members: you can join {join}."
@@ -128,15 +128,16 @@ mod tests {
 
                 Subject:  hello
 
-            It is your first mail there. Once it is let through, the list knows your
-            address, and does not hold your mail for this again. Neither does it
-            hold the mail of members: you can join by a mail to dev+subscribe@x.org.
+            None of your mails was let through there yet. Once one is, the list
+            knows your address, and does not hold your mail for this again. Neither
+            does it hold the mail of members: you can join by a mail to
+            dev+subscribe@x.org.
 
             Most mails that were held there lately were decided within 2 hours. If
             nobody decides within 14 days, it is dropped.
 
             Once it is let through, it stands in the archive and goes to the members.
-            Please do not send it again: that changes nothing.
+            Please do not send it again: it would be held as well.
 
             This is told at most once a day. People who can help: dev+owner@x.org"#]];
         check("strangers", &Policy::default(), true, &minutes, expected);
@@ -151,13 +152,13 @@ mod tests {
 
                 Subject:  hello
 
-            It is your first mail there. Once it is let through, the list knows your
-            address, and does not hold your mail for this again.
+            None of your mails was let through there yet. Once one is, the list
+            knows your address, and does not hold your mail for this again.
 
             If nobody decides within 14 days, it is dropped.
 
             Once it is let through, it stands in the archive and goes to the members.
-            Please do not send it again: that changes nothing.
+            Please do not send it again: it would be held as well.
 
             This is told at most once a day. People who can help: dev+owner@x.org"#]];
         check("strangers", &Policy::default(), false, &[60; 4], expected);

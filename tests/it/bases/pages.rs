@@ -28,7 +28,8 @@ fn a_series_may_name_the_page_of_the_one_that_it_depends_on(database: Database) 
     let site = Site::new(database);
     let [newest, v1, v2] = two_versions(&site);
     let elsewhere = "https://elsewhere.example/dev/patches/1/v1/";
-    let missing = format!("{}/dev/patches/77/v1/", site.server.base());
+    // The series below are patchsets 2 to 7, and this is the one that comes after them.
+    let missing = format!("{}/dev/patches/8/v1/", site.server.base());
     for (n, (address, version)) in [
         (v1.as_str(), "1"),
         (v2.trim_end_matches('/'), "2"),
@@ -57,9 +58,15 @@ fn a_series_may_name_the_page_of_the_one_that_it_depends_on(database: Database) 
     let words = one["detail"].as_str().unwrap();
     assert!(
         words.starts_with("waits for <https://")
-            && words.ends_with("/dev/patches/77/v1/>, which is not here"),
+            && words.ends_with("/dev/patches/8/v1/>, which is not here"),
         "{words}"
     );
+    site.back();
+    let last = site.patch("line 12", "line twelve", "Last");
+    site.send(&named("l@x", &last, ""));
+    site.server.drain();
+    assert_eq!(site.series("Last", "1")["patchset"], 8);
+    site.assert_on(&site.series("Missing", "1"), &site.series("Last", "1"));
 }
 
 fn a_page_tells_what_is_built_on_it(database: Database) {

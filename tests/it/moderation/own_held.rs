@@ -71,7 +71,7 @@ fn an_author_hears_once_a_day_that_his_mail_is_held_and_nobody_else_does(databas
         "In-Reply-To: <one@x>",
         "Auto-Submitted: auto-replied",
         "Subject:  a question",
-        "It is your first mail there.",
+        "None of your mails was let through there yet.",
         "dev+subscribe@lists.example.org",
         "were decided within an hour.",
     ] {
@@ -86,4 +86,20 @@ fn an_author_hears_once_a_day_that_his_mail_is_held_and_nobody_else_does(databas
     );
     wait(&site, "kim@example.org");
     assert_eq!(told(&site).len(), 2, "{:?}", told(&site));
+    // Rights of one's own hold for a member as well: joining would change nothing.
+    let silenced = [
+        "policy",
+        "set",
+        "dev",
+        "--outsiders",
+        "hold",
+        "--person",
+        "sue@example.org=reply",
+    ];
+    site.server.cli(&silenced);
+    let from = "Sue <sue@example.org>";
+    post(&site, &site.sign(&fresh("four@x", from, "hi")));
+    let letter = wait(&site, "sue@example.org");
+    assert!(letter.contains("Not everybody writes"), "{letter}");
+    assert!(!letter.contains("subscribe@"), "{letter}");
 }

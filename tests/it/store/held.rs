@@ -1,7 +1,7 @@
 //! The end of held mail that nobody lets through.
 
 use patchpost::list::settings::{Moderation, Policy};
-use patchpost::store::{Fate, ListChange, ListRow};
+use patchpost::store::{Fate, ListChange, ListRow, RecallWish};
 
 use super::bytes::mentions;
 use super::site::{Database, Site, mail, play};
@@ -11,6 +11,7 @@ on_both! {
     what_nobody_decides_on_is_dropped_after_its_days,
     a_purged_held_mail_leaves_no_bytes,
     a_purged_held_mail_leaves_no_words,
+    a_purged_held_mail_leaves_no_name_in_earlier_notes,
 }
 
 const CANARY: &str = "kanarienvogelgesang";
@@ -25,6 +26,10 @@ fn a_purged_held_mail_leaves_no_bytes(database: Database) {
 
 fn a_purged_held_mail_leaves_no_words(database: Database) {
     play(database, purge_words);
+}
+
+fn a_purged_held_mail_leaves_no_name_in_earlier_notes(database: Database) {
+    play(database, purge_notes);
 }
 
 /// A list that holds everything.
@@ -101,4 +106,37 @@ async fn purge_words(site: Site) {
     assert_eq!(mentions(&site, CANARY).await, Vec::<String>::new());
     let noted = site.rows("select kind, actor from event").await;
     assert_eq!(noted, [["discarded", "ben"]]);
+}
+
+async fn purge_notes(site: Site) {
+    let list = site.list("dev", "public").await;
+    let store = &site.ctx.store;
+    let text = mail(&format!("{CANARY}@x"), "s", "", "text");
+    site.post(&["dev"], &text).await;
+    let posted = site.mails(&list, &format!("{CANARY}@x")).await[0];
+    let now = patchpost::store::now();
+    // It is held from here on, and its name stands in the note on that.
+    let recalled = site.ctx.recall(posted, RecallWish::default(), now).await;
+    recalled.unwrap().unwrap();
+    for (kind, detail) in [
+        ("dropped", format!("no header: {CANARY}@x")),
+        ("refused", format!("too large: {CANARY}@x")),
+        ("dropped", "no header: other@x".to_owned()),
+    ] {
+        let done = store.insert_event(&list, kind, String::new(), detail, now);
+        done.await.unwrap();
+    }
+    for address in ["ana@example.org", "ben@example.org"] {
+        site.change(&format!(
+            "insert into rehearsal (list, address, identity, arrived, verdict, said, data) \
+             select list, '{address}', identity, 1, '', '', hash from receipt"
+        ))
+        .await;
+    }
+    let held = site.ctx.load_held(Some(list.id)).await.unwrap();
+    let gone = site.ctx.refuse_held(held, Fate::Purge, "ben", now).await;
+    assert_eq!(gone.unwrap().len(), 1);
+    let notes = site.rows("select detail from event order by id").await;
+    assert_eq!(notes, [["no header: other@x"], ["a mail, for ever"]]);
+    assert_eq!(site.rows("select count(*) from rehearsal").await, [["0"]]);
 }
