@@ -6,6 +6,7 @@
 mod caps;
 mod manual;
 mod moderation;
+mod not_taken;
 mod own_held;
 mod rehearsal;
 mod report;
@@ -25,6 +26,7 @@ pub use moderation::{
     Held, Moderated, REMINDERS, Rejected, Reminder, Removal, Steered, Waiting, excerpt, listed,
     mails, missing, one_line, which_mail,
 };
+pub use not_taken::{NOT_TAKEN, NotTaken};
 pub use own_held::{OWN_HELD, OwnHeld, time_held, why_held};
 pub use rehearsal::{Rehearsal, Untried, beside, wrap};
 pub use report::{Arrived, Case, Next, Report, ReportWish, next};
@@ -62,6 +64,8 @@ pub enum Event {
     Steered,
     /// A mail waits for a moderator: its author hears it.
     OwnHeld,
+    /// A list refused a mail that another one took: its author hears it.
+    NotTaken,
     /// A held mail was rejected with words.
     Rejected,
     /// A list was tried out.
@@ -106,7 +110,7 @@ pub struct Rule {
 }
 
 /// All automatic mail there is.
-pub const RULES: [Rule; 23] = [
+pub const RULES: [Rule; 24] = [
     Rule {
         event: Event::Confirm,
         purpose: "confirmation",
@@ -213,6 +217,15 @@ pub const RULES: [Rule; 23] = [
         who: "its author, if authenticated, and if it names the list in To or Cc",
         default: "always",
         cap: OWN_HELD,
+        answers: true,
+    },
+    Rule {
+        event: Event::NotTaken,
+        purpose: "own mail refused",
+        when: "one SMTP transaction brings a mail to several lists, and this one refuses what another one takes: the client heard \"taken\"",
+        who: "its author, if authenticated, and if it names the list in To or Cc",
+        default: "always",
+        cap: NOT_TAKEN,
         answers: true,
     },
     Rule {

@@ -19,6 +19,7 @@ mod late;
 mod me;
 mod meant;
 mod moderate;
+mod not_taken;
 mod notify;
 mod own;
 mod own_held;

@@ -41,32 +41,12 @@ impl Ctx {
         now: Timestamp,
     ) -> Result<Option<CappedLetter>, PipelineError> {
         let (message, policy) = (asked.message, &list.policy);
-        // A list's address was read as one when it was made.
-        let (Ok(own), Ok(sender)) = (list.address.parse(), asked.sender.parse::<Address>()) else {
-            return Ok(None);
-        };
-        if !policy.tell_held || policy.tls_only {
+        if !policy.tell_held {
             return Ok(None);
         }
-        let asking = Asking {
-            message,
-            verdict: asked.verdict,
-            sender: &sender,
-            recipient: &own,
-            protocol: asked.protocol,
-            now,
-        };
-        let who = order::who(message, asked.verdict, Proof::Authenticated);
-        let to = who.address.parse::<Address>();
-        // A signed mail can be sent on by anybody, to any list: its author hears of what he sent here.
-        let Some(to) = to.ok().filter(|_| who.proven && is_sent_here(&asking)) else {
+        let Some((own, to)) = self.author_to_tell(list, asked, now).await? else {
             return Ok(None);
         };
-        let ours = self.is_list_address(&sender).await? || self.is_list_address(&to).await?;
-        let silent = notice::unanswerable(message, Some(&sender), |_| ours).is_some();
-        if silent || !self.may_know(list, &to).await? {
-            return Ok(None);
-        }
         // Rights of one's own hold for a member as well.
         let access = self.store.load_access(list.id).await?;
         let may_join = list.is_open() && !access.iter().any(|a| a.address == to.key());
@@ -85,5 +65,40 @@ impl Ctx {
         let subject = format!("Held for a moderator: your mail to {own}");
         let words = (Event::OwnHeld, subject.as_str(), rendered(&text));
         Ok(self.letter(Some(list), &to, words, &Answered::from(message), now))
+    }
+
+    /// A list's address, and the author of a mail who may be told what that list did with it: he is known to have sent it there.
+    pub(super) async fn author_to_tell(
+        &self,
+        list: &ListRow,
+        asked: &Asked<'_>,
+        now: Timestamp,
+    ) -> Result<Option<(Address, Address)>, PipelineError> {
+        let message = asked.message;
+        // A list's address was read as one when it was made.
+        let (Ok(own), Ok(sender)) = (list.address.parse(), asked.sender.parse::<Address>()) else {
+            return Ok(None);
+        };
+        if list.policy.tls_only {
+            return Ok(None);
+        }
+        let asking = Asking {
+            message,
+            verdict: asked.verdict,
+            sender: &sender,
+            recipient: &own,
+            protocol: asked.protocol,
+            now,
+        };
+        let who = order::who(message, asked.verdict, Proof::Authenticated);
+        let to = who.address.parse::<Address>();
+        // A signed mail can be sent on by anybody, to any list: its author hears of what he sent here.
+        let Some(to) = to.ok().filter(|_| who.proven && is_sent_here(&asking)) else {
+            return Ok(None);
+        };
+        let ours = self.is_list_address(&sender).await? || self.is_list_address(&to).await?;
+        let silent = notice::unanswerable(message, Some(&sender), |_| ours).is_some();
+        let may_know = !silent && self.may_know(list, &to).await?;
+        Ok(may_know.then_some((own, to)))
     }
 }

@@ -211,9 +211,9 @@ impl Ctx {
             let receipts = self.receipts(&taken, &asked, now).await?;
             let lists: Vec<ListRow> = taken.into_iter().map(|t| t.list).collect();
             let wire = (message.identity, bytes, crlf);
-            self.keep(&lists, wire, verdict, receipts).await?;
+            self.keep(&lists, wire, verdict.clone(), receipts).await?;
             metrics::counter!("patchpost_mails_accepted").increment(1);
-            self.note_refusals(&refused, &message, &sender, now).await?;
+            self.note_refusals(&refused, &asked, now).await?;
         }
         Ok(answers)
     }
@@ -272,23 +272,6 @@ impl Ctx {
         let mut prepared = prepared.into_iter().next().expect("one mail in, one out");
         prepared.verdict = verdict;
         self.store.accept(prepared, receipts).await?;
-        Ok(())
-    }
-
-    /// Notes who refused a mail that others took: the sender hears one answer for all, and that is "taken".
-    async fn note_refusals(
-        &self,
-        refused: &[(ListRow, Reply)],
-        message: &Message,
-        sender: &str,
-        now: Timestamp,
-    ) -> Result<(), PipelineError> {
-        for (list, reply) in refused {
-            let detail = format!("{reply}: {}", message.message_id);
-            self.store
-                .insert_event(list, "refused", sender.to_owned(), detail, now)
-                .await?;
-        }
         Ok(())
     }
 

@@ -52,6 +52,7 @@ fn every_event_has_one_row() {
         Event::Moderated,
         Event::Steered,
         Event::OwnHeld,
+        Event::NotTaken,
         Event::Rejected,
         Event::Rehearsed,
         Event::Reported,

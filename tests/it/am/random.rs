@@ -348,6 +348,8 @@ fn transport(dice: &mut Dice, mail: &[u8]) -> Vec<u8> {
 struct Told {
     /// Histories on some of which git ends by an assertion of its own: it says nothing of what would be right.
     asserted: usize,
+    /// Times that `git am -3` commits its own conflict marks where this refuses.
+    marked: usize,
     /// What became of series without prefixes that `git am` refuses.
     bare: Bare,
 }
@@ -394,6 +396,18 @@ fn bare(
     Err(format!(
         "git am -p0: {stripped:?}, patch by patch: {each:?}, here: {ours:?}"
     ))
+}
+
+/// Whether git made a commit with marks of a conflict where this refused: of a file that is renamed to a name that is taken, git says so
+/// and commits them all the same.
+fn has_marks(pair: &Pair, why: &str) -> bool {
+    let commit = why
+        .split_once("git: Ok(\"")
+        .and_then(|(_, id)| id.get(..40));
+    let marks = "^<<<<<<<< HEAD:";
+    commit.is_some_and(|id| {
+        why.starts_with("we: Err") && pair.try_git(&["grep", "-q", "-e", marks, id]).is_ok()
+    })
 }
 
 /// What of a history agrees: (applied, refused) counts, or the first difference.
@@ -473,19 +487,24 @@ fn history(seed: u64, told: &mut Told) -> Result<(usize, usize), String> {
     for base in [&base, &other] {
         for fallback in [Fallback::None, Fallback::ThreeWay] {
             let agreed = pair.agree(base, &mails, fallback);
-            if agreed.as_ref().is_err_and(|why| why.contains(ASSERTION)) {
-                asserted = true;
-                continue;
-            }
-            // Without prefixes git reads the names one folder too high, and mostly refuses: `git am -p0` is what is meant.
+            // Without prefixes git reads the names one folder too high, and mostly refuses: `git am -p0` is what is meant. With one
+            // prefix alone nothing is, and both may refuse.
             let is_refused = match &agreed {
-                Ok(became) => became.is_err(),
+                Ok(became) => became.is_err() && !options.contains(&"--src-prefix=i/"),
                 Err(why) => why.contains("git: Err"),
             };
             let agreed = match options.contains(&"--no-prefix") && is_refused {
                 true => bare(&pair, base, &mails, fallback, &mut told.bare),
                 false => agreed.map(|became| became.is_ok()),
             };
+            if agreed.as_ref().is_err_and(|why| why.contains(ASSERTION)) {
+                asserted = true;
+                continue;
+            }
+            if agreed.as_ref().is_err_and(|why| has_marks(&pair, why)) {
+                told.marked += 1;
+                continue;
+            }
             match agreed {
                 Ok(true) => applied += 1,
                 Ok(false) => refused += 1,
@@ -540,6 +559,10 @@ fn random_histories_become_what_git_am_makes_of_them() {
         one.3.bare.mixed + two.3.bare.mixed
     ));
     let asserted = one.3.asserted + two.3.asserted;
+    report(&format!(
+        "am, random: {} times git commits the marks of a conflict, and this refuses",
+        one.3.marked + two.3.marked
+    ));
     report(&format!(
         "am, random: in {asserted} histories git ends by an assertion of its own, and nothing is compared"
     ));
