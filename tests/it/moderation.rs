@@ -1,6 +1,7 @@
 //! Held mail: what nobody sees of it, and what moderators do with it.
 
 mod by_mail;
+mod not_taken;
 mod own_held;
 mod recall;
 

@@ -7,7 +7,7 @@ use super::{EVE, held, outbox, settle};
 on_both!(an_author_hears_once_a_day_that_his_mail_is_held_and_nobody_else_does);
 
 /// A mail that was written just now.
-fn fresh(id: &str, from: &str, subject: &str) -> String {
+pub fn fresh(id: &str, from: &str, subject: &str) -> String {
     let now = patchpost::store::now().rfc5322();
     mail(id, from, subject, "text\n").replace("Mon, 01 Jan 2024 10:00:00 +0000", &now)
 }
