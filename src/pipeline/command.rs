@@ -263,8 +263,8 @@ impl Ctx {
                 Some(&asked),
                 errand.ip,
                 errand.asking.now,
-            )?;
-            if let Some(act) = act {
+            );
+            if let Some(act) = act.await? {
                 let once = errand.once(wish.as_str());
                 let place = errand.place();
                 self.store
@@ -305,8 +305,9 @@ impl Ctx {
             .await?)
     }
 
-    /// What asks an address to confirm a wish, and the address that is to be linked, if it is that; `None` if nothing can be sent to it.
-    pub(super) fn ask(
+    /// What asks an address to confirm a wish, and the address that is to be linked, if it is that; `None` if nothing can be sent to it,
+    /// or an archive would publish it: then the token would be anybody's.
+    pub(super) async fn ask(
         &self,
         list: &ListRow,
         address: &Address,
@@ -315,6 +316,9 @@ impl Ctx {
         ip: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<Option<Act>, PipelineError> {
+        if self.store.is_archive(&address.key()).await? {
+            return Ok(None);
+        }
         let mut random = [0u8; 8];
         getrandom::fill(&mut random)
             .map_err(|e| PipelineError::Broken(format!("no random numbers: {e}")))?;

@@ -87,7 +87,7 @@ impl Ctx {
             return Ok(Owed::EnoughForAddress);
         }
         let wish = (Wish::Subscribe, "");
-        let Some(act) = self.ask(list, address, wish, None, ip, now)? else {
+        let Some(act) = self.ask(list, address, wish, None, ip, now).await? else {
             return Ok(Owed::EnoughForAddress);
         };
         let place = place(list, "on the page");
@@ -113,7 +113,10 @@ impl Ctx {
                 continue;
             }
             let wish = (Wish::Link, with.key());
-            let Some(act) = self.ask(list, asked, (wish.0, &wish.1), None, ip, now)? else {
+            let Some(act) = self
+                .ask(list, asked, (wish.0, &wish.1), None, ip, now)
+                .await?
+            else {
                 continue;
             };
             let place = place(list, "on the page");

@@ -178,7 +178,8 @@ impl Ctx {
         now: Timestamp,
     ) -> Result<bool, PipelineError> {
         let wish = (Wish::Subscribe, "");
-        let Some(Act::Ask(what, mut letter)) = self.ask(list, address, wish, None, None, now)?
+        let Some(Act::Ask(what, mut letter)) =
+            self.ask(list, address, wish, None, None, now).await?
         else {
             return Ok(false);
         };

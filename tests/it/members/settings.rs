@@ -75,6 +75,20 @@ fn each_member_gets_what_he_wants_and_an_archive_no_token(database: Database) {
         );
     }
 
+    // Nor a token that would confirm that it leaves: whoever asked in its name could read it there.
+    for who in ["archive@example.net", "ben@example.com"] {
+        swaks(&server, who, "dev+unsubscribe@lists.example.org", "leave");
+    }
+    let asked = || {
+        let mut all = sink.all();
+        all.retain(|c| String::from_utf8_lossy(&c.bytes).contains("Subject: Please confirm"));
+        all.into_iter()
+            .flat_map(|c| c.recipients)
+            .collect::<Vec<_>>()
+    };
+    server.wait_for("a question", || (!asked().is_empty()).then_some(()));
+    assert_eq!(asked(), ["ben@example.com"]);
+
     // Off on style patch, unless a member wants it; an address that is linked counts as well.
     server.cli(&["member", "set", "dev", "ben@example.com", "--nodupes", "on"]);
     named("nodupes");
