@@ -23,7 +23,7 @@ pub enum Target {
 }
 
 /// The words behind `+`.
-const WORDS: [(&str, Target); 13] = [
+const WORDS: [(&str, Target); 17] = [
     ("post", Target::Post),
     ("subscribe", Target::Request("subscribe")),
     ("unsubscribe", Target::Request("unsubscribe")),
@@ -33,6 +33,10 @@ const WORDS: [(&str, Target); 13] = [
     ("help", Target::Request("help")),
     ("nomail", Target::Request("nomail")),
     ("mail", Target::Request("mail")),
+    ("nodupes", Target::Request("nodupes")),
+    ("dupes", Target::Request("dupes")),
+    ("noown", Target::Request("noown")),
+    ("own", Target::Request("own")),
     ("remove", Target::Request("remove")),
     ("request", Target::Request("request")),
     ("owner", Target::Owner),

@@ -22,10 +22,52 @@ pub enum Wish {
     Nomail,
     /// To get copies again.
     Mail,
+    /// To get no copies of some posts, or of all again.
+    Spare(Spare),
     /// That an address is the same person as another.
     Link,
     /// What an unauthenticated mail wishes for a patch series: it is its author's.
     Steer,
+}
+
+/// Of which posts a member gets a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spare {
+    /// None of those that name the member in To or Cc.
+    NoDupes,
+    /// Of those as well.
+    Dupes,
+    /// None of the member's own.
+    NoOwn,
+    /// Of those as well.
+    Own,
+}
+
+impl Spare {
+    /// The word that undoes it.
+    pub fn opposite(self) -> &'static str {
+        let other = match self {
+            Spare::NoDupes => Spare::Dupes,
+            Spare::Dupes => Spare::NoDupes,
+            Spare::NoOwn => Spare::Own,
+            Spare::Own => Spare::NoOwn,
+        };
+        Wish::Spare(other).as_str()
+    }
+
+    /// What it means for a member of a list.
+    pub fn says(self, address: &str, list: &Address) -> String {
+        match self {
+            Spare::NoDupes => {
+                format!("{address} gets no copy of a mail to {list} that names it in To or Cc.")
+            }
+            Spare::Dupes => format!(
+                "{address} gets a copy of each mail to {list}, also if that names it in To or Cc."
+            ),
+            Spare::NoOwn => format!("{address} gets no copies of its own mail to {list}."),
+            Spare::Own => format!("{address} gets copies of its own mail to {list}, too."),
+        }
+    }
 }
 
 impl Wish {
@@ -36,6 +78,10 @@ impl Wish {
             Wish::Unsubscribe => "unsubscribe",
             Wish::Nomail => "nomail",
             Wish::Mail => "mail",
+            Wish::Spare(Spare::NoDupes) => "nodupes",
+            Wish::Spare(Spare::Dupes) => "dupes",
+            Wish::Spare(Spare::NoOwn) => "noown",
+            Wish::Spare(Spare::Own) => "own",
             Wish::Link => "link",
             Wish::Steer => "steer",
         }
@@ -48,6 +94,10 @@ impl Wish {
             Wish::Unsubscribe,
             Wish::Nomail,
             Wish::Mail,
+            Wish::Spare(Spare::NoDupes),
+            Wish::Spare(Spare::Dupes),
+            Wish::Spare(Spare::NoOwn),
+            Wish::Spare(Spare::Own),
             Wish::Link,
             Wish::Steer,
         ];
@@ -61,6 +111,14 @@ impl Wish {
             Wish::Unsubscribe => format!("leave the list {list}"),
             Wish::Nomail => format!("get no more copies of {list} for now"),
             Wish::Mail => format!("get copies of {list} again"),
+            Wish::Spare(Spare::NoDupes) => {
+                format!("get no copy of mail to {list} that goes to this address anyway")
+            }
+            Wish::Spare(Spare::Dupes) => {
+                format!("get a copy of mail to {list} also where it goes to this address anyway")
+            }
+            Wish::Spare(Spare::NoOwn) => format!("get no copies of own mail to {list}"),
+            Wish::Spare(Spare::Own) => format!("get copies of own mail to {list}, too"),
             Wish::Link => "be known here as one person with another address".to_owned(),
             Wish::Steer => format!("change the state of a patch series of {list}"),
         }
@@ -115,13 +173,17 @@ pub fn read(target: &Target, subject: &str, key: &[u8]) -> Option<Command> {
 }
 
 /// Words in the subject that mean a command; `set delivery off` and the like of other programs get help.
-const SUBJECTS: [(&str, Wish); 6] = [
+const SUBJECTS: [(&str, Wish); 10] = [
     ("subscribe", Wish::Subscribe),
     ("join", Wish::Subscribe),
     ("unsubscribe", Wish::Unsubscribe),
     ("leave", Wish::Unsubscribe),
     ("nomail", Wish::Nomail),
     ("mail", Wish::Mail),
+    ("nodupes", Wish::Spare(Spare::NoDupes)),
+    ("dupes", Wish::Spare(Spare::Dupes)),
+    ("noown", Wish::Spare(Spare::NoOwn)),
+    ("own", Wish::Spare(Spare::Own)),
 ];
 
 /// By the first word; whatever is no command asks for help.
@@ -251,6 +313,11 @@ mod tests {
         check(wish("unsubscribe"), Some(Command::Wish(Wish::Unsubscribe)));
         check(wish("nomail"), Some(Command::Wish(Wish::Nomail)));
         check(wish("mail"), Some(Command::Wish(Wish::Mail)));
+        for spare in [Spare::NoDupes, Spare::Dupes, Spare::NoOwn, Spare::Own] {
+            let asked = Wish::Spare(spare);
+            assert_eq!(Wish::parse(asked.as_str()), Some(asked));
+            check(wish(asked.as_str()), Some(Command::Wish(asked)));
+        }
         check(wish("help"), Some(Command::Help));
         check(wish("remove"), Some(Command::Remove));
         check(Target::Owner, None);
@@ -280,6 +347,8 @@ mod tests {
         check("leave", Command::Wish(Wish::Unsubscribe));
         check("nomail", Command::Wish(Wish::Nomail));
         check("mail", Command::Wish(Wish::Mail));
+        check("nodupes", Command::Wish(Wish::Spare(Spare::NoDupes)));
+        check("own", Command::Wish(Wish::Spare(Spare::Own)));
         for other in [
             "",
             "help",

@@ -430,6 +430,10 @@ impl Ctx {
                     Wish::Nomail => format!(
                         "{address} is a member of the list {of} and gets no copies already."
                     ),
+                    Wish::Spare(spare) => {
+                        let so = spare.says(address, &of);
+                        wrapped(&format!("It is so already: {so}"))
+                    }
                     _ => format!("{address} is a member of the list {of} and gets copies already."),
                 };
                 (
@@ -557,6 +561,11 @@ fn outcome(
             format!("No more copies of {of} for now"),
             format!("{address} stays a member of the list {of} and gets no more copies."),
             format!("To get copies again, write to {}.", to("mail")),
+        ),
+        Wish::Spare(spare) => (
+            format!("Which copies of {of} you get"),
+            wrapped(&spare.says(address, of)),
+            format!("To change that, write to {}.", to(spare.opposite())),
         ),
         Wish::Mail | Wish::Subscribe | Wish::Link | Wish::Steer => (
             format!("Copies of {of} again"),

@@ -8,7 +8,7 @@ use super::notice::{self, CappedLetter, Owed};
 use super::person::{self, LINKED};
 use super::writer::Tx;
 use super::{Reader, Store, StoreError, event, recall, standing};
-use crate::list::command::Wish;
+use crate::list::command::{Spare, Wish};
 use crate::list::notice::{ASK, counted as counted_as};
 use crate::list::roster::{Entry, Kind};
 use crate::types::{Address, Identity, ListId, MemberId, Timestamp};
@@ -463,6 +463,10 @@ async fn change(
             set_mail(tx, member, true).await?;
             (member, !mail, "resumed")
         }
+        (Wish::Spare(spare), Some((member, _))) => {
+            let new = set_spare(tx, member, spare).await?;
+            (member, new, spared(spare))
+        }
     };
     if by == By::Owner && matches!(wish, Wish::Subscribe | Wish::Mail) {
         // It reads its mail: what came back before is over.
@@ -500,6 +504,32 @@ async fn join(
     let tail = "on conflict (list, address) do update set mail = 1 returning id";
     let rows = tx.insert(head, vec![row], tail).await?;
     Ok(MemberId(super::sql::id(&rows[0])?))
+}
+
+/// Whether that was otherwise before.
+async fn set_spare(tx: &mut Tx, member: MemberId, spare: Spare) -> Result<bool, StoreError> {
+    let (column, value) = match spare {
+        Spare::NoDupes => ("nodupes", true),
+        Spare::Dupes => ("nodupes", false),
+        Spare::NoOwn => ("own", false),
+        Spare::Own => ("own", true),
+    };
+    // Without a value it is as the list's style has it.
+    let text = format!(
+        "update member set {column} = $1 where id = $2 and ({column} is null or {column} <> $1)"
+    );
+    let binds = vec![value.into(), member.0.into()];
+    Ok(tx.execute(text, binds).await? > 0)
+}
+
+/// What is noted of it.
+fn spared(spare: Spare) -> &'static str {
+    match spare {
+        Spare::NoDupes => "wants no duplicates",
+        Spare::Dupes => "wants duplicates",
+        Spare::NoOwn => "wants no own posts",
+        Spare::Own => "wants own posts",
+    }
 }
 
 async fn set_mail(tx: &mut Tx, member: MemberId, mail: bool) -> Result<(), StoreError> {

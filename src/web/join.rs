@@ -196,6 +196,10 @@ fn words(acted: &Acted, list: &str) -> (String, String) {
                 "Welcome",
                 format!("{address} is a member of {list} and gets copies."),
             ),
+            Asked::Spare(_) => (
+                "Saved",
+                format!("{address} gets the copies of {list} that were asked for."),
+            ),
             Asked::Mail | Asked::Link | Asked::Steer => (
                 "Copies again",
                 format!("{address} gets copies of {list} again."),

@@ -157,7 +157,7 @@ struct HelpPage {
 }
 
 /// What mail to an address beside the list's own does.
-const COMMANDS: [(&str, &str); 8] = [
+const COMMANDS: [(&str, &str); 10] = [
     (
         "subscribe",
         "you get a copy of every mail, once you confirmed",
@@ -165,6 +165,11 @@ const COMMANDS: [(&str, &str); 8] = [
     ("unsubscribe", "you leave the list"),
     ("nomail", "you stay a member and get no copies"),
     ("mail", "you get copies again"),
+    (
+        "nodupes",
+        "you get no copy of mail that names you in To or Cc; dupes undoes it",
+    ),
+    ("noown", "you get no copies of your own mail; own undoes it"),
     (
         "check",
         "you alone hear what would become of a mail or patch, if your mail is signed",

@@ -64,6 +64,26 @@ fn an_old_habit_works_at_the_address_for_requests(database: Database) {
     assert_eq!(members(server), 1);
     ask("n@x", "Nomail", "dev+request@lists.example.org");
     assert_eq!(server.json(&["member", "ls", "dev"])[0]["mail"], false);
+    let settings = || {
+        let member = &server.json(&["member", "ls", "dev"])[0];
+        (member["nodupes"].clone(), member["own"].clone())
+    };
+    assert_eq!(settings(), (serde_json::Value::Null, true.into()));
+    for (word, nodupes, own) in [
+        ("nodupes", true, true),
+        ("noown", true, false),
+        ("dupes", false, false),
+        ("own", false, true),
+    ] {
+        let to = format!("dev+{word}@lists.example.org");
+        ask(&format!("{word}@x"), "set", &to);
+        assert_eq!(settings(), (nodupes.into(), own.into()), "{word}");
+    }
+    wait_for_letter(server, "ana@", "gets copies of its own mail to");
+    ask("again@x", "own", to);
+    wait_for_letter(server, "ana@", "It is so already");
+    let noted = server.cli(&["events", "dev"]);
+    assert_eq!(noted.matches("wants own posts").count(), 1, "{noted}");
     // The word counts in the subject alone, and only what is signed is done at once.
     ask("o@x", "help", to);
     assert_eq!(members(server), 1);
@@ -205,10 +225,11 @@ fn who_mistypes_a_word_hears_which_there_are() {
     let reply_to = asked.lines().find_map(|l| l.strip_prefix("Reply-To: "));
     assert!(said(reply_to.unwrap().trim()).starts_with("250"));
     assert_eq!(members(server), 1);
-    for word in ["nomail", "leave"] {
+    for word in ["nomail", "nodupes", "leave"] {
         assert!(said(&format!("dev+{word}@lists.example.org")).starts_with("250"));
         let what = match word {
             "leave" => "leave the list",
+            "nodupes" => "get no copy of mail to",
             _ => "get no more copies",
         };
         let asked = wait_for_letter(server, "y@other.example", what);

@@ -220,6 +220,10 @@ fn help_as_it_leaves() {
                 You stay a member and get no copies.
             dev+mail@x.org
                 You get copies again.
+            dev+nodupes@x.org
+                You get no copy of mail that names you in To or Cc; +dupes undoes it.
+            dev+noown@x.org
+                You get no copies of your own mail; +own undoes it.
             dev+check@x.org
                 You alone hear what would become of a mail or patch series at the
                 list: held or not, grouped how, does it apply. Nothing is archived.
