@@ -18,7 +18,7 @@ use anyhow::Result;
 use crate::cli;
 use crate::config::{Config, addresses};
 use crate::pipeline::LAST_WATCH;
-use crate::store::{ListRow, is_served};
+use crate::store::{ListRow, Served, is_served};
 pub use names::provider_mend;
 pub use probe::probe;
 pub use reach::public_listener;
@@ -68,6 +68,10 @@ pub async fn run(data: &Path, settings: &Path, config: &Config, form: Form) -> R
         lists = store.load_lists().await?;
         seen = store.find_moment(LAST_WATCH).await?;
     }
+    let served = is_served(data);
+    if there {
+        stored::server(served, store.as_ref(), seen, &mut report).await?;
+    }
     machine::clock(now, seen, &mut report);
     let (key, password) = (&config.smtp.tls_key, &config.delivery.relay_password_file);
     let signing = signing::files(data);
@@ -79,7 +83,7 @@ pub async fn run(data: &Path, settings: &Path, config: &Config, form: Form) -> R
     machine::starttls(config, now, &mut report);
     reach::relay(config, &mut report).await;
     outside(data, config, &lists, now, &mut report).await;
-    let serving = there && is_served(data);
+    let serving = served == Served::Now;
     for (name, list) in [
         ("smtp", &config.smtp.listen),
         ("lmtp", &config.lmtp.listen),

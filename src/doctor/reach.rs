@@ -138,27 +138,59 @@ pub async fn mail_in(config: &Config, dns: &Dns, lists: &[(String, String)], rep
     port_25(config, dns, report).await;
 }
 
-/// Whether somebody listens where other servers send to: at the addresses that DNS has for this machine, as far as they are its own.
+/// Whether somebody listens where other servers send to: at the addresses that DNS has for this machine.
 async fn port_25(config: &Config, dns: &Dns, report: &mut Report) {
-    let mut closed = Vec::new();
-    let mut open = Vec::new();
+    let port = config.delivery.relay.rsplit_once(':');
+    let port: u16 = port.and_then(|(_, p)| p.parse().ok()).unwrap_or(25);
+    let inside = is_inside_only(&net::listening_on(port), &net::listening_on(25));
+    let (mut open, mut closed, mut far) = (Vec::new(), Vec::new(), Vec::new());
     for ip in addresses_of(dns, &config.site.hostname).await {
         let at = |port: u16| SocketAddr::new(ip, port).to_string();
-        // Behind a router the address is another machine's.
-        if net::bind_one(&at(0)).await.is_ok() {
-            match net::is_answered(&at(25)).await {
-                true => open.push(ip.to_string()),
-                false => closed.push(ip.to_string()),
-            }
+        let own = net::bind_one(&at(0)).await.is_ok();
+        match (own, inside) {
+            (true, _) if net::is_answered(&at(25)).await => open.push(ip.to_string()),
+            (true, _) => closed.push(ip.to_string()),
+            // Behind a router the address is another machine's, which may lead to this one.
+            (false, false) if net::is_answered(&at(25)).await => open.push(ip.to_string()),
+            (false, _) => far.push(ip.to_string()),
         }
     }
+    let host = &config.site.hostname;
+    let elsewhere =
+        format!("nc -vz {host} 25 on another machine shows whether firewalls let it in");
     if !closed.is_empty() {
         let detail = format!("nobody listens on port 25 of {}", closed.join(", "));
-        let mend = "let the mail server listen there (Postfix: postconf -e inet_interfaces=all, then restart it)";
-        report.bad("port 25", &detail, mend);
+        report.bad("port 25", &detail, INTERFACES);
+    } else if inside && port == 25 {
+        let detail = "the mail server listens on this machine's own loopback only: nobody outside can deliver";
+        report.bad("port 25", detail, INTERFACES);
+    } else if inside {
+        let detail = format!(
+            "the mail server listens on loopback only, port {port}, and nobody on port 25: other servers send to that"
+        );
+        report.note("port 25", &detail, INTERFACES);
+    } else if !far.is_empty() {
+        let detail = format!(
+            "{} does not answer from here, as may be behind a router that leads here only from outside",
+            far.join(", ")
+        );
+        let mend = format!(
+            "{elsewhere}; else let port 25 in at router and firewall, and ask the provider whether it keeps it closed"
+        );
+        report.note("port 25", &detail, &mend);
     } else if !open.is_empty() {
-        report.ok("port 25", &format!("{} answers", open.join(", ")));
+        let detail = format!("{} answers here; {elsewhere}", open.join(", "));
+        report.ok("port 25", &detail);
     }
+}
+
+const INTERFACES: &str = "let the mail server listen there, too (Postfix: postconf -e inet_interfaces=all, then systemctl restart postfix)";
+
+/// Whether nobody but this machine reaches the mail server on it: where that listens, and who listens on port 25. Where the system tells
+/// nothing, nothing is known.
+fn is_inside_only(front: &[IpAddr], smtp: &[IpAddr]) -> bool {
+    let mut all = front.iter().chain(smtp);
+    !front.is_empty() && all.all(IpAddr::is_loopback)
 }
 
 /// The mail server on this machine: it must take mail for the lists of a domain and refuse others while their senders wait. How it greets.
@@ -347,6 +379,24 @@ mod tests {
         // It cannot be bound for another reason, and nobody answers.
         let nowhere = "unix:/nowhere/patchpost.sock";
         assert!(look(nowhere, true).await.starts_with("BAD  http unix:"));
+    }
+
+    #[test]
+    fn a_mail_server_on_loopback_only_is_reached_by_nobody_outside() {
+        let check = |front: &[&str], smtp: &[&str], expected| {
+            let parsed = |all: &[&str]| -> Vec<IpAddr> {
+                all.iter()
+                    .map(|ip| ip.parse().expect("an address"))
+                    .collect()
+            };
+            let seen = is_inside_only(&parsed(front), &parsed(smtp));
+            assert_eq!(seen, expected, "{front:?} {smtp:?}");
+        };
+        check(&["127.0.0.1", "::1"], &["127.0.0.1", "::1"], true);
+        check(&["127.0.0.1"], &[], true);
+        check(&["0.0.0.0", "::"], &["0.0.0.0", "::"], false);
+        check(&["127.0.0.1"], &["192.0.2.10"], false);
+        check(&[], &[], false);
     }
 
     #[test]

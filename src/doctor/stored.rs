@@ -6,7 +6,7 @@ use super::machine::minute;
 use super::report::Report;
 use crate::config::Config;
 use crate::pipeline::LAST_BACKUP;
-use crate::store::{Dialect, ListRow, Location, Store, StoreError};
+use crate::store::{DAMAGED, Dialect, ListRow, Location, Served, Store, StoreError};
 use crate::types::Timestamp;
 
 const HOUR: i64 = 3600;
@@ -27,12 +27,60 @@ pub async fn database(data: &Path, config: &Config, report: &mut Report) -> Opti
     let opened = Store::open(data, &location).await;
     let checked = match &opened {
         Ok(store) => store.check().await.map_err(|e| e.to_string()),
+        Err(StoreError::Damaged(text)) => {
+            let detail = text
+                .split_once("; ")
+                .map_or(text.as_str(), |(what, _)| what);
+            report.bad("database", detail, DAMAGED);
+            return None;
+        }
         Err(error) => Err(error.to_string()),
     };
     let mend = "run this as the user that runs the server; database.url says where the database is";
     let answers = checked.map(|()| "answers".to_owned());
     report.outcome("database", answers, mend);
     opened.ok()
+}
+
+/// Whether a server runs where one should: on a folder that had one, or whose lists hold mail.
+pub async fn server(
+    served: Served,
+    store: Option<&Store>,
+    seen: Option<Timestamp>,
+    report: &mut Report,
+) -> Result<(), StoreError> {
+    let lives = match (served, store) {
+        (Served::Now, _) => {
+            report.ok("server", "runs on this folder");
+            return Ok(());
+        }
+        (Served::Hidden, _) => {
+            let detail = "whether one runs on this folder is not for this user to see";
+            report.note(
+                "server",
+                detail,
+                "run this as the user that runs the server",
+            );
+            return Ok(());
+        }
+        (Served::Before, _) => true,
+        // Servers of other folders may share the database.
+        (Served::Never, Some(store)) if store.dialect() == Dialect::Postgres => false,
+        (Served::Never, Some(store)) => seen.is_some() || store.holds_mail().await?,
+        (Served::Never, None) => false,
+    };
+    match lives {
+        true => {
+            let detail = "no server runs on this folder: no mail comes in and no copies go out";
+            let mend = "start it: systemctl start patchpost, or `patchpost serve`; `journalctl -u patchpost` says why it ended";
+            report.bad("server", detail, mend);
+        }
+        false => {
+            let mend = "as root: `sh -c \"$(patchpost print setup)\"` starts it now and with the machine; to try it: `patchpost serve`";
+            report.note("server", "none ran on this folder yet", mend);
+        }
+    }
+    Ok(())
 }
 
 /// What is owed, and how long already.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::{AnyPool, AssertSqlSafe, Executor, SqlSafeStr};
+use sqlx::{AnyPool, AssertSqlSafe, Connection, Executor, SqlSafeStr};
 
 use super::limited::Limited;
 use super::writer::Writer;
@@ -21,6 +21,10 @@ pub enum Location {
     /// A PostgreSQL URL: `postgres://user@host/database`.
     Url(String),
 }
+
+/// What mends a damaged file.
+pub const DAMAGED: &str = "stop the server, keep the folder as it is, and fill another one from the last backup: \
+     `patchpost restore BACKUP --data NEW-FOLDER`";
 
 /// So long one waits for a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -49,6 +53,9 @@ impl Store {
             }
             Location::Url(url) => (Dialect::Postgres, url.clone(), None),
         };
+        if dialect == Dialect::Sqlite {
+            check_form(&url, &data.join("patchpost.db")).await?;
+        }
         let writer = pool(
             dialect,
             &url,
@@ -132,12 +139,29 @@ impl Store {
     }
 }
 
+/// What a folder tells of its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Served {
+    /// One runs on it.
+    Now,
+    /// One did.
+    Before,
+    /// None ever did.
+    Never,
+    /// Who asks may not look.
+    Hidden,
+}
+
 /// Whether a `serve` runs on the folder. Makes no file: who only looks may be another user than the server's.
-pub fn is_served(data: &Path) -> bool {
-    let Ok(file) = File::open(data.join("serve.lock")) else {
-        return false;
-    };
-    matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock))
+pub fn is_served(data: &Path) -> Served {
+    match File::open(data.join("serve.lock")) {
+        Ok(file) => match file.try_lock() {
+            Err(std::fs::TryLockError::WouldBlock) => Served::Now,
+            _ => Served::Before,
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Served::Never,
+        Err(_) => Served::Hidden,
+    }
 }
 
 fn open_lock(path: &Path) -> Result<File, StoreError> {
@@ -178,6 +202,31 @@ async fn pool(
 ) -> Result<AnyPool, StoreError> {
     let options = options(dialect, size, own, None).min_connections(1);
     options.connect(url).await.map_err(cannot_open)
+}
+
+/// Says at once that a file is no database, which a pool would try for as long as it has patience.
+async fn check_form(url: &str, path: &Path) -> Result<(), StoreError> {
+    let looked = async {
+        let mut connection = sqlx::AnyConnection::connect(url).await?;
+        let looked = connection.execute(sqlx::raw_sql(SQLITE)).await;
+        connection.close().await?;
+        looked
+    };
+    match looked.await {
+        Err(error) if is_damage(&error) => Err(StoreError::Damaged(format!(
+            "{} is damaged, or no database at all: {error}; {DAMAGED}",
+            path.display()
+        ))),
+        // Whatever passes, as a lock, is for the pools to wait for.
+        _ => Ok(()),
+    }
+}
+
+/// What SQLite says of a file whose bytes are not as it wrote them (SQLITE_CORRUPT, SQLITE_NOTADB).
+fn is_damage(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|e| e.code());
+    let number = code.and_then(|code| code.parse::<u32>().ok());
+    number.is_some_and(|n| [11, 26].contains(&(n & 0xff)))
 }
 
 fn cannot_open(error: sqlx::Error) -> StoreError {
@@ -310,6 +359,9 @@ async fn migrate(
         MigrateError::VersionMissing(version) => StoreError::Unusable(format!(
             "the database was written by a newer patchpost (its tables have version {version}); install that version"
         )),
+        MigrateError::Execute(error) if is_damage(&error) => {
+            StoreError::Damaged(format!("the database is damaged: {error}; {DAMAGED}"))
+        }
         other => StoreError::Unusable(format!("cannot upgrade the database: {other}")),
     })
 }
@@ -321,7 +373,7 @@ mod tests {
     #[test]
     fn whoever_looks_whether_a_server_runs_leaves_no_file() {
         let folder = tempfile::tempdir().expect("a folder");
-        assert!(!is_served(folder.path()));
+        assert_eq!(is_served(folder.path()), Served::Never);
         assert!(
             std::fs::read_dir(folder.path())
                 .expect("it")
@@ -329,9 +381,9 @@ mod tests {
                 .is_none()
         );
         let held = Store::lock_for_serving(folder.path()).expect("the folder");
-        assert!(is_served(folder.path()));
+        assert_eq!(is_served(folder.path()), Served::Now);
         drop(held);
-        assert!(!is_served(folder.path()));
+        assert_eq!(is_served(folder.path()), Served::Before);
         Store::lock_for_serving(folder.path()).expect("looking keeps nobody out");
     }
 }

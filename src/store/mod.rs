@@ -73,7 +73,7 @@ pub use acks::{AckedPatch, AckedSeries};
 pub use act::{Act, Acted, Asked, By, NewConfirmation, Once, Place, Tell};
 pub use application::{NewApplication, Published, SeriesToApply, Tried};
 pub use bounce::{BounceRow, GivenUp, NewBounce};
-pub use connect::{Location, is_served};
+pub use connect::{DAMAGED, Location, Served, is_served};
 pub use copy::{Copy, choose_copy};
 pub use correction::{NewCorrection, StoredCorrection, VersionAnchor};
 pub(crate) use delivery::CLAIM_SECS;
@@ -130,9 +130,12 @@ pub enum StoreError {
     /// A wish that cannot be met as put; the text is for the person who wished it.
     #[error("{0}")]
     Refused(String),
-    /// The database was written by a newer patchpost, or is damaged.
+    /// The database was written by a newer patchpost, or does not open.
     #[error("{0}")]
     Unusable(String),
+    /// The database's file is not as it was written; the text says what mends it.
+    #[error("{0}")]
+    Damaged(String),
 }
 
 impl StoreError {
@@ -141,7 +144,7 @@ impl StoreError {
     pub fn passes(&self) -> bool {
         match self {
             StoreError::Stale | StoreError::Crowded | StoreError::TooLong => true,
-            StoreError::Refused(_) | StoreError::Unusable(_) => false,
+            StoreError::Refused(_) | StoreError::Unusable(_) | StoreError::Damaged(_) => false,
             StoreError::Temporary(sqlx::Error::Database(error)) => {
                 let code = error.code().unwrap_or_default();
                 match code.parse::<u32>() {

@@ -311,6 +311,14 @@ impl Reader {
         Ok(row.map_or(0, |r| u64::try_from(r.0).unwrap_or(0)))
     }
 
+    /// Whether any list holds a mail.
+    pub async fn holds_mail(&self) -> Result<bool, StoreError> {
+        let row: Option<(i64,)> = self
+            .fetch_one("select list from posting limit 1", vec![])
+            .await?;
+        Ok(row.is_some())
+    }
+
     /// All mails of a realm that may belong to patchsets, by row; at most `limit` above `after`.
     pub async fn load_mail_ids(
         &self,

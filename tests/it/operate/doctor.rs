@@ -140,3 +140,54 @@ fn doctor_names_what_was_left_lying_and_what_mends_it() {
         &["BAD  backup: none was ever made", "patchpost backup FILE"],
     );
 }
+
+/// A server that ended is what matters most; a site that was just made has not had one yet.
+#[test]
+fn doctor_says_that_no_server_runs_where_one_did() {
+    let mut server = TestServer::start();
+    let (_, text) = doctor(&server, &[]);
+    assert!(text.contains("ok   server: runs on this folder"), "{text}");
+    server.kill();
+    let (fine, text) = doctor(&server, &[]);
+    assert!(!fine, "{text}");
+    let start = "systemctl start patchpost";
+    says(
+        &text,
+        &["BAD  server: no server runs on this folder", start],
+    );
+
+    let folder = server.dir.path().join("new").display().to_string();
+    let init = "init --yes --hostname lists.example.org --operator ana@example.net --address 192.0.2.1 --postfix --list dev --data";
+    let mut words: Vec<&str> = init.split(' ').collect();
+    words.push(&folder);
+    server.cli(&words);
+    let look = || say(&server, &["doctor", "--data", &folder], &ANY_PORTS).1;
+    let text = look();
+    let set_up = "patchpost print setup --data ";
+    says(&text, &["note server: none ran on this folder yet", set_up]);
+    let mbox = server.dir.path().join("old.mbox").display().to_string();
+    let mail = "From a@x.org Thu Nov  5 10:00:00 2026\nFrom: a@x.org\nMessage-ID: <1@x>\nSubject: s\n\nb\n";
+    std::fs::write(&mbox, mail).unwrap();
+    server.cli(&["import", "dev", &mbox, "--data", &folder]);
+    let text = look();
+    assert!(text.contains("BAD  server: no server runs"), "{text}");
+}
+
+#[test]
+fn a_file_that_is_no_database_is_named_with_what_mends_it() {
+    let mut server = TestServer::start();
+    server.kill();
+    let file = server.data().join("patchpost.db");
+    for rest in ["patchpost.db-wal", "patchpost.db-shm"] {
+        let _absent = std::fs::remove_file(server.data().join(rest));
+    }
+    std::fs::write(&file, "these are not the tables that were here").unwrap();
+    let restore = "`patchpost restore BACKUP --data NEW-FOLDER`";
+    let named = format!("{} is damaged, or no database at all", file.display());
+    for command in [&["list", "ls"][..], &["serve"]] {
+        let said = server.cli_fails(command);
+        assert!(said.contains(&named) && said.contains(restore), "{said}");
+    }
+    let (_, text) = doctor(&server, &[]);
+    says(&text, &[&format!("BAD  database: {named}"), restore]);
+}
