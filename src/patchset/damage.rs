@@ -1,6 +1,6 @@
 //! What mail programs break in patches, as far as the mail alone shows it. Pure.
 
-use super::recognise::{Place, Recognised, patch_text};
+use super::recognise::{Place, Recognised, patch_text, place};
 use crate::mail::{Flaw, Message};
 
 /// In plain words, a sentence each; empty if nothing is seen.
@@ -42,6 +42,22 @@ pub fn may_have_lost_tabs(message: &Message) -> bool {
         .filter(in_hunks)
         .any(|l| l[1..].starts_with("        "));
     blanks && !lines.any(|l| l.contains('\t'))
+}
+
+/// Of a patch that does not fit and [`has_crlf`].
+pub const CRLF: &str = "Its line ends are CRLF, as Windows has them: such a line fits no file whose lines end in LF. Attach the file as git format-patch made it.";
+
+/// Whether lines of a patch end in CRLF once its encoding is undone: `git am` keeps that, and so do we. Those of git's own lines count, which
+/// end so only where a program changed the whole file.
+pub fn has_crlf(message: &Message) -> bool {
+    let parts = match place(message) {
+        Some(Place::Part(at)) => message.parts.get(at..=at),
+        Some(Place::Text) => Some(&message.parts[..]),
+        None => None,
+    };
+    let is_so = |line: &[u8]| line.starts_with(b"@@ -") && line.ends_with(b"\r");
+    let mut parts = parts.unwrap_or_default().iter();
+    parts.any(|p| p.bytes.split(|b| *b == b'\n').any(is_so))
 }
 
 /// Lines of the signature that git writes at the end, at most.
@@ -192,6 +208,25 @@ mod tests {
              {PATCH}\n--b--\n"
         );
         check(mixed, &body, &["attachment"]);
+    }
+
+    #[test]
+    fn a_file_with_line_ends_of_windows_is_told_from_files_that_have_them() {
+        let check = |patch: &str, expected: bool| {
+            let encoded = data_encoding::BASE64.encode(patch.as_bytes());
+            let fields = "MIME-Version: 1.0\nContent-Transfer-Encoding: base64\n";
+            for (kind, subject) in [("text/plain", "[PATCH] x"), ("text/x-patch", "x")] {
+                let mail = format!(
+                    "From: a@b.c\nSubject: {subject}\n{fields}Content-Type: {kind}\n\n{encoded}\n"
+                );
+                let message = crate::mail::parse(mail.as_bytes());
+                assert_eq!(has_crlf(&message), expected, "{kind}: {patch}");
+            }
+        };
+        check(PATCH, false);
+        check(&PATCH.replace('\n', "\r\n"), true);
+        check(&PATCH.replace("two\n", "two\r\n"), false);
+        check("Words.\r\n", false);
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub use alone::{has_hidden_diff, has_second_patch, shown_alone};
 pub use assemble::{Input, Patchset, Series, Slot, assemble, assemble_corrected};
 pub use authority::may_add_trailers;
 pub use correct::Correction;
-pub use damage::{damage, may_have_lost_tabs};
+pub use damage::{CRLF, damage, has_crlf, may_have_lost_tabs};
 pub use fold::{FoldOptions, fold};
 pub use keys::link_keys;
 pub use landed::{Arrival, Candidate, Landings};

@@ -11,7 +11,7 @@ use crate::list::notice::{
 use crate::list::order;
 use crate::list::settings::Proof;
 use crate::mail::{self, Message};
-use crate::patchset::recognise;
+use crate::patchset::{CRLF, recognise};
 use crate::store::job::Held;
 use crate::store::patch_pages::ApplicationRow;
 use crate::store::{ListRow, TipRow, ToReport, Told, Wishing};
@@ -132,7 +132,14 @@ impl Ctx {
                 let subject = one_line(&message.subject, 60);
                 let recognised = recognise(&message);
                 let hints = hints(message, &recognised);
-                hints.broken.map(|_| (subject, hints.said))
+                let (broken, crlf) = (hints.broken.is_some(), hints.crlf);
+                let why = crlf.then(|| CRLF.to_owned());
+                (broken || crlf).then(|| {
+                    (
+                        subject,
+                        hints.said.into_iter().chain(why).collect::<Vec<_>>(),
+                    )
+                })
             });
             if let Some((subject, said)) = broken.await? {
                 let title = format!("What was done to \"{subject}\" on its way:");

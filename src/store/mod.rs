@@ -99,7 +99,7 @@ pub use recall::{Aftermath, PostedMail, RecallWish, Recalled, Removal, Traces};
 pub use rehearsal::{NewRehearsal, Rehearsal, Room};
 pub use report::{ToReport, Told};
 pub use series::{Closure, Done, KnownMail, NewPatchset, NewSeries, Recorded, Reread, ToReread};
-pub use sight::{Eyes, Shown};
+pub use sight::{Eyes, ListLine, Shown};
 pub use sign_in::{NewSignIn, SessionRow, SignInRow};
 pub use sql::Dialect;
 pub(crate) use sql::{Bind, marks};

@@ -1,7 +1,8 @@
 //! What pages about patchsets read: listings, versions, what came of applying them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
+use super::sight::{ListLine, Shown};
 use super::{Bind, Reader, StoreError, marks};
 use crate::types::{ListId, MailId, SeriesId, Timestamp};
 
@@ -36,6 +37,8 @@ pub struct SeriesFact {
     pub comments: i64,
     /// Anchor of the series of another patchset that it claims to be a version of.
     pub claims: Option<MailId>,
+    /// What became of it at the tip of its branch, while it is open and stands on no other series: `applies`, `conflict` or `bad`.
+    pub tip: Option<String>,
     /// The mail it was looked up by, if any.
     pub mail: Option<MailId>,
 }
@@ -47,7 +50,7 @@ pub struct PatchFilter {
     pub states: Vec<i64>,
     /// Part of the submitter's address or name.
     pub submitter: String,
-    /// `applied`, `conflict`, `elsewhere`; empty: all.
+    /// `applied`, `conflict`, `elsewhere`, or `tip` for what applies on its base and no more at the tip; empty: all.
     pub outcome: String,
     /// Part of the title.
     pub words: String,
@@ -114,6 +117,7 @@ type FactTuple = (
     i64,
     Option<i64>,
     i64,
+    Option<String>,
     Option<i64>,
 );
 
@@ -133,6 +137,7 @@ fn fact(t: FactTuple) -> SeriesFact {
         comments,
         claims,
         apart,
+        tip,
         mail,
     ) = t;
     let (arrived, mail) = (Timestamp(arrived), mail.map(MailId));
@@ -152,23 +157,38 @@ fn fact(t: FactTuple) -> SeriesFact {
         versions,
         comments,
         claims,
+        tip,
         mail,
     }
 }
 
-const FACT: &str = "s.patchset, s.label, s.total, s.received, s.state, a.outcome, s.title, s.submitter, s.submitter_name, s.arrived, \
-     ps.versions, (select count(*) from comment c where c.series = s.id), s.claims, \
-     (select count(*) from patch h where h.series = s.id and h.hand = 1)";
+/// What became of an open series at the tip. One that stands on another is expected to need that first.
+fn at_tip() -> String {
+    let open = super::tip::open();
+    format!(
+        "(select t.outcome from tip_check t where t.series = s.id and a.on_series is null and {open})"
+    )
+}
+
+/// The columns of a [`SeriesFact`] but the last.
+fn columns() -> String {
+    let at_tip = at_tip();
+    format!(
+        "s.patchset, s.label, s.total, s.received, s.state, a.outcome, s.title, s.submitter, s.submitter_name, s.arrived, \
+         ps.versions, (select count(*) from comment c where c.series = s.id), s.claims, \
+         (select count(*) from patch h where h.series = s.id and h.hand = 1), {at_tip}"
+    )
+}
 
 impl Reader {
     /// Facts of the series that these mails begin: cover or patch.
     pub async fn load_facts(&self, mails: &[MailId]) -> Result<Vec<SeriesFact>, StoreError> {
-        let mut all = Vec::new();
+        let (columns, mut all) = (columns(), Vec::new());
         for chunk in mails.chunks(200) {
             let list = marks(chunk.len());
             let text = format!(
-                "select {FACT}, s.cover from series s join patchset ps on ps.id = s.patchset left join application a on a.series = s.id \
-                 where s.cover in ({list}) union all select {FACT}, p.mail from patch p join series s on s.id = p.series \
+                "select {columns}, s.cover from series s join patchset ps on ps.id = s.patchset left join application a on a.series = s.id \
+                 where s.cover in ({list}) union all select {columns}, p.mail from patch p join series s on s.id = p.series \
                  join patchset ps on ps.id = s.patchset left join application a on a.series = s.id where p.taken_over = 0 and p.mail in ({list})"
             );
             let mut binds: Vec<Bind> = chunk.iter().map(|m| Bind::from(m.0)).collect();
@@ -185,11 +205,11 @@ impl Reader {
 
     /// Facts of the newest version of each patchset that these mails belong to, as cover or patch.
     pub async fn load_newest_facts(&self, mails: &[MailId]) -> Result<Vec<SeriesFact>, StoreError> {
-        let mut all = Vec::new();
+        let (columns, mut all) = (columns(), Vec::new());
         for chunk in mails.chunks(200) {
             let list = marks(chunk.len());
             let text = format!(
-                "select {FACT}, x.mail from (select patchset, cover as mail from series where cover in ({list}) \
+                "select {columns}, x.mail from (select patchset, cover as mail from series where cover in ({list}) \
                  union select o.patchset, p.mail from patch p join series o on o.id = p.series where p.taken_over = 0 and p.mail in ({list})) x \
                  join patchset ps on ps.id = x.patchset join series s on s.id = ps.newest left join application a on a.series = s.id"
             );
@@ -209,8 +229,9 @@ impl Reader {
         before: (i64, i64),
         limit: i64,
     ) -> Result<Vec<SeriesFact>, StoreError> {
+        let columns = columns();
         let mut text = format!(
-            "select {FACT}, cast(null as bigint) from patchset_list pl join patchset ps on ps.id = pl.patchset join series s on s.id = ps.newest \
+            "select {columns}, cast(null as bigint) from patchset_list pl join patchset ps on ps.id = pl.patchset join series s on s.id = ps.newest \
              left join application a on a.series = s.id where pl.list = ? and (pl.updated < ? or (pl.updated = ? and pl.patchset < ?))"
         );
         let mut binds = vec![
@@ -231,9 +252,15 @@ impl Reader {
                 pattern(&filter.submitter).into(),
             ]);
         }
-        if !filter.outcome.is_empty() {
-            text.push_str(" and a.outcome = ?");
-            binds.push(filter.outcome.as_str().into());
+        let unfit = format!("coalesce({}, 'applies') <> 'applies'", at_tip());
+        match filter.outcome.as_str() {
+            "" => {}
+            "tip" => text.push_str(&format!(" and a.outcome = 'applied' and {unfit}")),
+            "applied" => text.push_str(&format!(" and a.outcome = 'applied' and not {unfit}")),
+            other => {
+                text.push_str(" and a.outcome = ?");
+                binds.push(other.into());
+            }
         }
         for word in filter.words.split_whitespace().take(8) {
             text.push_str(" and lower(s.title) like ?");
@@ -249,6 +276,45 @@ impl Reader {
             self.fetch_limited(text, binds).await?
         };
         Ok(rows.into_iter().map(fact).collect())
+    }
+
+    /// Patchsets that hold a patch of one of these addresses, in lower case, and stand in a list that is shown, each with the first such
+    /// list; by their newest version, the newest first.
+    pub async fn load_own_patchsets<'a>(
+        &self,
+        addresses: &[String],
+        shown: &'a [ListLine],
+        limit: i64,
+    ) -> Result<Vec<(&'a Shown, SeriesFact)>, StoreError> {
+        if addresses.is_empty() || shown.is_empty() {
+            return Ok(Vec::new());
+        }
+        let realms: BTreeSet<i64> = shown.iter().map(|(l, _)| l.realm.0).collect();
+        let text = format!(
+            "select {}, cast(null as bigint) from patchset ps join series s on s.id = ps.newest left join application a on a.series = s.id \
+             where ps.id in (select o.patchset from mail m join patch p on p.mail = m.id and p.taken_over = 0 join series o on o.id = p.series \
+             join patchset_list pl on pl.patchset = o.patchset where m.realm in ({}) and lower(m.address) in ({}) and m.state = 0 \
+             and pl.list in ({})) order by s.arrived desc, s.id desc limit ?",
+            columns(),
+            marks(realms.len()),
+            marks(addresses.len()),
+            marks(shown.len())
+        );
+        let realms = realms.into_iter().map(Bind::from);
+        let lists = shown.iter().map(|(l, _)| Bind::from(l.id.0));
+        let binds = realms.chain(addresses.iter().map(Bind::from)).chain(lists);
+        let rows: Vec<FactTuple> = self
+            .fetch(text, binds.chain([limit.into()]).collect())
+            .await?;
+        let facts: Vec<SeriesFact> = rows.into_iter().map(fact).collect();
+        let ids: Vec<i64> = facts.iter().map(|f| f.patchset).collect();
+        let places = self.find_lists_of(&ids).await?;
+        let first = |fact: SeriesFact| {
+            let mut there = places.iter().filter(|p| p.0 == fact.patchset);
+            let list = there.find_map(|p| shown.iter().find(|(l, _)| l.id == p.1))?;
+            Some((&list.0, fact))
+        };
+        Ok(facts.into_iter().filter_map(first).collect())
     }
 
     /// The patchset that a number leads to in a list, following aliases.
@@ -306,8 +372,9 @@ impl Reader {
 
     /// All versions of a patchset as facts, oldest first.
     pub async fn load_versions(&self, patchset: i64) -> Result<Vec<SeriesFact>, StoreError> {
+        let columns = columns();
         let text = format!(
-            "select {FACT}, s.anchor from series s join patchset ps on ps.id = s.patchset left join application a on a.series = s.id \
+            "select {columns}, s.anchor from series s join patchset ps on ps.id = s.patchset left join application a on a.series = s.id \
              where s.patchset = ? order by s.position"
         );
         Ok(self

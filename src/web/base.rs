@@ -186,9 +186,16 @@ pub fn tip_line(
     let place = || {
         let file = tip.file.as_deref().unwrap_or_default();
         let patch = tip.patch.unwrap_or(1);
-        match tip.hunk.filter(|h| *h > 0) {
+        let place = match tip.hunk.filter(|h| *h > 0) {
             Some(hunk) => format!("{file} (patch {patch}, hunk {hunk})"),
             None => format!("{file} (patch {patch})"),
+        };
+        let detail = tip.detail.trim_end_matches('.');
+        // What is the matter with its own base is said already.
+        let said = application.is_some_and(|a| a.detail.trim_end_matches('.') == detail);
+        match without_place(detail, file, tip.hunk) {
+            why if said || why.is_empty() => place,
+            why => format!("{place}: {why}"),
         }
     };
     let (tone, words) = match tip.outcome.as_str() {
@@ -216,6 +223,15 @@ pub fn tip_line(
     })
 }
 
+/// Why a patch does not fit, without file and hunk, which are said already.
+pub fn without_place(detail: &str, file: &str, hunk: Option<i64>) -> String {
+    let detail = detail.replace(&format!(" of {file}"), "");
+    match hunk.filter(|h| *h > 0) {
+        Some(hunk) => detail.replacen(&format!("hunk {hunk}, "), "", 1),
+        None => detail,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,6 +254,7 @@ mod tests {
             versions: 1,
             comments: 0,
             claims: None,
+            tip: None,
             mail: None,
         };
         let tip = TipRow {
@@ -248,11 +265,11 @@ mod tests {
             patch: Some(2),
             file: Some("a\u{202e}b".to_owned()),
             hunk: Some(3),
-            detail: String::new(),
+            detail: "hunk 3, made for line 7, finds other text there".to_owned(),
         };
         let line = tip_line(&fact, &tip, None).expect("it is open");
-        let words =
-            "At the tip, tool main@0123456789ab: conflicts in a\u{fffd}b (patch 2, hunk 3).";
+        let words = "At the tip, tool main@0123456789ab: conflicts in a\u{fffd}b (patch 2, hunk 3): \
+             made for line 7, finds other text there.";
         assert_eq!(line.text, words);
     }
 

@@ -5,7 +5,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::came_back::{self, CameBack};
-use super::page::{Answer, Frame, Pill, Problem, count, file, html};
+use super::page::{Answer, Frame, Pill, Problem, Row, count, file, html, short_pills};
 use super::routes::{App, Wish};
 use super::session::{SESSION, eyes, require, set_cookie};
 use crate::list::notice::{self, Arrived, Audience, RULES, ReportWish};
@@ -13,7 +13,8 @@ use crate::list::roster::Entry;
 use crate::list::score::{self, State};
 use crate::list::settings::Bits;
 use crate::pipeline::{Viewer, Wanted};
-use crate::store::{MembershipRow, Owed, StandingRow, state_word};
+use crate::store::patch_pages::SeriesFact;
+use crate::store::{ListLine, MembershipRow, Owed, Shown, StandingRow, state_word};
 use crate::types::{Address, Timestamp};
 use crate::view::text::visible;
 
@@ -64,6 +65,8 @@ struct MePage {
     addresses: Vec<OwnAddress>,
     browsers: usize,
     notices: Vec<(&'static str, &'static str, &'static str)>,
+    /// The viewer's newest patches, each with a list where it is shown.
+    patches: Vec<Row>,
     /// Own mails that wait for a moderator: list, subject, arrival.
     held: Vec<(String, String, Timestamp)>,
     /// When patches of the viewer's come: `first`, `always`, `never`.
@@ -96,6 +99,8 @@ struct ErasedPage {
 
 /// Lists to join that are shown.
 const OFFERED: usize = 100;
+/// Own patchsets that are shown.
+const OWN_PATCHES: i64 = 20;
 /// Mails and notes in an export.
 const EXPORTED: i64 = 10_000;
 
@@ -232,12 +237,30 @@ async fn show(app: &App, viewer: &Viewer, wish: &Wish) -> Answer {
         operator: viewer.operator,
         browsers: app.store.load_sessions(&viewer.address, now).await?.len(),
         notices: notices.collect(),
+        patches: own_patches(app, &linked, &shown).await?,
         held: held.collect(),
         arrived: reports.arrived.as_str(),
         conflict: reports.conflict,
         addresses,
         tended,
     }))
+}
+
+/// What these addresses sent, as far as its list is shown to who looks.
+async fn own_patches(app: &App, own: &[String], shown: &[ListLine]) -> Result<Vec<Row>, Problem> {
+    let all = app
+        .store
+        .load_own_patchsets(own, shown, OWN_PATCHES)
+        .await?;
+    let row = |(list, fact): &(&Shown, SeriesFact)| {
+        let href = format!("/{}/patches/{}/", list.name, fact.patchset);
+        let mut row = Row::new(href, &fact.title, fact.arrived);
+        row.who = list.name.clone();
+        row.state = Some(Pill::state(fact.state));
+        row.pills = short_pills(fact, false);
+        row
+    };
+    Ok(all.iter().map(row).collect())
 }
 
 /// The lists that somebody looks after: by right, or all for the operator.

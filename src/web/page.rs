@@ -397,7 +397,11 @@ pub fn pills(fact: &SeriesFact, with_state: bool) -> Vec<Pill> {
         format!("{}/{}", fact.received, fact.total),
     ));
     match fact.outcome.as_deref() {
-        Some("applied") => out.push(Pill::fact("good", "applies")),
+        Some("applied") => out.push(match fact.tip.as_deref() {
+            Some("conflict") => Pill::fact("caution", "conflicts at the tip"),
+            Some("bad") => Pill::fact("caution", "not usable at the tip"),
+            _ => Pill::fact("good", "applies"),
+        }),
         Some("conflict") => out.push(Pill::fact("bad", "conflicts")),
         Some("bad") => out.push(Pill::fact("bad", "not usable")),
         Some("elsewhere") => out.push(Pill::fact("", "other project")),

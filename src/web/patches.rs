@@ -31,9 +31,10 @@ const STATES: [(&str, &str, &[i64]); 12] = [
     ("deferred", "deferred", &[10]),
     ("superseded", "superseded", &[9]),
 ];
-const OUTCOMES: [(&str, &str); 5] = [
+const OUTCOMES: [(&str, &str); 6] = [
     ("", "any"),
     ("applied", "yes"),
+    ("tip", "conflicts at the tip"),
     ("conflict", "conflicts"),
     ("waits", "waits for another"),
     ("elsewhere", "other project"),

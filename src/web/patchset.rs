@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use askama::Template;
 
 use super::authority::{AckLink, claim_line, claims_of, people_of, verdict_of};
-use super::base::{Line, depends_lines, is_base, needing_lines, tip_line};
+use super::base::{Line, depends_lines, is_base, needing_lines, tip_line, without_place};
 use super::landed::{HistoryLine, history_of, landed_note};
 use super::message::add_attachments;
 use super::page::{Frame, Pill, Post, Problem, count, person, pills, shell};
@@ -13,7 +13,7 @@ use super::remarks::{Mails, Remarks, add_remarks};
 use super::routes::{App, Wish};
 use crate::mail;
 use crate::patchset::depend::UNKNOWN_COMMIT;
-use crate::patchset::{damage, parse_tag, recognise};
+use crate::patchset::{CRLF, damage, has_crlf, parse_tag, recognise};
 use crate::store::ListRow;
 use crate::store::pages::Scope;
 use crate::store::patch_pages::{ApplicationRow, SeriesFact, Version};
@@ -317,6 +317,7 @@ fn gap(before: i64, after: i64) -> String {
 fn version_link(list: &ListRow, id: i64, v: &SeriesFact, shown: &SeriesFact) -> VersionLink {
     let outcome = match v.outcome.as_deref() {
         _ if v.received < v.total => "incomplete",
+        Some("applied") if v.tip.as_deref() == Some("conflict") => "conflicts at the tip",
         Some("applied") => "applies",
         Some("conflict") => "conflicts",
         Some("bad") => "not usable",
@@ -378,13 +379,13 @@ fn why_words(a: &ApplicationRow) -> String {
     }
 }
 
-/// What mail programs did to a patch that cannot be used, as far as its mail shows it, a sentence each.
+/// What mail programs did to a patch that cannot be used or does not fit, as far as its mail shows it, a sentence each.
 async fn damage_of(
     app: &App,
     version: &Version,
     application: Option<&ApplicationRow>,
 ) -> Result<Vec<String>, Problem> {
-    let Some(a) = application.filter(|a| a.outcome == "bad") else {
+    let Some(a) = application.filter(|a| matches!(a.outcome.as_str(), "bad" | "conflict")) else {
         return Ok(Vec::new());
     };
     let number = a.patch.unwrap_or(1);
@@ -394,7 +395,11 @@ async fn damage_of(
     let found = app.store.load_bytes(*mail).await?;
     Ok(found.map_or_else(Vec::new, |(bytes, _)| {
         let message = mail::parse(&bytes);
-        damage(&message, &recognise(&message))
+        match a.outcome.as_str() {
+            "bad" => damage(&message, &recognise(&message)),
+            _ if has_crlf(&message) => vec![CRLF.to_owned()],
+            _ => Vec::new(),
+        }
     }))
 }
 
@@ -418,7 +423,7 @@ fn note(
         return Some(("", "It will be applied in a moment.".to_owned()));
     };
     match a.outcome.as_str() {
-        "conflict" => Some(("bad", conflict(a))),
+        "conflict" => Some(("bad", conflict(a, damage))),
         "bad" => {
             let why = match damage {
                 [] => format!(": {}.", a.detail.trim_end_matches('.')),
@@ -450,23 +455,20 @@ fn missing(fact: &SeriesFact, version: &Version) -> String {
 }
 
 /// Patch, file and hunk that do not fit, what was found there, and what to do.
-fn conflict(a: &ApplicationRow) -> String {
+fn conflict(a: &ApplicationRow, damage: &[String]) -> String {
     let mut detail = a.detail.trim_end_matches('.').to_owned();
     let place = match (a.patch, a.file.as_deref()) {
         (Some(patch), Some(file)) => {
-            // The place is said once.
-            detail = detail.replace(&format!(" of {file}"), "");
+            detail = without_place(&detail, file, a.hunk);
             match a.hunk.filter(|h| *h > 0) {
-                Some(hunk) => {
-                    detail = detail.replacen(&format!("hunk {hunk}, "), "", 1);
-                    format!("Patch {patch} does not fit in {file}, hunk {hunk}")
-                }
+                Some(hunk) => format!("Patch {patch} does not fit in {file}, hunk {hunk}"),
                 None => format!("Patch {patch} does not fit in {file}"),
             }
         }
         _ => "It does not fit".to_owned(),
     };
     let next = match &a.repo {
+        _ if !damage.is_empty() => damage.join(" "),
         Some((_, branch)) if a.why.contains(UNKNOWN_COMMIT) => format!(
             "Its base is not known here: send it with --base=origin/{branch}, or name the series that it is built on with Depends-on:."
         ),

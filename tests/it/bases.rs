@@ -422,8 +422,23 @@ fn a_series_that_conflicts_at_the_new_tip_says_so(database: Database) {
     );
     assert_eq!(site.commits(&after), commits);
     let short = &site.tip()[..12];
-    let words = format!("At the tip, tool main@{short}: conflicts in src/a.c (patch 1, hunk 1).");
+    let words = format!(
+        "At the tip, tool main@{short}: conflicts in src/a.c (patch 1, hunk 1): made for line 2, finds other text there; nor does it \
+         merge: around line 5 the same lines"
+    );
     assert_says(&site.page(&after), &words);
+    // Wherever it is listed, too; and what applies still is what is found by that word.
+    let listed = |what: &str| site.server.page(&format!("/dev/patches/?applies={what}"));
+    for page in [
+        site.page(&after),
+        site.server.page("/dev/"),
+        listed(""),
+        listed("tip"),
+    ] {
+        assert!(page.contains("conflicts at the tip</span>"), "{page}");
+    }
+    assert!(listed("tip").contains("First") && !listed("tip").contains("Second"));
+    assert!(listed("applied").contains("Second") && !listed("applied").contains("First"));
     let second = site.series("Second", "1");
     assert_eq!(second["tip"]["applies"], true, "{second:#}");
     assert_says(
@@ -434,6 +449,7 @@ fn a_series_that_conflicts_at_the_new_tip_says_so(database: Database) {
     git(&site.work, &["reset", "-q", "--hard", "HEAD~1"]);
     site.fetch();
     assert!(site.page(&after).contains("</code>, the tip"));
+    assert!(!site.server.page("/dev/").contains("conflicts at the tip"));
 }
 
 fn a_base_that_comes_by_a_fetch_is_found(database: Database) {

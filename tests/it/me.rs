@@ -9,6 +9,7 @@ on_both! {
     data_is_taken_along_and_erased,
     an_address_that_bounced_is_explained_and_enabled,
     a_mail_is_sent_to_who_asks_for_it,
+    own_patches_are_listed_where_they_may_be_seen,
 }
 
 const ANA: &str = "ana@example.org";
@@ -117,6 +118,58 @@ fn a_member_pauses_chooses_leaves_and_joins(database: Database) {
         "{page}"
     );
     assert!(page.contains("href=\"/rookery/\""), "{page}");
+}
+
+fn own_patches_are_listed_where_they_may_be_seen(database: Database) {
+    let sink = Sink::start();
+    let server = start(database, &sink);
+    server.cli(&["member", "add", "rookery", ANA, "ben@example.com"]);
+    let post = |list: &str, from: &str, subject: &str, more: &str| {
+        let id = subject.replace(|c: char| !c.is_ascii_alphanumeric(), "");
+        let mail = format!(
+            "From: {from}\nMessage-ID: <{id}@x>\n{more}Subject: {subject}\n\nx\n---\ndiff --git a/f b/f\n--- a/f\n+++ b/f\n\
+             @@ -1 +1 @@\n-a\n+b\n"
+        );
+        let to = format!("{list}@lists.example.org");
+        assert!(server.send(&[&to], mail.as_bytes()).starts_with("250"));
+        server.drain();
+    };
+    let ana = Visitor::new(&server);
+    ana.sign_in(&sink, ANA);
+    assert!(!ana.get("/me/").body.contains("Your patches"));
+    post("dev", ANA, "[PATCH] Mend the roof", "");
+    post(
+        "dev",
+        ANA,
+        "[PATCH v2] Mend the roof",
+        "In-Reply-To: <PATCHMendtheroof@x>\n",
+    );
+    post("rookery", ANA, "[PATCH] Feed the rooks", "");
+    post("dev", "ben@example.com", "[PATCH] Sweep the yard", "");
+    let page = ana.get("/me/").body;
+    let listed = page.split("Your patches").nth(1).expect("a list");
+    let (first, second) = (listed.find("Feed the rooks"), listed.find("Mend the roof"));
+    assert!(
+        first < second && first.is_some(),
+        "the newest first: {page}"
+    );
+    assert_eq!(listed.matches("Mend the roof").count(), 1, "once: {page}");
+    for words in [
+        "/rookery/patches/",
+        "/dev/patches/",
+        ">v2</span>",
+        "new</span>",
+    ] {
+        assert!(listed.contains(words), "{words}: {page}");
+    }
+    assert!(!page.contains("Sweep the yard"), "{page}");
+    // Who may not see the list sees nothing of what it holds.
+    server.cli(&["member", "rm", "rookery", ANA]);
+    let page = ana.get("/me/").body;
+    assert!(
+        page.contains("Mend the roof") && !page.contains("rook"),
+        "{page}"
+    );
 }
 
 fn two_addresses_are_linked_by_mail_and_unlinked(database: Database) {

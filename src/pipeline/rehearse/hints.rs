@@ -12,6 +12,8 @@ pub(in crate::pipeline) struct Hints {
     pub broken: Option<&'static str>,
     /// It has no tab where there may have been some.
     pub lost_tabs: bool,
+    /// The lines of its patch end in CRLF.
+    pub crlf: bool,
     /// It looks as if it were meant as a patch, and no patch can be read in it.
     pub unread: bool,
     /// It holds a second patch, which becomes no commit.
@@ -85,9 +87,20 @@ pub(in crate::pipeline) fn hints(mut message: Message, recognised: &Recognised) 
     Hints {
         unread,
         second,
+        crlf: patchset::has_crlf(&message),
         lost_tabs: patchset::may_have_lost_tabs(&message),
         said,
         broken,
+    }
+}
+
+impl Hints {
+    /// What may be the reason why a patch does not fit, though all of it is there.
+    pub(in crate::pipeline) fn unfit(&self) -> Vec<String> {
+        let tabs = "It has no tab: if the files have, your mail program made blanks of them.";
+        let all = [(self.lost_tabs, tabs), (self.crlf, patchset::CRLF)];
+        let all = all.into_iter().filter(|(is_so, _)| *is_so);
+        all.map(|(_, words)| words.to_owned()).collect()
     }
 }
 

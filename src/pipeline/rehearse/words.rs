@@ -69,11 +69,8 @@ impl Ctx {
         for mail in members() {
             let title = title(mail);
             let mut broken = mail.hints.said.clone();
-            if fits == Some(false) && mail.hints.lost_tabs {
-                broken.push(
-                    "It has no tab: if the files have, your mail program made blanks of them."
-                        .to_owned(),
-                );
+            if fits == Some(false) {
+                broken.extend(mail.hints.unfit());
             }
             damage.extend(
                 broken
