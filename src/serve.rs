@@ -118,6 +118,7 @@ pub async fn run(
         route: route(data, &config)?,
         hostname: config.site.hostname.clone(),
         base_url: base_url.clone().into(),
+        feedback_id: config.delivery.feedback_id.as_str().into(),
         token_key: Arc::clone(&ctx.token_key),
         keys: Arc::new(deliver::keys::Keyring::new(data)),
     };

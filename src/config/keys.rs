@@ -7,7 +7,7 @@ use super::kind::{
     Addresses, AuthservId, BaseUrl, DatabaseUrl, FieldName, HostPort, Hostname, Kind, Line, Listen,
     MaybeAddress, MaybeHostname, Megabytes, Minutes, Number, Path, Peers, Servers,
 };
-use super::kind::{BareNewline, LogFormat, LogLevel, RelayTls, Secret, Transport};
+use super::kind::{BareNewline, LogFormat, LogLevel, RelayTls, Secret, SenderId, Transport};
 use crate::list::settings::Moderation;
 
 /// One key as the parser and the reference see it.
@@ -198,6 +198,8 @@ sections! {
         relay_password: String as Secret = "",
         /// A file with the password in its first line.
         relay_password_file: String as Path = "",
+        /// What Gmail's Postmaster Tools are to know this site by: copies say Feedback-ID: LIST:post::THIS then.
+        feedback_id: String as SenderId = "",
         /// Connections to it at once.
         connections: usize as Number<1, 1_000> = "4",
     }

@@ -167,6 +167,11 @@ texts! {
     FieldName, "the name of a header field such as X-Spam, or empty", |text| {
         require(text.len() <= 76 && text.bytes().all(|b| b.is_ascii_graphic() && b != b':'))
     };
+    /// The last part of Feedback-ID.
+    SenderId, "5 to 15 letters and digits, or empty", |text| {
+        let fits = (5..=15).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
+        require(text.is_empty() || fits)
+    };
     /// DNS servers.
     Servers, "IP or IP:PORT such as 127.0.0.1 or [::1]:5353; several separated by commas; or empty", check_servers;
     /// The database, if it is not SQLite.

@@ -104,6 +104,11 @@ fn errors_name_key_line_and_what_is_allowed() {
          allowed: IP:PORT such as 127.0.0.1:2525 or [::1]:2525, or unix:PATH; several separated by commas; or empty",
     );
     check_error(
+        "[delivery]\nfeedback_id = \"a:b\"\n",
+        &[],
+        "patchpost.toml line 2: delivery.feedback_id cannot be \"a:b\"; allowed: 5 to 15 letters and digits, or empty",
+    );
+    check_error(
         "[site]\nhostname = 1979-05-27\n",
         &[],
         "patchpost.toml line 2: site.hostname cannot be a table, date or fraction; allowed: a host name such as lists.example.org",

@@ -300,7 +300,9 @@ impl Sender {
                 if found.treatment.is_empty() {
                     found.treatment = treatment.to_owned();
                 }
-                Ok(Arc::new(Outgoing::new(&found, &self.settings.base_url)))
+                let settings = &self.settings;
+                let made = Outgoing::new(&found, &settings.base_url, &settings.feedback_id);
+                Ok(Arc::new(made))
             }
             Ok(None) => {
                 let gone = Outcome::GaveUp("the posting is gone".to_owned());

@@ -63,6 +63,8 @@ pub struct Settings {
     pub hostname: String,
     /// How readers reach the pages, without a slash at the end.
     pub base_url: Arc<str>,
+    /// What Gmail knows this site by in Feedback-ID; empty: copies have no such field.
+    pub feedback_id: Arc<str>,
     /// Key of the tokens in return paths.
     pub token_key: Arc<[u8]>,
     /// What signs copies and letters.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::list::dkim::Draft;
-use crate::list::header::{self, CopyHead};
+use crate::list::header::{self, CopyHead, Optional};
 use crate::list::token::{self, Bounce};
 use crate::list::treatment::Treatment;
 use crate::mail;
@@ -38,8 +38,8 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Makes a posting ready; `base_url` ends without a slash.
-    pub fn new(posting: &PostingToSend, base_url: &str) -> Outgoing {
+    /// Makes a posting ready; `base_url` ends without a slash; `feedback_id` may be empty.
+    pub fn new(posting: &PostingToSend, base_url: &str, feedback_id: &str) -> Outgoing {
         let page = format!("{base_url}/{}/", posting.list);
         let permalink = format!("{page}{}/", url::message_id(&posting.message_id));
         let (stored, _) = mail::header::to_lf(&posting.bytes);
@@ -53,7 +53,14 @@ impl Outgoing {
             page: &page,
             permalink: &permalink,
         };
-        let head = header::render(&head, &body, treatment.optional());
+        let mut head = header::render(&head, &body, treatment.optional());
+        if treatment.optional() == Optional::Added {
+            head.extend(header::render_feedback(
+                &posting.address,
+                feedback_id,
+                &body,
+            ));
+        }
         let (body, stuffed) = for_wire(&body);
         let draft = Draft::new(&head, &body);
         let (local, domain) = posting

@@ -30,6 +30,7 @@ fn settings(route: Route) -> Settings {
         route,
         hostname: "here.example".to_owned(),
         base_url: "https://x.org".into(),
+        feedback_id: "".into(),
         token_key: b"key".to_vec().into(),
         keys: Arc::new(keys::Keyring::new(std::path::Path::new("/nowhere"))),
     }

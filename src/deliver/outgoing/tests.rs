@@ -17,7 +17,7 @@ fn posting(bytes: &[u8]) -> PostingToSend {
 }
 
 fn copy(bytes: &[u8]) -> Outgoing {
-    Outgoing::new(&posting(bytes), "https://lists.example.org")
+    Outgoing::new(&posting(bytes), "https://lists.example.org", "")
 }
 
 /// Every folder of `fixtures/deliver`: `mail.eml` as stored, `expected.eml` its copy, both with LF. `UPDATE=1` writes the latter.
@@ -213,4 +213,13 @@ fn every_copy_has_a_return_path_of_its_own() {
     let bounce = token::parse_bounce(b"key", token).expect("ours");
     assert_eq!((bounce.number, bounce.member), (2, MemberId(3)));
     assert!(!path.contains("m@y"));
+}
+
+#[test]
+fn a_site_that_is_known_by_a_name_says_it_in_every_copy() {
+    let mail = b"From: a@x.org\nSubject: s\n\nx\n";
+    let made = Outgoing::new(&posting(mail), "https://x.org", "Lists12345");
+    let head = String::from_utf8_lossy(&made.head).into_owned();
+    assert_eq!(head.matches("\r\nFeedback-ID: ").count(), 1, "{head}");
+    assert!(!String::from_utf8_lossy(&copy(mail).head).contains("Feedback-ID"));
 }

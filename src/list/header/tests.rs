@@ -261,3 +261,19 @@ fn each_copy_has_fields_of_its_own_to_leave_by() {
     assert_eq!(lines[0].1[0], "<https://x.org/u/abc>,");
     assert!(lines[0].1[1].ends_with("aaa+unsubscribe@x.org>"));
 }
+
+#[test]
+fn feedback_names_list_and_site_where_the_author_leaves_room() {
+    let check = |address: &str, sender: &str, body: &str, expected: &str| {
+        let made = render_feedback(address, sender, body.as_bytes());
+        assert_eq!(String::from_utf8(made).expect("UTF-8"), expected, "{body}");
+    };
+    let field = "Feedback-ID: dev:post::Lists12345\r\n";
+    check("dev@x.org", "Lists12345", "", field);
+    check("dev@x.org", "", "", "");
+    check("d:ev@x.org", "Lists12345", "", field);
+    let signed = "DKIM-Signature: v=1; d=x.org; h=From:Feedback-ID; b=x\nFrom: a@x.org\n\nx\n";
+    check("dev@x.org", "Lists12345", signed, "");
+    let present = signed.replace("\nFrom: ", "\nFeedback-ID: a:b:c:d\nFrom: ");
+    check("dev@x.org", "Lists12345", &present, field);
+}
