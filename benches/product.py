@@ -26,6 +26,9 @@ class Product:
         self.env = {"PATCHPOST_DATA": self.data, "PATCHPOST_REPOS_FETCH_MINUTES": 0}
         self.child = None
         self.addresses = {}
+        # The server makes the folder's database.
+        self.serve()
+        self.end()
         self.command("list", "create", "bench", "--address", ADDRESS, "--description", "Bench", "--moderation", "none")
 
     def command(self, *words, limit=900):

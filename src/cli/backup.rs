@@ -105,11 +105,12 @@ pub async fn settle(ctx: &Ctx) -> Result<()> {
     let (held, parked) = ctx.store.hold_restored(crate::store::now()).await?;
     let folder = super::hint::shell_word(ctx.store.data());
     let config = super::hint::config_option();
-    println!("restored into {folder}; check it with\n  patchpost doctor --data {folder}{config}");
+    let patchpost = format!("{}patchpost", super::owner::prefix(ctx.store.data()));
+    println!("restored into {folder}; check it with\n  {patchpost} doctor --data {folder}{config}");
     if held > 0 {
         println!(
             "{} that {} owed when the backup was made {} held, as {} may have gone out since; look at them with\n  \
-             patchpost queue ls --data {folder}{config}\nand let them go with `patchpost queue retry`, or not with `patchpost queue drop`",
+             {patchpost} queue ls --data {folder}{config}\nand let them go with `{patchpost} queue retry --data {folder}{config}`, or not with queue drop",
             count(held, "mail"),
             if held == 1 { "was" } else { "were" },
             if held == 1 { "is" } else { "are" },
@@ -119,7 +120,7 @@ pub async fn settle(ctx: &Ctx) -> Result<()> {
     if parked > 0 {
         println!(
             "{} that would send more mail {} parked for the same reason; \
-             `patchpost jobs --retry` does all of it",
+             `{patchpost} jobs --retry --data {folder}{config}` does all of it",
             count(parked, "job"),
             if parked == 1 { "is" } else { "are" },
         );

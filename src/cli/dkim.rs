@@ -4,20 +4,50 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use super::args::Dkim;
+use super::args::{Cli, Dkim};
 use super::output::{print, print_json};
-use crate::deliver::keys::{self, Record};
-use crate::doctor::records;
+use crate::config::Config;
+use crate::deliver::keys::{self, Keys, Record};
+use crate::doctor::{self, records};
+use crate::store::Store;
 
 /// Days that a new key's record gets to be known everywhere, and old mail to arrive.
 const GRACE_DAYS: i64 = 7;
 
-/// `patchpost dkim`; needs no database.
-pub fn dkim(data: &Path, wish: &Dkim) -> Result<()> {
+/// `patchpost dkim`
+pub fn dkim(cli: &Cli, wish: &Dkim) -> Result<()> {
+    if !matches!(wish, Dkim::Show { .. }) {
+        super::check_owner(&cli.data)?;
+    }
+    let config = super::load_config(cli)?;
+    super::check_there(&cli.data, &config)?;
+    perform(&cli.data, wish)?;
+    if let Dkim::Rotate { domain, .. } = wish {
+        let domain = domain.to_lowercase();
+        let known = super::runtime()?.block_on(domains(&cli.data, &config))?;
+        if !known.contains(&domain) {
+            let word = format!(
+                "no list has an address in {domain}, so this key signs nothing yet; lists are in {}; `patchpost list create NAME --address NAME@{domain}` makes one there",
+                known.join(", ")
+            );
+            eprintln!("{}", super::pasteable(&word));
+        }
+    }
+    Ok(())
+}
+
+/// The domains of the lists that are here, and that of new ones.
+async fn domains(data: &Path, config: &Config) -> Result<Vec<String>> {
+    let store = Store::open(data, &super::location(config)).await?;
+    let site = doctor::site(data, config, &store.load_lists().await?);
+    Ok(site.context("cannot read the keys")?.domains)
+}
+
+/// Needs no database.
+fn perform(data: &Path, wish: &Dkim) -> Result<()> {
     match wish {
         Dkim::Rotate { domain, json } => {
             let domain = domain.to_lowercase();
-            super::check_owner(data, &format!("dkim rotate {domain}"))?;
             let made = keys::make(data, &domain, crate::store::now());
             let selector = made.with_context(|| format!("cannot make a key for {domain}"))?;
             let records = records(data, &domain)?.into_iter();
@@ -43,8 +73,12 @@ pub fn dkim(data: &Path, wish: &Dkim) -> Result<()> {
             now,
         } => {
             let domain = domain.to_lowercase();
-            super::check_owner(data, &format!("dkim drop {domain} {selector}"))?;
             let keys = keys::load(data, &domain).context("cannot read the keys")?;
+            ensure!(
+                keys.pairs.iter().any(|p| p.selector == *selector),
+                "{}",
+                no_such_key(data, &domain, selector, &keys)
+            );
             let others = keys.pairs.iter().filter(|p| p.selector != *selector);
             let mut others = others.map(|p| p.selector.as_str());
             let today = crate::store::now()
@@ -71,6 +105,18 @@ pub fn dkim(data: &Path, wish: &Dkim) -> Result<()> {
             }
             Ok(())
         }
+    }
+}
+
+/// That there is no such key, and which there are.
+fn no_such_key(data: &Path, domain: &str, selector: &str, keys: &Keys) -> String {
+    let all: Vec<&str> = keys.pairs.iter().map(|p| p.selector.as_str()).collect();
+    if !all.is_empty() {
+        return format!("{domain} has no key {selector}; it has {}", all.join(", "));
+    }
+    match keys::domains(data).unwrap_or_default().join(", ").as_str() {
+        "" => format!("there is no key of {domain}, nor of any other domain"),
+        others => format!("there is no key of {domain}; there are keys of {others}"),
     }
 }
 
@@ -125,9 +171,23 @@ mod tests {
                 selector: selector.to_owned(),
                 now: false,
             };
-            dkim(data, &wish)
+            perform(data, &wish)
         };
+        let absent = |domain: &str, selector: &str| {
+            let wish = Dkim::Drop {
+                domain: domain.to_owned(),
+                selector: selector.to_owned(),
+                now: false,
+            };
+            perform(data, &wish).expect_err("there is none").to_string()
+        };
+        let none = "there is no key of x.org, nor of any other domain";
+        assert_eq!(absent("x.org", "p1"), none);
         let (oldest, old, fresh) = (made(60), made(30), made(0));
+        let said = absent("x.org", "p1");
+        assert!(said.starts_with("x.org has no key p1; it has p"), "{said}");
+        let said = absent("y.org", &old);
+        assert_eq!(said, "there is no key of y.org; there are keys of x.org");
         drop(&oldest).expect("the other old one signs on");
         let refused = drop(&old).expect_err("only a fresh one is left");
         assert!(refused.to_string().contains("is 7 days old"), "{refused}");

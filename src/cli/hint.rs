@@ -1,9 +1,11 @@
-//! Commands that messages name can be pasted: they carry the folder and the file of settings in use, where these are not the usual ones.
+//! Commands that messages name can be pasted: they carry the folder and the file of settings in use, where these are not the usual ones,
+//! and the user to give them as, where that is another one.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::args::Cli;
+use super::owner;
 
 /// What commands need besides; set once, when the program begins.
 static IN_USE: OnceLock<Options> = OnceLock::new();
@@ -17,6 +19,8 @@ struct Options {
     anywhere: String,
     /// The file of settings, if one was named.
     config: String,
+    /// What stands before a command so that the folder's owner runs it.
+    prefix: String,
 }
 
 /// Remembers where this run works. What the environment names, another command in it finds too.
@@ -40,19 +44,30 @@ pub fn remember(cli: &Cli) {
         here,
         anywhere: folder + &config,
         config,
+        prefix: owner::prefix(&cli.data),
     });
 }
 
 /// A text in which who gave this command can paste each command in backticks.
 pub fn pasteable(text: &str) -> String {
-    let options = IN_USE.get().map_or("", |options| &options.here);
-    complete(text, options)
+    complete_with(text, |options| &options.here)
 }
 
 /// A text in which anybody can, such as root: another user's environment does not name the folder.
 pub fn pasteable_anywhere(text: &str) -> String {
-    let options = IN_USE.get().map_or("", |options| &options.anywhere);
-    complete(text, options)
+    complete_with(text, |options| &options.anywhere)
+}
+
+/// A command that anybody can paste, for texts that have it on a line of its own.
+pub fn command_anywhere(words: &str) -> String {
+    pasteable_anywhere(&format!("`patchpost {words}`")).replace('`', "")
+}
+
+fn complete_with(text: &str, chosen: fn(&Options) -> &str) -> String {
+    match IN_USE.get() {
+        Some(options) => complete(text, &options.prefix, chosen(options)),
+        None => text.to_owned(),
+    }
 }
 
 /// `--config FILE` with a blank in front, if a file was named; for texts that name the folder in any case.
@@ -60,15 +75,19 @@ pub fn config_option() -> &'static str {
     IN_USE.get().map_or("", |options| &options.config)
 }
 
-fn complete(text: &str, options: &str) -> String {
+fn complete(text: &str, prefix: &str, options: &str) -> String {
     let pieces: Vec<&str> = text.split('`').collect();
     let last = pieces.len() - 1;
     let mut out = String::new();
     for (n, piece) in pieces.into_iter().enumerate() {
-        let code = n % 2 == 1 && n < last && !piece.contains(" --data ");
+        let code = n % 2 == 1 && n < last;
+        let options = match piece.contains(" --data ") {
+            true => "",
+            false => options,
+        };
         match piece.split_once(')') {
             _ if code && piece.starts_with("patchpost ") => {
-                out.push_str(&format!("{piece}{options}"))
+                out.push_str(&format!("{prefix}{piece}{options}"))
             }
             // A script that a shell runs.
             Some((command, rest)) if code && command.contains("$(patchpost ") => {
@@ -104,7 +123,7 @@ mod tests {
     #[test]
     fn commands_in_backticks_carry_what_they_need() {
         let check = |text: &str, expected: &str| {
-            assert_eq!(complete(text, " --data /srv/x"), expected);
+            assert_eq!(complete(text, "", " --data /srv/x"), expected);
         };
         check(
             "there is no list; make one with `patchpost list create dev`",
@@ -125,7 +144,12 @@ mod tests {
         ] {
             check(whole, whole);
         }
-        assert_eq!(complete("`patchpost jobs`", ""), "`patchpost jobs`");
+        assert_eq!(complete("`patchpost jobs`", "", ""), "`patchpost jobs`");
+        let text = "`patchpost jobs`, or as root: `sh -c \"$(patchpost print setup)\"`";
+        assert_eq!(
+            complete(text, "runuser --user=list -- ", " --data /srv/x"),
+            "`runuser --user=list -- patchpost jobs --data /srv/x`, or as root: `sh -c \"$(patchpost print setup --data /srv/x)\"`"
+        );
     }
 
     #[test]

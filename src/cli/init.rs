@@ -129,7 +129,7 @@ pub async fn init(data: &Path, file: Option<&Path>, wish: Init) -> Result<()> {
         "{} exists already: change it by hand; `patchpost print dns` prints the records, `patchpost doctor` says what is missing",
         file.display()
     );
-    super::check_owner(data, "init")?;
+    super::check_owner(data)?;
     let first = wish.list.clone();
     let first: Option<ListName> = first.map(|name| name.parse()).transpose()?;
     let config = ask_all(wish, &mut std::io::stdin().lock())?;
@@ -150,7 +150,11 @@ pub async fn init(data: &Path, file: Option<&Path>, wish: Init) -> Result<()> {
         super::hint::shell_word(data),
         super::hint::config_option()
     );
-    println!("{}", steps(&config, &hint, records, first.is_some()));
+    let patchpost = format!("{}patchpost", super::owner::prefix(data));
+    println!(
+        "{}",
+        steps(&config, (&patchpost, &hint), records, first.is_some())
+    );
     Ok(())
 }
 
@@ -162,6 +166,10 @@ fn ask_all(wish: Init, input: &mut dyn BufRead) -> Result<Config> {
         answers: Answers::new(),
     };
     let own = own_name();
+    ensure!(
+        !wish.yes || wish.hostname.is_some() || !own.is_empty(),
+        "this machine has no name that others find; say --hostname, such as --hostname lists.example.org"
+    );
     let hostname = asker.ask(
         "site.hostname",
         wish.hostname,
@@ -350,11 +358,16 @@ fn write_settings(file: &Path, config: &Config) -> Result<()> {
     written.with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// What is left to do, counted. `hint` is what commands need besides to find this site.
-fn steps(config: &Config, hint: &str, records: usize, has_list: bool) -> String {
+/// What is left to do, counted. Commands begin as `patchpost` says, and need `hint` besides to find this site.
+fn steps(
+    config: &Config,
+    (patchpost, hint): (&str, &str),
+    records: usize,
+    has_list: bool,
+) -> String {
     let mut steps = Vec::new();
     if !has_list {
-        steps.push(format!("make a list: patchpost list create dev{hint}"));
+        steps.push(format!("make a list: {patchpost} list create dev{hint}"));
     }
     let front = match super::setup::is_behind_postfix(config) {
         true => "Postfix, ",
@@ -364,7 +377,9 @@ fn steps(config: &Config, hint: &str, records: usize, has_list: bool) -> String 
         "as root, when the first of them is there, let {front}the server and the web server be set up (without sh -c it is only shown):\n;       \
          sh -c \"$(patchpost print setup{hint})\""
     ));
-    steps.push(format!("look whether all is well: patchpost doctor{hint}"));
+    steps.push(format!(
+        "look whether all is well: {patchpost} doctor{hint}"
+    ));
     let all = records + steps.len();
     let mut text = format!("; Left to do, {all} steps:\n");
     text.push_str(&format!(

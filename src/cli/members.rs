@@ -60,9 +60,9 @@ async fn add(ctx: &Ctx, list: &str, addresses: Vec<String>) -> Result<()> {
     let wanted = keys(&given)?;
     refuse_own(ctx, &list, &wanted).await?;
     let asked = wanted.len() as u64;
-    let new = ctx.add_members(list.id, wanted.clone()).await?;
-    note(ctx, &list, &wanted, "added").await?;
-    say_added(asked, new);
+    let new = ctx.add_members(list.id, wanted).await?;
+    note(ctx, &list, &new, "added").await?;
+    say_added(asked, new.len() as u64);
     Ok(())
 }
 

@@ -15,6 +15,7 @@ mod landing;
 mod lists;
 mod members;
 mod output;
+mod owner;
 mod policy;
 mod print;
 mod queue;
@@ -36,11 +37,13 @@ use crate::pipeline::{Ctx, Reclassify};
 use crate::store::{ListRow, Location, Store};
 use crate::types::{MailId, PatchsetId, RealmId};
 pub use demo::demo;
-pub use hint::{pasteable, pasteable_anywhere};
+pub use hint::{command_anywhere, pasteable, pasteable_anywhere};
+pub use owner::{as_owner, is_denied};
 
 use args::{Cli, Command};
 use output::{Table, count};
 pub use output::{print, print_json};
+use owner::check_owner;
 
 /// Runs a command.
 pub fn run(mut cli: Cli) -> Result<ExitCode> {
@@ -52,6 +55,11 @@ pub fn run(mut cli: Cli) -> Result<ExitCode> {
         cli.config = Some(std::path::absolute(file).unwrap_or_else(|_| file.clone()));
     }
     hint::remember(&cli);
+    let data = cli.data.clone();
+    run_command(cli).map_err(|error| owner::explained(&data, error))
+}
+
+fn run_command(cli: Cli) -> Result<ExitCode> {
     match &cli.command {
         Command::Completions { shell } => {
             clap_complete::generate(
@@ -69,18 +77,18 @@ pub fn run(mut cli: Cli) -> Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         Command::Am(wish) => return am::am(wish),
-        Command::Dkim(wish) => {
-            dkim::dkim(&cli.data, wish)?;
-            return Ok(ExitCode::SUCCESS);
-        }
         _ => {}
     }
     // Mail, members and keys are for the user that runs the server, and for its group.
     let closed = rustix::fs::Mode::from_raw_mode(0o027);
     let set = rustix::process::umask(closed);
     rustix::process::umask(set | closed);
+    if let Command::Dkim(wish) = &cli.command {
+        dkim::dkim(&cli, wish)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if let Command::Restore { file } = &cli.command {
-        check_owner(&cli.data, &format!("restore {}", hint::shell_word(file)))?;
+        check_owner(&cli.data)?;
         backup::restore(&cli.data, file)?;
         let config = load_config(&cli)?;
         runtime()?.block_on(async {
@@ -94,6 +102,9 @@ pub fn run(mut cli: Cli) -> Result<ExitCode> {
         runtime.block_on(init::init(&cli.data, cli.config.as_deref(), wish))?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Command::Config = cli.command {
+        return show_config(&cli);
+    }
     let config = match load_config(&cli) {
         // It says what is wrong with them, and looks at the rest.
         Err(error) if let Command::Doctor(wish) = &cli.command => {
@@ -101,10 +112,6 @@ pub fn run(mut cli: Cli) -> Result<ExitCode> {
         }
         config => config?,
     };
-    if let Command::Config = cli.command {
-        print(&config::render(&config))?;
-        return Ok(ExitCode::SUCCESS);
-    }
     let runtime = runtime()?;
     let done = runtime.block_on(async move {
         match cli.command {
@@ -127,11 +134,9 @@ pub fn run(mut cli: Cli) -> Result<ExitCode> {
                 Ok(ExitCode::SUCCESS)
             }
             command => {
-                if !may_begin(&command) {
-                    check_there(&cli.data, &config)?;
-                }
-                if let Command::Repo(args::Repo::Add { name, .. }) = &command {
-                    check_owner(&cli.data, &format!("repo add {name} …"))?;
+                check_there(&cli.data, &config)?;
+                if let Command::Repo(args::Repo::Add { .. }) = &command {
+                    check_owner(&cli.data)?;
                 }
                 let ctx = open(&cli.data, &config).await?;
                 perform(&ctx, &config, command).await
@@ -160,6 +165,12 @@ fn settings_file(data: &Path, given: Option<&Path>) -> PathBuf {
 }
 
 fn load_config(cli: &Cli) -> Result<Config> {
+    let (name, text) = read_settings(cli)?;
+    Ok(config::parse(&name, &text, std::env::vars())?)
+}
+
+/// The file of settings, by its name and text; empty if there is none.
+fn read_settings(cli: &Cli) -> Result<(String, String)> {
     let path = settings_file(&cli.data, cli.config.as_deref());
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
@@ -168,11 +179,24 @@ fn load_config(cli: &Cli) -> Result<Config> {
         }
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
-    Ok(config::parse(
-        &path.display().to_string(),
-        &text,
-        std::env::vars(),
-    )?)
+    Ok((path.display().to_string(), text))
+}
+
+/// `patchpost config`: also where settings are wrong, as it is what shows how they are meant.
+fn show_config(cli: &Cli) -> Result<ExitCode> {
+    let (name, text) = read_settings(cli)?;
+    let (config, problems) = config::parse_all(&name, &text, std::env::vars());
+    if problems.is_empty() {
+        print(&config::render(&config))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let wrong = config::ConfigError { problems };
+    eprintln!("{}", pasteable(&format!("patchpost: {wrong}")));
+    print(&format!(
+        "# Some settings are wrong, as standard error says: where they stand below they have their defaults, and the server does not start.\n{}",
+        config::render(&config)
+    ))?;
+    Ok(ExitCode::FAILURE)
 }
 
 /// Where the configuration says the database is.
@@ -188,19 +212,13 @@ pub fn repos(data: &std::path::Path, config: &Config) -> Repos {
     Repos::new(data).fetching_within(Duration::from_secs(config.repos.fetch_seconds))
 }
 
-/// Whether a command may be the first on its data folder.
-fn may_begin(command: &Command) -> bool {
-    let list = matches!(command, Command::List(args::List::Create { .. }));
-    list || matches!(command, Command::Repo(args::Repo::Add { .. }))
-}
-
 /// Refuses a folder without data: a slip in its name must not make another site.
 fn check_there(data: &std::path::Path, config: &Config) -> Result<()> {
     let elsewhere = location(config) != Location::File;
     ensure!(
         elsewhere || Store::is_file_in(data),
         "there is no data of patchpost in {}; name the folder with --data or PATCHPOST_DATA, \
-         or set a site up with `patchpost init`",
+         or make it: `patchpost init` sets a site up, `patchpost serve` begins one to try on this machine",
         data.display()
     );
     Ok(())
@@ -218,23 +236,6 @@ pub async fn open(data: &std::path::Path, config: &Config) -> Result<Ctx> {
     };
     let ctx = Ctx::open(store, repos(data, config), base, config.limits.free_disk_mb).await?;
     Ok(ctx.named(&config.site))
-}
-
-/// What a command makes must belong to the user that runs the server.
-fn check_owner(data: &std::path::Path, command: &str) -> Result<()> {
-    use std::os::unix::fs::MetadataExt;
-    let Ok(meta) = std::fs::metadata(data) else {
-        return Ok(());
-    };
-    let folder = data.display();
-    ensure!(
-        meta.uid() == rustix::process::geteuid().as_raw(),
-        "{folder} belongs to another user, who runs the server: give the command as that user, such as by\n  \
-         runuser --user=patchpost -- patchpost {command} --data {}{}",
-        hint::shell_word(data),
-        hint::config_option()
-    );
-    Ok(())
 }
 
 /// The list of that name, or an error that says which there are.

@@ -46,7 +46,8 @@ pub fn script(
     text.push_str(&format!(
         "say {}\n",
         quoted(&format!(
-            "done; look whether all is well: runuser --user=patchpost -- patchpost doctor {options}"
+            "done; look whether all is well: {}patchpost doctor {options}",
+            super::owner::prefix_for_root(data)
         ))
     ));
     Ok(text)

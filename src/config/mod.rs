@@ -64,6 +64,20 @@ pub fn parse(
     text: &str,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Config, ConfigError> {
+    let (config, problems) = parse_all(name, text, environment);
+    if problems.is_empty() {
+        Ok(config)
+    } else {
+        Err(ConfigError { problems })
+    }
+}
+
+/// The same for who shows settings that may be wrong: what is has its default, and is told of.
+pub fn parse_all(
+    name: &str,
+    text: &str,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> (Config, Vec<Problem>) {
     let mut config = Config::default();
     let mut problems = read_file(&mut config, name, text);
     let mut environment: Vec<_> = environment.into_iter().collect();
@@ -74,11 +88,7 @@ pub fn parse(
     if problems.is_empty() {
         problems = check_together(&config);
     }
-    if problems.is_empty() {
-        Ok(config)
-    } else {
-        Err(ConfigError { problems })
-    }
+    (config, problems)
 }
 
 /// The effective configuration as a file in which every key is explained, for `patchpost config`.

@@ -38,8 +38,14 @@ pub enum Form {
 pub fn without_settings(data: &Path, error: &anyhow::Error, form: Form) -> Result<ExitCode> {
     let mut report = Report::default();
     for problem in format!("{error:#}").lines() {
-        let mend = "`patchpost config` shows all keys; every other check but these depends on them";
-        report.bad("configuration", problem, mend);
+        let mend = match cli::is_denied(error) {
+            true => cli::as_owner(data),
+            false => {
+                "`patchpost config` shows all keys; every other check but these depends on them"
+                    .to_owned()
+            }
+        };
+        report.bad("configuration", problem, &mend);
     }
     machine::folder(data, &mut report);
     machine::git(&mut report);
@@ -111,8 +117,15 @@ async fn outside(
         Err(error) => Err(error.clone()),
     };
     let fine = answer.is_ok();
-    let mend =
-        "mail is taken, but no sender is authenticated; set dns.servers, or mend /etc/resolv.conf";
+    // A file that stands for DNS, where one is set.
+    let mend = match (config.dns.zone.is_empty(), &opened) {
+        (false, Err(_)) => {
+            "mend what is named there, or set dns.zone to \"\", so that DNS is asked; the server does not start so"
+        }
+        _ => {
+            "mail is taken, but no sender is authenticated; set dns.servers, or mend /etc/resolv.conf"
+        }
+    };
     report.outcome("dns", answer, mend);
     if config.site.hostname == "localhost" {
         let detail =

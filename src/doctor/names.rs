@@ -113,12 +113,15 @@ async fn name(dns: &Dns, site: &Site, ip: IpAddr, report: &mut Report) {
     let mend = format!(
         "the provider of the address sets its name, often on a page called reverse DNS: {wanted}"
     );
-    let seen = dns.find_records(&wanted.name, RecordKind::Ptr).await;
-    let seen = seen.and_then(|names| match &names[..] {
+    let names = match dns.find_records(&wanted.name, RecordKind::Ptr).await {
+        Ok(names) => names,
+        Err(error) => return report.bad(&what, &error, &again(&wanted)),
+    };
+    let seen = match &names[..] {
         [] => Err("the address has no name".to_owned()),
         names if names.iter().any(|n| same(n, &site.hostname)) => Ok(site.hostname.clone()),
         names => Err(format!("its name is {}", names.join(", "))),
-    });
+    };
     report.outcome(&what, seen, &mend);
 }
 
@@ -215,8 +218,16 @@ async fn signing_key(dns: &Dns, key: &records::SigningKey, report: &mut Report) 
         let both = seen.zip(ours);
         both.is_some_and(|(seen, ours)| !seen.is_empty() && ours.starts_with(&seen[..]))
     };
-    let seen = dns.find_records(&wanted.name, RecordKind::Txt).await;
-    let seen = seen.and_then(|found| match &found[..] {
+    let found = match dns.find_records(&wanted.name, RecordKind::Txt).await {
+        Ok(found) => found,
+        Err(error) => {
+            return match key.weight {
+                Weight::Spare => report.note(&what, &error, &again(&wanted)),
+                Weight::Needed => report.bad(&what, &error, &again(&wanted)),
+            };
+        }
+    };
+    let seen = match &found[..] {
         [] => Err("DNS has no such key".to_owned()),
         [one] if tag(one, "p") == tag(&wanted.value, "p") => Ok("it is our key".to_owned()),
         [one] if is_start(one) => Err(
@@ -225,7 +236,7 @@ async fn signing_key(dns: &Dns, key: &records::SigningKey, report: &mut Report) 
         ),
         [_] => Err("DNS has another key than the one that signs".to_owned()),
         many => Err(format!("DNS has {} texts there; one is wanted", many.len())),
-    });
+    };
     match seen {
         Err(detail) if key.weight == Weight::Spare => report.note(&what, &detail, &set(&wanted)),
         seen => report.outcome(&what, seen, &set(&wanted)),

@@ -194,7 +194,7 @@ impl Ctx {
             series: &series,
             answer: answer.is_some(),
             days: list.policy.hold_days,
-            id: held.id,
+            command: &crate::cli::command_anywhere(&format!("held show {}", held.id)),
             page: &format!(
                 "{}/sign-in?to=/{}/settings/held/{}/",
                 self.base_url, list.name, held.id

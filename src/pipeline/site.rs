@@ -109,7 +109,7 @@ impl Ctx {
         &self,
         list: ListId,
         addresses: Vec<String>,
-    ) -> Result<u64, PipelineError> {
+    ) -> Result<Vec<String>, PipelineError> {
         let now = crate::store::now();
         Ok(self.store.insert_members(list, addresses, now).await?)
     }

@@ -92,12 +92,12 @@ impl Ctx {
         if let Some((own, why)) = self.find_own(list, &keys).await? {
             return Ok(Err(format!("{own} {why}")));
         }
-        let new = self.add_members(list.id, keys.clone()).await?;
+        let new = self.add_members(list.id, keys).await?;
         let note = |key: &String| format!("{key} was added by the operator");
-        let details = keys.iter().map(note).collect();
+        let details = new.iter().map(note).collect();
         self.note_tended(viewer, list, "members", details, now)
             .await?;
-        Ok(Ok(new))
+        Ok(Ok(new.len() as u64))
     }
 
     /// Who looks after a list invites people: each is asked by the mail that asks who wants to join, and is a member once he

@@ -98,6 +98,7 @@ impl Ctx {
                 hostname: &self.hostname,
                 worse: &worse,
                 better: &better,
+                command: &crate::cli::command_anywhere("doctor"),
             };
             let text = text.render()?;
             let notice = Notice {

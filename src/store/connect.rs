@@ -175,6 +175,9 @@ fn open_lock(path: &Path) -> Result<File, StoreError> {
             std::io::ErrorKind::PermissionDenied => {
                 "; it has to belong to the user that runs the server, as the folder does"
             }
+            std::io::ErrorKind::ReadOnlyFilesystem => {
+                "; commands that only read take part in it, too: the folder has to be writable"
+            }
             _ => "",
         };
         StoreError::Unusable(format!("cannot open {}: {e}{mend}", path.display()))

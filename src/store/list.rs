@@ -459,13 +459,13 @@ impl Store {
         .await
     }
 
-    /// Subscribes addresses; returns how many were new. Those that bounces disabled get copies again.
+    /// Subscribes addresses; returns those that were new. Those that bounces disabled get copies again.
     pub async fn insert_members(
         &self,
         list: ListId,
         addresses: Vec<String>,
         now: Timestamp,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Vec<String>, StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
                 let row = |address: &String| {
@@ -478,10 +478,11 @@ impl Store {
                 };
                 let rows = addresses.iter().map(row).collect();
                 let head = "member (list, address, mail, created)";
-                let tail = "on conflict (list, address) do nothing returning id";
-                let new = tx.insert(head, rows, tail).await?.len();
+                let tail = "on conflict (list, address) do nothing returning address";
+                let new = tx.insert(head, rows, tail).await?;
                 standing::enable_all(tx, &addresses, now).await?;
-                Ok(new as u64)
+                let new = new.iter().map(|row| sqlx::Row::try_get(row, 0));
+                Ok(new.collect::<Result<_, _>>()?)
             })
         })
         .await

@@ -106,6 +106,8 @@ fn a_data_folder_may_be_named_relative_to_where_one_is() {
         );
         String::from_utf8(out.stdout).unwrap()
     };
+    let site = "init --yes --hostname lists.example.org --operator ana@example.net --address 192.0.2.1 --postfix --data here";
+    run(&site.split(' ').collect::<Vec<_>>());
     run(&["repo", "add", "empty", "--init", "--data", "here"]);
     let source = folder.path().join("here/repos/empty.git");
     assert!(source.join("HEAD").exists());
@@ -319,6 +321,16 @@ fn doctor_tells_of_settings_it_cannot_read_and_looks_at_the_rest() {
         "ok   git",
     ];
     assert!(wanted.iter().all(|w| text.contains(w)), "{text}");
+    // What doctor names as what shows all keys does so then, too.
+    let (fine, text) = say(&server, &["config"], &[("PATCHPOST_SMTP_MAX_SIZE", "big")]);
+    assert!(!fine, "{text}");
+    for words in [
+        "environment PATCHPOST_SMTP_MAX_SIZE: smtp.max_size cannot be \"big\"",
+        "\nmax_size = ",
+        "\n[delivery]\n",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
 }
 
 #[test]
@@ -340,11 +352,20 @@ fn a_port_that_is_taken_is_named_with_its_setting() {
 
 /// A slip in the name of the folder is told, and leaves nothing behind.
 #[test]
-fn commands_that_read_make_no_folder() {
+fn commands_make_no_site_by_a_slip() {
     let server = TestServer::start();
     let other = server.dir.path().join("slip");
     let other = other.to_str().unwrap();
-    for command in [&["list", "ls"][..], &["jobs"], &["series", "show", "1"]] {
+    let commands = [
+        &["list", "ls"][..],
+        &["jobs"],
+        &["series", "show", "1"],
+        &["list", "create", "dev"],
+        &["repo", "add", "tool", "--init"],
+        &["dkim", "rotate", "lists.example.org"],
+        &["dkim", "show"],
+    ];
+    for command in commands {
         let said = server.cli_fails(&[command, &["--data", other]].concat());
         assert!(said.contains("there is no data of patchpost in"), "{said}");
     }
@@ -371,6 +392,16 @@ fn commands_say_what_did_not_fit() {
     assert_eq!(said, "1 new member\n");
     let said = server.cli(&["member", "add", "dev", "ana@x.org", "ben@x.org"]);
     assert_eq!(said, "1 new member, 1 there already\n");
+    let noted = server.cli(&["events", "dev"]);
+    let times = noted.matches("ana@x.org was added").count();
+    assert_eq!(times, 1, "only who was not there: {noted}");
+    fails("held accept dev", "held mails are named by their numbers");
+    fails(
+        "held accept dev",
+        "those of a list by --list dev with --all",
+    );
+    fails("held show x@y", "which `patchpost held ls` shows");
+    fails("held reject 99 --why no", "no mail 99 is held");
     fails(
         "member rm dev ana@x.org chen@x.org",
         "not among the members of dev: chen@x.org",

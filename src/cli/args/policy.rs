@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::Json;
 use crate::list::settings::{self, Outsiders, OwnRemoval, Proof};
+use crate::types::ListName;
 
 /// Whose mail a person looks at first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -226,6 +227,7 @@ pub enum Held {
     #[command(after_help = "Example:\n  patchpost held show 12")]
     Show {
         /// Its number in `patchpost held ls`
+        #[arg(value_parser = held_number)]
         id: i64,
         /// How to print
         #[command(flatten)]
@@ -252,7 +254,7 @@ pub enum Held {
         #[command(flatten)]
         which: Which,
         /// What the author reads
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, visible_alias = "why", value_name = "TEXT")]
         words: String,
     },
     /// Drop mails without a word
@@ -320,7 +322,7 @@ pub struct Remove {
 #[derive(Debug, Args)]
 pub struct Which {
     /// Numbers in `patchpost held ls`
-    #[arg(required_unless_present = "list", conflicts_with = "list")]
+    #[arg(required_unless_present = "list", conflicts_with = "list", value_parser = held_number)]
     pub ids: Vec<i64>,
     /// Instead of numbers: those of this list
     #[arg(long, value_name = "LIST")]
@@ -337,4 +339,15 @@ pub struct Which {
     /// Of the list, all
     #[arg(long, requires = "list")]
     pub all: bool,
+}
+
+/// The number of a held mail; a list's name is what people say instead.
+fn held_number(text: &str) -> Result<i64, String> {
+    let said = "held mails are named by their numbers, which `patchpost held ls` shows";
+    text.parse().map_err(|_| match text.parse::<ListName>() {
+        Ok(list) => format!(
+            "{said}; those of a list by --list {list} with --all, --from, --subject or --reason"
+        ),
+        Err(_) => said.to_owned(),
+    })
 }

@@ -40,8 +40,8 @@ pub struct Held<'a> {
     pub answer: bool,
     /// After how many days it is dropped.
     pub days: i64,
-    /// Its number.
-    pub id: i64,
+    /// What shows it on the server.
+    pub command: &'a str,
     /// Where it is decided.
     pub page: &'a str,
     /// Its first lines.

@@ -75,6 +75,8 @@ pub struct Trouble<'a> {
     pub worse: &'a [(String, String, String)],
     /// What is well again.
     pub better: &'a [(String, String, String)],
+    /// What shows all on the server.
+    pub command: &'a str,
 }
 
 /// `templates/mail/probe.txt`

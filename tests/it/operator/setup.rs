@@ -421,6 +421,14 @@ fn commands_that_messages_name_can_be_pasted() {
         found.contains(&format!("`patchpost backup FILE --data {folder}`")),
         "{found}"
     );
+    // The folder of another user, which root alone can make one.
+    if std::os::unix::fs::chown(&data, Some(1), None).is_ok() {
+        let found = desk.run("doctor", "").out;
+        let whole = format!("`runuser --user=daemon -- patchpost backup FILE --data {folder}`");
+        assert!(found.contains(&whole), "{found}");
+        let whole = "`runuser --user=daemon -- patchpost list create nope`";
+        desk.refused("list show nope", whole);
+    }
 }
 
 /// A list in another domain wants all that the first domain has.
@@ -494,4 +502,38 @@ fn doctor_looks_at_every_domain_that_has_a_list() {
         serde_json::from_str(&desk.good("dkim show lists.example.net --json")).unwrap();
     let key = parts.iter().find(|p| p["name"] == keys[0]["name"]).unwrap();
     assert_eq!(key["value"], keys[0]["value"]);
+    // A domain that no list is in gets a key, and a word.
+    assert_eq!(desk.run("dkim rotate lists.example.org", "").err, "");
+    let said = desk.run("dkim rotate lists.example.com", "").err;
+    let words = "no list has an address in lists.example.com, so this key signs nothing yet; lists are in lists.example.net, lists.example.org";
+    assert!(said.contains(words), "{said}");
+}
+
+/// Nobody is told to set what may be there already, nor sent to another place than the one that is wrong.
+#[test]
+fn doctor_says_what_to_do_where_dns_gives_no_answer() {
+    let (desk, printed) = site();
+    let file = desk.dir.path().join("zone");
+    let look = |text: &str| -> Vec<Value> {
+        std::fs::write(&file, text).unwrap();
+        let mut command = desk.command();
+        command
+            .args(["doctor", "--json"])
+            .env("PATCHPOST_DNS_ZONE", &file);
+        serde_json::from_slice(&tools::output(&mut command).stdout).unwrap()
+    };
+    let key = printed.lines().find(|l| l.contains("_domainkey")).unwrap();
+    let key = key.split_once(' ').unwrap().0;
+    let silent = ["10.2.0.192.in-addr.arpa", key].map(|name| format!("{name} FAIL\n"));
+    let found = look(&format!("{printed}\n{}", silent.concat()));
+    let what = |f: &&Value, start: &str| f["what"].as_str().unwrap().starts_with(start);
+    for start in ["dns PTR 192.0.2.10", "dns DKIM "] {
+        let one = found.iter().find(|f| what(f, start) && f["state"] == "bad");
+        let one = one.unwrap_or_else(|| panic!("{start}: {found:#?}"));
+        let mend = one["mend"].as_str().unwrap();
+        assert!(mend.starts_with("look again when DNS answers"), "{one:#?}");
+    }
+    let found = look("what is this\n");
+    let one = found.iter().find(|f| f["what"] == "dns").unwrap();
+    assert!(one["mend"].as_str().unwrap().contains("set dns.zone to"));
 }

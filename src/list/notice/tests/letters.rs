@@ -33,7 +33,7 @@ fn a_notice_of_a_held_mail_as_it_leaves() {
         series,
         answer,
         days: 21,
-        id: 7,
+        command: "patchpost held show 7 --data /var/lib/patchpost",
         page: "https://x.org/dev/settings/held/7/",
         excerpt,
     };
@@ -64,7 +64,8 @@ fn a_notice_of_a_held_mail_as_it_leaves() {
 
         It is dropped after 21 days. It can be decided on its page, too:
         https://x.org/dev/settings/held/7/
-        Or on the server: patchpost held show 7
+        Or on the server:
+            patchpost held show 7 --data /var/lib/patchpost
 
         It begins:
 
@@ -83,7 +84,8 @@ fn a_notice_of_a_held_mail_as_it_leaves() {
 
         It is dropped after 21 days. It can be decided on its page, too:
         https://x.org/dev/settings/held/7/
-        Or on the server: patchpost held show 7
+        Or on the server:
+            patchpost held show 7 --data /var/lib/patchpost
     "#]]
     .assert_eq(&rendered(&held(false, &[], &[])));
 }
@@ -302,6 +304,7 @@ fn word_of_trouble_as_it_leaves() {
         hostname: "mx.x.org",
         worse,
         better,
+        command: "patchpost doctor --data /var/lib/patchpost",
     };
     expect![[r#"
         Hello,
@@ -320,8 +323,10 @@ fn word_of_trouble_as_it_leaves() {
             clock
                 it is right
 
-        `patchpost doctor` shows all there is to see. Each of these things is told
-        at most once a day, and once more when it is well again."#]]
+        All there is to see is shown on the server by
+            patchpost doctor --data /var/lib/patchpost
+        Each of these things is told at most once a day, and once more when it is well
+        again."#]]
     .assert_eq(&rendered(&trouble(&worse, &better)));
     expect![[r#"
         Hello,
@@ -331,8 +336,10 @@ fn word_of_trouble_as_it_leaves() {
             clock
                 it is right
 
-        `patchpost doctor` shows all there is to see. Each of these things is told
-        at most once a day, and once more when it is well again."#]]
+        All there is to see is shown on the server by
+            patchpost doctor --data /var/lib/patchpost
+        Each of these things is told at most once a day, and once more when it is well
+        again."#]]
     .assert_eq(&rendered(&trouble(&[], &better)));
 }
 
