@@ -7,11 +7,11 @@ use super::tag::Version;
 use super::world::{Key, World};
 
 /// Unthreaded mails of one sending arrive within this many seconds …
-const NEAR: i64 = 20 * 60;
+pub(super) const NEAR: i64 = 20 * 60;
 /// … or within this many, if only one series can take them.
 pub(super) const FAR: i64 = 24 * 3600;
 /// Neighbours in time that a mail is compared with.
-const MAX_NEIGHBOURS: usize = 200;
+pub(super) const MAX_NEIGHBOURS: usize = 200;
 
 /// The version that a numbered mail stands for by itself; unthreaded mails have no ancestor to take another from.
 pub(super) fn own_version(said: Option<Version>) -> Version {
@@ -97,6 +97,21 @@ impl<'w, 'a> Pool<'w, 'a> {
             return false;
         };
         if a == b || !one.is_apart_from(other) {
+            return false;
+        }
+        // By time alone no cover comes to a thread that began with its first patch: that was sent without one.
+        let by_time = matches!(how, How::Near | How::Far);
+        let lone = |s: &Growing| s.slots.is_empty();
+        let begun = |s: &Growing| {
+            let first = s.slots.get(&1).filter(|_| s.members.len() > 1);
+            first.is_some_and(|first| {
+                let others = s.members.iter().filter(|at| *at != first);
+                let mut others = others.map(|at| self.world.answers(*at));
+                let id = &self.world.mail(*first).message_id;
+                self.world.answers(*first).is_empty() && others.all(|above| above.contains(id))
+            })
+        };
+        if by_time && (lone(one) && begun(other) || lone(other) && begun(one)) {
             return false;
         }
         let (keep, gone) = (a.min(b), a.max(b));
@@ -308,4 +323,46 @@ impl<'w, 'a> Pool<'w, 'a> {
 fn sendings<'a>(world: &World<'a>, series: &Growing) -> BTreeSet<&'a str> {
     let run = |at: &usize| world.facts(*at).stem.as_ref().map(|s| s.sending.as_str());
     series.members.iter().filter_map(run).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::assemble_tests::{Mail, check_corrected, mail_at};
+
+    #[track_caller]
+    fn check(mails: &[Mail], expected: &[&str]) {
+        check_corrected(mails, &[], expected);
+    }
+
+    #[test]
+    fn no_cover_comes_by_time_to_a_thread_that_began_without_one() {
+        let kiwi = || {
+            vec![
+                mail_at("k1@x", "[PATCH 1/2] kiwi", "", 0),
+                mail_at("k2@x", "[PATCH 2/2] more kiwi", "k1@x", 1),
+            ]
+        };
+        let mut mails = kiwi();
+        mails.push(mail_at("l0@x", "[PATCH 0/2] lime", "", 5));
+        check(&mails, &["v1 1,2 of 2", "--", "v1 +0 of 2 incomplete"]);
+        mails.push(mail_at("l1@x", "[PATCH 1/2] one lime", "l0@x", 6));
+        mails.push(mail_at("l2@x", "[PATCH 2/2] two limes", "l0@x", 7));
+        check(&mails, &["v1 1,2 of 2", "--", "v1 1,2+0 of 2"]);
+        // One that answers it is its own, however late.
+        let mut mails = kiwi();
+        mails.push(mail_at("k0@x", "[PATCH 0/2] kiwi", "k1@x", 60));
+        check(&mails, &["v1 1,2+0 of 2"]);
+    }
+
+    #[test]
+    fn a_cover_stays_with_its_patches_where_a_later_version_answers_it() {
+        let mut mails = vec![
+            mail_at("c@x", "[PATCH 0/2] series", "", 0),
+            mail_at("p1@x", "[PATCH 1/2] one", "", 1),
+            mail_at("p2@x", "[PATCH 2/2] two", "", 2),
+            mail_at("v1@x", "[PATCH v2 1/2] one", "c@x", 600),
+            mail_at("v2@x", "[PATCH v2 2/2] two", "c@x", 601),
+        ];
+        check(&mails, &["v1 1,2+0 of 2 superseded", "v2 1,2 of 2"]);
+    }
 }

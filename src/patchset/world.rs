@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::assemble::Input;
 use super::authority::is_sure;
+use super::loose::{MAX_NEIGHBOURS, NEAR};
 use super::recognise::{Kind, Recognised};
 use super::tag::Version;
 use crate::types::{MailId, MessageId};
@@ -264,7 +265,8 @@ impl<'a> World<'a> {
         }
     }
 
-    /// For covers that say no version: the one that all patches right below them say; `None` if they do not agree.
+    /// For covers that say no version: the one that all patches right below them say; `None` if they do not agree, or if the cover has
+    /// patches without a thread: those below it are a later version that answers it.
     fn versions_of_patches(&self) -> HashMap<usize, Option<Version>> {
         let mut found: HashMap<usize, Option<Version>> = HashMap::new();
         for at in (0..self.len()).filter(|at| self.is_candidate(*at) && self.number(*at) > 0) {
@@ -283,7 +285,46 @@ impl<'a> World<'a> {
                 *all = None;
             }
         }
+        if found.values().any(|version| version.is_some()) {
+            let loose = self.loose_patches();
+            found.retain(|cover, _| !self.has_loose_patches(&loose, *cover));
+        }
         found
+    }
+
+    /// When the patches without a thread and a version came, by who sent them and by their count; in order.
+    fn loose_patches(&self) -> HashMap<(Person<'a>, u32), Vec<usize>> {
+        let mut found: HashMap<(Person<'a>, u32), Vec<usize>> = HashMap::new();
+        for at in (0..self.len()).filter(|at| self.is_candidate(*at)) {
+            let tag = &self.facts(at).tag;
+            let patch = tag.number.is_some_and(|n| n > 0) && tag.version.is_none();
+            if patch && self.answers(at).is_empty() {
+                let of = (self.person(at), self.total(at));
+                found.entry(of).or_default().push(at);
+            }
+        }
+        found
+    }
+
+    /// Whether one of them was sent with that cover: by the same run of a tool, else within minutes.
+    fn has_loose_patches(
+        &self,
+        loose: &HashMap<(Person<'a>, u32), Vec<usize>>,
+        cover: usize,
+    ) -> bool {
+        let Some(patches) = loose.get(&(self.person(cover), self.total(cover))) else {
+            return false;
+        };
+        let run = |at: usize| self.facts(at).stem.as_ref().map(|s| &s.sending);
+        let near = |at: &usize| match (run(cover), run(*at)) {
+            (Some(one), Some(other)) => one == other,
+            _ => self.secs(*at).abs_diff(self.secs(cover)) <= NEAR.unsigned_abs(),
+        };
+        let next = patches.partition_point(|at| *at < cover);
+        let around = patches[next.saturating_sub(MAX_NEIGHBOURS)..]
+            .iter()
+            .take(2 * MAX_NEIGHBOURS);
+        around.copied().any(|at| near(&at))
     }
 }
 

@@ -55,6 +55,7 @@ mod sign_in;
 mod sql;
 mod standing;
 mod steer;
+mod stored;
 pub mod summary;
 mod tally;
 mod tend;

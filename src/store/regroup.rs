@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::series::{Done, NewPatchset, NewSeries, Recorded};
 use super::sql::{self, Bind};
+use super::stored::{Stored, load_stored};
 use super::{StoreError, Tx, file, fresh, job, landed, marks};
 use crate::types::{Job, MailId, RealmId, SeriesId, Timestamp};
 
@@ -19,15 +20,6 @@ pub(super) fn digest(series: &NewSeries) -> String {
     data_encoding::HEXLOWER.encode(&hash[..16])
 }
 
-/// A stored series, as far as comparing needs it.
-#[derive(Clone)]
-struct Stored {
-    id: i64,
-    patchset: i64,
-    anchor: i64,
-    digest: String,
-}
-
 pub(super) async fn record(
     tx: &mut Tx,
     realm: RealmId,
@@ -39,11 +31,10 @@ pub(super) async fn record(
     if file::lock_realm(tx, realm).await? != Some(version) {
         return Err(StoreError::Stale);
     }
-    let stored = load_stored(tx, mails).await?;
+    let stored = load_stored(tx, mails, &patchsets).await?;
     let mut left: BTreeMap<i64, Stored> = stored.iter().map(|s| (s.id, s.clone())).collect();
     let mut recorded = Recorded::default();
     let mut taken = HashSet::new();
-    let anchors: HashSet<i64> = stored.iter().map(|s| s.anchor).collect();
     let (mut unchanged, mut changed, mut fresh) = (Vec::new(), Vec::new(), Vec::new());
     for patchset in patchsets {
         if same(&patchset, &stored) {
@@ -56,7 +47,7 @@ pub(super) async fn record(
                 .for_each(|s| left.retain(|_, old| old.anchor != s.anchor.0));
             continue;
         }
-        if patchset.mails().all(|mail| !anchors.contains(&mail.0)) {
+        if !stored.iter().any(|s| s.is_in(&patchset)) {
             fresh.push(patchset);
             continue;
         }
@@ -87,31 +78,6 @@ pub(super) async fn record(
     Ok(recorded)
 }
 
-async fn load_stored(tx: &mut Tx, mails: &[MailId]) -> Result<Vec<Stored>, StoreError> {
-    let mut found = BTreeMap::new();
-    for chunk in mails.chunks(400) {
-        let text = format!(
-            "select id, patchset, anchor, digest from series where anchor in ({})",
-            marks(chunk.len())
-        );
-        let binds = chunk.iter().map(|m| Bind::from(m.0)).collect();
-        for (id, patchset, anchor, digest) in
-            tx.fetch::<(i64, i64, i64, String)>(text, binds).await?
-        {
-            found.insert(
-                id,
-                Stored {
-                    id,
-                    patchset,
-                    anchor,
-                    digest,
-                },
-            );
-        }
-    }
-    Ok(found.into_values().collect())
-}
-
 fn stored_patchset_of(patchset: &NewPatchset, stored: &[Stored]) -> i64 {
     stored
         .iter()
@@ -135,7 +101,7 @@ fn same(patchset: &NewPatchset, stored: &[Stored]) -> bool {
         && stored.iter().filter(|o| o.patchset == *id).count() == patchset.series.len()
 }
 
-/// The lowest stored patchset whose anchor this group holds, else a new one; others become aliases.
+/// The lowest stored patchset whose first version goes on in this group, else a new one; others become aliases.
 async fn settle_patchset(
     tx: &mut Tx,
     realm: RealmId,
@@ -143,18 +109,15 @@ async fn settle_patchset(
     stored: &[Stored],
     taken: &mut HashSet<i64>,
 ) -> Result<i64, StoreError> {
-    let mails: HashSet<i64> = patchset.mails().map(|m| m.0).collect();
-    let near: BTreeSet<i64> = stored
-        .iter()
-        .filter(|s| mails.contains(&s.anchor))
-        .map(|s| s.patchset)
-        .collect();
+    let here = || stored.iter().filter(|s| s.is_in(patchset));
+    let near: BTreeSet<i64> = here().map(|s| s.patchset).collect();
     let mut held = Vec::new();
     for id in near {
         let row: Option<(i64,)> = tx
             .fetch_one("select anchor from patchset where id = $1", vec![id.into()])
             .await?;
-        if row.is_some_and(|r| mails.contains(&r.0)) && !taken.contains(&id) {
+        let first = |(anchor,): (i64,)| here().any(|s| s.patchset == id && s.anchor == anchor);
+        if row.is_some_and(first) && !taken.contains(&id) {
             held.push(id);
         }
     }
@@ -215,10 +178,9 @@ async fn record_series(
     left: &mut BTreeMap<i64, Stored>,
     quiet: bool,
 ) -> Result<(), StoreError> {
-    let mails: HashSet<i64> = series.mails().map(|m| m.0).collect();
     let held: Vec<Stored> = left
         .values()
-        .filter(|s| mails.contains(&s.anchor))
+        .filter(|s| s.goes_on == Some(series.anchor.0))
         .cloned()
         .collect();
     let unchanged =

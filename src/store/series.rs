@@ -103,12 +103,6 @@ pub struct NewPatchset {
     pub series: Vec<NewSeries>,
 }
 
-impl NewPatchset {
-    pub(super) fn mails(&self) -> impl Iterator<Item = MailId> + '_ {
-        self.series.iter().flat_map(NewSeries::mails)
-    }
-}
-
 impl NewSeries {
     pub(super) fn mails(&self) -> impl Iterator<Item = MailId> + '_ {
         let patches = self

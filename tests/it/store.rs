@@ -23,6 +23,7 @@ mod held;
 mod holding;
 mod jobs;
 mod notices;
+mod numbers;
 mod order;
 mod rehearsal;
 mod schema;
