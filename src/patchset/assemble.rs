@@ -28,6 +28,8 @@ pub struct Input {
     pub arrived: Timestamp,
     /// How well its sender is authenticated.
     pub standing: Standing,
+    /// Who sent it: the lower-case address, or one that stands for all that are linked with it.
+    pub person: String,
     /// What it is by itself.
     pub recognised: Recognised,
 }

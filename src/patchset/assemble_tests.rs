@@ -89,6 +89,7 @@ pub(super) fn input(row: usize, m: &Mail) -> Input {
         parents: message.parents.clone(),
         arrived: Timestamp::from_secs(1_700_000_000 + m.minutes * 60),
         standing: m.standing.clone(),
+        person: recognise(&message).submitter,
         recognised: recognise(&message),
     }
 }

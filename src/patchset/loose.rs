@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_cover_stays_with_its_patches_where_a_later_version_answers_it() {
-        let mut mails = vec![
+        let mails = vec![
             mail_at("c@x", "[PATCH 0/2] series", "", 0),
             mail_at("p1@x", "[PATCH 1/2] one", "", 1),
             mail_at("p2@x", "[PATCH 2/2] two", "", 2),

@@ -19,7 +19,7 @@ const COVER_PATCHES: i64 = 24 * 3600;
 /// What the mails of one series have in common.
 pub(super) type Key<'a> = (Person<'a>, Version, u32);
 
-/// A sender: an address, and whether the domain speaks for it. Mail that only claims an address is somebody else's.
+/// A sender: an address or one that is linked with it, and whether the domain speaks for it. Mail that only claims an address is somebody else's.
 pub(super) type Person<'a> = (&'a str, bool);
 
 /// The mails by arrival, then identity, with what is looked up again and again. Indices name mails.
@@ -52,7 +52,7 @@ impl<'a> World<'a> {
         for (at, mail) in mails.iter().enumerate() {
             // A name that several mails carry is that of the first one's author: his best authenticated mail, else his first.
             let named = by_id.entry(&mail.message_id).or_insert(at);
-            let own = mail.recognised.submitter == mails[*named].recognised.submitter;
+            let own = mail.person == mails[*named].person;
             if own && sure[at] && !sure[*named] {
                 *named = at;
             }
@@ -135,7 +135,7 @@ impl<'a> World<'a> {
     }
 
     pub(super) fn submitter(&self, at: usize) -> &'a str {
-        &self.facts(at).submitter
+        &self.mails[at].person
     }
 
     pub(super) fn is_sure(&self, at: usize) -> bool {

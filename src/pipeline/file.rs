@@ -195,6 +195,7 @@ pub(super) fn understand(message: Message, size: usize, owed: &Owed, plain: bool
     let mut keys = Vec::new();
     let (mut kind, mut recognised, mut files) = (Kind::Plain.as_str(), String::new(), Vec::new());
     if !plain {
+        let found = patchset::recognise(&message);
         let input = patchset::Input {
             mail: MailId(0),
             identity: message.identity,
@@ -202,7 +203,8 @@ pub(super) fn understand(message: Message, size: usize, owed: &Owed, plain: bool
             parents: message.parents.clone(),
             arrived: owed.arrived,
             standing: Standing::from(&owed.verdict),
-            recognised: patchset::recognise(&message),
+            person: found.submitter.clone(),
+            recognised: found,
         };
         keys = patchset::link_keys(&input);
         (kind, recognised) = (input.recognised.kind.as_str(), to_json(&input.recognised));
@@ -259,6 +261,7 @@ pub(super) fn inputs(closure: &Closure) -> (Vec<patchset::Input>, Vec<Correction
         // A row that cannot be read was written by another version; `reclassify` reads the mail again.
         let recognised: Recognised = serde_json::from_str(&m.recognised).ok()?;
         let (identity, message_id, parents) = (m.identity, m.message_id.clone(), m.parents.clone());
+        let person = closure.people.get(&recognised.submitter);
         Some(patchset::Input {
             mail: m.mail,
             identity,
@@ -266,6 +269,7 @@ pub(super) fn inputs(closure: &Closure) -> (Vec<patchset::Input>, Vec<Correction
             parents,
             arrived: m.arrived,
             standing: Standing::from(&m.verdict),
+            person: person.unwrap_or(&recognised.submitter).clone(),
             recognised,
         })
     };

@@ -214,6 +214,7 @@ fn reread((mail, arrived, stored, verdict, bytes): ToReread) -> Option<Reread> {
         parents: message.parents,
         arrived,
         standing: Standing::from(&verdict),
+        person: recognised.submitter.clone(),
         recognised,
     };
     let keys = patchset::link_keys(&input);

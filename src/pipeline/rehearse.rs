@@ -305,6 +305,7 @@ fn read(waiting: Rehearsal) -> Waiting {
         parents: message.parents.clone(),
         arrived: mail.arrived,
         standing: Standing::from(&mail.verdict),
+        person: recognised.submitter.clone(),
         recognised,
     };
     let subject = message.subject.clone();

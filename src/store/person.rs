@@ -1,5 +1,7 @@
 //! People who write from several addresses: addresses are linked once each of them has confirmed, or the operator says so.
 
+use std::collections::HashMap;
+
 use super::writer::Tx;
 use super::{Bind, Reader, Store, StoreError, marks, sql};
 use crate::types::{ListId, RealmId, Timestamp};
@@ -47,6 +49,24 @@ impl Reader {
             linked.extend(rows.into_iter().map(|r| r.0));
         }
         Ok(linked)
+    }
+
+    /// For each of these addresses, given in lower case, that is linked with others: the one that stands for all of them.
+    pub(super) async fn load_stand_ins(
+        &self,
+        addresses: Vec<String>,
+    ) -> Result<HashMap<String, String>, StoreError> {
+        let mut people = HashMap::new();
+        for chunk in addresses.chunks(400) {
+            let text = format!(
+                "select p.address, min(o.address) from person_address p join person_address o on o.person = p.person \
+                 where p.address in ({}) group by p.address",
+                marks(chunk.len())
+            );
+            let binds = chunk.iter().map(Bind::from).collect();
+            people.extend(self.fetch::<(String, String)>(text, binds).await?);
+        }
+        Ok(people)
     }
 
     /// The addresses that are linked with one, itself among them.

@@ -45,6 +45,8 @@ pub struct Closure {
     pub mails: Vec<KnownMail>,
     /// What people decided about any of them, in order.
     pub corrections: Vec<StoredCorrection>,
+    /// For addresses that are linked with others, in lower case: the one that stands for all of them.
+    pub people: HashMap<String, String>,
 }
 
 /// One version of a patchset as assembled.
@@ -183,10 +185,13 @@ impl Reader {
         ids.sort_unstable();
         let mails = self.load_known(&ids).await?;
         let corrections = self.load_corrections(&ids).await?;
+        let addresses: BTreeSet<String> = mails.iter().map(|m| m.address.to_lowercase()).collect();
+        let people = self.load_stand_ins(addresses.into_iter().collect()).await?;
         Ok(Closure {
             version: version.map_or(0, |v| v.0),
             mails,
             corrections,
+            people,
         })
     }
 

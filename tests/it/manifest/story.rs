@@ -118,6 +118,7 @@ fn input((n, message): (usize, &Message)) -> Input {
         parents: message.parents.clone(),
         standing: Default::default(),
         arrived: patchpost::pipeline::arrival(message, None, Timestamp::from_secs(NOW)),
+        person: patchset::recognise(message).submitter,
         recognised: patchset::recognise(message),
     }
 }

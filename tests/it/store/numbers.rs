@@ -3,7 +3,10 @@
 use super::site::{Database, Site, answers, mail, patch, play};
 use crate::harness::on_both;
 
-on_both!(a_cover_letter_that_only_came_by_takes_no_number_along);
+on_both! {
+    a_cover_letter_that_only_came_by_takes_no_number_along,
+    a_linked_address_sends_the_next_version,
+}
 
 fn a_cover_letter_that_only_came_by_takes_no_number_along(database: Database) {
     play(database, story);
@@ -35,4 +38,28 @@ async fn story(site: Site) {
     }
     let expected = [["1", "1", "k1@x", "2"], ["2", "2", "l0@x", "2"]];
     assert_eq!(series(&site).await, expected);
+}
+
+fn a_linked_address_sends_the_next_version(database: Database) {
+    play(database, linked);
+}
+
+async fn linked(site: Site) {
+    site.list("dev", "public").await;
+    let now = patchpost::store::now();
+    let addresses = ["ana@example.org", "ana@work.example"].map(str::to_owned);
+    site.ctx.store.link_addresses(addresses, now).await.unwrap();
+    for (who, number) in [("work.example", "1"), ("other.example", "2")] {
+        let own = |id: &str| format!("{id}.{number}@x");
+        let first = patch(&own("v1"), "[PATCH] one", "");
+        site.post(&["dev"], &first).await;
+        let more = answers(&own("v1"));
+        let second = patch(&own("v2"), "[PATCH v2] one again", &more);
+        let second = second.replace("ana@example.org", &format!("ana@{who}"));
+        site.post(&["dev"], &second).await;
+    }
+    let rows = site
+        .rows("select patchset, label from series order by patchset, position")
+        .await;
+    assert_eq!(rows, [["1", "1"], ["1", "2"], ["2", "1"], ["3", "2"]]);
 }
