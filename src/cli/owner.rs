@@ -72,6 +72,14 @@ pub fn prefix_for_root(data: &Path) -> String {
     owner.map_or_else(|| "runuser --user=patchpost -- ".to_owned(), Owner::prefix)
 }
 
+/// The user that a folder belongs to, by name or number, unless it is not there or root's.
+pub fn user(data: &Path) -> Option<String> {
+    let owner = Owner::of(data).filter(|owner| owner.user != 0)?;
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = name_of(&users, owner.user).map(str::to_owned);
+    Some(name.unwrap_or_else(|| owner.user.to_string()))
+}
+
 /// What a command makes must belong to the user that runs the server.
 pub fn check_owner(data: &Path) -> Result<()> {
     let wrong = Owner::of(data).filter(|owner| !owner.is_us());

@@ -421,6 +421,13 @@ pub(super) fn unit(program: &Path, data: &Path, given: Option<&Path>) -> String 
             &format!("ReadWritePaths={}\n", word(data)),
         );
     }
+    // The group is then that user's own.
+    if let Some(user) = super::owner::user(data).filter(|user| user != "patchpost") {
+        text = text.replace(
+            "User=patchpost\nGroup=patchpost\n",
+            &format!("User={user}\n"),
+        );
+    }
     text = text.replace(
         &format!("ExecStart={USUAL_PROGRAM} "),
         &format!("ExecStart={} ", word(program)),

@@ -1,6 +1,8 @@
 //! Opening a store: pools with their settings, migrations under a lock.
 
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -159,7 +161,7 @@ pub fn is_served(data: &Path) -> Served {
             Err(std::fs::TryLockError::WouldBlock) => Served::Now,
             _ => Served::Before,
         },
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Served::Never,
+        Err(error) if error.kind() == ErrorKind::NotFound => Served::Never,
         Err(_) => Served::Hidden,
     }
 }
@@ -171,17 +173,32 @@ fn open_lock(path: &Path) -> Result<File, StoreError> {
         .write(true)
         .open(path);
     file.map_err(|e| {
-        let mend = match e.kind() {
-            std::io::ErrorKind::PermissionDenied => {
-                "; it has to belong to the user that runs the server, as the folder does"
-            }
-            std::io::ErrorKind::ReadOnlyFilesystem => {
-                "; commands that only read take part in it, too: the folder has to be writable"
-            }
-            _ => "",
-        };
+        let mend = lock_mend(path, e.kind());
         StoreError::Unusable(format!("cannot open {}: {e}{mend}", path.display()))
     })
+}
+
+/// What to do about a lock file that does not open.
+fn lock_mend(path: &Path, kind: ErrorKind) -> String {
+    let owner = |path: &Path| std::fs::metadata(path).map(|meta| meta.uid()).ok();
+    let folder = path.parent().unwrap_or(path);
+    match kind {
+        ErrorKind::PermissionDenied if path.exists() && owner(path) != owner(folder) => {
+            format!(
+                "; it belongs to another user than its folder does, as when root ran the server: as root: chown --reference='{}' '{}'",
+                folder.display(),
+                path.display()
+            )
+        }
+        ErrorKind::PermissionDenied => {
+            "; it has to belong to the user that runs the server, as the folder does".to_owned()
+        }
+        ErrorKind::ReadOnlyFilesystem => {
+            "; commands that only read take their turn by it, too: the folder has to be writable"
+                .to_owned()
+        }
+        _ => String::new(),
+    }
 }
 
 pub(super) fn sqlite_url(path: &Path) -> String {
@@ -372,6 +389,20 @@ async fn migrate(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_that_does_not_open_is_told_with_what_mends_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("serve.lock");
+        std::fs::write(&path, "").expect("written");
+        let denied = ErrorKind::PermissionDenied;
+        assert!(lock_mend(&path, denied).contains("the user that runs the server"));
+        assert!(lock_mend(&path, ErrorKind::ReadOnlyFilesystem).contains("has to be writable"));
+        // Root alone may give it away.
+        if std::os::unix::fs::chown(&path, Some(1), None).is_ok() {
+            assert!(lock_mend(&path, denied).contains("as root: chown --reference='/"));
+        }
+    }
 
     #[test]
     fn whoever_looks_whether_a_server_runs_leaves_no_file() {

@@ -428,6 +428,8 @@ fn commands_that_messages_name_can_be_pasted() {
         assert!(found.contains(&whole), "{found}");
         let whole = "`runuser --user=daemon -- patchpost list create nope`";
         desk.refused("list show nope", whole);
+        let unit = desk.good("print systemd");
+        assert!(unit.contains("\nUser=daemon\n"), "{unit}");
     }
 }
 
