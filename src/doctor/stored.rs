@@ -28,10 +28,14 @@ pub async fn database(data: &Path, config: &Config, report: &mut Report) -> Opti
     let checked = match &opened {
         Ok(store) => store.check().await.map_err(|e| e.to_string()),
         Err(StoreError::Damaged(text)) => {
-            let detail = text
-                .split_once("; ")
-                .map_or(text.as_str(), |(what, _)| what);
-            report.bad("database", detail, DAMAGED);
+            let (detail, mend) = text.split_once("; ").unwrap_or((text, DAMAGED));
+            // The error of the library may have parts of its own.
+            let mend = if mend.contains(DAMAGED) {
+                mend
+            } else {
+                DAMAGED
+            };
+            report.bad("database", detail, mend);
             return None;
         }
         Err(error) => Err(error.to_string()),
@@ -72,7 +76,12 @@ pub async fn server(
     match lives {
         true => {
             let detail = "no server runs on this folder: no mail comes in and no copies go out";
-            let mend = "start it: systemctl start patchpost, or `patchpost serve`; `journalctl -u patchpost` says why it ended";
+            let mend = match store {
+                Some(_) => {
+                    "start it: systemctl start patchpost, or `patchpost serve`; `journalctl -u patchpost` says why it ended"
+                }
+                None => "mend first what is said of the database; it does not start without it",
+            };
             report.bad("server", detail, mend);
         }
         false => {

@@ -1,7 +1,7 @@
 //! Opening a store: pools with their settings, migrations under a lock.
 
 use std::fs::{File, OpenOptions};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,6 +28,10 @@ pub enum Location {
 pub const DAMAGED: &str = "stop the server, keep the folder as it is, and fill another one from the last backup: \
      `patchpost restore BACKUP --data NEW-FOLDER`";
 
+/// Stands in `write.lock` from when the file beside it was first opened: where that is gone, it was lost.
+const MARK: &str =
+    "patchpost.db was made beside this file. Where it is missing, it is lost: restore a backup.\n";
+
 /// So long one waits for a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// So long PostgreSQL may take for a statement of a page; SQLite's are bounded by what they read.
@@ -41,11 +45,14 @@ const SQLITE: &str = "pragma journal_mode = wal; pragma synchronous = full; prag
 impl Store {
     /// Opens the store, creating or upgrading its tables. `data` must exist.
     ///
-    /// Refuses a database that a newer patchpost has written.
+    /// Refuses a database that a newer patchpost has written, and to begin one where one was lost.
     pub async fn open(data: &Path, location: &Location) -> Result<Store, StoreError> {
         sqlx::any::install_default_drivers();
         let (dialect, url, lock) = match location {
             Location::File => {
+                if let Some(lost) = find_loss(data) {
+                    return Err(StoreError::Damaged(lost));
+                }
                 let lock = open_lock(&data.join("write.lock"))?;
                 (
                     Dialect::Sqlite,
@@ -66,6 +73,9 @@ impl Store {
         )
         .await?;
         migrate(&writer, dialect, lock.clone()).await?;
+        if let Some(lock) = &lock {
+            leave_mark(lock);
+        }
         let readers = if dialect == Dialect::Sqlite { 4 } else { 8 };
         let reader = pool(
             dialect,
@@ -122,9 +132,9 @@ impl Store {
         done
     }
 
-    /// Whether a folder holds a SQLite database of ours.
+    /// Whether a folder holds a SQLite database of ours, or did: [`Store::open`] says that it is lost.
     pub fn is_file_in(data: &Path) -> bool {
-        data.join("patchpost.db").is_file()
+        data.join("patchpost.db").is_file() || find_loss(data).is_some()
     }
 
     /// Takes the folder for one `serve`; the lock is freed when the file is dropped or the process ends.
@@ -163,6 +173,41 @@ pub fn is_served(data: &Path) -> Served {
         },
         Err(error) if error.kind() == ErrorKind::NotFound => Served::Never,
         Err(_) => Served::Hidden,
+    }
+}
+
+/// What tells that the database of a folder is lost, and what mends it: there is none, or a file of 0 bytes, where one was.
+fn find_loss(data: &Path) -> Option<String> {
+    // The signs first: whoever makes a database leaves them after it.
+    let marked = std::fs::metadata(data.join("write.lock")).is_ok_and(|file| file.len() > 0);
+    let mut repos = std::fs::read_dir(data.join("repos")).into_iter().flatten();
+    if !marked && repos.next().is_none() {
+        return None;
+    }
+    let path = data.join("patchpost.db");
+    let what = match std::fs::metadata(&path) {
+        Ok(file) if file.len() == 0 => "is empty",
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => "is gone",
+        _ => return None,
+    };
+    Some(format!(
+        "{} {what}, and this folder had a database: its lists and mails were in it; {DAMAGED}. A new site begins in an empty folder only",
+        path.display()
+    ))
+}
+
+/// Without the mark a loss may go unseen, which is no reason not to run.
+fn leave_mark(lock: &File) {
+    let marked = match lock.metadata() {
+        Ok(file) if file.len() > 0 => Ok(()),
+        Ok(_) => {
+            let mut file = lock;
+            file.write_all(MARK.as_bytes())
+        }
+        Err(error) => Err(error),
+    };
+    if let Err(error) = marked {
+        tracing::warn!("cannot write into write.lock: {error}");
     }
 }
 
@@ -389,6 +434,46 @@ async fn migrate(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_lost_database_is_no_new_site() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path();
+        assert!(!Store::is_file_in(data));
+        // A start that broke off before there was a database is none that lost it.
+        std::fs::write(data.join("serve.lock"), "").expect("written");
+        std::fs::write(data.join("write.lock"), "").expect("written");
+        std::fs::write(data.join("patchpost.db"), "").expect("written");
+        std::fs::create_dir_all(data.join("dkim/lists.example.org")).expect("made");
+        std::fs::create_dir(data.join("repos")).expect("made");
+        let open = async || Store::open(data, &Location::File).await;
+        drop(open().await.expect("a first start"));
+        drop(open().await.expect("another"));
+        let refused = async |what: &str| {
+            assert!(Store::is_file_in(data));
+            let Err(StoreError::Damaged(text)) = open().await else {
+                panic!("it was opened");
+            };
+            assert!(
+                text.contains(&format!("patchpost.db {what}, and")),
+                "{text}"
+            );
+            assert!(text.contains("`patchpost restore BACKUP"), "{text}");
+        };
+        for name in ["patchpost.db", "patchpost.db-wal", "patchpost.db-shm"] {
+            let _absent = std::fs::remove_file(data.join(name));
+        }
+        refused("is gone").await;
+        assert!(!data.join("patchpost.db").exists(), "refusing makes none");
+        std::fs::write(data.join("patchpost.db"), "").expect("written");
+        refused("is empty").await;
+        // Repositories, as epochs of mail are, tell it too.
+        std::fs::remove_file(data.join("write.lock")).expect("removed");
+        std::fs::create_dir(data.join("repos/dev.0.git")).expect("made");
+        refused("is empty").await;
+        std::fs::remove_dir(data.join("repos/dev.0.git")).expect("removed");
+        open().await.expect("what was left is away");
+    }
 
     #[test]
     fn a_lock_that_does_not_open_is_told_with_what_mends_it() {
