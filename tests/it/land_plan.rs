@@ -1,0 +1,89 @@
+//! Before a series lands: what its plan warns of, and what a person put aside in it.
+
+use serde_json::json;
+
+use super::authority::{self, ANA};
+use super::harness::{Database, git};
+use super::land::{COMMITTER, Story};
+
+#[test]
+fn a_patch_that_a_person_put_aside_keeps_its_series_from_landing() {
+    let story = Story::begin(Database::Sqlite);
+    story.send_two();
+    let state = |word: &str| {
+        let wish = ["series", "state", "1", word, "--patch", "2"];
+        story.server.cli(&wish)
+    };
+    let apply = ["series", "apply", "1"];
+    let dry = ["series", "apply", "1", "--dry-run"];
+    let named = ["series", "apply", "1", "--version", "1", "--dry-run"];
+    for word in [
+        "rejected",
+        "not-applicable",
+        "awaiting-upstream",
+        "deferred",
+    ] {
+        state(word);
+        let part = format!(
+            "patch 2 of v1 is {}, as a person said",
+            word.replace('-', " ")
+        );
+        for wish in [&apply[..], &dry, &named] {
+            let said = story.refused(wish);
+            assert!(said.contains(&part), "{part} in {said}");
+            let how = "`patchpost series state 1 auto --patch 2` takes that back";
+            assert!(said.contains(how), "{said}");
+        }
+    }
+    state("superseded");
+    for wish in [&apply[..], &dry] {
+        let said = story.refused(wish);
+        assert!(said.contains("patch 2 of v1 is superseded"), "{said}");
+        assert!(said.contains("say with --version"), "{said}");
+    }
+    story.server.cli(&named);
+    for word in ["accepted", "under-review", "auto"] {
+        state(word);
+        let text = story.server.cli(&dry);
+        assert!(text.contains("2/2 "), "{word}: {text}");
+    }
+}
+
+#[test]
+fn the_plan_says_what_is_not_authenticated_only_claimed_or_built_on_what_is_not_there() {
+    let site = authority::story(&COMMITTER);
+    let check = |patchset: &str, claims: Option<i64>, warnings: &[&str]| {
+        let wish = ["series", "apply", patchset, "--dry-run"];
+        let plan = site.server.json(&wish);
+        assert_eq!(plan["warnings"], json!(warnings), "{plan:#}");
+        assert_eq!(plan["claims"], json!(claims), "{plan:#}");
+        let sure = !warnings.iter().any(|w| w.starts_with("not auth"));
+        assert_eq!(plan["patches"][0]["authenticated"], sure, "{plan:#}");
+        let text = site.server.cli(&wish);
+        let shown: Vec<&str> = text
+            .lines()
+            .filter_map(|l| l.strip_prefix("  warning    "))
+            .collect();
+        assert_eq!(shown, warnings, "{text}");
+    };
+    check("1", None, &[]);
+    let nobody = "not authenticated: nothing shows that ana@example.org wrote it";
+    let forged = authority::patch("f9@x", ANA, "[PATCH v9] other", "p1@x", 25);
+    site.send(forged.as_bytes());
+    let claim = "only a claim: it says, without authority, that it is v9 of patchset 1";
+    check("2", Some(1), &[nobody, claim]);
+    let built = authority::patch("d1@x", ANA, "[PATCH] built on it", "", 25);
+    let names = "Text.\n\nDepends-on: <p2@x>\nDepends-on: <nowhere@x>\n";
+    site.send(&site.sign(&built.replace("Text.\n", names)));
+    let missing = [
+        "depends on patchset 1 v2, which has not landed",
+        "depends on <nowhere@x>, which is not here",
+    ];
+    check("3", None, &missing);
+    // What landed is no matter any more.
+    let project = site.server.dir.path().join("project");
+    git(&project, &["config", "receive.denyCurrentBranch", "ignore"]);
+    site.server
+        .cli(&["series", "apply", "1", "--branch", "main"]);
+    check("3", None, &missing[1..]);
+}
