@@ -413,3 +413,38 @@ fn the_committer_date_can_be_the_authors() {
     let mut lines = dates.lines();
     assert_eq!(lines.next(), lines.next());
 }
+
+/// Nothing is written before the ref is known to take it.
+#[test]
+fn a_ref_that_is_refused_leaves_the_repository_as_it_was() {
+    let set = set();
+    let repo = text(set.bare.path());
+    std::fs::write(
+        set.bare.path().join("refs/heads/other"),
+        set.tip.clone() + "\n",
+    )
+    .unwrap();
+    std::fs::create_dir(set.bare.path().join("refs/heads/dir")).unwrap();
+    std::fs::write(
+        set.bare.path().join("refs/heads/dir/a"),
+        set.base.clone() + "\n",
+    )
+    .unwrap();
+    let before = snapshot(set.bare.path());
+    for name in [
+        "topic",
+        "refs/heads/../x",
+        "HEAD",
+        "refs/heads/other",
+        "refs/heads/dir",
+    ] {
+        let words = [
+            "am", "--repo", repo, "--base", &set.base, "--ref", name, "-",
+        ];
+        for more in [&[][..], &["--dry-run"]] {
+            let (fine, out, said) = run(&[&words[..], more].concat(), &set.mails[0]);
+            assert!(!fine && !said.is_empty(), "{name}: {out}{said}");
+            assert_eq!(snapshot(set.bare.path()), before, "{name}: {said}");
+        }
+    }
+}
