@@ -87,3 +87,37 @@ fn the_plan_says_what_is_not_authenticated_only_claimed_or_built_on_what_is_not_
         .cli(&["series", "apply", "1", "--branch", "main"]);
     check("3", None, &missing[1..]);
 }
+
+#[test]
+fn links_lead_to_the_address_listened_on() {
+    let story = Story::begin(Database::Sqlite);
+    story.send_two();
+    let link = |name: &str, value: &str| {
+        let mut command = story.server.command();
+        command.args(["series", "mbox", "1", "--link"]);
+        let out = command.env(name, value).output().unwrap();
+        let text = String::from_utf8(out.stdout).unwrap();
+        let line = text.lines().find(|l| l.starts_with("Link: "));
+        line.unwrap_or_else(|| panic!("{text}")).to_owned()
+    };
+    for (name, value, start) in [
+        (
+            "PATCHPOST_HTTP_LISTEN",
+            "127.0.0.1:48080",
+            "http://127.0.0.1:48080/dev/",
+        ),
+        (
+            "PATCHPOST_HTTP_LISTEN",
+            "0.0.0.0:48081,[::1]:48082",
+            "http://127.0.0.1:48081/dev/",
+        ),
+        (
+            "PATCHPOST_HTTP_BASE_URL",
+            "https://lists.example.org",
+            "https://lists.example.org/dev/",
+        ),
+    ] {
+        let line = link(name, value);
+        assert!(line.starts_with(&format!("Link: {start}")), "{line}");
+    }
+}
