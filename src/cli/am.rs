@@ -16,7 +16,7 @@ use crate::mail::mbox;
 pub fn am(wish: &Am) -> Result<ExitCode> {
     let mut mails = Vec::new();
     for file in &wish.files {
-        read(file, &mut mails)?;
+        read(file, wish.mboxrd, &mut mails)?;
     }
     let request = AmRequest {
         repo: wish.repo.clone(),
@@ -93,7 +93,7 @@ fn as_text(outcome: &Outcome) -> String {
 }
 
 /// The mails of a file, a folder or standard input.
-fn read(path: &Path, mails: &mut Vec<Vec<u8>>) -> Result<()> {
+fn read(path: &Path, mboxrd: bool, mails: &mut Vec<Vec<u8>>) -> Result<()> {
     if path.is_dir() {
         return read_maildir(path, mails);
     }
@@ -108,7 +108,11 @@ fn read(path: &Path, mails: &mut Vec<Vec<u8>>) -> Result<()> {
         mails.push(bytes);
         return Ok(());
     }
-    let mut reader = mbox::Reader::new(BufReader::new(bytes.as_slice()));
+    let source = BufReader::new(bytes.as_slice());
+    let mut reader = match mboxrd {
+        true => mbox::Reader::new(source),
+        false => mbox::Reader::keeping_quotes(source),
+    };
     while let Some(mail) = reader.next_mail()? {
         mails.push(mail);
     }

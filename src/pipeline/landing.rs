@@ -329,7 +329,8 @@ impl Ctx {
                     PipelineError::Refused(format!("patch {} was taken back", patch.number))
                 })?;
                 let folded = acked.render(patch, bytes, &options);
-                let mail = mbox::Reader::new(folded.as_slice()).next_mail();
+                // As `git am` reads it.
+                let mail = mbox::Reader::keeping_quotes(folded.as_slice()).next_mail();
                 // Reading from memory does not fail, and `render` writes one mail.
                 let mail = mail.ok().flatten().unwrap_or_default();
                 Ok((mail, has_hidden_diff(&mail::parse(bytes))))

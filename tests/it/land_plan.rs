@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::authority::{self, ANA};
-use super::harness::{Database, git};
-use super::land::{COMMITTER, Story};
+use super::harness::{Database, change, git, send_email};
+use super::land::{COMMITTER, KIM, Story, by_git_am};
 
 #[test]
 fn a_patch_that_a_person_put_aside_keeps_its_series_from_landing() {
@@ -86,6 +86,19 @@ fn the_plan_says_what_is_not_authenticated_only_claimed_or_built_on_what_is_not_
     site.server
         .cli(&["series", "apply", "1", "--branch", "main"]);
     check("3", None, &missing[1..]);
+}
+
+/// A message with lines that mboxes quote lands as `git am` has it.
+#[test]
+fn lines_that_an_mbox_quotes_land_as_they_are() {
+    let story = Story::begin(Database::Sqlite);
+    let message = "Change five\n\nFrom here\n>From there\n>>From elsewhere";
+    change(&story.mine, "src/a.c", "line 5\n", "line five\n", message);
+    send_email(&story.server, &story.mine, "dev@x.org", &["-1"]);
+    story.server.drain();
+    let expected = by_git_am(&story);
+    let wish = ["series", "apply", "1", "--signoff", KIM, "--dry-run"];
+    assert_eq!(story.server.json(&wish)["new"], expected.as_str());
 }
 
 #[test]

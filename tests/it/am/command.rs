@@ -448,3 +448,29 @@ fn a_ref_that_is_refused_leaves_the_repository_as_it_was() {
         }
     }
 }
+
+/// `>From ` is the sender's own in what `git format-patch` writes; mboxrd has it for `From `.
+#[test]
+fn quoted_lines_stay_as_in_git_and_are_undone_where_the_mbox_is_mboxrd() {
+    let set = set();
+    set.pair
+        .git(&["checkout", "-q", "-f", "--detach", &set.base]);
+    set.pair.write("b/c.txt", "new\n");
+    let tip = set
+        .pair
+        .commit("Third\n\nFrom here\n>From there\n>>From elsewhere");
+    let mails = mails_of(&set.pair, &set.base, &tip, &[]);
+    let repo = text(set.bare.path());
+    for (ours, theirs) in [
+        (&[][..], &[][..]),
+        (&["--mboxrd"], &["--patch-format=mboxrd"]),
+    ] {
+        let words = ["am", "--repo", repo, "--base", &set.base, "-"];
+        let (fine, out, said) = run(&[&words[..], ours].concat(), &mails[0]);
+        assert!(fine, "{said}{out}");
+        let fallback = patchpost::git::Fallback::None;
+        let git = set.pair.theirs_with(&set.base, &mails, fallback, theirs);
+        let commit = out.lines().next().and_then(|l| l.strip_prefix("commit "));
+        assert_eq!(commit, git.as_deref().ok(), "{ours:?}");
+    }
+}
