@@ -119,11 +119,11 @@ fn read(path: &Path, mboxrd: bool, mails: &mut Vec<Vec<u8>>) -> Result<()> {
     Ok(())
 }
 
-/// Mails of `cur` and `new` by name, numbers in names by their value, as git-mailsplit(1) has it.
+/// Mails of `cur`, then of `new`, each by name, numbers in names by their value, as git-mailsplit(1) has it.
 fn read_maildir(folder: &Path, mails: &mut Vec<Vec<u8>>) -> Result<()> {
     let mut found: Vec<(Vec<(u64, String)>, PathBuf)> = Vec::new();
-    for part in ["cur", "new"] {
-        let part = folder.join(part);
+    for part_name in ["cur", "new"] {
+        let part = folder.join(part_name);
         let entries = std::fs::read_dir(&part)
             .with_context(|| format!("{} is no Maildir", folder.display()))?;
         for entry in entries {
@@ -134,7 +134,7 @@ fn read_maildir(folder: &Path, mails: &mut Vec<Vec<u8>>) -> Result<()> {
                 .to_string_lossy()
                 .into_owned();
             if !name.starts_with('.') {
-                found.push((sort_key(&name), path));
+                found.push((sort_key(&format!("{part_name}/{name}")), path));
             }
         }
     }

@@ -251,9 +251,12 @@ fn git_folder(path: &Path) -> Result<PathBuf, GitError> {
 
 pub(super) fn parse_id(hex: &str) -> Result<ObjectId, GitError> {
     ObjectId::from_hex(hex.as_bytes()).map_err(|_| {
-        GitError::Refused(format!(
-            "{hex} is no id of an object in a repository with SHA-1 ids"
-        ))
+        GitError::Refused(match hex.len() {
+            64 => {
+                "the repository has SHA-256 ids, which are not supported: only SHA-1 is".to_owned()
+            }
+            _ => format!("{hex} is no id of an object in a repository with SHA-1 ids"),
+        })
     })
 }
 

@@ -474,3 +474,22 @@ fn quoted_lines_stay_as_in_git_and_are_undone_where_the_mbox_is_mboxrd() {
         assert_eq!(commit, git.as_deref().ok(), "{ours:?}");
     }
 }
+
+/// `cur` comes before `new`, whatever the names are.
+#[test]
+fn a_maildir_is_read_as_git_reads_it() {
+    let set = set();
+    let dir = tempfile::tempdir().unwrap();
+    for (name, mail) in [("cur/10.x", &set.mails[0]), ("new/9.x", &set.mails[1])] {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, mail).unwrap();
+    }
+    let words = ["am", "--repo", text(set.bare.path()), "--base", &set.base];
+    let (fine, out, said) = run(&[&words[..], &[text(dir.path())]].concat(), b"");
+    assert!(fine, "{said}{out}");
+    let fallback = patchpost::git::Fallback::None;
+    let git = set.pair.theirs(&set.base, &set.mails, fallback);
+    let commit = out.lines().next().and_then(|l| l.strip_prefix("commit "));
+    assert_eq!(commit, git.as_deref().ok());
+}
