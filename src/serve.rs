@@ -56,16 +56,8 @@ pub async fn run(
     let store = Store::open(data, &crate::cli::location(&config)).await?;
     store.free_claims().await?;
     let listeners = listen_all(&config).await?;
-    let base_url = match config.http.base_url.as_str() {
-        "" => format!(
-            "http://{}",
-            listeners
-                .http
-                .first()
-                .map_or_else(|| "localhost".to_owned(), |l| reachable(&l.address()))
-        ),
-        url => url.to_owned(),
-    };
+    let listened = listeners.http.first().map(Listener::address);
+    let base_url = base_url(&config.http, listened.as_deref());
     let repos = crate::cli::repos(data, &config);
     let free_disk_mb = config.limits.free_disk_mb;
     let ctx = Ctx::open(store.clone(), repos.clone(), base_url.clone(), free_disk_mb).await?;
@@ -173,6 +165,17 @@ async fn listen(section: &str, list: &str) -> Result<Vec<Listener>> {
     let variable = format!("PATCHPOST_{}_LISTEN", section.to_uppercase());
     let bound = bind(addresses(list)).await;
     bound.map_err(|e| anyhow!("{e}; set {section}.listen or {variable} to another address"))
+}
+
+/// Where the pages are: as the configuration says, else at the address listened on.
+pub fn base_url(config: &config::Http, listened: Option<&str>) -> String {
+    match config.base_url.as_str() {
+        "" => format!(
+            "http://{}",
+            listened.map_or_else(|| "localhost".to_owned(), reachable)
+        ),
+        url => url.to_owned(),
+    }
 }
 
 /// How a listener is reached from this machine: one on all addresses by that of the machine itself.

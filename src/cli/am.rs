@@ -16,7 +16,7 @@ use crate::mail::mbox;
 pub fn am(wish: &Am) -> Result<ExitCode> {
     let mut mails = Vec::new();
     for file in &wish.files {
-        read(file, &mut mails)?;
+        read(file, wish.mboxrd, &mut mails)?;
     }
     let request = AmRequest {
         repo: wish.repo.clone(),
@@ -93,7 +93,7 @@ fn as_text(outcome: &Outcome) -> String {
 }
 
 /// The mails of a file, a folder or standard input.
-fn read(path: &Path, mails: &mut Vec<Vec<u8>>) -> Result<()> {
+fn read(path: &Path, mboxrd: bool, mails: &mut Vec<Vec<u8>>) -> Result<()> {
     if path.is_dir() {
         return read_maildir(path, mails);
     }
@@ -108,18 +108,22 @@ fn read(path: &Path, mails: &mut Vec<Vec<u8>>) -> Result<()> {
         mails.push(bytes);
         return Ok(());
     }
-    let mut reader = mbox::Reader::new(BufReader::new(bytes.as_slice()));
+    let source = BufReader::new(bytes.as_slice());
+    let mut reader = match mboxrd {
+        true => mbox::Reader::new(source),
+        false => mbox::Reader::keeping_quotes(source),
+    };
     while let Some(mail) = reader.next_mail()? {
         mails.push(mail);
     }
     Ok(())
 }
 
-/// Mails of `cur` and `new` by name, numbers in names by their value, as git-mailsplit(1) has it.
+/// Mails of `cur`, then of `new`, each by name, numbers in names by their value, as git-mailsplit(1) has it.
 fn read_maildir(folder: &Path, mails: &mut Vec<Vec<u8>>) -> Result<()> {
     let mut found: Vec<(Vec<(u64, String)>, PathBuf)> = Vec::new();
-    for part in ["cur", "new"] {
-        let part = folder.join(part);
+    for part_name in ["cur", "new"] {
+        let part = folder.join(part_name);
         let entries = std::fs::read_dir(&part)
             .with_context(|| format!("{} is no Maildir", folder.display()))?;
         for entry in entries {
@@ -130,7 +134,7 @@ fn read_maildir(folder: &Path, mails: &mut Vec<Vec<u8>>) -> Result<()> {
                 .to_string_lossy()
                 .into_owned();
             if !name.starts_with('.') {
-                found.push((sort_key(&name), path));
+                found.push((sort_key(&format!("{part_name}/{name}")), path));
             }
         }
     }

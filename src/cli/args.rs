@@ -108,7 +108,7 @@ pub enum Command {
     Series(Series),
     /// Apply mails with patches to a bare repository, as git am does in a checkout
     #[command(
-        after_help = "Examples:\n  patchpost am --repo tool.git --base main --ref refs/heads/topic series.mbox\n  patchpost series mbox 12 | patchpost am --repo tool.git --base v1.2 --json -"
+        after_help = "Examples:\n  patchpost am --repo tool.git --base main --ref refs/heads/topic series.mbox\n  patchpost series mbox 12 | patchpost am --repo tool.git --base v1.2 --json -\n  patchpost series mbox 12 --original | patchpost am --repo tool.git --base v1.2 --mboxrd -"
     )]
     Am(Am),
     /// Group the mails of an archive anew with today's rules
@@ -448,6 +448,9 @@ pub struct Am {
     /// The committer's date is the author's
     #[arg(long)]
     pub committer_date_is_author_date: bool,
+    /// Mboxes quote lines with `From ` as mboxrd does: take one `>` off each; without it such lines stay as they are, as in git
+    #[arg(long)]
+    pub mboxrd: bool,
     /// Say what would come of it, and leave the repository as it is
     #[arg(long)]
     pub dry_run: bool,

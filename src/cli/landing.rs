@@ -78,12 +78,13 @@ fn as_json(plan: &Plan, signoff: Option<&str>) -> serde_json::Value {
         json!({
             "number": p.number, "commit": commit.map(|c| &c.id), "title": commit.map(|c| &c.title),
             "author": commit.map(|c| &c.author), "folded": folded, "left_out": left_out,
-            "hidden_diff": p.hidden_diff,
+            "hidden_diff": p.hidden_diff, "authenticated": p.authenticated,
         })
     };
     json!({
         "patchset": plan.series.patchset.0, "version": plan.series.label, "repo": plan.repo.name, "branch": plan.branch,
         "old": plan.tips.0, "new": plan.tips.1, "committer": plan.committer, "signoff": signoff,
+        "claims": plan.claims, "warnings": plan.warnings,
         "patches": plan.patches.iter().map(patch).collect::<Vec<_>>(), "diffstat": plan.stat(),
     })
 }
@@ -103,6 +104,8 @@ fn as_text(plan: &Plan, signoff: Option<&str>) -> String {
     if series.label != series.newest {
         out += &format!("  note       v{} is newer\n", series.newest);
     }
+    let warnings = plan.warnings.iter();
+    out.extend(warnings.map(|w| format!("  warning    {w}\n")));
     for patch in &plan.patches {
         let place = format!("{}/{}", patch.number, series.total);
         let Some(commit) = &patch.commit else {

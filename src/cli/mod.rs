@@ -229,11 +229,9 @@ pub async fn open(data: &std::path::Path, config: &Config) -> Result<Ctx> {
     std::fs::create_dir_all(data)
         .with_context(|| format!("cannot make the folder {}", data.display()))?;
     let store = Store::open(data, &location(config)).await?;
-    let base = if config.http.base_url.is_empty() {
-        "http://localhost:8080".to_owned()
-    } else {
-        config.http.base_url.clone()
-    };
+    // Which port 0 became, only the server knows.
+    let listened = config::addresses(&config.http.listen).find(|a| !a.ends_with(":0"));
+    let base = crate::serve::base_url(&config.http, listened);
     let ctx = Ctx::open(store, repos(data, config), base, config.limits.free_disk_mb).await?;
     Ok(ctx.named(&config.site))
 }

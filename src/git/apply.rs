@@ -169,20 +169,28 @@ impl Repos {
 /// The repository gets objects, and the ref if one is named; it stays as it is if a patch does not fit.
 pub fn am(request: &AmRequest) -> Result<Outcome, GitError> {
     let (repo, base, objects, done) = work_out(request)?;
-    publish(&repo, &objects, done, |head| {
-        let wish = request.ref_name.as_deref().map(|name| Wish {
-            name,
-            to: head,
-            from: From::Only(Some(base)),
-        });
-        wish.into_iter().collect()
-    })
+    publish(&repo, &objects, done, |head| wishes(request, base, head))
 }
 
 /// What [`am`] would come to; the repository stays as it is.
 pub fn try_am(request: &AmRequest) -> Result<Outcome, GitError> {
-    let (.., done) = work_out(request)?;
+    let (repo, base, _, done) = work_out(request)?;
+    if let Ok(Done { commits, .. }) = &done
+        && let Some(head) = commits.last()
+    {
+        refs::check(&repo, &wishes(request, base, *head))?;
+    }
     Ok(done.map_or_else(refused, applied))
+}
+
+/// The ref that is named, if one is.
+fn wishes(request: &AmRequest, base: ObjectId, head: ObjectId) -> Vec<Wish<'_>> {
+    let wish = request.ref_name.as_deref().map(|name| Wish {
+        name,
+        to: head,
+        from: From::Only(Some(base)),
+    });
+    wish.into_iter().collect()
 }
 
 type Worked = (PathBuf, ObjectId, Objects, Result<Done, Failure>);
@@ -243,9 +251,12 @@ fn git_folder(path: &Path) -> Result<PathBuf, GitError> {
 
 pub(super) fn parse_id(hex: &str) -> Result<ObjectId, GitError> {
     ObjectId::from_hex(hex.as_bytes()).map_err(|_| {
-        GitError::Refused(format!(
-            "{hex} is no id of an object in a repository with SHA-1 ids"
-        ))
+        GitError::Refused(match hex.len() {
+            64 => {
+                "the repository has SHA-256 ids, which are not supported: only SHA-1 is".to_owned()
+            }
+            _ => format!("{hex} is no id of an object in a repository with SHA-1 ids"),
+        })
     })
 }
 
@@ -278,7 +289,10 @@ fn publish<'a>(
         let reason = "there is no mail".to_owned();
         return Ok(Outcome::Bad { patch: 1, reason });
     };
+    let wishes = wishes(*head);
+    // What is refused leaves no object behind.
+    refs::check(repo, &wishes)?;
     pack::write(objects, repo)?;
-    refs::set(repo, &wishes(*head))?;
+    refs::set(repo, &wishes)?;
     Ok(applied(done))
 }

@@ -39,13 +39,43 @@ pub(super) fn set(repo: &Path, wishes: &[Wish<'_>]) -> Result<(), GitError> {
     if wishes.is_empty() {
         return Ok(());
     }
-    let failed = |message: String| GitError::Failed {
+    let failed = |message: String| failed(repo, message);
+    let store = store(repo);
+    let edits = edits(repo, &store, wishes)?;
+    let patience = Fail::AfterDurationWithBackoff(PATIENCE);
+    let prepared = store.transaction().prepare(edits, patience, patience);
+    let prepared = prepared.map_err(|e| failed(e.to_string()))?;
+    prepared.commit(None).map_err(|e| failed(e.to_string()))?;
+    for wish in wishes {
+        flush(repo, wish.name).map_err(|source| GitError::Start {
+            repo: repo.to_owned(),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether [`set`] would set them, as far as that can be seen; changes nothing.
+pub(super) fn check(repo: &Path, wishes: &[Wish<'_>]) -> Result<(), GitError> {
+    edits(repo, &store(repo), wishes).map(drop)
+}
+
+fn store(repo: &Path) -> Store {
+    let mut store = Store::at(repo.to_owned(), gix::hash::Kind::Sha1);
+    store.write_reflog = WriteReflog::Disable;
+    store
+}
+
+fn failed(repo: &Path, message: String) -> GitError {
+    GitError::Failed {
         command: "update-ref".to_owned(),
         repo: repo.to_owned(),
         message,
-    };
-    let mut store = Store::at(repo.to_owned(), gix::hash::Kind::Sha1);
-    store.write_reflog = WriteReflog::Disable;
+    }
+}
+
+fn edits(repo: &Path, store: &Store, wishes: &[Wish<'_>]) -> Result<Vec<RefEdit>, GitError> {
+    let failed = |message: String| failed(repo, message);
     let mut edits = Vec::new();
     for wish in wishes {
         let name = FullName::try_from(wish.name);
@@ -83,17 +113,7 @@ pub(super) fn set(repo: &Path, wishes: &[Wish<'_>]) -> Result<(), GitError> {
             deref: false,
         });
     }
-    let patience = Fail::AfterDurationWithBackoff(PATIENCE);
-    let prepared = store.transaction().prepare(edits, patience, patience);
-    let prepared = prepared.map_err(|e| failed(e.to_string()))?;
-    prepared.commit(None).map_err(|e| failed(e.to_string()))?;
-    for wish in wishes {
-        flush(repo, wish.name).map_err(|source| GitError::Start {
-            repo: repo.to_owned(),
-            source,
-        })?;
-    }
-    Ok(())
+    Ok(edits)
 }
 
 /// Whether there is a folder with any file in it; empty ones give way to a ref.

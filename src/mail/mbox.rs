@@ -7,11 +7,13 @@ use super::header;
 /// The separator line that b4 and public-inbox write.
 pub const FROM_LINE: &[u8] = b"From mboxrd@z Thu Jan  1 00:00:00 1970\n";
 
-/// The mails of an mbox, one after another, `>From ` quoting undone.
+/// The mails of an mbox, one after another, `>From ` quoting undone unless it is to stay.
 pub struct Reader<R> {
     source: R,
     started: bool,
     ended: bool,
+    /// `>From ` stays as it is.
+    keeps_quotes: bool,
     /// Bytes read from the source so far.
     pub position: u64,
 }
@@ -23,7 +25,16 @@ impl<R: BufRead> Reader<R> {
             source,
             started: false,
             ended: false,
+            keeps_quotes: false,
             position: 0,
+        }
+    }
+
+    /// The same, but lines with `>From ` stay as they are, as `git am` has it.
+    pub fn keeping_quotes(source: R) -> Self {
+        Reader {
+            keeps_quotes: true,
+            ..Reader::new(source)
         }
     }
 
@@ -54,7 +65,10 @@ impl<R: BufRead> Reader<R> {
             }
             blank = matches!(line.as_slice(), b"\n" | b"\r\n");
             any = true;
-            mail.extend_from_slice(unquoted(&line));
+            mail.extend_from_slice(match self.keeps_quotes {
+                true => &line,
+                false => unquoted(&line),
+            });
         }
         if !any && mail.is_empty() {
             return Ok(None);

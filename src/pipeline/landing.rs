@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::caution::check_patch_states;
 use super::{Ctx, PipelineError, think};
 use crate::git::{self, Landing, MadeCommit, Prepared, Pushed};
 use crate::mail::{self, mbox};
@@ -10,6 +11,7 @@ use crate::store::{
     AckedPatch, AckedSeries, BranchOf, NewCorrection, Pending, RepoRow, SeriesToApply, SeriesToLand,
 };
 use crate::types::{MailId, PatchsetId, RepoId};
+use crate::verdict::Level;
 
 /// What a maintainer wants to land.
 #[derive(Debug, Clone)]
@@ -41,6 +43,10 @@ pub struct Plan {
     pub tips: (String, String),
     /// `Name <address>`
     pub committer: String,
+    /// What a maintainer should know before it is pushed, a sentence each.
+    pub warnings: Vec<String>,
+    /// For a series without the authority to join, the patchset that it claims to be a version of.
+    pub claims: Option<i64>,
     landing: Landing,
 }
 
@@ -57,6 +63,8 @@ pub struct PlannedPatch {
     pub acks: Vec<Ack>,
     /// Another part of its mail holds a diff that is no part of the commit.
     pub hidden_diff: bool,
+    /// The domain in From speaks for its mail.
+    pub authenticated: bool,
 }
 
 impl Plan {
@@ -72,6 +80,8 @@ impl Ctx {
     /// What stands in the way is refused in words for the person who wants it.
     pub async fn plan_landing(&self, wish: &LandWish) -> Result<Plan, PipelineError> {
         let series = self.find_wanted(wish).await?;
+        let summary = self.summary_of(&series).await?;
+        check_patch_states(&series, &summary, wish.version.is_some())?;
         let work = self.store.load_series_to_apply(series.id).await?;
         let work = work.ok_or_else(|| {
             PipelineError::Refused(format!("v{} stands in no list any more", series.label))
@@ -84,6 +94,7 @@ impl Ctx {
             .load_acked_series(series.patchset.0, Some(&series.label))
             .await?;
         let acked = acked.ok_or_else(|| PipelineError::Refused("the series is gone".to_owned()))?;
+        let warnings = self.warnings_of(&work, &summary, &acked).await?;
         let folded = self.folded_mails(&acked, &wish.options).await?;
         let (mails, hidden): (Vec<Vec<u8>>, Vec<bool>) = folded.into_iter().unzip();
         let (git, name, on) = (self.repos.clone(), repo.name.clone(), branch.clone());
@@ -103,6 +114,7 @@ impl Ctx {
             commit,
             acks: p.acks,
             hidden_diff,
+            authenticated: p.level == Level::Aligned,
         };
         Ok(Plan {
             series,
@@ -111,6 +123,8 @@ impl Ctx {
             patches: acked.patches.into_iter().zip(commits).map(patch).collect(),
             tips: (landing.old.clone(), landing.new.clone()),
             committer: landing.committer.clone(),
+            warnings,
+            claims: summary.claims,
             landing,
         })
     }
@@ -127,6 +141,7 @@ impl Ctx {
             landing,
             tips,
             committer,
+            ..
         } = plan;
         let (pushed, landing) = think(move || (landing.push(), landing)).await?;
         match pushed? {
@@ -314,7 +329,8 @@ impl Ctx {
                     PipelineError::Refused(format!("patch {} was taken back", patch.number))
                 })?;
                 let folded = acked.render(patch, bytes, &options);
-                let mail = mbox::Reader::new(folded.as_slice()).next_mail();
+                // As `git am` reads it.
+                let mail = mbox::Reader::keeping_quotes(folded.as_slice()).next_mail();
                 // Reading from memory does not fail, and `render` writes one mail.
                 let mail = mail.ok().flatten().unwrap_or_default();
                 Ok((mail, has_hidden_diff(&mail::parse(bytes))))

@@ -4,6 +4,7 @@ mod apply;
 mod ask;
 mod base;
 mod bounce;
+mod caution;
 mod command;
 mod copy;
 mod echo;

@@ -22,6 +22,8 @@ pub struct AckedPatch {
     pub taken_over: bool,
     /// When it arrived.
     pub arrived: Timestamp,
+    /// How well its submitter is authenticated.
+    pub level: Level,
     /// Its submitter is not who From says, for whom alone anything speaks: a field names him.
     pub by_field: bool,
     /// What its own message carries.
@@ -116,6 +118,7 @@ impl Reader {
                 taken_over: taken_over == 1,
                 by_field,
                 arrived: Timestamp(arrived),
+                level,
                 acks,
                 own,
             }

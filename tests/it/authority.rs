@@ -5,11 +5,11 @@ use serde_json::Value;
 use super::harness::{git, project, request};
 use super::identity::{LIST, Site, mail};
 
-const ANA: &str = "Ana Lima <ana@example.org>";
+pub const ANA: &str = "Ana Lima <ana@example.org>";
 const EVE: &str = "Eve <eve@example.net>";
 
 /// A patch on the project's file, whose hunk changes one line.
-fn patch(id: &str, from: &str, subject: &str, parent: &str, line: usize) -> String {
+pub fn patch(id: &str, from: &str, subject: &str, parent: &str, line: usize) -> String {
     let around = |n: usize| format!(" line {n}\n");
     let before: String = (line - 3..line).map(around).collect();
     let after: String = (line + 1..=line + 3).map(around).collect();
@@ -30,7 +30,7 @@ fn answer(mail: &str, parent: &str) -> String {
 }
 
 /// Two signed versions of two patches, the second applied.
-fn story(environment: &[(&str, &str)]) -> Site {
+pub fn story(environment: &[(&str, &str)]) -> Site {
     let site = Site::start(environment);
     let work = project(site.server.dir.path());
     site.server

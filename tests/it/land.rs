@@ -13,9 +13,9 @@ on_both! {
     a_repository_of_our_own_takes_the_commits_too,
 }
 
-const KIM: &str = "Kim Maintainer <kim@example.net>";
+pub const KIM: &str = "Kim Maintainer <kim@example.net>";
 /// Who commits, and when: with a fixed date the commits that are shown are those that are pushed.
-const COMMITTER: [(&str, &str); 6] = [
+pub const COMMITTER: [(&str, &str); 6] = [
     ("GIT_COMMITTER_NAME", "Kim Maintainer"),
     ("GIT_COMMITTER_EMAIL", "kim@example.net"),
     ("GIT_COMMITTER_DATE", "1790000000 +0200"),
@@ -25,14 +25,14 @@ const COMMITTER: [(&str, &str); 6] = [
 ];
 
 /// A server, the project's bare repository that it follows, and a contributor's clone of that.
-struct Story {
-    server: TestServer,
+pub struct Story {
+    pub server: TestServer,
     upstream: PathBuf,
-    mine: PathBuf,
+    pub mine: PathBuf,
 }
 
 impl Story {
-    fn begin(database: Database) -> Story {
+    pub fn begin(database: Database) -> Story {
         let server = TestServer::start_on_with(database, &COMMITTER);
         let dir = server.dir.path().to_owned();
         project(&dir);
@@ -59,7 +59,7 @@ impl Story {
     }
 
     /// Two patches to one file, on their way.
-    fn send_two(&self) {
+    pub fn send_two(&self) {
         let to = "line five\n";
         change(&self.mine, "src/a.c", "line 5\n", to, "Change five");
         let to = "line thirty\n";
@@ -129,7 +129,7 @@ impl Story {
 
     /// Runs a landing that must be refused, and leave everything as it was.
     #[track_caller]
-    fn refused(&self, arguments: &[&str]) -> String {
+    pub fn refused(&self, arguments: &[&str]) -> String {
         let (objects, tip) = (self.objects("tool.git"), self.tip());
         let said = self.server.cli_fails(arguments);
         assert_eq!(self.objects("tool.git"), objects, "the clone is as it was");
@@ -155,7 +155,7 @@ fn unix_seconds(stamp: &str) -> i64 {
 }
 
 /// The commit that real `git am` makes of what `series mbox` prints.
-fn by_git_am(story: &Story) -> String {
+pub fn by_git_am(story: &Story) -> String {
     let mbox = story.server.cli(&["series", "mbox", "1", "--signoff", KIM]);
     let dir = story.server.dir.path();
     git(dir, &["clone", "-q", "upstream.git", "am"]);

@@ -29,6 +29,7 @@ mod identity;
 mod import;
 mod ingress;
 mod land;
+mod land_plan;
 mod landed;
 mod mailinfo;
 mod manifest;

@@ -413,3 +413,83 @@ fn the_committer_date_can_be_the_authors() {
     let mut lines = dates.lines();
     assert_eq!(lines.next(), lines.next());
 }
+
+/// Nothing is written before the ref is known to take it.
+#[test]
+fn a_ref_that_is_refused_leaves_the_repository_as_it_was() {
+    let set = set();
+    let repo = text(set.bare.path());
+    std::fs::write(
+        set.bare.path().join("refs/heads/other"),
+        set.tip.clone() + "\n",
+    )
+    .unwrap();
+    std::fs::create_dir(set.bare.path().join("refs/heads/dir")).unwrap();
+    std::fs::write(
+        set.bare.path().join("refs/heads/dir/a"),
+        set.base.clone() + "\n",
+    )
+    .unwrap();
+    let before = snapshot(set.bare.path());
+    for name in [
+        "topic",
+        "refs/heads/../x",
+        "HEAD",
+        "refs/heads/other",
+        "refs/heads/dir",
+    ] {
+        let words = [
+            "am", "--repo", repo, "--base", &set.base, "--ref", name, "-",
+        ];
+        for more in [&[][..], &["--dry-run"]] {
+            let (fine, out, said) = run(&[&words[..], more].concat(), &set.mails[0]);
+            assert!(!fine && !said.is_empty(), "{name}: {out}{said}");
+            assert_eq!(snapshot(set.bare.path()), before, "{name}: {said}");
+        }
+    }
+}
+
+/// `>From ` is the sender's own in what `git format-patch` writes; mboxrd has it for `From `.
+#[test]
+fn quoted_lines_stay_as_in_git_and_are_undone_where_the_mbox_is_mboxrd() {
+    let set = set();
+    set.pair
+        .git(&["checkout", "-q", "-f", "--detach", &set.base]);
+    set.pair.write("b/c.txt", "new\n");
+    let tip = set
+        .pair
+        .commit("Third\n\nFrom here\n>From there\n>>From elsewhere");
+    let mails = mails_of(&set.pair, &set.base, &tip, &[]);
+    let repo = text(set.bare.path());
+    for (ours, theirs) in [
+        (&[][..], &[][..]),
+        (&["--mboxrd"], &["--patch-format=mboxrd"]),
+    ] {
+        let words = ["am", "--repo", repo, "--base", &set.base, "-"];
+        let (fine, out, said) = run(&[&words[..], ours].concat(), &mails[0]);
+        assert!(fine, "{said}{out}");
+        let fallback = patchpost::git::Fallback::None;
+        let git = set.pair.theirs_with(&set.base, &mails, fallback, theirs);
+        let commit = out.lines().next().and_then(|l| l.strip_prefix("commit "));
+        assert_eq!(commit, git.as_deref().ok(), "{ours:?}");
+    }
+}
+
+/// `cur` comes before `new`, whatever the names are.
+#[test]
+fn a_maildir_is_read_as_git_reads_it() {
+    let set = set();
+    let dir = tempfile::tempdir().unwrap();
+    for (name, mail) in [("cur/10.x", &set.mails[0]), ("new/9.x", &set.mails[1])] {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, mail).unwrap();
+    }
+    let words = ["am", "--repo", text(set.bare.path()), "--base", &set.base];
+    let (fine, out, said) = run(&[&words[..], &[text(dir.path())]].concat(), b"");
+    assert!(fine, "{said}{out}");
+    let fallback = patchpost::git::Fallback::None;
+    let git = set.pair.theirs(&set.base, &set.mails, fallback);
+    let commit = out.lines().next().and_then(|l| l.strip_prefix("commit "));
+    assert_eq!(commit, git.as_deref().ok());
+}
