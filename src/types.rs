@@ -237,7 +237,14 @@ impl FromStr for Address {
     /// Reads `local@domain`, with or without `<>`. No display name, no source route, no blanks, no
     /// control characters; local part 1 to 64 octets, whole 3 to 254 (RFC 5321 section 4.5.3.1).
     fn from_str(text: &str) -> Result<Self, NameError> {
-        Self::parse(text, 64)
+        let address = Self::parse(text, 64)?;
+        let quoted = address.local.starts_with('"') && address.local.ends_with('"');
+        match address.local.contains('@') && !quoted {
+            true => Err(NameError(format!(
+                "{text:?} is not an e-mail address: it has two @"
+            ))),
+            false => Ok(address),
+        }
     }
 }
 

@@ -74,7 +74,7 @@ pub fn restore(data: &Path, file: &Path) -> Result<()> {
             data.display()
         );
     }
-    fs::create_dir_all(data).with_context(|| format!("cannot make {}", data.display()))?;
+    make_folder(data)?;
     let _folder = Store::lock_for_serving(data)?;
     let source = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
     let unpacked = zstd::Decoder::new(BufReader::new(source)).and_then(|text| {
@@ -95,6 +95,33 @@ pub fn restore(data: &Path, file: &Path) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// The folder to fill; where this user may not make it, how root does.
+fn make_folder(data: &Path) -> Result<()> {
+    fs::create_dir_all(data).map_err(|error| anyhow::anyhow!(cannot_make(data, &error)))
+}
+
+fn cannot_make(data: &Path, error: &io::Error) -> String {
+    let said = format!("cannot make {}: {error}", data.display());
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => format!(
+            "{said}; as root: {}; then give this command again",
+            install(data)
+        ),
+        _ => said,
+    }
+}
+
+/// How root makes a folder for the user that runs this.
+fn install(folder: &Path) -> String {
+    let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+    format!(
+        "install --directory --owner={} --group={} --mode=750 {}",
+        user.as_raw(),
+        group.as_raw(),
+        super::hint::shell_word(folder)
+    )
 }
 
 /// What was taken and not filed yet is filed now. What was owed when the backup was made is held, and work that would owe more is parked:
@@ -147,7 +174,15 @@ impl Scratch {
             fs::remove_dir_all(&path)
                 .with_context(|| format!("cannot remove {}", path.display()))?;
         }
-        fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        let folder = path.parent().filter(|f| !f.as_os_str().is_empty());
+        match (fs::create_dir(&path), folder) {
+            (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => bail!(
+                "there is no folder {}; make it first, as root: {}",
+                folder.display(),
+                install(folder)
+            ),
+            (made, _) => made.with_context(|| format!("cannot make {}", path.display()))?,
+        }
         Ok(Scratch(path))
     }
 }
@@ -259,4 +294,35 @@ fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     paths.sort();
     Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restore_into_a_folder_that_only_root_can_make_says_how() {
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let said = cannot_make(Path::new("/var/lib/patchpost-new"), &denied);
+        assert!(
+            said.contains("; as root: install --directory --owner="),
+            "{said}"
+        );
+        assert!(
+            said.contains(" --mode=750 /var/lib/patchpost-new; "),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_backup_into_a_folder_that_is_not_there_says_how_to_make_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let Err(error) = Scratch::new(&folder.path().join("absent/a.tar.zst")) else {
+            panic!("it was made");
+        };
+        let said = error.to_string();
+        assert!(said.contains("there is no folder "), "{said}");
+        assert!(said.contains("install --directory --owner="), "{said}");
+        assert!(said.ends_with("/absent"), "{said}");
+    }
 }

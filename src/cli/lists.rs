@@ -74,8 +74,16 @@ pub async fn list(ctx: &Ctx, config: &Config, wish: args::List) -> Result<()> {
                     "say what to change: --address, --description, --repo, --style or --dmarc-unaligned"
                 );
             }
+            let moved = change.address.clone().filter(|a| *a != list.address);
             ctx.change_list(list.id, change).await?;
             println!("list {name} is changed");
+            if let Some(new) = moved {
+                let old = &list.address;
+                let detail =
+                    format!("the list moved from {old} to {new}; mail to {old} is refused");
+                ctx.note_command(&list, "settings", vec![detail]).await?;
+                println!("{}", moved_words(old, &new));
+            }
         }
         args::List::Show { name, json } => show(ctx, &name, json.json).await?,
         args::List::Ls(json) => {
@@ -287,4 +295,13 @@ pub async fn add_repo(
         (None, None) => (Source::New, "init", String::new()),
     };
     Ok(ctx.add_repo(name, source, (kind, text), branch).await?)
+}
+
+/// What the operator has to know and do when a list has another address.
+fn moved_words(old: &str, new: &str) -> String {
+    format!(
+        "from now on mail to {old} is refused, also answers to old threads, and to its addresses for leaving and bounces.\n\
+         Let the mail server in front hand it on to {new}: \"Moving a list\" in docs/operating.md has the lines for Postfix.\n\
+         In another domain, its keys, DNS records and Postfix come next: `patchpost doctor` says what is missing"
+    )
 }

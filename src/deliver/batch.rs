@@ -32,7 +32,7 @@ const OPERATOR_WAIT: i64 = 300;
 /// What waits because its sender is refused, at the soonest: limits often count by the minute.
 const SENDER_WAIT: i64 = 60;
 /// What was loaded may have been taken back after this long: an author's recall stops what is not begun.
-const LOADED_FOR: Duration = Duration::from_secs(1);
+pub(super) const LOADED_FOR: Duration = Duration::from_secs(1);
 /// Mails in a row over which the next hop closes that are no longer taken for the destinations' fault but for its own.
 const PARTINGS: u32 = 3;
 
@@ -47,6 +47,8 @@ pub struct Summary {
     pub given_up: u64,
     /// What is wrong with the next hop, if it cannot be used now.
     pub trouble: Option<String>,
+    /// What the next hop refused first for no fault of a recipient, where that held up nothing else.
+    pub refused: Option<String>,
     /// Whether the store did not give what was to be sent.
     pub store_is_away: bool,
 }
@@ -150,13 +152,15 @@ type Loaded = (Instant, (ListId, i64), Result<Arc<Outgoing>, Hindrance>);
 
 /// Sends claims over a connection that it keeps from one to the next.
 pub struct Sender {
-    store: Store,
+    pub(super) store: Store,
     pub(super) settings: Settings,
     pub(super) stop: CancellationToken,
     pub(super) place: Place,
     pub(super) client: Option<Client>,
     pub(super) waits: Waits,
     loaded: Option<Loaded>,
+    /// When it was looked last whether a domain lost its keys, and what came of it.
+    pub(super) signing: Option<(Instant, String, Option<String>)>,
 }
 
 impl Sender {
@@ -170,6 +174,7 @@ impl Sender {
             client: None,
             waits: Waits::USUAL,
             loaded: None,
+            signing: None,
         }
     }
 
@@ -224,7 +229,11 @@ impl Sender {
         if let (Route::Relay(..), Some(flaw)) = (&self.settings.route, outgoing.flaw) {
             return Err(NotReady::Done(Outcome::GaveUp(flaw.to_owned())));
         }
-        Ok(outgoing)
+        match self.find_lost_keys(&outgoing.domain).await {
+            Ok(None) => Ok(outgoing),
+            Ok(Some(why)) => Err(NotReady::Done(Hindrance::Waits(why).outcome(owed, now))),
+            Err(error) => Err(NotReady::Store(error.to_string())),
+        }
     }
 
     /// Makes a mail ready for its recipient, or says what becomes of it.
@@ -426,7 +435,9 @@ impl Sender {
                     domain => domain,
                 };
                 match reach {
-                    Reach::Mail => {}
+                    Reach::Mail => {
+                        outcomes.summary.refused.get_or_insert(shown);
+                    }
                     Reach::Sender(pause_secs) => tracing::warn!(
                         sender.domain = sender,
                         pause_secs,

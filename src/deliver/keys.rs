@@ -413,12 +413,24 @@ impl Keyring {
         keys
     }
 
+    /// Whether there is a place for the domain's keys: where the last one was dropped, it stays.
+    pub fn has_folder(&self, domain: &str) -> bool {
+        folder(&self.data, domain).is_ok_and(|folder| folder.is_dir())
+    }
+
     fn read(&self, domain: &str, before: Option<Arc<Keys>>) -> Known {
         let (keys, problem) = match load_some(&self.data, domain) {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 (Some(Arc::default()), String::new())
             }
             Err(error) => (before, error.to_string()),
+            Ok((keys, None))
+                if keys.pairs.is_empty()
+                    && before.as_ref().is_some_and(|b| !b.pairs.is_empty())
+                    && !self.has_folder(domain) =>
+            {
+                (before, "its folder is gone".to_owned())
+            }
             Ok((keys, None)) => (Some(Arc::new(keys)), String::new()),
             Ok((keys, Some(error))) if keys.pairs.is_empty() => (before, error.to_string()),
             Ok((keys, Some(error))) => (Some(Arc::new(keys)), error.to_string()),

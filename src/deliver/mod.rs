@@ -16,6 +16,7 @@ mod owed;
 mod refusal;
 mod relay;
 pub mod schedule;
+mod signed;
 mod weigh;
 
 use std::path::PathBuf;
@@ -254,13 +255,14 @@ impl Shared {
             delayed,
             given_up,
             trouble,
+            refused,
             ..
         } = summary;
         metrics::counter!("patchpost_copies_sent").increment(*sent);
         metrics::counter!("patchpost_copies_delayed").increment(*delayed);
         metrics::counter!("patchpost_copies_given_up").increment(*given_up);
-        match trouble {
-            Some(problem) => {
+        match (trouble, refused) {
+            (Some(problem), _) => {
                 let pause_secs = self.throttle().record_trouble(now, problem);
                 tracing::warn!(
                     copies.sent = sent,
@@ -271,10 +273,13 @@ impl Shared {
                     "copies wait {pause_secs} s for the next hop: {problem}"
                 );
             }
-            None => {
+            (None, refused) => {
                 // A claim of which nothing was sent shows nothing.
                 if *sent > 0 {
                     self.throttle().record_success(now);
+                }
+                if let Some(problem) = refused {
+                    tracing::warn!(problem, "copies wait: {problem}");
                 }
                 tracing::info!(
                     copies.sent = sent,

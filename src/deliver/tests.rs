@@ -48,6 +48,7 @@ async fn posted(members: usize, mail: &[u8]) -> (tempfile::TempDir, Store, ListI
 struct Batch {
     outcomes: Vec<(Owed, Outcome)>,
     trouble: Option<String>,
+    refused: Option<String>,
 }
 
 fn sender(store: &Store, route: Route, stop: &CancellationToken) -> Sender {
@@ -73,6 +74,7 @@ async fn send_claimed(sender: &mut Sender, claimed: Vec<Owed>) -> Batch {
     let mut batch = Batch {
         outcomes: vec![],
         trouble: summary.trouble,
+        refused: summary.refused,
     };
     outcomes.recv_many(&mut batch.outcomes, 1_000).await;
     let count = |o: &str| show(&batch).iter().filter(|s| s.contains(o)).count() as u64;

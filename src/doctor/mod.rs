@@ -72,6 +72,7 @@ pub async fn run(data: &Path, settings: &Path, config: &Config, form: Form) -> R
         stored::backup(store, now, &mut report).await?;
         stored::repositories(store, &mut report).await?;
         lists = store.load_lists().await?;
+        stored::lost_keys(store, data, &stored::domains(&lists, config), &mut report).await?;
         seen = store.find_moment(LAST_WATCH).await?;
     }
     let served = is_served(data);

@@ -28,7 +28,9 @@ pub async fn check(dns: &Dns, site: &Site, report: &mut Report) {
             .collect();
         if keys.is_empty() {
             let what = format!("dns DKIM {domain}");
-            let mend = format!("`patchpost dkim rotate {domain}`");
+            let mend = format!(
+                "if it had keys, put the folder dkim back from the last backup, as DNS names those; if it had none: `patchpost dkim rotate {domain}`"
+            );
             report.bad(&what, "no key signs the domain's mail", &mend);
         }
         for key in keys {

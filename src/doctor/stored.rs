@@ -6,7 +6,7 @@ use super::machine::minute;
 use super::report::Report;
 use crate::config::Config;
 use crate::pipeline::LAST_BACKUP;
-use crate::store::{DAMAGED, Dialect, ListRow, Location, Served, Store, StoreError};
+use crate::store::{DAMAGED, Dialect, ListRow, Location, Served, Store, StoreError, signed};
 use crate::types::Timestamp;
 
 const HOUR: i64 = 3600;
@@ -104,6 +104,7 @@ pub async fn owed(store: &Store, now: Timestamp, report: &mut Report) -> Result<
     let (owed, failed) = store.count_deliveries().await?;
     report.ok("copies", &format!("{owed} owed, {failed} given up"));
     given_up(store, now, report).await?;
+    refused(store, now, report).await?;
     let oldest = store.oldest_owed(now.plus_secs(-HOUR)).await?;
     match oldest.filter(|at| *at < now.plus_secs(-QUEUE_SECS)) {
         None => report.ok("queue age", "nothing waits long"),
@@ -158,6 +159,50 @@ async fn given_up(store: &Store, now: Timestamp, report: &mut Report) -> Result<
     let detail = format!("{seen}; the last one met: {}", lately.problem);
     let mend = "`patchpost queue ls --state given-up`; when that is mended: `patchpost queue retry --state given-up`";
     report.bad("given up", &detail, mend);
+    Ok(())
+}
+
+/// Whether mail waits as the relay refuses to take it from us. Limits that pass by themselves are told after an hour.
+async fn refused(store: &Store, now: Timestamp, report: &mut Report) -> Result<(), StoreError> {
+    let waiting = store.load_refused().await?;
+    let passing = !waiting.problem.contains(": 5") && waiting.oldest > now.plus_secs(-HOUR);
+    match waiting.mails {
+        0 => report.ok("refused", "the relay refuses no mail that is owed"),
+        n if passing => report.ok("refused", &format!("{n} wait: {}", waiting.problem)),
+        n => {
+            let detail = format!(
+                "{n} mails that are owed wait since {}: {}",
+                minute(waiting.oldest),
+                waiting.problem
+            );
+            let mend = "let the relay take this site's mail, by its address (Postfix: mynetworks) or by a login (delivery.relay_user); \
+                 then: `patchpost queue retry`";
+            report.bad("refused", &detail, mend);
+        }
+    }
+    Ok(())
+}
+
+/// Whether the keys of a domain whose mail was signed are gone: the mail waits.
+pub async fn lost_keys(
+    store: &Store,
+    data: &Path,
+    domains: &[String],
+    report: &mut Report,
+) -> Result<(), StoreError> {
+    for domain in domains {
+        let there = data.join("dkim").join(domain).is_dir();
+        if there || store.find_meta(&signed(domain)).await?.is_none() {
+            continue;
+        }
+        let folder = data.display();
+        let detail = "those that signed are gone, and the domain's mail waits";
+        let mend = format!(
+            "as root, from the last backup, which has the keys that DNS names: tar --extract --zstd --file BACKUP --directory '{folder}' dkim \
+             && chown -R --reference='{folder}' '{folder}/dkim'. Only if there is no backup: `patchpost dkim rotate {domain}`, and its records into DNS"
+        );
+        report.bad(&format!("dkim keys {domain}"), detail, &mend);
+    }
     Ok(())
 }
 
@@ -229,6 +274,58 @@ mod tests {
     use super::*;
     use crate::store::delivery_tests::{fan_out_all, open, seed};
     use crate::store::{Outcome, Turn};
+
+    #[tokio::test]
+    async fn a_relay_that_refuses_to_relay_is_told_at_once() {
+        let (_folder, store) = open().await;
+        let start = Timestamp::from_secs(0);
+        let list = seed(&store, 2, b"Subject: s\n\nb\n", start).await;
+        fan_out_all(&store, list, 1).await;
+        let look = async |secs| {
+            let mut report = Report::default();
+            let looked = owed(&store, Timestamp::from_secs(secs), &mut report).await;
+            looked.expect("a read");
+            report.render()
+        };
+        let put_off = async |secs: i64, said: &str| {
+            let now = Timestamp::from_secs(secs);
+            let claimed = store.claim_deliveries(9, &Turn::default(), now).await;
+            let why = format!("the next hop 127.0.0.1:25 refuses: {said}");
+            let later = |copy| (copy, Outcome::Later(now.plus_secs(60), why.clone()));
+            let outcomes = claimed.expect("a claim").into_iter().map(later).collect();
+            store.record_deliveries(outcomes).await.expect("recorded");
+        };
+        assert!(look(1).await.contains("ok   refused"));
+        put_off(1, "451 4.7.1 slow down").await;
+        assert!(look(2).await.contains("ok   refused"));
+        let seen = look(2 * HOUR).await;
+        assert!(seen.contains("BAD  refused"), "{seen}");
+        put_off(100, "554 5.7.1 <x@y.org>: Relay access denied").await;
+        let seen = look(101).await;
+        assert!(seen.contains("BAD  refused: 2 mails"), "{seen}");
+        assert!(seen.contains("Relay access denied"), "{seen}");
+        assert!(seen.contains("mynetworks"), "{seen}");
+    }
+
+    #[tokio::test]
+    async fn keys_that_are_gone_are_told_where_they_signed_before() {
+        let (folder, store) = open().await;
+        let look = async || {
+            let mut report = Report::default();
+            let domains = ["x.org".to_owned()];
+            let looked = lost_keys(&store, folder.path(), &domains, &mut report).await;
+            looked.expect("a read");
+            report.render()
+        };
+        assert_eq!(look().await, "");
+        let noted = store.record_meta(signed("x.org"), "1".to_owned()).await;
+        noted.expect("noted");
+        let seen = look().await;
+        assert!(seen.starts_with("BAD  dkim keys x.org: "), "{seen}");
+        assert!(seen.contains("tar --extract"), "{seen}");
+        std::fs::create_dir_all(folder.path().join("dkim/x.org")).expect("made");
+        assert_eq!(look().await, "");
+    }
 
     #[tokio::test]
     async fn many_copies_given_up_at_once_are_told() {

@@ -59,7 +59,15 @@ async fn look(
     stored::backup(&ctx.store, now, &mut report).await?;
     machine::starttls(config, now, &mut report);
     signing::keys(data, &mut report);
-    reach::tls_only(config, &ctx.store.load_lists().await?, &mut report);
+    let lists = ctx.store.load_lists().await?;
+    stored::lost_keys(
+        &ctx.store,
+        data,
+        &stored::domains(&lists, config),
+        &mut report,
+    )
+    .await?;
+    reach::tls_only(config, &lists, &mut report);
     Ok(report)
 }
 

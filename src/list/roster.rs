@@ -283,6 +283,10 @@ mod tests {
             "dev has no members\n",
             "line 1: \"dev has no members\" is not an e-mail address: no @",
         );
+        check(
+            "y@@x.org\n",
+            "line 1: \"y@@x.org\" is not an e-mail address: it has two @",
+        );
     }
 
     #[test]

@@ -93,6 +93,7 @@ pub use list::{ListChange, ListRow, MemberRow, NewList, NewRepo, RepoRow};
 pub(crate) use mail::Packer;
 pub use mail::Receipt;
 pub use me::{MembershipRow, OwnHeld, OwnMail, OwnNote, OwnNotice};
+pub use oldest::signed;
 
 pub use notice::{CappedLetter, Owed};
 pub use pulse::Pulse;

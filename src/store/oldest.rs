@@ -36,6 +36,11 @@ impl Reader {
     }
 }
 
+/// The name of what tells that a domain's mail was signed here.
+pub fn signed(domain: &str) -> String {
+    format!("signed {domain}")
+}
+
 impl Store {
     /// Sets a named value of the site, whatever it was.
     pub async fn record_meta(&self, key: String, value: String) -> Result<(), StoreError> {

@@ -298,7 +298,33 @@ impl Reader {
     }
 }
 
+/// Mail that is owed and waits as the next hop refuses to take it from us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// How many.
+    pub mails: i64,
+    /// Since when the oldest is owed.
+    pub oldest: Timestamp,
+    /// What the next hop said to one of them.
+    pub problem: String,
+}
+
 impl Reader {
+    /// What the next hop refused for no fault of a recipient, by the words with which that is recorded.
+    pub async fn load_refused(&self) -> Result<Refused, StoreError> {
+        let text = "select count(*), coalesce(min(q.made), 0), coalesce(max(q.problem), '') from \
+             (select d.problem, coalesce(d.started, f.started, d.run_at) as made from delivery d \
+             left join fan_out f on f.list = d.list and f.number = d.number where d.state < 2 and d.problem like 'the next hop %refuses%' \
+             union all select problem, made from letter where state < 2 and problem like 'the next hop %refuses%') q";
+        let row: Option<(i64, i64, String)> = self.fetch_one(text, vec![]).await?;
+        let (mails, oldest, problem) = row.unwrap_or_default();
+        Ok(Refused {
+            mails,
+            oldest: Timestamp(oldest),
+            problem,
+        })
+    }
+
     /// Copies that were given up since then, by when they were due last.
     pub async fn given_up_since(&self, since: Timestamp) -> Result<GivenUpLately, StoreError> {
         let text =

@@ -14,6 +14,22 @@ fn signal(server: &TestServer, name: &str) {
     assert!(sent.success());
 }
 
+#[test]
+fn a_list_that_moves_says_that_its_old_address_is_refused() {
+    let server = TestServer::start_on(Database::Sqlite);
+    server.cli(&["list", "create", "dev", "--address", "dev@x.org"]);
+    let set = ["list", "set", "dev", "--address", "dev@lists.y.org"];
+    let said = server.cli(&set);
+    assert!(said.contains("mail to dev@x.org is refused"), "{said}");
+    let again = server.cli(&set);
+    assert_eq!(again.trim(), "list dev is changed");
+    let events = server.cli(&["events", "dev"]);
+    assert!(
+        events.contains("moved from dev@x.org to dev@lists.y.org"),
+        "{events}"
+    );
+}
+
 /// Certbot's hooks send SIGHUP; the server must take the new certificate and keep running.
 #[test]
 fn a_hangup_reads_the_certificate_again_and_ends_nothing() {

@@ -107,6 +107,9 @@ async fn a_list_whose_members_are_all_at_one_domain_loses_no_copy_to_a_next_hop_
     let sink = Sink::start(move |_, at| matches!(at, At::Rcpt(_)).then_some(Act::Say(said))).await;
     for _ in 0..3 {
         let batch = send_to(&store, &sink).await;
+        // The log has its words from the first try on.
+        let told = batch.trouble.as_ref().or(batch.refused.as_ref());
+        assert!(told.is_some_and(|words| words.ends_with(said)), "{told:?}");
         let later = |s: &String| s.contains(" later: the next hop ") && s.ends_with(said);
         assert!(show(&batch).iter().all(later), "{:?}", show(&batch));
         blames_nobody(&batch);
@@ -284,4 +287,44 @@ async fn a_look_at_the_next_hop_names_a_sender_and_sends_nothing() {
     let refused = greet(&relay, "here.example", sender).await;
     let words = "it takes no mail from postmaster@x.org: 550 5.7.1 not yours";
     assert_eq!(refused, Err(words.to_owned()));
+}
+
+#[tokio::test]
+async fn mail_of_a_domain_whose_keys_are_gone_waits_and_is_not_sent_unsigned() {
+    let (folder, store, _) = posted(1, MAIL).await;
+    let sink = Sink::start(|_, _| None).await;
+    let route = || Route::Relay(sink.address.clone().into(), 1);
+    let domain = {
+        let list = store.load_lists().await.expect("lists").remove(0);
+        list.address
+            .rsplit_once('@')
+            .expect("a domain")
+            .1
+            .to_owned()
+    };
+    let keys = folder.path().join("dkim").join(&domain);
+    let send_anew = async || {
+        let mut sender = sender(&store, route(), &CancellationToken::new());
+        sender.settings.keys = Arc::new(keys::Keyring::new(folder.path()));
+        send_claimed(&mut sender, claim(&store).await).await
+    };
+    let again = async || {
+        make_due(&store).await;
+        store.free_claims().await.expect("freed");
+        send_anew().await
+    };
+    // It never had keys.
+    assert!(show(&send_anew().await)[0].ends_with(" sent"));
+    keys::make(folder.path(), &domain, crate::store::now()).expect("made");
+    assert!(show(&again().await)[0].ends_with(" sent"));
+    let away = folder.path().join("away");
+    std::fs::rename(&keys, &away).expect("moved");
+    let shown = show(&again().await);
+    assert!(
+        shown[0].contains(" waits: the keys that signed"),
+        "{shown:?}"
+    );
+    // The last key was dropped: unsigned as it was wanted.
+    std::fs::create_dir(&keys).expect("made");
+    assert!(show(&again().await)[0].ends_with(" sent"));
 }
