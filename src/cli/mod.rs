@@ -286,20 +286,21 @@ async fn perform(ctx: &Ctx, config: &Config, command: Command) -> Result<ExitCod
 }
 
 async fn show_series(ctx: &Ctx, wish: args::Series) -> Result<()> {
-    let (all, json) = match wish {
+    let (all, json, whole) = match wish {
         args::Series::Ls { list, json } => {
             let list = match list {
                 Some(name) => Some(find_list(ctx, &name).await?.id),
                 None => None,
             };
-            (ctx.store.load_summaries(list, 1_000_000).await?, json.json)
+            let all = ctx.store.load_summaries(list, 1_000_000).await?;
+            (all, json.json, false)
         }
         args::Series::Show { patchset, json } => {
             let all = series::show(ctx, PatchsetId(patchset)).await?;
             if all.is_empty() {
                 bail!("there is no patchset {patchset}; `patchpost series ls` shows all");
             }
-            (all, json.json)
+            (all, json.json, true)
         }
         args::Series::RangeDiff {
             patchset,
@@ -330,8 +331,11 @@ async fn show_series(ctx: &Ctx, wish: args::Series) -> Result<()> {
         ]);
     }
     table.print("no series yet");
-    let needing = series::needing_lines(&all);
-    print(&needing.iter().map(|l| format!("{l}\n")).collect::<String>())
+    let mut lines = series::needing_lines(&all);
+    if whole {
+        lines.extend(series::version_lines(&all));
+    }
+    print(&lines.iter().map(|l| format!("{l}\n")).collect::<String>())
 }
 
 async fn range_diff(ctx: &Ctx, patchset: i64, versions: [&str; 2], json: bool) -> Result<()> {

@@ -10,7 +10,7 @@ use super::output::unless_closed;
 use crate::mail::{self, mbox};
 use crate::patchset::FoldOptions;
 use crate::pipeline::Ctx;
-use crate::store::summary::SeriesSummary;
+use crate::store::summary::{SeriesSummary, TipSummary};
 use crate::store::{AckedPatch, AckedSeries};
 use crate::types::PatchsetId;
 use crate::view::url;
@@ -45,6 +45,74 @@ pub fn states(series: &SeriesSummary) -> String {
         true => series.state.to_owned(),
         false => format!("{} ({})", series.state, own.join(", ")),
     }
+}
+
+/// Each version with what became of it and its patches: why they are one series, whether they apply, at the tip too, and where they landed.
+pub fn version_lines(all: &[SeriesSummary]) -> Vec<String> {
+    let of = |s: &SeriesSummary| {
+        let mut lines = vec![String::new(), format!("v{}: {}", s.version, outcome(s))];
+        if let Some(tip) = &s.tip {
+            lines.push(format!(
+                "  at the tip, {}: {}",
+                short(&tip.commit),
+                at_tip(tip)
+            ));
+        }
+        lines.push(format!("  one series: {}", s.reason));
+        for patch in &s.patches {
+            let own = match patch.own_state {
+                true => format!(", {}", patch.state),
+                false => String::new(),
+            };
+            let landed = patch.landed_in.iter();
+            let landed: String = landed
+                .map(|l| {
+                    format!(
+                        ", landed in {} {} as {}",
+                        l.repo,
+                        l.branch,
+                        short(&l.commit)
+                    )
+                })
+                .collect();
+            let (number, subject, id) = (patch.number, &patch.subject, &patch.message_id);
+            lines.push(format!("  {number}  {subject} <{id}>{own}{landed}"));
+        }
+        lines
+    };
+    let clean = |line: String| line.replace(char::is_control, "\u{fffd}");
+    all.iter().flat_map(of).map(clean).collect()
+}
+
+/// What came of trying a version on its base, in words.
+fn outcome(s: &SeriesSummary) -> String {
+    let base = s.base.as_deref().map(short);
+    match (s.complete, s.applies, base) {
+        (false, ..) => "not all of its patches are here".to_owned(),
+        (_, Some(true), Some(base)) => format!("applies on {base}"),
+        (_, Some(false), Some(base)) => format!("does not apply on {base}: {}", s.detail),
+        _ if !s.detail.is_empty() => s.detail.clone(),
+        (_, Some(applies), None) if !applies => "does not apply".to_owned(),
+        _ => "not tried".to_owned(),
+    }
+}
+
+fn at_tip(tip: &TipSummary) -> String {
+    let place = match (tip.patch, tip.file.as_deref(), tip.hunk) {
+        (Some(patch), Some(file), Some(hunk)) => format!(" in {file} (patch {patch}, hunk {hunk})"),
+        (Some(patch), Some(file), None) => format!(" in {file} (patch {patch})"),
+        (Some(patch), None, _) => format!(" in patch {patch}"),
+        _ => String::new(),
+    };
+    match tip.applies {
+        true if tip.detail.is_empty() => "applies".to_owned(),
+        true => tip.detail.clone(),
+        false => format!("does not apply{place}: {}", tip.detail),
+    }
+}
+
+fn short(commit: &str) -> &str {
+    commit.get(..12).unwrap_or(commit)
 }
 
 /// What is built on versions, a line each: `v1 is needed by patchset 9 v2: Title`.

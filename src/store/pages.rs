@@ -146,6 +146,21 @@ fn mail_row(t: MailTuple) -> MailRow {
     }
 }
 
+/// A mail of a thread without its text: what its place among the others is found by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThreadLine {
+    /// Its row.
+    pub mail: MailId,
+    /// Its name.
+    pub message_id: String,
+    /// The Date field.
+    pub date: Option<Timestamp>,
+    /// Arrival.
+    pub arrived: Timestamp,
+    /// Its number in the list.
+    pub number: i64,
+}
+
 impl Reader {
     /// Newest threads of a list that had a mail last at `before` or earlier (microseconds since 1970).
     pub async fn load_threads(
@@ -239,6 +254,52 @@ impl Reader {
             .into_iter()
             .map(mail_row)
             .collect())
+    }
+
+    /// The mails of a thread in a list without their texts, by number.
+    pub async fn load_thread_lines(
+        &self,
+        list: ListId,
+        thread: i64,
+        limit: i64,
+    ) -> Result<Vec<ThreadLine>, StoreError> {
+        type Row = (i64, String, Option<i64>, i64, i64);
+        let text = "select m.id, m.message_id, m.date, m.arrived, p.number from node n join mail m on m.node = n.id \
+             join posting p on p.mail = m.id and p.list = $1 where n.thread = $2 order by p.number limit $3";
+        let binds = vec![list.0.into(), thread.into(), limit.into()];
+        let rows: Vec<Row> = self.fetch(text, binds).await?;
+        let line = |(mail, message_id, date, arrived, number): Row| ThreadLine {
+            mail: MailId(mail),
+            message_id,
+            date: date.map(Timestamp),
+            arrived: Timestamp(arrived),
+            number,
+        };
+        Ok(rows.into_iter().map(line).collect())
+    }
+
+    /// Of threads of a list that hold patches, a patch of the series that came last: (thread, mail).
+    pub async fn load_patches_in(
+        &self,
+        list: ListId,
+        threads: &[i64],
+    ) -> Result<Vec<(i64, MailId)>, StoreError> {
+        let mut all = Vec::new();
+        for chunk in threads.chunks(200) {
+            let text = format!(
+                "select n.thread, max(m.id) from node n join mail m on m.node = n.id join posting q on q.mail = m.id and q.list = ? \
+                 join patch p on p.mail = m.id and p.taken_over = 0 where n.thread in ({}) group by n.thread",
+                marks(chunk.len())
+            );
+            let ids = chunk.iter().map(|t| Bind::from(*t));
+            let binds = [Bind::from(list.0)].into_iter().chain(ids).collect();
+            let rows: Vec<(i64, i64)> = self.fetch(text, binds).await?;
+            all.extend(
+                rows.into_iter()
+                    .map(|(thread, mail)| (thread, MailId(mail))),
+            );
+        }
+        Ok(all)
     }
 
     /// Mails of these threads as (row, name), by arrival: what an mbox holds. Those taken back are left out.

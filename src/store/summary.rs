@@ -14,6 +14,8 @@ pub struct PatchSummary {
     pub number: i64,
     /// Its mail.
     pub message_id: String,
+    /// That mail's subject.
+    pub subject: String,
     /// A word: the state that a person gave it, accepted if it landed, else its version's.
     pub state: &'static str,
     /// A person gave it that state, whatever its version's is.
@@ -89,6 +91,8 @@ pub struct TipSummary {
     pub file: Option<String>,
     /// The hunk, from 1.
     pub hunk: Option<i64>,
+    /// In words; mostly empty where it applies.
+    pub detail: String,
 }
 
 /// One version of a patchset.
@@ -235,19 +239,20 @@ impl Reader {
         let mut all: Vec<SeriesSummary> = rows.into_iter().map(summary).collect();
         for chunk in all.chunks_mut(400) {
             let text = format!(
-                "select p.series, p.number, m.message_id, p.commit_ref, p.state, p.hand from patch p join mail m on m.id = p.mail where p.series in ({}) \
+                "select p.series, p.number, m.message_id, m.subject, p.commit_ref, p.state, p.hand from patch p join mail m on m.id = p.mail where p.series in ({}) \
                  order by p.series, p.number",
                 marks(chunk.len())
             );
             let binds = chunk.iter().map(|s| Bind::from(s.id)).collect();
-            type Patch = (i64, i64, String, Option<String>, Option<i64>, i64);
-            for (series, number, message_id, landed, state, hand) in
+            type Patch = (i64, i64, String, String, Option<String>, Option<i64>, i64);
+            for (series, number, message_id, subject, landed, state, hand) in
                 self.fetch::<Patch>(text, binds).await?
             {
                 if let Some(one) = chunk.iter_mut().find(|s| s.id == series) {
                     one.patches.push(PatchSummary {
                         number,
                         message_id,
+                        subject,
                         state: state.map_or(one.state, state_name),
                         own_state: hand == 1,
                         trailers: None,
@@ -278,6 +283,7 @@ impl Reader {
                 patch: t.patch,
                 file: t.file,
                 hunk: t.hunk,
+                detail: t.detail,
             });
         }
         Ok(all)

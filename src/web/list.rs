@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use askama::Template;
 
 use super::page::{
-    Answer, Frame, Pill, Problem, Row, cached, count, html, mail_href, person, short_pills,
+    Answer, Frame, Pill, Problem, Row, cached, count, html, mail_href, person, pills, short_pills,
 };
 use super::routes::{App, Wish};
 use super::session::{eyes, find, private};
@@ -31,7 +31,10 @@ const PLAIN_TEXT: [(&str, &str); 5] = [
         "Account settings, Composition: untick Compose messages in HTML format",
     ),
     ("Apple Mail", "Format, then Make plain text"),
-    ("patches", "git send-email does it right by itself"),
+    (
+        "patches",
+        "git send-email does it right by itself; in a web mailer attach the file that git format-patch made, one a mail",
+    ),
 ];
 
 /// What pages that are not about one mail are of: a list, or all public lists.
@@ -297,6 +300,9 @@ async fn home_page(
     let roots: Vec<MailId> = threads.iter().map(|t| t.root).collect();
     let facts = newest_facts(app.store.load_newest_facts(&roots).await?);
     let ids: Vec<i64> = threads.iter().map(|t| t.thread).collect();
+    let begun = |t: &&ThreadRow| !facts.contains_key(&t.root) && t.postings > 1;
+    let talks: Vec<i64> = threads.iter().filter(begun).map(|t| t.thread).collect();
+    let inside = series_inside(app, list, &talks).await?;
     let mut voices: HashMap<i64, Vec<(String, String)>> = HashMap::new();
     for (thread, name, address) in app.store.load_people(list.id, &ids).await? {
         voices.entry(thread).or_default().push((name, address));
@@ -318,7 +324,11 @@ async fn home_page(
         let mut row = Row::new(href, &t.subject, t.last);
         row.who = people(t, voices.get(&t.thread).map_or(&[], Vec::as_slice));
         row.count = count(t.postings, "mail");
-        row.pills = fact.map(thread_pills).unwrap_or_default();
+        row.pills = match (fact, inside.get(&t.thread)) {
+            (Some(fact), _) => thread_pills(fact),
+            (None, Some(fact)) => pills(fact, fact.state != 1),
+            (None, None) => Vec::new(),
+        };
         row
     };
     Ok(ListPage {
@@ -354,6 +364,19 @@ fn send_line(address: &str, smtp: &str) -> String {
         ),
         None => "git send-email --annotate -1".to_owned(),
     }
+}
+
+/// What came of the series that came last in threads that began otherwise, by thread.
+async fn series_inside(
+    app: &App,
+    list: &Shown,
+    threads: &[i64],
+) -> Result<HashMap<i64, SeriesFact>, Problem> {
+    let patches = app.store.load_patches_in(list.id, threads).await?;
+    let mails: Vec<MailId> = patches.iter().map(|(_, mail)| *mail).collect();
+    let facts = newest_facts(app.store.load_newest_facts(&mails).await?);
+    let fact = |(thread, mail): &(i64, MailId)| Some((*thread, facts.get(mail)?.clone()));
+    Ok(patches.iter().filter_map(fact).collect())
 }
 
 /// Among threads the state is said once somebody has set one.

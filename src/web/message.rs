@@ -10,15 +10,15 @@ use super::mbox::{Packing, download};
 use super::page::{
     Answer, Frame, Pill, Post, Problem, cached, count, file, file_name, pills, since, tagged,
 };
+use super::reading::{beside, in_order, parents_of};
 use super::routes::{App, Wish};
 use super::session::{eyes, find, private};
 use crate::mail;
 use crate::patchset::{Version, attached_patch, has_hidden_diff, parse_tag};
 use crate::query;
-use crate::store::pages::MailRow;
+use crate::store::pages::{MailRow, ThreadLine};
 use crate::store::patch_pages::SeriesFact;
 use crate::store::{ListRow, Shown};
-use crate::thread::{self, Row};
 use crate::types::{MailId, MessageId};
 use crate::view::flowed::unflow;
 use crate::view::text::{blocks, visible};
@@ -54,7 +54,7 @@ pub const ENDINGS: [(&str, What); 8] = [
 ];
 
 /// Mails of a thread on one page.
-const MAX_THREAD: i64 = 500;
+pub(super) const MAX_THREAD: i64 = 500;
 
 /// A line of a thread's outline.
 struct OutlineRow {
@@ -71,6 +71,8 @@ struct ThreadPage {
     tag: String,
     heading: String,
     count: String,
+    /// Of one mail: the page of the mail that it answers, of those before and after it.
+    ways: Vec<(String, &'static str)>,
     whole: bool,
     list: String,
     canonical: String,
@@ -214,7 +216,16 @@ async fn page(
     let ids: Vec<MailId> = mails.iter().map(|m| m.mail).collect();
     let facts = app.store.load_facts(&ids).await?;
     let order = if whole {
-        in_order(app, first.thread, &mails).await?
+        let line = |m: &MailRow| ThreadLine {
+            mail: m.mail,
+            message_id: m.message_id.clone(),
+            date: m.date,
+            arrived: m.arrived,
+            number: m.number,
+        };
+        let lines: Vec<ThreadLine> = mails.iter().map(line).collect();
+        let parents = parents_of(app, first.thread).await?;
+        in_order(&lines, &parents)
     } else {
         (0..mails.len()).map(|i| (i, 0)).collect()
     };
@@ -235,6 +246,10 @@ async fn page(
         post.same = post.subject == heading && (at == 0 || answer);
     }
     let page = format!("/{}/{}/", list.name, url::message_id(id));
+    let (among, ways) = match whole {
+        true => (None, Vec::new()),
+        false => beside(app, list, first).await?,
+    };
     let place = if whole {
         String::new()
     } else {
@@ -253,7 +268,12 @@ async fn page(
         frame: wish.frame(app, Some(&list.name), "threads"),
         tag,
         heading,
-        count: if more { format!("{MAX_THREAD}+ mails") } else { count(posts.len() as i64, "mail") },
+        count: match among {
+            Some(among) => among,
+            None if more => format!("{MAX_THREAD}+ mails"),
+            None => count(posts.len() as i64, "mail"),
+        },
+        ways,
         whole,
         canonical: format!("{}{}", app.base_url, if whole { format!("{root}T/") } else { page.clone() }),
         feed: format!("{page}t.atom"),
@@ -289,33 +309,6 @@ fn state_pills(fact: &SeriesFact) -> Vec<Pill> {
     let mut out = pills(fact, true);
     out.retain(|p| p.text != format!("v{}", fact.label));
     out
-}
-
-/// Mails of a thread in reading order, with their depths.
-async fn in_order(app: &App, thread: i64, mails: &[MailRow]) -> Result<Vec<(usize, u32)>, Problem> {
-    let mut parents: HashMap<i64, Vec<MessageId>> = HashMap::new();
-    for (mail, parent) in app.store.load_parents(thread).await? {
-        parents
-            .entry(mail)
-            .or_default()
-            .extend(MessageId::parse(&parent));
-    }
-    let row = |m: &MailRow| {
-        let id = MessageId::parse(&m.message_id)?;
-        let parents = parents.get(&m.mail.0).cloned().unwrap_or_default();
-        Some(Row {
-            id,
-            parents,
-            date: m.date,
-            arrived: m.arrived,
-            number: m.number,
-        })
-    };
-    let rows: Vec<Row> = mails.iter().filter_map(row).collect();
-    Ok(thread::tree(&rows)
-        .into_iter()
-        .filter_map(|b| b.row.map(|r| (r, b.depth)))
-        .collect())
 }
 
 /// Adds links to attachments, and patches that were attached: they are read like those in the text.

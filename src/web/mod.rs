@@ -27,6 +27,7 @@ mod patchset;
 mod problem;
 mod queue;
 mod range_diff;
+mod reading;
 mod remarks;
 mod routes;
 mod search;

@@ -8,7 +8,7 @@ use super::authority::{AckLink, claim_line, claims_of, people_of, verdict_of};
 use super::base::{Line, depends_lines, is_base, needing_lines, tip_line, without_place};
 use super::landed::{HistoryLine, history_of, landed_note};
 use super::message::add_attachments;
-use super::page::{Frame, Pill, Post, Problem, count, person, pills, shell};
+use super::page::{Frame, Pill, Post, Problem, count, mail_href, person, pills, shell};
 use super::remarks::{Mails, Remarks, add_remarks};
 use super::routes::{App, Wish};
 use crate::mail;
@@ -103,6 +103,8 @@ pub(super) struct PatchsetPage {
     newer: Option<(String, String)>,
     note: Option<(&'static str, String)>,
     commands: Vec<(&'static str, String)>,
+    /// What a b4 that cannot fetch is given instead: the thread as a file, and the command.
+    old_b4: Option<(String, String)>,
     reason: String,
     /// Numbers at the end that are not here; may be empty.
     end_gap: String,
@@ -206,6 +208,7 @@ pub(super) async fn page(
                 anchor.as_deref(),
             ),
         },
+        old_b4: old_b4(list, anchor.as_deref()).filter(|_| !wish.private),
         reason: version.reason.clone(),
         end_gap: gap(version.patches.last().map_or(0, |p| p.0), fact.total + 1),
         patches,
@@ -475,6 +478,13 @@ fn conflict(a: &ApplicationRow, damage: &[String]) -> String {
         _ => "Rebase it and send a new version in reply to this one.".to_owned(),
     };
     format!("{place}: {detail}. {next}")
+}
+
+/// For a b4 older than 0.13, which takes no options of its own: the thread as a file, and the command.
+fn old_b4(list: &ListRow, anchor: Option<&str>) -> Option<(String, String)> {
+    let id = anchor.and_then(MessageId::parse)?;
+    let mbox = format!("{}t.mbox.gz", mail_href(&list.name, id.as_str()));
+    Some((mbox, format!("b4 am -m thread.mbox {}", shell(id.as_str()))))
 }
 
 /// Lines to copy: what for, and the command.

@@ -437,6 +437,17 @@ fn a_series_that_conflicts_at_the_new_tip_says_so(database: Database) {
     ] {
         assert!(page.contains("conflicts at the tip</span>"), "{page}");
     }
+    let number = after["patchset"].to_string();
+    let shown = site.server.cli(&["series", "show", &number]);
+    let commit = &text(&after["base"])[..12];
+    for words in [
+        format!("v1: applies on {commit}\n"),
+        format!("at the tip, {short}: does not apply in src/a.c (patch 1, hunk 1): "),
+        "  one series: ".to_owned(),
+        "  1  [PATCH] First <first@x>\n".to_owned(),
+    ] {
+        assert!(shown.contains(&words), "{words}: {shown}");
+    }
     assert!(listed("tip").contains("First") && !listed("tip").contains("Second"));
     assert!(listed("applied").contains("Second") && !listed("applied").contains("First"));
     let second = site.series("Second", "1");

@@ -193,6 +193,31 @@ fn pages_are_sound_wide_and_narrow_light_and_dark() {
     assert!(findings(&browser, &axe).contains("image-alt"));
 }
 
+/// Versions stand in thirds of their strip, however far it is scrolled; a row's tag and title share a line; there is room to search.
+#[test]
+fn a_phone_cuts_nothing_in_two() {
+    let (server, _) = site();
+    let browser = Browser::start();
+    browser.look(360, false);
+    browser.open(&format!("{}/dev/patches/1/", server.base()));
+    let more = "const strip = document.querySelector('.versions'); \
+        for (let n = 0; n < 4; n++) strip.append(strip.lastElementChild.cloneNode(true)); strip.scrollLeft = 1e6";
+    browser.run(more);
+    let cut = "const strip = document.querySelector('.versions').getBoundingClientRect(); \
+        return [...document.querySelectorAll('.versions li')].map(li => li.getBoundingClientRect()) \
+        .filter(li => li.left < strip.left - 2 && li.right > strip.left + 2).length";
+    assert_eq!(browser.run(cut), 0);
+    let scrolled = "return document.querySelector('.versions').scrollLeft > 100";
+    assert_eq!(browser.run(scrolled), true, "there is more than fits");
+    browser.open(&format!("{}/dev/", server.base()));
+    let wide = browser.run("return document.querySelector('.find input').clientWidth");
+    assert!(wide.as_u64() >= Some(110), "{wide}");
+    let apart = "const row = document.querySelector('.rows li:has(.tag):has(.pills)'); \
+        const top = what => row.querySelector(what).getBoundingClientRect().top; \
+        return [Math.abs(top('.tag') - top('.title')) < 12, top('.pills') > top('.title'), top('.who') > top('.pills')]";
+    assert_eq!(browser.run(apart), serde_json::json!([true, true, true]));
+}
+
 #[test]
 fn the_script_helps_and_the_policy_holds() {
     let (server, cover) = site();

@@ -117,6 +117,7 @@ fn a_patchset_page_says_where_it_stands_and_what_to_do() {
         "aria-label=\"Versions\"",
         "git am -3",
         "b4 -c b4.midmask=",
+        "b4 am -m thread.mbox ",
         "Reply by mail",
         "1 answer",
         "Not for a repository here",
@@ -493,6 +494,8 @@ fn what_is_not_there_is_named_and_what_is_odd_is_said() {
     assert!(!page.contains("no such prefix"), "{page}");
     let page = server.page("/help/plain-text");
     assert!(page.contains("width=device-width") && page.contains("Thunderbird"));
+    let page = server.page("/dev/");
+    assert!(page.contains("attach the file that <code>git format-patch</code>"));
     let page = server.page("/dev/v2@x/");
     assert!(
         page.contains(">patches v2</a>") && !page.contains(">v2</span>"),

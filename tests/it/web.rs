@@ -7,6 +7,7 @@ on_both! {
     hostile_mails_are_shown_and_run_nowhere,
     words_are_found_newest_first_and_phrases_stay_together,
     what_is_private_shows_nowhere,
+    a_mail_leads_to_those_beside_it_and_a_talk_tells_of_its_series,
 }
 
 const IDS: [&str; 7] = [
@@ -269,4 +270,58 @@ fn b4_finds_a_series_and_makes_an_mbox_of_it() {
         "{text}{}",
         String::from_utf8_lossy(&out.stderr)
     );
+}
+
+fn a_mail_leads_to_those_beside_it_and_a_talk_tells_of_its_series(database: Database) {
+    let server = TestServer::start_on(database);
+    server.cli(&["list", "create", "dev", "--address", "dev@x.org"]);
+    let post = |id: &str, parent: &str, subject: &str, text: &str| {
+        let parent = match parent {
+            "" => String::new(),
+            parent => format!("In-Reply-To: <{parent}>\n"),
+        };
+        let mail =
+            format!("From: ana@x.org\nMessage-ID: <{id}>\n{parent}Subject: {subject}\n\n{text}");
+        assert!(
+            server
+                .send(&["dev@x.org"], mail.as_bytes())
+                .starts_with("250")
+        );
+        server.drain();
+    };
+    let diff = "x\n---\ndiff --git a/f b/f\n--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n";
+    post("alone@x", "", "Alone", "x\n");
+    post("q@x", "", "A question", "x\n");
+    post("a@x", "q@x", "Re: A question", "y\n");
+    post("late@x", "q@x", "Re: A question", "z\n");
+    post("p@x", "a@x", "[PATCH] Mend it", diff);
+    let page = |id: &str| server.page(&format!("/dev/{id}/"));
+    let way = |id: &str, words: &str| {
+        let page = page(id);
+        let end = page.find(&format!(">{words}</a>"))?;
+        let start = page[..end].rfind("href=\"")? + 6;
+        let href = page[start..end].split('"').next()?;
+        Some(href.to_owned())
+    };
+    let to = |id: &str| Some(format!("/dev/{id}/"));
+    // As the thread is read: what answers a mail stands below it.
+    assert!(page("q@x").contains("mail 1 of 4") && page("p@x").contains("mail 3 of 4"));
+    assert_eq!(
+        (way("q@x", "what it answers"), way("q@x", "previous")),
+        (None, None)
+    );
+    assert_eq!(way("q@x", "next"), to("a@x"));
+    assert_eq!(way("late@x", "what it answers"), to("q@x"));
+    assert_eq!(way("late@x", "previous"), to("p@x"));
+    assert_eq!(way("late@x", "next"), None);
+    let alone = page("alone@x");
+    assert!(
+        alone.contains("1 mail ·") && !alone.contains(">next<"),
+        "{alone}"
+    );
+    let home = server.page("/dev/");
+    let row = |title: &str| home.split("<li>").find(|r| r.contains(title)).unwrap();
+    assert!(row("A question").contains(">v1</span>"), "{home}");
+    assert!(row("A question").contains("href=\"/dev/q@x/T/\""), "{home}");
+    assert!(!row("Alone").contains("pill"), "{home}");
 }

@@ -56,7 +56,7 @@ pub enum Series {
         #[command(flatten)]
         json: Json,
     },
-    /// Show the versions of a patchset
+    /// Show the versions of a patchset: whether each applies, also at the tip, its patches, and why they are one series
     #[command(after_help = "Example:\n  patchpost series show 12 --json")]
     Show {
         /// The patchset's number
