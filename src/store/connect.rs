@@ -273,7 +273,12 @@ async fn pool(
 async fn check_form(url: &str, path: &Path) -> Result<(), StoreError> {
     let looked = async {
         let mut connection = sqlx::AnyConnection::connect(url).await?;
-        let looked = connection.execute(sqlx::raw_sql(SQLITE)).await;
+        let mut looked = connection.execute(sqlx::raw_sql(SQLITE)).await;
+        if looked.is_ok() {
+            // Pages that hardly ever change, and so stand in the file and not in its log.
+            let text = "select count(*) from sqlite_schema";
+            looked = connection.execute(sqlx::raw_sql(text)).await;
+        }
         connection.close().await?;
         looked
     };
@@ -284,6 +289,21 @@ async fn check_form(url: &str, path: &Path) -> Result<(), StoreError> {
         ))),
         // Whatever passes, as a lock, is for the pools to wait for.
         _ => Ok(()),
+    }
+}
+
+/// Whether the file is as it should be on the disk. What connections have read already would not tell; one of its own does. The file
+/// is never opened but by SQLite: closing it would free the locks of the whole process.
+pub(super) async fn check_file(store: &Reader) -> Result<(), StoreError> {
+    if store.dialect() == Dialect::Postgres {
+        return Ok(());
+    }
+    match find_loss(store.data()) {
+        Some(lost) => Err(StoreError::Damaged(lost)),
+        None => {
+            let path = store.data().join("patchpost.db");
+            check_form(&sqlite_url(&path), &path).await
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::writer::Writer;
-use super::{Reader, Store, StoreError};
+use super::{Reader, Store, StoreError, connect};
 
 /// So long the writer may take until a write of nothing is committed: more than the longest of its batches.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,6 +33,7 @@ impl Pulse {
     }
 
     async fn check_within(&self, time: Duration) -> Result<(), StoreError> {
+        connect::check_file(&self.read).await?;
         self.read.check().await?;
         let nothing = self.writer.run(|_| Box::pin(async { Ok(()) }));
         let late = || StoreError::Temporary(sqlx::Error::PoolTimedOut);
@@ -48,6 +49,25 @@ mod tests {
     use crate::store::Location;
 
     const SHORT: Duration = Duration::from_millis(200);
+
+    #[tokio::test]
+    async fn a_file_that_is_overwritten_or_gone_under_the_server_is_noticed() {
+        for broken in [Some(vec![b'x'; 900_000]), Some(vec![]), None] {
+            let dir = tempfile::tempdir().expect("a folder");
+            let store = Store::open(dir.path(), &Location::File).await;
+            let store = store.expect("a store");
+            // All of it in the file, as in one that is used.
+            assert!(store.vacuum().await.expect("it is written"));
+            let pulse = store.pulse();
+            pulse.check().await.expect("it is well");
+            let file = dir.path().join("patchpost.db");
+            match broken {
+                Some(bytes) => std::fs::write(&file, bytes).expect("written"),
+                None => std::fs::remove_file(&file).expect("removed"),
+            }
+            pulse.check().await.expect_err("it is not well");
+        }
+    }
 
     #[tokio::test]
     async fn a_writer_that_stands_still_is_noticed_and_one_that_goes_on_is_well() {
