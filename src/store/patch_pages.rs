@@ -430,6 +430,9 @@ impl Reader {
 
     /// The lists in which these patchsets stand: (patchset, list).
     pub async fn find_lists_of(&self, patchsets: &[i64]) -> Result<Vec<(i64, ListId)>, StoreError> {
+        if patchsets.is_empty() {
+            return Ok(Vec::new());
+        }
         let text = format!(
             "select patchset, list from patchset_list where patchset in ({}) order by patchset, list",
             marks(patchsets.len())

@@ -115,9 +115,9 @@ fn pages_show_it(server: &TestServer, series: &serde_json::Value) {
 fn commits_are_the_senders(server: &TestServer, work: &Path, series: &serde_json::Value) {
     let page = server.page(&format!("/demo/patches/{}/", series["patchset"]));
     let commands = page
-        .split("<pre class=\"cmd\">")
+        .split("<pre class=\"cmd\"")
         .skip(1)
-        .map(|c| c.split('<').next().unwrap().trim());
+        .map(|c| c.split(['>', '<']).nth(1).unwrap().trim());
     let fetch: BTreeSet<&str> = commands.filter(|c| c.starts_with("git fetch")).collect();
     let fetch = fetch.first().expect("the page has a line to copy");
     paste(
