@@ -114,9 +114,19 @@ fn no_such_key(data: &Path, domain: &str, selector: &str, keys: &Keys) -> String
     if !all.is_empty() {
         return format!("{domain} has no key {selector}; it has {}", all.join(", "));
     }
-    match keys::domains(data).unwrap_or_default().join(", ").as_str() {
-        "" => format!("there is no key of {domain}, nor of any other domain"),
-        others => format!("there is no key of {domain}; there are keys of {others}"),
+    match keys::domains(data) {
+        Ok(others) if others.is_empty() => {
+            format!("there is no key of {domain}, nor of any other domain")
+        }
+        Ok(others) => format!(
+            "there is no key of {domain}; there are keys of {}",
+            others.join(", ")
+        ),
+        Err(error) => {
+            format!(
+                "there is no key of {domain}; which other domains have keys cannot be read: {error}"
+            )
+        }
     }
 }
 

@@ -132,14 +132,10 @@ impl Ctx {
                 let subject = one_line(&message.subject, 60);
                 let recognised = recognise(&message);
                 let hints = hints(message, &recognised);
-                let (broken, crlf) = (hints.broken.is_some(), hints.crlf);
-                let why = crlf.then(|| CRLF.to_owned());
-                (broken || crlf).then(|| {
-                    (
-                        subject,
-                        hints.said.into_iter().chain(why).collect::<Vec<_>>(),
-                    )
-                })
+                let is_told = hints.broken.is_some() || hints.crlf;
+                let mut said = hints.said;
+                said.extend(hints.crlf.then(|| CRLF.to_owned()));
+                is_told.then_some((subject, said))
             });
             if let Some((subject, said)) = broken.await? {
                 let title = format!("What was done to \"{subject}\" on its way:");
