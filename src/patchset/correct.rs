@@ -1,8 +1,10 @@
 //! What people corrected: values on mails, replayed in order over what the rules made.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
-use super::grow::{Growing, How};
+use super::grow::{Growing, How, Share};
 use super::tag::{Version, parse_tag};
 use super::world::World;
 use crate::types::MailId;
@@ -121,6 +123,7 @@ fn move_mail(world: &World<'_>, all: &mut Vec<Growing>, at: usize, to: usize) {
         alone.add(world, holder);
         all.push(alone);
     }
+    all[into].share.give(number);
     all[into].add(world, at);
     all[into].how = How::Hand;
 }
@@ -132,10 +135,13 @@ fn split_off(world: &World<'_>, all: &mut Vec<Growing>, mails: Vec<usize>) {
         let own = own.get_or_insert_with(|| {
             let mut own = Growing::new(world, at);
             (own.version, own.total) = (all[from].version, all[from].total);
+            own.share = Share::Only(BTreeSet::new());
             own
         });
         if own.fits(world, at) {
             all[from].remove(at);
+            all[from].share.take(world.number(at));
+            own.share.give(world.number(at));
             own.add(world, at);
         }
     }

@@ -48,6 +48,7 @@ fn story(shapes: &[Shape]) -> Vec<Mail> {
             time / 7 * step,
         );
         mail.from = SENDERS[*who].to_owned();
+        mail.lists = [&[1][..], &[2], &[1, 2]][far % 3].to_vec();
         mail = match extra % 5 {
             0 | 1 => mail.signed(),
             2 => mail.unsigned(),

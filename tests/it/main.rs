@@ -65,6 +65,7 @@ mod survival;
 mod tls_only;
 mod tools;
 mod trailers;
+mod two_lists;
 mod upkeep;
 mod visitor;
 mod web;
