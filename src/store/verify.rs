@@ -143,7 +143,10 @@ async fn record(
         let mut binds = of_copy();
         binds.push(stored.as_str().into());
         tx.execute(text, binds).await?;
-        return Ok(());
+        let text = "select n.thread from mail m join node n on n.id = m.node where m.realm = $1 and m.identity = $2 and m.hash = $3";
+        let threads: Vec<(i64,)> = tx.fetch(text, of_copy()).await?;
+        let threads: Vec<i64> = threads.into_iter().map(|t| t.0).collect();
+        return super::file::raise(tx, realm, &threads).await;
     }
     let text = format!(
         "update receipt set hash = $3, verdict = $4, level = $5, again = 1, state = case when state < {held} then 0 else state end \
