@@ -48,6 +48,7 @@ pub async fn run(ctx: Ctx, fetch_minutes: u64, stop: CancellationToken) {
         each("rehearse", 1, &ctx, &stop),
         each("report", 10, &ctx, &stop),
         each("aftermath", 1, &ctx, &stop),
+        each("verify", 10, &ctx, &stop),
         schedule(fetch_minutes, &stop, || owe_fetches(&ctx)),
         schedule(UPKEEP_MINUTES, &stop, || owe_upkeep(&ctx)),
         schedule(HOLD_MINUTES, &stop, || ctx
@@ -245,6 +246,7 @@ async fn one(ctx: &Ctx, claim: Claim) -> Result<(), PipelineError> {
         Job::Rehearse(list) => ctx.rehearse(list, claim.held(), claim.attempts).await,
         Job::Report(series) => ctx.report(series, claim.held()).await,
         Job::Bounces => ctx.bounces(claim.held()).await,
+        Job::Verify(receipt) => ctx.verify(receipt, claim.held()).await,
     }
 }
 

@@ -67,6 +67,7 @@ mod tools;
 mod trailers;
 mod two_lists;
 mod upkeep;
+mod verify;
 mod visitor;
 mod web;
 mod webdriver;
