@@ -147,8 +147,8 @@ pub(super) fn claim_reason(claimed: &Growing, why: Why) -> String {
     let version = claimed.version;
     match why {
         Why::Copy => format!(
-            " It is a copy of what v{version} of another patchset holds, under another Message-ID, and nothing speaks for it but what speaks \
-             for that one: it stands beside it and changes nothing there."
+            " It is a copy of what v{version} of another patchset holds, under another Message-ID, and has no signature of its own: it stands \
+             beside it and changes nothing there."
         ),
         _ => format!(
             " It claims to belong with v{version} of another patchset, but its sender is not authenticated as well as that one's, or is \

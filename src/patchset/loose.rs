@@ -104,7 +104,7 @@ impl<'w, 'a> Pool<'w, 'a> {
     fn share_lists(&self, a: usize, b: usize) -> bool {
         let (some, others) = (&self.lists[a], &self.lists[b]);
         let common = |lists: &&[ListId]| others.iter().all(|other| have_common(lists, other));
-        some.iter().all(|lists| common(lists))
+        some.iter().all(common)
     }
 
     /// Joins two series if all their numbers differ; whether it did. By time alone only mails of common lists join.
@@ -291,9 +291,10 @@ impl<'w, 'a> Pool<'w, 'a> {
 
     /// Whether no number is taken twice in these series, and all came to the same lists.
     fn are_one(&self, series: &[usize]) -> bool {
-        let lists: BTreeSet<_> = series.iter().flat_map(|i| &self.lists[*i]).collect();
-        let common = |one: &&&[ListId]| lists.iter().all(|other| have_common(one, other));
-        if series.len() > 1 && !lists.iter().all(|one| common(&one)) {
+        let lists = series.iter().flat_map(|i| self.lists[*i].iter().copied());
+        let lists: BTreeSet<&[ListId]> = lists.collect();
+        let common = |one: &&[ListId]| lists.iter().all(|other| have_common(one, other));
+        if series.len() > 1 && !lists.iter().all(common) {
             return false;
         }
         let mut sum: Option<Growing> = None;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use patchpost::patchset::{Input, Patchset, assemble};
-use patchpost::types::{Identity, MailId, MessageId};
+use patchpost::types::{Identity, ListId, MailId, MessageId};
 use patchpost::verdict::{Level, Standing};
 use serde_json::{Value, json};
 
@@ -35,7 +35,8 @@ impl Random {
 }
 
 /// These mails with what is known of their senders: the domains of half of them speak for seven mails of eight, for the eighth
-/// and for all others nothing does. Some signed mails come once more under another name, an hour later.
+/// and for all others nothing does. Some signed mails come once more under another name, an hour later or earlier. They came to
+/// one list, to another, or to both.
 fn with_standings(mails: &[Input]) -> Vec<Input> {
     let mut out = Vec::new();
     for (at, mail) in mails.iter().enumerate() {
@@ -53,6 +54,11 @@ fn with_standings(mails: &[Input]) -> Vec<Input> {
                 ..Standing::default()
             },
         };
+        mail.lists = [&[1][..], &[2], &[1, 2]][at % 3]
+            .iter()
+            .copied()
+            .map(ListId)
+            .collect();
         if signs && at % 16 == 2 {
             let mut again = mail.clone();
             again.mail = MailId(1_000_000 + mail.mail.0);
@@ -60,7 +66,7 @@ fn with_standings(mails: &[Input]) -> Vec<Input> {
             let Identity(mut bytes) = mail.identity;
             bytes[0] ^= 1;
             again.identity = Identity(bytes);
-            again.arrived = mail.arrived.plus_secs(3_600);
+            again.arrived = mail.arrived.plus_secs([3_600, -3_600][at / 16 % 2]);
             out.push(again);
         }
         out.push(mail);
