@@ -113,6 +113,10 @@ fn move_mail(world: &World<'_>, all: &mut Vec<Growing>, at: usize, to: usize) {
     }
     all[from].remove(at);
     let number = world.number(at);
+    if matches!(all[from].share, Share::Only(_)) {
+        // It was given by a person, and is taken by one.
+        all[from].share.take(number);
+    }
     let holder = match number {
         0 => all[into].cover,
         _ => all[into].slots.get(&number).copied(),

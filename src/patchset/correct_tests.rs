@@ -78,6 +78,8 @@ fn what_is_split_is_whole_with_what_it_was_given() {
     // What is put back is wanted again, and what never came still is.
     let back = Correction::Move(MailId(3), MailId(1));
     check_corrected(&three, &[split(&[3]), back], &["v1 1,2,3 of 3"]);
+    let one_back = [split(&[2, 3]), Correction::Move(MailId(3), MailId(1))];
+    check_corrected(&three, &one_back, &["v1 1,3 of 2", "--", "v1 2 of 1"]);
     let gaps = of(4, &[1, 3]);
     check_corrected(
         &gaps,

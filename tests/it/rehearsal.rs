@@ -241,7 +241,8 @@ fn what_is_missing_and_what_it_is_a_version_of_is_said() {
 #[test]
 fn a_linked_address_is_the_same_person() {
     let (site, work) = site(Database::Sqlite, &[]);
-    let link = ["member", "link", "ana@example.org", "ana.home@example.org"];
+    // Of linked addresses the first by the alphabet stands for all; this is not it.
+    let link = ["member", "link", "ana@example.org", "lima@example.org"];
     site.server.cli(&link);
     change(&work, "src/a.c", "line 3\n", "line three\n", "Three");
     let first = named(&patches_to(LIST, &work, &["-1"])[0], "first");
@@ -251,14 +252,14 @@ fn a_linked_address_is_the_same_person() {
         .find_map(|l| l.split_once('<')?.1.split_once(".git.first@"));
     let answered = format!("--in-reply-to={}.git.first@example.org", id.unwrap().0);
     let second = patches(&work, &["-1", "-v2", &answered]).remove(0);
-    let second = second.replacen("<ana@example.org>", "<ana.home@example.org>", 1);
+    let second = second.replacen("<ana@example.org>", "<lima@example.org>", 1);
     assert!(
-        second.contains("\nFrom: Ana Lima <ana.home@example.org>\n"),
+        second.contains("\nFrom: Ana Lima <lima@example.org>\n"),
         "{second}"
     );
     let second = named(&second, "second");
     check(&site, &signed(&site, std::slice::from_ref(&second)));
-    let said = answer(&site, 2, "To: ana.home@example.org");
+    let said = answer(&site, 2, "To: lima@example.org");
     has(
         &said,
         &[
