@@ -10,10 +10,11 @@
 //! which it is built), [`page`] (by the address of its page). For readers: [`acks`] (who gave which trailer), [`same`] (which trailers
 //! and which addresses are one),
 //! [`alone`] (of which part of a mail commits are made), [`fold`](mod@fold) (patches for `git am` with these), [`range_diff`] (two versions beside each other), [`remark`] (which line an
-//! answer is about, and what became of it), [`damage`](mod@damage) (what mail programs break).
+//! answer is about, and what became of it), [`answer`] (which words of it are its author's own), [`damage`](mod@damage) (what mail programs break).
 
 mod acks;
 mod alone;
+mod answer;
 mod assemble;
 mod authority;
 mod correct;

@@ -6,6 +6,7 @@ use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
 use super::alone;
+use super::answer::own_words;
 use super::page::Page;
 use super::scan::{self, Found};
 use super::sending::{self, Stem};
@@ -174,7 +175,11 @@ pub fn recognise(message: &Message) -> Recognised {
         supersedes: ids(&["supersedes", "obsoletes"]),
         depends_on: ids(&BUILT_ON),
         depends_on_pages: pages(said),
-        trailers: parse_trailers(said),
+        trailers: match kind {
+            // What it quotes was said by somebody else.
+            Kind::Comment | Kind::Plain => parse_trailers(own_words(said, &message.subject)),
+            _ => parse_trailers(said),
+        },
         diff,
         pull: pull.filter(|_| kind == Kind::PullRequest),
         files,

@@ -2,6 +2,7 @@
 //!
 //! Pure. Who may have his wish is for the caller to see.
 
+use super::answer::own_words;
 use crate::mail::Message;
 use crate::types::Address;
 
@@ -51,7 +52,7 @@ const UNSIGNED: &str = "the field that asks for it is not signed (DKIM), so anyb
 /// himself wrote it, as `holds` says of its name in lower case.
 ///
 /// Read are `X-Sourcehut-Patchset-Update`, `X-Patchwork-State`, `X-Patchwork-Delegate`, and of an answer lines that begin with
-/// `/state` or `/delegate`, unquoted and above a diff and the signature.
+/// `/state` or `/delegate`, unquoted and above a diff, the signature and a mail that is quoted whole.
 pub fn wishes(message: &Message, holds: impl Fn(&str) -> bool) -> Vec<Wish> {
     let mut found = Found::default();
     let mut free = Found::default();
@@ -66,7 +67,8 @@ pub fn wishes(message: &Message, holds: impl Fn(&str) -> bool) -> Vec<Wish> {
     delegate.into_iter().for_each(|v| place.delegate(v));
     // A line of a patch's own message is no command: programs make these.
     if !message.parents.is_empty() {
-        for line in message.text.lines().take(MAX_LINES) {
+        let own = own_words(&message.text, &message.subject);
+        for line in own.lines().take(MAX_LINES) {
             if line.trim_end() == "--" || line.starts_with("diff --git ") {
                 break;
             }
@@ -190,6 +192,11 @@ mod tests {
         check(REPLY, "-- \n/state accepted\n", &[]);
         check(REPLY, "diff --git a/x b/x\n/state accepted\n", &[]);
         check(REPLY, "see /state accepted\n/stately home\n", &[]);
+        let quoted =
+            "On Monday.\n\n-----Original Message-----\nFrom: Ana <ana@x.org>\n\n/state accepted\n";
+        check(REPLY, quoted, &[]);
+        let above = format!("/state deferred\n\n{quoted}");
+        check(REPLY, &above, &[STATE(10)]);
     }
 
     #[test]

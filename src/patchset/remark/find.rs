@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::quiet::{cut_attribution, is_courtesy, is_cut_mark, is_only_trailers, is_salutation};
+use super::quiet::{
+    cut_attribution, is_command, is_courtesy, is_cut_mark, is_only_trailers, is_salutation,
+};
 use super::{AROUND, MAX_PLACES, before_signature};
+use crate::patchset::answer::own_words;
 
 /// An unquoted run of a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,11 +77,10 @@ impl PatchLines {
     /// same line. Left out is what says nothing about a patch: salutations, who wrote what when, `[...]`, thanks below
     /// remarks, and bare trailers, which pages list by themselves.
     pub fn find_remarks(&self, reply: &str, earlier: &Said) -> Vec<Remark> {
-        let mut lines: Vec<&str> = reply.lines().take(MAX_LINES).collect();
+        let own = own_words(reply, "");
+        let mut lines: Vec<&str> = own.lines().take(MAX_LINES).collect();
         lines.truncate(before_signature(&lines));
-        let original = |l: &&str| l.trim_matches('-').trim() == "Original Message";
-        let end = lines.iter().position(|l| l.starts_with('-') && original(l));
-        lines.truncate(end.unwrap_or(lines.len()));
+        lines.retain(|line| !is_command(line));
         let mut reader = Reader {
             patch: self,
             earlier,

@@ -56,6 +56,14 @@ fn is_name(line: &str) -> bool {
     words <= 3 && !line.contains(['?', '(', ';', ':'])
 }
 
+/// `/state rejected`, which is for the list's server.
+pub(super) fn is_command(line: &str) -> bool {
+    let word = line.split([' ', '\t']).next().unwrap_or_default();
+    ["/state", "/delegate"]
+        .iter()
+        .any(|known| word.eq_ignore_ascii_case(known))
+}
+
 /// `[...]`, `<snip>`, `…`
 pub(super) fn is_cut_mark(line: &str) -> bool {
     let trimmed = line.trim();

@@ -56,6 +56,15 @@ fn what_says_nothing_about_the_patch_is_left_out() {
         &[("One thing:", None), ("No.", Some("+three"))],
     );
     check(
+        "> +three\nNo.\n\n/state changes-requested\n",
+        &[("No.", Some("+three"))],
+    );
+    // A mail that is quoted whole, without marks.
+    check(
+        "No.\n\n________________________________\nFrom: Ana <ana@x.org>\n\n+three\n",
+        &[("No.", None)],
+    );
+    check(
         "> +three\n[...]\n> +TWO\n\n<snip>\n\nNo.\n",
         &[("No.", Some("+TWO"))],
     );
