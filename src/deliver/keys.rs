@@ -376,7 +376,12 @@ const FRESH: Duration = Duration::from_secs(30);
 pub struct Keyring {
     data: PathBuf,
     known: Mutex<HashMap<String, Known>>,
+    /// What the log was told last of each domain's keys, and when.
+    told: Mutex<HashMap<String, (String, Instant)>>,
 }
+
+/// The log is told of one trouble with a domain's keys once within that time, however many mails wait for them.
+const TOLD_FOR: Duration = Duration::from_secs(3_600);
 
 /// What was found when the keys of a domain were read last.
 struct Known {
@@ -392,7 +397,24 @@ impl Keyring {
         Keyring {
             data: data.to_owned(),
             known: Mutex::default(),
+            told: Mutex::default(),
         }
+    }
+
+    /// Whether the log has to be told of a trouble with a domain's keys now; an empty one is that there is none.
+    pub(super) fn is_news(&self, domain: &str, problem: &str, now: Instant) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if problem.is_empty() {
+            told.remove(domain);
+            return false;
+        }
+        let known = told.get(domain).is_some_and(|(said, at)| {
+            said == problem && now.saturating_duration_since(*at) < TOLD_FOR
+        });
+        if !known {
+            told.insert(domain.to_owned(), (problem.to_owned(), now));
+        }
+        !known
     }
 
     /// The keys of a domain; a domain that cannot have any has none. What cannot be read now is left out, and where nothing can,
@@ -435,7 +457,7 @@ impl Keyring {
             Ok((keys, Some(error))) if keys.pairs.is_empty() => (before, error.to_string()),
             Ok((keys, Some(error))) => (Some(Arc::new(keys)), error.to_string()),
         };
-        if !problem.is_empty() {
+        if self.is_news(domain, &problem, Instant::now()) {
             tracing::error!("a key of {domain} cannot be used: {problem}");
         }
         Known {

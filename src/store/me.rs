@@ -102,6 +102,7 @@ const PERSONAL: [&str; 16] = [
     "removal wished",
     "told",
     "told incomplete",
+    "told news",
 ];
 
 impl Reader {
