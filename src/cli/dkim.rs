@@ -38,8 +38,7 @@ pub fn dkim(cli: &Cli, wish: &Dkim) -> Result<()> {
 /// The domains of the lists that are here, and that of new ones.
 async fn domains(data: &Path, config: &Config) -> Result<Vec<String>> {
     let store = Store::open(data, &super::location(config)).await?;
-    let site = doctor::site(data, config, &store.load_lists().await?);
-    Ok(site.context("cannot read the keys")?.domains)
+    Ok(doctor::domains(&store.load_lists().await?, config))
 }
 
 /// Needs no database.

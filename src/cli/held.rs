@@ -91,10 +91,14 @@ fn gone(done: &[HeldRow], purge: bool) -> String {
     let (Some(first), lists) = (lists.first(), lists.join(", ")) else {
         return mails;
     };
+    let (their, them) = match done.len() {
+        1 => ("its", "it"),
+        _ => ("their", "them"),
+    };
     let left = match purge {
-        true => "nothing of them is left".to_owned(),
+        true => format!("nothing of {them} is left"),
         false => super::pasteable(&format!(
-            "their text is deleted at once and cannot be got back, and stays out if it is sent again; `patchpost events {first}` names them"
+            "{their} text is deleted at once and cannot be got back, also by the same mail sent again; `patchpost events {first}` names {them}"
         )),
     };
     format!("{mails} of {lists}; {left}")

@@ -24,6 +24,7 @@ pub use probe::probe;
 pub use reach::public_listener;
 use records::Site;
 use report::Report;
+pub use stored::domains;
 
 /// How to print what was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -406,8 +406,36 @@ fn news_of_patches_as_they_leave() {
         page: page.to_owned(),
         choose: "https://x.org/me/".to_owned(),
     };
-    expect![[""]].assert_eq(&rendered(&news("https://x.org/dev/patches/1/")));
-    expect![[""]].assert_eq(&rendered(&news("")));
+    expect![[r#"
+        Hello,
+
+        there is news of your patches at dev@x.org:
+
+            "one", v1 of 2 patches
+
+        All of it is in main of tool now: patch 1 as 123456789abc, patch 2 as
+        abcdef123456.
+
+        All about them, and what is said of them:
+
+            https://x.org/dev/patches/1/
+
+        You chose to hear of this; here you can choose otherwise:
+
+            https://x.org/me/"#]].assert_eq(&rendered(&news("https://x.org/dev/patches/1/")));
+    expect![[r#"
+        Hello,
+
+        there is news of your patches at dev@x.org:
+
+            "one", v1 of 2 patches
+
+        All of it is in main of tool now: patch 1 as 123456789abc, patch 2 as
+        abcdef123456.
+
+        You chose to hear of this; here you can choose otherwise:
+
+            https://x.org/me/"#]].assert_eq(&rendered(&news("")));
 }
 
 #[test]
