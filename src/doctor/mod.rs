@@ -38,7 +38,7 @@ pub enum Form {
 /// `patchpost doctor` where the settings cannot be read: says why, and looks at what does not depend on them.
 pub fn without_settings(data: &Path, error: &anyhow::Error, form: Form) -> Result<ExitCode> {
     let mut report = Report::default();
-    for problem in format!("{error:#}").lines() {
+    for problem in plain(&format!("{error:#}")).lines() {
         let mend = match cli::is_denied(error) {
             true => cli::as_owner(data),
             false => {
@@ -48,7 +48,9 @@ pub fn without_settings(data: &Path, error: &anyhow::Error, form: Form) -> Resul
         };
         report.bad("configuration", problem, &mend);
     }
-    machine::folder(data, &mut report);
+    if !cli::is_denied(error) {
+        machine::folder(data, &mut report);
+    }
     machine::git(&mut report);
     finish(report, form)
 }
@@ -87,7 +89,9 @@ pub async fn run(data: &Path, settings: &Path, config: &Config, form: Form) -> R
     let mut secrets = vec![settings, Path::new(key), Path::new(password)];
     secrets.extend(signing.iter().map(PathBuf::as_path));
     machine::secrets(&secrets, &mut report);
-    signing::keys(data, &mut report);
+    if there {
+        signing::keys(data, &mut report);
+    }
     reach::tls_only(config, &lists, &mut report);
     machine::starttls(config, now, &mut report);
     reach::relay(config, &mut report).await;
@@ -195,6 +199,19 @@ pub fn site(data: &Path, config: &Config, lists: &[ListRow]) -> std::io::Result<
         relay: reach::relay_elsewhere(config),
         keys,
     })
+}
+
+/// Words of the system without its numbers, which say nothing more.
+fn plain(text: &str) -> String {
+    let pieces: Vec<&str> = text.split(" (os error ").collect();
+    let rest = |piece: &&str| {
+        piece
+            .split_once(')')
+            .map_or("", |(_, rest)| rest)
+            .to_owned()
+    };
+    let rests: Vec<String> = pieces[1..].iter().map(rest).collect();
+    format!("{}{}", pieces[0], rests.concat())
 }
 
 fn finish(mut report: Report, form: Form) -> Result<ExitCode> {

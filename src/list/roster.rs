@@ -89,8 +89,11 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, String> {
     };
     let (mut entries, mut wrong) = (Vec::new(), Vec::new());
     for line in lines {
+        // A table without names of columns: each of its lines would say the same.
+        let nameless = header.is_none() && entries.is_empty() && line.1.contains(SEPARATORS);
         match entry(line) {
             Ok(entry) => entries.push(entry),
+            Err(why) if nameless && wrong.is_empty() => return Err(why),
             Err(why) => wrong.push(why),
         }
     }

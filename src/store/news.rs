@@ -176,7 +176,7 @@ impl Store {
 async fn newest_of(tx: &mut Tx, of: &ToReport) -> Result<i64, StoreError> {
     let text = format!(
         "select coalesce(max(id), 0) from event where (kind in ('state', 'patch state') and mail in ({})) \
-         or (kind = 'landed' and patchset = ? and substr(detail, 1, ?) = ?)",
+         or (kind = 'landed' and patchset = ? and substr(detail, 1, cast(? as integer)) = ?)",
         marks(of.mails.len())
     );
     let label = format!("v{}: ", of.label);

@@ -184,7 +184,7 @@ fn what_one_does_oneself_is_no_news() {
         "own@x",
         "Ana Lima <ana@example.org>",
         "Re: Three",
-        "/state deferred\n",
+        "/state changes-requested\n",
     );
     let own = own.replace(
         "Mon, 01 Jan 2024 10:00:00 +0000",
@@ -194,7 +194,7 @@ fn what_one_does_oneself_is_no_news() {
     site.send(&site.sign(&own));
     settle(&site);
     let state = || site.server.json(&["series", "show", "1"])[0]["state"].clone();
-    assert_eq!(state(), "deferred");
+    assert_eq!(state(), "changes requested");
     // She pushes her own commit.
     git(&work, &["checkout", "-q", "main"]);
     change(&work, "README", "A project\n", "The project\n", "Other");
@@ -230,13 +230,20 @@ fn nobody_unknown_or_outside_hears_of_anything() {
     site.server.drain();
     ana.sign_in(&sink, ANA);
     choose(&ana, "yes");
+    let all = site.server.json(&["series", "ls"]);
+    let numbers = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| s["patchset"].as_i64());
+    let secret = numbers.max().flatten().unwrap().to_string();
     site.server.cli(&["series", "state", "1", "accepted"]);
     site.server.cli(&["member", "rm", "secret", ANA]);
-    site.server.cli(&["series", "state", "2", "accepted"]);
+    site.server.cli(&["series", "state", &secret, "accepted"]);
     settle(&site);
     assert_eq!(letters(&sink), Vec::<String>::new());
     site.server.cli(&["member", "add", "secret", ANA]);
-    site.server.cli(&["series", "state", "2", "rejected"]);
+    site.server.cli(&["series", "state", &secret, "rejected"]);
     let said = letter(&site, &sink, 1);
     has(
         &said,

@@ -511,7 +511,6 @@ fn init_says_which_option_is_missing_and_leaves_nothing_behind() {
 #[test]
 fn what_cannot_be_printed_says_which_setting_is_missing() {
     let desk = Desk::new();
-    // A slip in the folder's name: nothing is told of a machine called localhost.
     let slip = format!(
         "there is no site with a name of its own in {}",
         desk.data().display()

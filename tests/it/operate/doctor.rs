@@ -267,19 +267,31 @@ fn doctor_says_in_a_line_what_is_newer_garbled_or_another_users() {
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(server.dir.path(), open).unwrap();
     std::fs::write(server.data().join("patchpost.toml"), "").unwrap();
+    let settings = server.dir.path().join("open.toml");
+    std::fs::write(&settings, "").unwrap();
+    let elsewhere = ["--config", settings.to_str().unwrap()];
+    for more in [&[][..], &elsewhere] {
+        let text = as_nobody(&server, more);
+        assert!(!text.contains("os error"), "{text}");
+        says(&text, &["BAD ", "-- patchpost doctor "]);
+    }
+}
+
+/// What `doctor` says to somebody else.
+fn as_nobody(server: &TestServer, more: &[&str]) -> String {
     let own = server.command();
     let mut nobody = std::process::Command::new("setpriv");
     nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
     nobody
         .arg(own.get_program())
         .args(own.get_args())
-        .arg("doctor");
+        .arg("doctor")
+        .args(more);
     for (name, value) in own.get_envs() {
         nobody.env(name, value.unwrap_or_default());
     }
     let out = nobody.output().unwrap();
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     assert_eq!(out.status.code(), Some(1), "{text}");
-    eprintln!("{text}");
-    assert!(!text.contains("os error"), "{text}");
+    text
 }

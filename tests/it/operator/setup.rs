@@ -507,7 +507,7 @@ fn doctor_looks_at_every_domain_that_has_a_list() {
     // A domain that no list is in may be a slip.
     assert_eq!(desk.run("dkim rotate lists.example.org", "").err, "");
     let words = "no list has an address in lists.example.com, and no key was made; lists are in lists.example.net, lists.example.org. \
-        Is it for lists to come, say so: `patchpost dkim rotate lists.example.com --new --data ";
+        Is it for lists to come, say so: `patchpost dkim rotate lists.example.com --new`";
     desk.refused("dkim rotate lists.example.com", words);
     assert!(!desk.data().join("dkim/lists.example.com").exists());
     assert_eq!(

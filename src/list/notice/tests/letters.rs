@@ -422,7 +422,8 @@ fn news_of_patches_as_they_leave() {
 
         You chose to hear of this; here you can choose otherwise:
 
-            https://x.org/me/"#]].assert_eq(&rendered(&news("https://x.org/dev/patches/1/")));
+            https://x.org/me/"#]]
+    .assert_eq(&rendered(&news("https://x.org/dev/patches/1/")));
     expect![[r#"
         Hello,
 
@@ -435,7 +436,8 @@ fn news_of_patches_as_they_leave() {
 
         You chose to hear of this; here you can choose otherwise:
 
-            https://x.org/me/"#]].assert_eq(&rendered(&news("")));
+            https://x.org/me/"#]]
+    .assert_eq(&rendered(&news("")));
 }
 
 #[test]
