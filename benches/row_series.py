@@ -1,4 +1,4 @@
-"""Series: an archive imported, recognised and grouped; looked at again; applied on bases that are searched for.
+"""Series: an archive imported, recognised and grouped; looked at again, beside b4's grouping; applied on bases that are searched for.
 
 What is beside the import was measured elsewhere."""
 
@@ -20,7 +20,7 @@ def row(bench):
     corpus = Path(os.environ.get("PATCHPOST_CORPUS", ROOT.parent / "shared" / "corpus"))
     code = corpus / "selinux-code.bundle"
     table = Table(f"Series of {count:,} mails ({what}), median of {bench.runs}")
-    imported, again, applied, spent = [], [], [], []
+    imported, again, other, applied, spent = [], [], [], [], []
     for run in range(bench.runs):
         product = Product(bench, "series")
         if code.exists():
@@ -29,6 +29,8 @@ def row(bench):
             product.command("list", "set", "bench", "--repo", "code")
         imported.append(product.command("import", "bench", epoch, "--format", "public-inbox"))
         again.append(product.command("reclassify"))
+        # Debian's b4 is of the system's Python.
+        other.append(bench.run(["/usr/bin/python3", ROOT / "benches" / "b4_group.py", epoch]))
         product.serve()
         until("series to be applied", lambda: product.owed("apply") == 0, limit=600, pause=0.5)
         spent.append(product.cpu())
@@ -40,9 +42,10 @@ def row(bench):
     what = "mails imported, recognised and grouped, a CPU second"
     table.line(what, "/s", [count / c for c in cpu], [PARSEARCHIVE], cpu, note=note)
     table.line("largest process of that", "MiB", [s.peak_mib for s in imported])
-    cpu = [s.cpu for s in again]
-    note = "all are read and grouped anew; as the archive is new, nothing differs and nothing is written"
-    table.line("mails of that reclassified, a CPU second", "/s", [count / c for c in cpu], cpu=cpu, note=note)
+    cpu, theirs = [s.cpu for s in again], [s.cpu for s in other]
+    note = f"all are read and grouped anew, and nothing is written; b4's LoreMailbox, thread by thread: {other[-1].output.strip()}"
+    what = "mails of that reclassified, a CPU second, against b4"
+    table.line(what, "/s", [count / c for c in cpu], [count / c for c in theirs], cpu, theirs, note=note)
     table.line("largest process of that", "MiB", [s.peak_mib for s in again])
     if code.exists():
         rate = [n / c for n, c in zip(applied, spent)]

@@ -390,10 +390,12 @@ pub enum Job {
     News(SeriesId),
     /// Count bounces that waited, and take the steps about addresses that are due.
     Bounces,
+    /// Ask once more who speaks for a mail about which DNS gave no answer.
+    Verify(ReceiptId),
 }
 
 impl Job {
-    /// The kind as stored: `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`, `recheck`, `steer`, `hold`, `rehearse`, `report`, `aftermath`, `bounces`.
+    /// The kind as stored: `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`, `recheck`, `steer`, `hold`, `rehearse`, `report`, `aftermath`, `bounces`, `verify`.
     pub fn kind(self) -> &'static str {
         match self {
             Job::File(_) => "file",
@@ -410,13 +412,14 @@ impl Job {
             Job::News(_) => "news",
             Job::Aftermath(_) => "aftermath",
             Job::Bounces => "bounces",
+            Job::Verify(_) => "verify",
         }
     }
 
     /// The key as stored: the ids in decimal, joined by `/`.
     pub fn key(self) -> String {
         match self {
-            Job::File(id) => id.to_string(),
+            Job::File(id) | Job::Verify(id) => id.to_string(),
             Job::Apply(id) | Job::Report(id) | Job::News(id) => id.to_string(),
             Job::FanOut(list, number) => format!("{list}/{number}"),
             Job::Fetch(id) => id.to_string(),
@@ -451,6 +454,7 @@ impl Job {
             "news" => Some(Job::News(SeriesId(number(key)?))),
             "aftermath" => Some(Job::Aftermath(RealmId(number(key)?))),
             "bounces" => Some(Job::Bounces),
+            "verify" => Some(Job::Verify(ReceiptId(number(key)?))),
             _ => None,
         }
     }

@@ -14,6 +14,8 @@ use crate::types::{Job, RepoId};
 const FILE_BATCH: i64 = 200;
 /// Postings whose fan-out is claimed in one commit; each makes its deliveries in commits of its own.
 const FAN_OUT_BATCH: i64 = 10;
+/// Mails about which DNS is asked again at the same time: each may wait for its answer as long as is set.
+const VERIFY_BATCH: i64 = 30;
 /// After some mails were filed, others may gather for as long as that took, within these bounds: filing in company costs
 /// a tenth of filing alone, and meanwhile the machine is there for mail that comes in. A mail that comes alone is filed at once.
 const GATHER: std::ops::RangeInclusive<Duration> =
@@ -49,6 +51,7 @@ pub async fn run(ctx: Ctx, fetch_minutes: u64, stop: CancellationToken) {
         each("report", 10, &ctx, &stop),
         each("news", 10, &ctx, &stop),
         each("aftermath", 1, &ctx, &stop),
+        each("verify", VERIFY_BATCH, &ctx, &stop),
         schedule(fetch_minutes, &stop, || owe_fetches(&ctx)),
         schedule(UPKEEP_MINUTES, &stop, || owe_upkeep(&ctx)),
         schedule(HOLD_MINUTES, &stop, || ctx
@@ -146,36 +149,55 @@ async fn perform(ctx: &Ctx, claims: Vec<Claim>) {
             }
         }
     }
+    if claims.iter().all(|c| matches!(c.job, Job::Verify(_))) {
+        // They wait for others' servers, and nothing of one is another's.
+        let mut all = tokio::task::JoinSet::new();
+        for claim in claims {
+            let ctx = ctx.clone();
+            all.spawn(async move { by_itself(&ctx, claim, &[claim]).await });
+        }
+        while let Some(done) = all.join_next().await {
+            if let Err(error) = done {
+                tracing::error!(%error, "a look at DNS broke off; its lease will run out");
+            }
+        }
+        return;
+    }
     for (at, claim) in claims.iter().copied().enumerate() {
         // Those that wait for their turn are not to be taken by others meanwhile.
-        let done = guarded(ctx, &claims[at..], one(ctx, claim)).await;
-        if let Err(error) = &done
-            && error.passes()
-        {
-            tracing::warn!(%error, job.id = claim.id.0, "{} {} waits: {error}", claim.job.kind(), claim.job.key());
-            defer(ctx, vec![claim], error).await;
-        } else if let Err(error) = done {
-            // Without the database's clock the lease simply runs out.
-            let now = ctx
-                .store
-                .time()
-                .await
-                .unwrap_or_else(|_| crate::store::now());
-            let text = format!("{error}");
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                job.id = claim.id.0,
-                job.kind = claim.job.kind(),
-                job.key = claim.job.key(),
-                job.attempts = claim.attempts,
-                "{} {} failed: {error}",
-                claim.job.kind(),
-                claim.job.key()
-            );
-            let later = now.plus_secs(TRY_AGAIN * claim.attempts * claim.attempts);
-            if let Err(error) = ctx.store.fail_job(claim, text, later).await {
-                tracing::error!(%error, "could not note a failed job; its lease will run out");
-            }
+        by_itself(ctx, claim, &claims[at..]).await;
+    }
+}
+
+/// Does one job while keeping these claims, its own among them; what fails is tried again.
+async fn by_itself(ctx: &Ctx, claim: Claim, kept: &[Claim]) {
+    let done = guarded(ctx, kept, one(ctx, claim)).await;
+    if let Err(error) = &done
+        && error.passes()
+    {
+        tracing::warn!(%error, job.id = claim.id.0, "{} {} waits: {error}", claim.job.kind(), claim.job.key());
+        defer(ctx, vec![claim], error).await;
+    } else if let Err(error) = done {
+        // Without the database's clock the lease simply runs out.
+        let now = ctx
+            .store
+            .time()
+            .await
+            .unwrap_or_else(|_| crate::store::now());
+        let text = format!("{error}");
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            job.id = claim.id.0,
+            job.kind = claim.job.kind(),
+            job.key = claim.job.key(),
+            job.attempts = claim.attempts,
+            "{} {} failed: {error}",
+            claim.job.kind(),
+            claim.job.key()
+        );
+        let later = now.plus_secs(TRY_AGAIN * claim.attempts * claim.attempts);
+        if let Err(error) = ctx.store.fail_job(claim, text, later).await {
+            tracing::error!(%error, "could not note a failed job; its lease will run out");
         }
     }
 }
@@ -247,6 +269,7 @@ async fn one(ctx: &Ctx, claim: Claim) -> Result<(), PipelineError> {
         Job::Report(series) => ctx.report(series, claim.held()).await,
         Job::News(series) => ctx.news(series, claim.held()).await,
         Job::Bounces => ctx.bounces(claim.held()).await,
+        Job::Verify(receipt) => ctx.verify(receipt, claim.held()).await,
     }
 }
 

@@ -199,7 +199,7 @@ pub struct Serve {
 /// `jobs`
 #[derive(Debug, Args)]
 pub struct Jobs {
-    /// Try work again that was parked after it failed too often
+    /// Try work again that was parked after it failed too often, and ask DNS now about mails of which it said nothing
     #[arg(long)]
     pub retry: bool,
     /// How to print

@@ -397,8 +397,11 @@ async fn reclassify(ctx: &Ctx, wish: args::Reclassify) -> Result<()> {
 
 async fn jobs(ctx: &Ctx, wish: args::Jobs) -> Result<()> {
     if wish.retry {
-        let retried = ctx.try_jobs_again().await?;
-        eprintln!("tried again: {}", count(retried, "parked job"));
+        let (parked, waiting) = ctx.try_jobs_again().await?;
+        eprintln!("tried again: {}", count(parked, "parked job"));
+        if waiting > 0 {
+            eprintln!("DNS is asked again about {}", count(waiting, "mail"));
+        }
     }
     let jobs = ctx.store.load_jobs(1_000, crate::store::now()).await?;
     if wish.json.json {

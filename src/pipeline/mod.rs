@@ -42,6 +42,7 @@ mod tip;
 mod treat;
 mod trouble;
 mod upkeep;
+mod verify;
 
 pub use copy::Copied;
 pub use file::Filing;

@@ -238,8 +238,8 @@ impl Ctx {
             .await?)
     }
 
-    /// Parked jobs are tried again; returns how many.
-    pub async fn try_jobs_again(&self) -> Result<u64, PipelineError> {
+    /// Parked jobs are tried again, and DNS is asked at once about what it gave no answer; returns how many of either.
+    pub async fn try_jobs_again(&self) -> Result<(u64, u64), PipelineError> {
         Ok(self.store.retry_jobs(crate::store::now()).await?)
     }
 }

@@ -336,6 +336,7 @@ async fn record(tx: &mut Tx, mails: Vec<Share>) -> Result<Vec<Vec<Accepted>>, St
     }
     hold::free(tx, &freed).await?;
     super::job::insert(tx, &jobs, Timestamp(0)).await?;
+    owe_another_look(tx, &mails).await?;
     let newest = mails.iter().flat_map(|m| &m.1).map(|r| r.arrived).max();
     hold::insert(tx, lists, held, newest.unwrap_or(Timestamp(0))).await?;
     // Two copies of one mail in one commit: the first gets the receipt, the second is known.
@@ -357,4 +358,25 @@ async fn record(tx: &mut Tx, mails: Vec<Share>) -> Result<Vec<Vec<Accepted>>, St
         hold::forget_refused(tx, realm, &identities).await?;
     }
     Ok(answers)
+}
+
+/// Of mails about which DNS gave no answer more is asked later, also where another copy of them was there before.
+async fn owe_another_look(tx: &mut Tx, mails: &[Share]) -> Result<(), StoreError> {
+    for (mail, wanted) in mails.iter().map(|share| &**share) {
+        if !mail.verdict.is_owed() {
+            continue;
+        }
+        for r in wanted {
+            let text = "select id from receipt where list = $1 and identity = $2 and level = 0";
+            let binds = vec![r.list.0.into(), mail.identity.0.into()];
+            let row: Option<(i64,)> = tx.fetch_one(text, binds).await?;
+            let jobs: Vec<(Job, i64)> = row
+                .into_iter()
+                .map(|(id,)| (Job::Verify(ReceiptId(id)), 4))
+                .collect();
+            let at = r.arrived.plus_secs(super::verify::FIRST);
+            super::job::insert_soonest(tx, &jobs, at).await?;
+        }
+    }
+    Ok(())
 }

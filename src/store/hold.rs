@@ -327,7 +327,7 @@ impl Store {
             let (chunk, fate, also) = (chunk.to_vec(), fate.clone(), also.of(chunk));
             let actor = actor.clone();
             let some = self
-                .write(move |tx| Box::pin(decide(tx, chunk, fate, also, actor, now)))
+                .write(move |tx| Box::pin(decide(tx, (chunk, fate, also), (actor, now))))
                 .await?;
             done.extend(some);
         }
@@ -337,13 +337,11 @@ impl Store {
     }
 }
 
-async fn decide(
+/// As [`Store::decide_held`], in one commit.
+pub(super) async fn decide(
     tx: &mut Tx,
-    held: Vec<HeldRow>,
-    fate: Fate,
-    also: Also,
-    actor: String,
-    now: Timestamp,
+    (held, fate, also): (Vec<HeldRow>, Fate, Also),
+    (actor, now): (String, Timestamp),
 ) -> Result<Vec<HeldRow>, StoreError> {
     let mut done = Vec::new();
     for chunk in held.chunks(200) {

@@ -70,7 +70,7 @@ pub struct Held {
 pub struct JobRow {
     /// Its row.
     pub id: i64,
-    /// `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`, `recheck`, `steer`, `hold`, `rehearse`, `report`, `news`, `aftermath`, `bounces`.
+    /// `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`, `recheck`, `steer`, `hold`, `rehearse`, `report`, `news`, `aftermath`, `bounces`, `verify`.
     pub kind: String,
     /// What it is about: ids.
     pub key: String,
@@ -157,6 +157,24 @@ pub(crate) async fn finish(tx: &mut Tx, held: &[Held]) -> Result<(), StoreError>
         tx.execute(again, binds).await?;
     }
     Ok(())
+}
+
+/// Puts a job off that did what it could for now, with what it waits for; one that was wanted again meanwhile is due at once.
+pub(crate) async fn put_off(
+    tx: &mut Tx,
+    held: Held,
+    run_at: Timestamp,
+    problem: String,
+) -> Result<(), StoreError> {
+    let text = "update job set run_at = case when again = 0 then $3 else run_at end, again = 0, leased_until = 0, attempts = 0, \
+         problem = $4 where id = $1 and lease = $2";
+    let binds = vec![
+        held.id.0.into(),
+        held.lease.into(),
+        run_at.0.into(),
+        problem.into(),
+    ];
+    tx.execute(text, binds).await.map(|_| ())
 }
 
 fn claim((id, kind, key, attempts): (i64, String, String, i64), lease: i64) -> Option<Claim> {
@@ -413,13 +431,19 @@ impl Store {
             .await
     }
 
-    /// Makes parked work due again, as if it had never failed; returns how many rows.
-    pub async fn retry_jobs(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let text = "update job set state = 0, attempts = 0, run_at = $1 where state = 1";
-        let count = self
-            .write(move |tx| Box::pin(async move { tx.execute(text, vec![now.0.into()]).await }))
+    /// Makes parked work due again, as if it had never failed, and what waits for an answer of DNS; returns how many rows of either.
+    pub async fn retry_jobs(&self, now: Timestamp) -> Result<(u64, u64), StoreError> {
+        let parked = "update job set state = 0, attempts = 0, run_at = $1 where state = 1";
+        let waiting = "update job set run_at = $1 where kind = 'verify' and run_at > $1";
+        let counts = self
+            .write(move |tx| {
+                Box::pin(async move {
+                    let waiting = tx.execute(waiting, vec![now.0.into()]).await?;
+                    Ok((tx.execute(parked, vec![now.0.into()]).await?, waiting))
+                })
+            })
             .await?;
         self.jobs.ring_all();
-        Ok(count)
+        Ok(counts)
     }
 }

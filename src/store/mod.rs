@@ -62,6 +62,7 @@ mod tally;
 mod tend;
 mod tip;
 mod traces;
+mod verify;
 mod writer;
 
 use std::path::PathBuf;
@@ -112,6 +113,7 @@ pub use steer::{WishedFor, Wishing};
 pub use summary::state_name;
 pub use tend::{ListNumbers, MemberFilter, MemberStanding};
 pub use tip::{NewTip, TipRow};
+pub use verify::{Unanswered, UnansweredCopy};
 pub use writer::Tx;
 
 use crate::types::Timestamp;

@@ -291,6 +291,12 @@ impl Verdict {
         self.level == Level::Aligned && (self.is_direct() || signed)
     }
 
+    /// Whether it could be better by an answer that DNS owed: another look is worth it. SPF is asked once, as the client is gone after that.
+    pub fn is_owed(&self) -> bool {
+        let owed = |s: &Signature| s.outcome == Outcome::Unknown;
+        self.level != Level::Aligned && self.signatures.iter().any(owed)
+    }
+
     /// Whether it came from a server of the domain in From.
     fn is_direct(&self) -> bool {
         self.spf.as_ref().is_some_and(|spf| spf.aligned)

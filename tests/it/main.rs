@@ -67,6 +67,7 @@ mod tls_only;
 mod tools;
 mod trailers;
 mod upkeep;
+mod verify;
 mod visitor;
 mod web;
 mod webdriver;
