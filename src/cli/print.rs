@@ -277,7 +277,7 @@ pub(super) fn postfix(config: &Config, domains: &[String]) -> Result<Vec<Setting
         ),
         ("", "address_verify_negative_expire_time", "10s".to_owned()),
         (
-            "",
+            "Mail that waits for patchpost makes Postfix take it for dead, and ask it nothing for five minutes; not with this.",
             "lmtp_destination_concurrency_failed_cohort_limit",
             "0".to_owned(),
         ),
