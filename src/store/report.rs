@@ -49,7 +49,7 @@ pub enum Told {
 
 /// `report_wish.conflict` is a number that held 0 or 1; what came later are further bits of it.
 const CONFLICT: i64 = 1;
-const STATES: i64 = 2;
+pub(super) const STATES: i64 = 2;
 
 /// What each is noted as.
 const KINDS: [(Told, &str); 2] = [
