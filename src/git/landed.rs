@@ -1,6 +1,7 @@
 //! The commits that came into branches: when they moved, of late, and those that left.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{GitError, Repos, run};
@@ -133,7 +134,8 @@ impl Repos {
         };
         let mut arrivals: Vec<Arrival> = out.split(|b| *b == 0).filter_map(read).collect();
         for batch in arrivals.chunks_mut(BATCH) {
-            let ids = self.patch_ids(name, batch)?;
+            let commits: Vec<(&str, &str)> = batch.iter().map(|c| (&*c.commit, "")).collect();
+            let ids = patch_ids(&self.clone_dir(name), &commits)?;
             for arrival in batch {
                 arrival.patch_id = ids.get(&arrival.commit).copied();
             }
@@ -141,45 +143,68 @@ impl Repos {
         Ok(arrivals)
     }
 
-    fn patch_ids(
+    /// What lies between the ends of series that were applied, by their last commits. With `private`, in the companion of that
+    /// realm.
+    pub fn changes(
         &self,
         name: &str,
-        commits: &[Arrival],
+        private: Option<i64>,
+        series: &[Ends],
     ) -> Result<HashMap<String, PatchId>, GitError> {
-        let input: String = commits.iter().map(|c| format!("{}\n", c.commit)).collect();
-        // Binary files as a mail has them: `git patch-id` counts their full blob ids.
-        let arguments = [
-            "diff-tree",
-            "--stdin",
-            "--root",
-            "-p",
-            "-M",
-            "--full-index",
-            "--binary",
-        ];
-        let out = run::run(&self.clone_dir(name), &arguments, Some(input.as_bytes()))?;
-        let mut ids = HashMap::new();
-        let mut from = None;
-        let mut at = 0;
-        let mut keep = |from: Option<(&str, usize)>, end: usize| {
-            if let Some((commit, start)) = from
-                && let Some(id) = patch_id(&out[start..end])
-            {
-                ids.insert(commit.to_owned(), id);
-            }
+        let dir = match private {
+            None => self.companion_dir(name),
+            Some(realm) => self.private_dir(name, realm),
         };
-        for line in out.split_inclusive(|b| *b == b'\n') {
-            // Each patch stands below its commit's id; commits without a diff may be left out.
-            let id = line.strip_suffix(b"\n").filter(|l| l.len() == 40);
-            if let Some(commit) =
-                id.and_then(|id| commits.iter().find(|c| c.commit.as_bytes() == id))
-            {
-                keep(from, at);
-                from = Some((&commit.commit, at + line.len()));
-            }
-            at += line.len();
+        let mut all = HashMap::new();
+        for batch in series.chunks(BATCH) {
+            let commits: Vec<(&str, &str)> = batch
+                .iter()
+                .map(|(base, head)| (&**head, &**base))
+                .collect();
+            all.extend(patch_ids(&dir, &commits)?);
         }
-        keep(from, out.len());
-        Ok(ids)
+        Ok(all)
     }
+}
+
+/// The commit on which a series was applied, and its last.
+pub type Ends = (String, String);
+
+/// What commits change, each against the one beside it, or, if that is empty, against its own parent.
+fn patch_ids(dir: &Path, commits: &[(&str, &str)]) -> Result<HashMap<String, PatchId>, GitError> {
+    let line =
+        |(commit, parent): &(&str, &str)| format!("{commit} {parent}").trim_end().to_owned() + "\n";
+    let input: String = commits.iter().map(line).collect();
+    // Binary files as a mail has them: `git patch-id` counts their full blob ids.
+    let arguments = [
+        "diff-tree",
+        "--stdin",
+        "--root",
+        "-p",
+        "-M",
+        "--full-index",
+        "--binary",
+    ];
+    let out = run::run(dir, &arguments, Some(input.as_bytes()))?;
+    let mut ids = HashMap::new();
+    let mut from = None;
+    let mut at = 0;
+    let mut keep = |from: Option<(&str, usize)>, end: usize| {
+        if let Some((commit, start)) = from
+            && let Some(id) = patch_id(&out[start..end])
+        {
+            ids.insert(commit.to_owned(), id);
+        }
+    };
+    for line in out.split_inclusive(|b| *b == b'\n') {
+        // Each patch stands below its commit's id; commits without a diff may be left out.
+        let id = line.strip_suffix(b"\n").filter(|l| l.len() == 40);
+        if let Some((commit, _)) = id.and_then(|id| commits.iter().find(|c| c.0.as_bytes() == id)) {
+            keep(from, at);
+            from = Some((*commit, at + line.len()));
+        }
+        at += line.len();
+    }
+    keep(from, out.len());
+    Ok(ids)
 }

@@ -32,6 +32,7 @@ pub use branches::{check_pattern, follows};
 pub use demo::write_demo;
 pub use epoch::{Change, Epoch, write_epoch};
 pub use land::{Landing, MadeCommit, Prepared, Pushed};
+pub use landed::Ends;
 pub use repos::{Adding, Fetched, Repos, Source};
 pub use run::version;
 pub use series::{Committer, Fallback};

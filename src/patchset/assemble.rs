@@ -10,7 +10,7 @@ use super::loose;
 use super::recognise::Recognised;
 use super::tag::Version;
 use super::world::World;
-use crate::types::{Identity, MailId, MessageId, Timestamp};
+use crate::types::{Identity, ListId, MailId, MessageId, Timestamp};
 use crate::verdict::Standing;
 
 /// One mail as the grouping sees it.
@@ -26,6 +26,8 @@ pub struct Input {
     pub parents: Vec<MessageId>,
     /// Arrival: data of the archive, not the moment of filing.
     pub arrived: Timestamp,
+    /// The lists that it was posted to, sorted. None: nothing is known of them, and it may be any.
+    pub lists: Vec<ListId>,
     /// How well its sender is authenticated.
     pub standing: Standing,
     /// Who sent it: the lower-case address, or one that stands for all that are linked with it.
@@ -54,7 +56,7 @@ pub struct Series {
     pub label: String,
     /// The version its mails claim.
     pub version: Version,
-    /// How many patches it says it has.
+    /// How many patches it says it has; of what a person split, how many it is to have.
     pub total: u32,
     /// Number 0.
     pub cover: Option<MailId>,
@@ -62,7 +64,7 @@ pub struct Series {
     pub patches: Vec<Slot>,
     /// Replies: comment and what it answers.
     pub comments: Vec<(MailId, MailId)>,
-    /// All patches from 1 to `total` are there.
+    /// All patches that it is to have are there.
     pub complete: bool,
     /// A newer version stands in its place.
     pub superseded: bool,

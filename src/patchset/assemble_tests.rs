@@ -1,6 +1,6 @@
 use super::*;
 use crate::mail;
-use crate::types::{MailId, Timestamp};
+use crate::types::{ListId, MailId, Timestamp};
 use crate::verdict::{Level, Standing};
 
 const DIFF: &str = "\n---\n a | 2 +-\n\ndiff --git a/a b/a\nindex 1111111..2222222 100644\n--- a/a\n+++ b/a\n@@ -1 +1 @@\n-x\n+y\n-- \n2.40\n";
@@ -15,6 +15,7 @@ pub(super) struct Mail {
     pub(super) minutes: i64,
     pub(super) fields: String,
     pub(super) standing: Standing,
+    pub(super) lists: Vec<i64>,
 }
 
 pub(super) fn mail_at(id: &str, subject: &str, parent: &str, minutes: i64) -> Mail {
@@ -26,6 +27,7 @@ pub(super) fn mail_at(id: &str, subject: &str, parent: &str, minutes: i64) -> Ma
         minutes,
         fields: String::new(),
         standing: Standing::default(),
+        lists: vec![1],
     }
 }
 
@@ -49,6 +51,12 @@ impl Mail {
     /// Looked at, and nothing speaks for it.
     pub(super) fn unsigned(mut self) -> Mail {
         self.standing.level = Level::None;
+        self
+    }
+
+    /// Posted to these lists.
+    pub(super) fn to(mut self, lists: &[i64]) -> Mail {
+        self.lists = lists.to_vec();
         self
     }
 
@@ -88,6 +96,7 @@ pub(super) fn input(row: usize, m: &Mail) -> Input {
         message_id: message.message_id.clone(),
         parents: message.parents.clone(),
         arrived: Timestamp::from_secs(1_700_000_000 + m.minutes * 60),
+        lists: m.lists.iter().copied().map(ListId).collect(),
         standing: m.standing.clone(),
         person: recognise(&message).submitter,
         recognised: recognise(&message),

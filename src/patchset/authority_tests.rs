@@ -237,6 +237,63 @@ fn a_signature_counts_once() {
     );
 }
 
+/// A copy of the story's first cover letter, with its signature.
+fn copied_cover() -> Mail {
+    let mut copy = mail_at("r", "[PATCH 0/2] t", "", 200).signed();
+    copy.standing.proofs = vec!["b of c1@x".to_owned()];
+    copy
+}
+
+#[test]
+fn a_copy_of_a_first_version_is_a_claim() {
+    // Also where it was faster: the true patches say which cover letter is theirs.
+    check(&[copied_cover()], "? v1 by ana@example.org");
+    // Without the signature.
+    let stripped = mail_at("r", "[PATCH 0/2] t", "", 200).unsigned();
+    check(&[stripped], "? v1 by ana@example.org");
+    check(&[mail_at("r", "[PATCH foo 0/2] t", "", 200).unsigned()], "");
+    check(&[mail_at("r", "[PATCH 0/2] t", "", 200).from(EVE)], "");
+}
+
+#[test]
+fn a_copy_of_a_single_patch_is_a_claim() {
+    let first = mail_at("a", "[PATCH] x", "", 0).signed();
+    let mut copy = mail_at("r", "[PATCH] x", "", 200).signed();
+    copy.standing.proofs = first.standing.proofs.clone();
+    let told_of = |mails: &[Mail], anchor| {
+        let sets = assemble(&inputs(mails));
+        let claims = sets.iter().flat_map(|s| &s.series);
+        let claims: Vec<&Series> = claims.filter(|s| s.claims.is_some()).collect();
+        let why = "It is a copy of what v1 of another patchset holds";
+        assert!(claims.iter().all(|s| s.reason.contains(why)), "{claims:?}");
+        told(&sets, MailId(anchor))
+    };
+    let expected = "1 new 1/1 1, ? v1 by ana@example.org";
+    assert_eq!(told_of(&[first.clone(), copy.clone()], 1), expected);
+    let mut stripped = copy.clone().unsigned();
+    stripped.standing.proofs.clear();
+    assert_eq!(told_of(&[first.clone(), stripped.clone()], 1), expected);
+    stripped.minutes = -10;
+    assert_eq!(told_of(&[first.clone(), stripped], 1), expected, "early");
+    // What only has the title is another patch.
+    let other = mail_at("o", "[PATCH 1/3] x", "", 5).unsigned();
+    assert_eq!(told_of(&[first.clone(), other], 1), "1 new 1/1 1");
+    // Which of two is the true one is known where it came from the domain's own server.
+    copy.minutes = -10;
+    let mut direct = first.clone();
+    direct.standing.direct = true;
+    assert_eq!(told_of(&[direct, copy.clone()], 1), expected);
+    // Else nothing tells them apart but which came first: the other is the claim, and both hold the same.
+    let turned = "1 new 1/1 2, ? v1 by ana@example.org";
+    assert_eq!(told_of(&[first.clone(), copy.clone()], 2), turned);
+    // Who answers a copy with the next version has not said that it is his.
+    copy.minutes = 10;
+    let second = mail_at("b", "[PATCH v2] x", "r", 20).signed();
+    let sets = assemble(&inputs(&[first, copy, second]));
+    let expected = "1 old 1/1 1, 2 new 1/1 3, ? v1 by ana@example.org";
+    assert_eq!(told(&sets, MailId(1)), expected);
+}
+
 #[test]
 fn each_signature_of_a_mail_counts_once() {
     // Directly from the domain's own server, with two signatures; then as whoever has it sends it, with one of them or with

@@ -1,8 +1,10 @@
 //! What people corrected: values on mails, replayed in order over what the rules made.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
-use super::grow::{Growing, How};
+use super::grow::{Growing, How, Share};
 use super::tag::{Version, parse_tag};
 use super::world::World;
 use crate::types::MailId;
@@ -111,6 +113,10 @@ fn move_mail(world: &World<'_>, all: &mut Vec<Growing>, at: usize, to: usize) {
     }
     all[from].remove(at);
     let number = world.number(at);
+    if matches!(all[from].share, Share::Only(_)) {
+        // It was given by a person, and is taken by one.
+        all[from].share.take(number);
+    }
     let holder = match number {
         0 => all[into].cover,
         _ => all[into].slots.get(&number).copied(),
@@ -121,6 +127,7 @@ fn move_mail(world: &World<'_>, all: &mut Vec<Growing>, at: usize, to: usize) {
         alone.add(world, holder);
         all.push(alone);
     }
+    all[into].share.give(number);
     all[into].add(world, at);
     all[into].how = How::Hand;
 }
@@ -132,10 +139,13 @@ fn split_off(world: &World<'_>, all: &mut Vec<Growing>, mails: Vec<usize>) {
         let own = own.get_or_insert_with(|| {
             let mut own = Growing::new(world, at);
             (own.version, own.total) = (all[from].version, all[from].total);
+            own.share = Share::Only(BTreeSet::new());
             own
         });
         if own.fits(world, at) {
             all[from].remove(at);
+            all[from].share.take(world.number(at));
+            own.share.give(world.number(at));
             own.add(world, at);
         }
     }

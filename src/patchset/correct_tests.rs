@@ -1,6 +1,6 @@
 //! What a person says about groups holds over what the rules make.
 
-use super::assemble_tests::{check_corrected, inputs, mail_at, series};
+use super::assemble_tests::{Mail, check_corrected, inputs, mail_at, series};
 use super::*;
 use crate::types::MailId;
 
@@ -48,6 +48,62 @@ fn people_can_correct_the_grouping() {
         &comment,
         &[Correction::Move(MailId(7), MailId(1))],
         &["v1 1 of 1 c1"],
+    );
+}
+
+#[test]
+fn what_is_split_is_whole_with_what_it_was_given() {
+    let of = |total: u32, numbers: &[u32]| -> Vec<Mail> {
+        let one = |n: &u32| {
+            let parent = if *n == 1 { "" } else { "1" };
+            mail_at(
+                &n.to_string(),
+                &format!("[PATCH {n}/{total}] p{n}"),
+                parent,
+                i64::from(*n),
+            )
+        };
+        numbers.iter().map(one).collect()
+    };
+    let split = |mails: &[i64]| Correction::Split(mails.iter().copied().map(MailId).collect());
+    let three = of(3, &[1, 2, 3]);
+    check_corrected(
+        &three,
+        &[split(&[2, 3])],
+        &["v1 1 of 1", "--", "v1 2,3 of 2"],
+    );
+    check_corrected(&three, &[split(&[1])], &["v1 1 of 1", "--", "v1 2,3 of 2"]);
+    let each = ["v1 1 of 1", "--", "v1 2 of 1", "--", "v1 3 of 1"];
+    check_corrected(&three, &[split(&[2, 3]), split(&[3])], &each);
+    // What is put back is wanted again, and what never came still is.
+    let back = Correction::Move(MailId(3), MailId(1));
+    check_corrected(&three, &[split(&[3]), back], &["v1 1,2,3 of 3"]);
+    let one_back = [split(&[2, 3]), Correction::Move(MailId(3), MailId(1))];
+    check_corrected(&three, &one_back, &["v1 1,3 of 2", "--", "v1 2 of 1"]);
+    let gaps = of(4, &[1, 3]);
+    check_corrected(
+        &gaps,
+        &[split(&[2])],
+        &["v1 1 of 3 incomplete", "--", "v1 3 of 1"],
+    );
+    let cover = series("", "a", "", 0);
+    check_corrected(
+        &cover,
+        &[split(&[2, 3])],
+        &["v1 +0 of 1 incomplete", "--", "v1 1,2 of 2"],
+    );
+    // A partial reroll of what stayed.
+    let mut rerolled = three.clone();
+    rerolled.push(mail_at("r", "[PATCH v2 1/3] p1", "1", 100));
+    check_corrected(
+        &rerolled,
+        &[split(&[3])],
+        &[
+            "v1 1,2 of 2 superseded",
+            "v2-r1 1,2* of 2",
+            "--",
+            "v1 3 of 1",
+        ],
     );
 }
 

@@ -40,7 +40,7 @@ pub(super) fn describe(world: &World<'_>, one: &Growing, comments: &[(usize, usi
         anchor: anchor(world, one),
         label: one.version.to_string(),
         version: one.version,
-        total: one.total,
+        total: one.wanted().max(1),
         cover: one.cover.map(row),
         patches: one.slots.iter().map(slot).collect(),
         comments: comments.iter().map(|(c, t)| (row(*c), row(*t))).collect(),
@@ -97,9 +97,9 @@ fn reason(world: &World<'_>, one: &Growing) -> String {
         How::Alone => "No other mail of its sender, version and count belongs to it.",
         How::Thread => "One thread: the same sender, version and count.",
         How::Sending => "One run of git send-email or b4, by its Message-IDs.",
-        How::Near => "No thread, but the same sender, version and count within 20 minutes.",
+        How::Near => "No thread, but the same sender, list, version and count within 20 minutes.",
         How::Far => {
-            "No thread, but the same sender, version and count within a day, and no other series had room."
+            "No thread, but the same sender, list, version and count within a day, and no other series had room."
         }
         How::Hand => "Put together by a person.",
     }
@@ -136,16 +136,23 @@ pub(super) fn link_reason(older: &str, why: Why) -> String {
         Why::Supersedes => "one says that it supersedes the other",
         Why::Slug => "b4 gave both the same name in their Message-IDs",
         Why::Title => "the same person sent it under the same title",
+        Why::Copy => "one is a copy of the other",
         Why::Hand => "a person put them together",
     };
     format!(" The same change as v{older}: {because}.")
 }
 
 /// Why it stands beside the series that it says to belong to.
-pub(super) fn claim_reason(claimed: &Growing) -> String {
-    format!(
-        " It claims to belong with v{} of another patchset, but its sender is not authenticated as well as that one's, or is \
-         another person: it stands beside it and changes nothing there.",
-        claimed.version
-    )
+pub(super) fn claim_reason(claimed: &Growing, why: Why) -> String {
+    let version = claimed.version;
+    match why {
+        Why::Copy => format!(
+            " It is a copy of what v{version} of another patchset holds, under another Message-ID, and has no signature of its own: it stands \
+             beside it and changes nothing there."
+        ),
+        _ => format!(
+            " It claims to belong with v{version} of another patchset, but its sender is not authenticated as well as that one's, or is \
+             another person: it stands beside it and changes nothing there."
+        ),
+    }
 }

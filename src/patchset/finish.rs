@@ -120,16 +120,16 @@ impl Set {
         set.sort_by_key(|i| (all[*i].version, *i));
         for i in &set {
             let mut one = describe(world, &all[*i], &comments[*i]);
-            let base = self.find_base(world, &all[*i]);
+            let base = self.find_base(world, all, &all[*i]);
             let reroll = base.is_some();
             if let Some((base, numbers)) = base {
                 take_over(&mut one, &self.out[base], &numbers);
             }
             one.label = self.label(&all[*i], reroll);
-            if let Some(claimed) = ties.claims.get(i) {
+            if let Some((claimed, why)) = ties.claims.get(i) {
                 let claimed = &all[*claimed];
                 one.claims = Some(describe::anchor(world, claimed));
-                one.reason.push_str(&describe::claim_reason(claimed));
+                one.reason.push_str(&describe::claim_reason(claimed, *why));
             }
             if let Some((older, why)) = ties.why.get(i)
                 && let Some(older) = self.labels.get(older)
@@ -155,7 +155,12 @@ impl Set {
 
     /// The version that a partial reroll builds on: the newest that holds all patches which it answers; and for
     /// each number of the reroll the number there.
-    fn find_base(&self, world: &World<'_>, one: &Growing) -> Option<(usize, Vec<(u32, u32)>)> {
+    fn find_base(
+        &self,
+        world: &World<'_>,
+        all: &[Growing],
+        one: &Growing,
+    ) -> Option<(usize, Vec<(u32, u32)>)> {
         let single = one.total == 1 && one.slots.len() == 1;
         if one.is_complete() && !single {
             return None;
@@ -168,7 +173,9 @@ impl Set {
             let slot = |(number, at): &(u32, usize)| {
                 let mail = world.mail(*at).mail;
                 let slot = base.patches.iter().find(|s| s.mail == mail)?;
-                let numbered = !single && base.total == one.total;
+                // Of what a person split, the mails say another total.
+                let said = all[self.made[n].0].total;
+                let numbered = !single && [base.total, said].contains(&one.total);
                 // `[PATCH v2] title` in reply to `[PATCH 2/3] title`.
                 let named = single
                     && base.total > 1
@@ -239,13 +246,9 @@ fn take_over(one: &mut Series, base: &Series, numbers: &[(u32, u32)]) {
         );
     }
     one.total = base.total;
+    // It has a place for each number of the base, and for no other.
     one.patches = slots.into_values().collect();
-    let have = one
-        .patches
-        .iter()
-        .filter(|s| (1..=one.total).contains(&s.number))
-        .count();
-    one.complete = u32::try_from(have).is_ok_and(|have| have >= one.total);
+    one.complete = base.complete;
     one.title = base.title.clone();
     one.base_commit = one.base_commit.take().or_else(|| base.base_commit.clone());
     one.reason.push_str(&format!(

@@ -1,6 +1,6 @@
 //! Series out of threads: one submitter, version and total; a number that is taken starts another series.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::recognise::Kind;
 use super::tag::Version;
@@ -21,6 +21,42 @@ pub(super) struct Growing {
     pub(super) branch: Option<Version>,
     /// Split off by a person: no rule links it.
     pub(super) apart: bool,
+    /// What of `total` a person gave to it or took from it.
+    pub(super) share: Share,
+}
+
+/// The numbers that a series is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Share {
+    /// All from 1 to the total but these, which were split off.
+    AllBut(BTreeSet<u32>),
+    /// These, which were split off together.
+    Only(BTreeSet<u32>),
+}
+
+impl Share {
+    /// A person gives it that number.
+    pub(super) fn give(&mut self, number: u32) {
+        match self {
+            Share::AllBut(gone) => drop(gone.remove(&number)),
+            Share::Only(own) => drop(own.insert(number)),
+        }
+    }
+
+    /// A person takes that number from it.
+    pub(super) fn take(&mut self, number: u32) {
+        match self {
+            Share::AllBut(gone) => drop(gone.insert(number)),
+            Share::Only(own) => drop(own.remove(&number)),
+        }
+    }
+
+    fn holds(&self, number: u32) -> bool {
+        match self {
+            Share::AllBut(gone) => !gone.contains(&number),
+            Share::Only(own) => own.contains(&number),
+        }
+    }
 }
 
 /// Why mails are one series.
@@ -57,6 +93,7 @@ impl Growing {
             ambiguous: false,
             branch: None,
             apart: false,
+            share: Share::AllBut(BTreeSet::new()),
         }
     }
 
@@ -100,10 +137,23 @@ impl Growing {
             && few.slots.keys().all(|n| !many.slots.contains_key(n))
     }
 
-    /// Whether the patches 1 to `total` are there.
+    /// How many patches it is to have: all that it says, unless a person split it.
+    pub(super) fn wanted(&self) -> u32 {
+        let counted = |numbers: &BTreeSet<u32>| {
+            let count = numbers.iter().filter(|n| (1..=self.total).contains(*n));
+            u32::try_from(count.count()).unwrap_or(u32::MAX)
+        };
+        match &self.share {
+            Share::AllBut(gone) => self.total.saturating_sub(counted(gone)),
+            Share::Only(own) => counted(own),
+        }
+    }
+
+    /// Whether all patches that it is to have are there.
     pub(super) fn is_complete(&self) -> bool {
-        let have = self.slots.range(1..=self.total).count();
-        u32::try_from(have).is_ok_and(|have| have >= self.total)
+        let own = self.slots.range(1..=self.total);
+        let have = own.filter(|(number, _)| self.share.holds(**number)).count();
+        have > 0 && u32::try_from(have).is_ok_and(|have| have >= self.wanted())
     }
 
     /// The mail that speaks for it: the cover, else patch 1, else its lowest patch.

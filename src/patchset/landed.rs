@@ -1,13 +1,17 @@
 //! Which patches came into a branch, and as which commits.
 //!
-//! A commit is a patch's if it makes the same change (patch id), or if a trailer of its message names the patch's mail and
-//! the titles agree: maintainers add `Link:` or `Message-ID:` when they apply (git-am(1), `--message-id`).
+//! A commit is a patch's if it makes the same change (patch id), or that of the whole series at once, or if a trailer of its message
+//! names the patch's mail and the titles agree: maintainers add `Link:` or `Message-ID:` when they apply (git-am(1),
+//! `--message-id`). A message may be that of several commits, as git-rebase(1) puts them together.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::tag::normalise_title;
 use crate::diff::patch_id::PatchId;
 use crate::types::MessageId;
+
+/// Titles that are read in one commit's message; a longer series is hardly made one commit.
+const MAX_TITLES: usize = 100;
 
 /// A patch that may have landed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +22,8 @@ pub struct Candidate {
     pub title: String,
     /// What it changes; `None` if its diff cannot be read.
     pub patch_id: Option<PatchId>,
+    /// What all patches of its series change together; `None` if it is the only one, or if that is not known.
+    pub whole: Option<PatchId>,
 }
 
 /// A commit that came in.
@@ -54,10 +60,15 @@ impl Landings {
             let commit = (arrival.commit.clone(), arrival.committed);
             self.by_change.insert(id, commit);
         }
-        let title = normalise_title(arrival.message.lines().next().unwrap_or_default());
-        for name in named_mails(&arrival.message) {
-            let key = (name, title.clone());
-            self.by_name.insert(key, arrival.commit.clone());
+        let names = named_mails(&arrival.message);
+        if names.is_empty() {
+            return;
+        }
+        for title in titles(&arrival.message) {
+            for name in &names {
+                let key = (name.clone(), title.clone());
+                self.by_name.insert(key, arrival.commit.clone());
+            }
         }
     }
 
@@ -76,14 +87,26 @@ impl Landings {
     /// A commit that makes the same change counts only if it was made after `since`, in seconds since 1970: what was
     /// taken back and is sent again has not landed.
     pub fn find(&self, patch: &Candidate, since: i64) -> Option<&str> {
-        let same = patch.patch_id.and_then(|id| self.by_change.get(&id));
-        if let Some((commit, _)) = same.filter(|(_, committed)| *committed >= since) {
-            return Some(commit);
+        for id in [patch.patch_id, patch.whole].into_iter().flatten() {
+            let same = self.by_change.get(&id);
+            if let Some((commit, _)) = same.filter(|(_, committed)| *committed >= since) {
+                return Some(commit);
+            }
         }
         let name = patch.message_id.as_ref()?.as_str().to_owned();
         let named = self.by_name.get(&(name, patch.title.clone()));
         named.map(String::as_str)
     }
+}
+
+/// The lines of a message that may be titles: the first, and further ones that stand by themselves; each as versions are compared by.
+fn titles(message: &str) -> BTreeSet<String> {
+    let lines: Vec<&str> = message.lines().map(str::trim).collect();
+    let is_blank = |at: Option<usize>| at.and_then(|at| lines.get(at)).is_none_or(|l| l.is_empty());
+    let alone = |at: &usize| *at == 0 || (is_blank(at.checked_sub(1)) && is_blank(Some(at + 1)));
+    let alone = (0..lines.len()).filter(alone).map(|at| lines[at]);
+    let titles = alone.map(normalise_title).filter(|title| !title.is_empty());
+    titles.take(MAX_TITLES).collect()
 }
 
 /// What `Link:` and `Message-ID:` lines name: every piece of their values that may be a Message-ID.
@@ -117,6 +140,7 @@ mod tests {
             message_id: Some(MessageId::parse(id).expect("an id")),
             title: normalise_title(title),
             patch_id: Some(PatchId([change; 20])),
+            whole: None,
         }
     }
 
@@ -158,6 +182,34 @@ mod tests {
         check("lib: fix more\n\nMessage-ID: <1@x.org>\n", 2, None);
         check("lib: fix it\n\nLink: https://x.org/r/21@x.org\n", 2, None);
         check("lib: fix it\n\nSee <1@x.org>\n", 2, None);
+    }
+
+    #[test]
+    fn a_commit_of_several_patches_is_each_of_them_that_it_names() {
+        // As git-rebase(1) leaves them: message by message.
+        let squashed = "lib: begin\n\nWords.\n\nLink: https://x.org/r/0@x.org\n\nlib: fix it\n\nMore words.\n\nLink: https://x.org/r/1@x.org\n";
+        check(squashed, 2, Some("c1"));
+        check(&squashed.replace("1@x.org", "2@x.org"), 2, None);
+        // As `git merge --squash` does.
+        let listed = "Squashed commit of the following:\n\ncommit 1234\nAuthor: A\nDate:   Mon\n\n    lib: fix it\n    \n    Link: https://x.org/r/1@x.org\n";
+        check(listed, 2, Some("c1"));
+        // A title within a sentence is somebody's reference.
+        let within = "lib: more\n\nThis goes further than\nlib: fix it\ndid.\n\nLink: https://x.org/r/1@x.org\n";
+        check(within, 2, None);
+    }
+
+    #[test]
+    fn a_commit_that_makes_the_change_of_a_whole_series_is_each_of_its_patches() {
+        let patch = Candidate {
+            whole: Some(PatchId([9; 20])),
+            ..candidate("1@x.org", "lib: fix it", 1)
+        };
+        let whole = arrival("c9", "All of it", 9);
+        let landings = Landings::new(std::slice::from_ref(&whole));
+        assert_eq!(landings.find(&patch, 1_000), Some("c9"));
+        assert_eq!(landings.find(&patch, 1_001), None);
+        let both = Landings::new(&[whole, arrival("c1", "One", 1)]);
+        assert_eq!(both.find(&patch, 0), Some("c1"), "its own commit is nearer");
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(super) enum Why {
     Supersedes,
     Slug,
     Title,
+    /// It carries the other's signature, or says to be the same.
+    Copy,
     Hand,
 }
 
@@ -30,8 +32,8 @@ pub(super) struct Ties {
     pub(super) why: HashMap<usize, (usize, Why)>,
     /// Series that a later one says it supersedes.
     pub(super) superseded: BTreeSet<usize>,
-    /// For a series without the authority to join, the one that it claims to be a version of.
-    pub(super) claims: HashMap<usize, usize>,
+    /// For a series without the authority to join, the one that it claims to be a version of, and by what.
+    pub(super) claims: HashMap<usize, (usize, Why)>,
 }
 
 /// Two series that may be versions of one change.
@@ -56,7 +58,7 @@ struct Found {
 /// Series of the same title that one is compared with, in each direction of time.
 const MAX_COMPARED: usize = 200;
 
-/// Ties series by, in order: change-id, an answer to an older version, `Supersedes:`, b4's Message-IDs, sender and title;
+/// Ties series by, in order: a signature that another mail has, change-id, an answer to an older version, `Supersedes:`, b4's Message-IDs, sender and title;
 /// then as people said. Ties without authority become claims.
 pub(super) fn find_ties(world: &World<'_>, all: &[Growing], corrections: &[Correction]) -> Ties {
     let home: HashMap<usize, usize> = all
@@ -65,10 +67,11 @@ pub(super) fn find_ties(world: &World<'_>, all: &[Growing], corrections: &[Corre
         .flat_map(|(i, one)| one.members.iter().map(move |at| (*at, i)))
         .collect();
     let mut found = Found::default();
+    let sure: Vec<bool> = all.iter().map(|one| is_sure(world, one)).collect();
+    by_copy(world, all, &home, &sure, &mut found);
     by_change_id(world, all, &mut found);
     by_answer(world, all, &home, &mut found);
     by_supersedes(world, all, &home, &mut found);
-    let sure: Vec<bool> = all.iter().map(|one| is_sure(world, one)).collect();
     by_slug(world, all, &sure, &mut found);
     by_title(world, all, &sure, &mut found);
     for (at, correction) in corrections.iter().enumerate() {
@@ -184,11 +187,11 @@ fn settle(world: &World<'_>, all: &[Growing], sure: &[bool], found: &Found) -> T
             _ if posing && out[older] != out[newer] => [newer, older][usize::from(out[older])],
             _ => actor,
         };
-        claims.push((unsure, older + newer - unsure));
+        claims.push((unsure, older + newer - unsure, why));
     }
-    for (claimant, claimed) in claims {
+    for (claimant, claimed, why) in claims {
         if ties.leader.find(claimant) != ties.leader.find(claimed) {
-            ties.claims.entry(claimant).or_insert(claimed);
+            ties.claims.entry(claimant).or_insert((claimed, why));
         }
     }
     for (old, by) in &found.superseded {
@@ -284,6 +287,25 @@ fn by_supersedes(
     }
 }
 
+/// Who sends a signed mail again under another name, or without its signature, wants to be taken for its author: what the true mail
+/// belongs to is what the copy claims.
+fn by_copy(
+    world: &World<'_>,
+    all: &[Growing],
+    home: &HashMap<usize, usize>,
+    sure: &[bool],
+    found: &mut Found,
+) {
+    for (i, one) in all.iter().enumerate() {
+        let true_ones = one.members.iter().filter_map(|at| world.copied(*at));
+        for other in true_ones.filter_map(|at| home.get(&at).copied()) {
+            if !sure[i] && sure[other] {
+                found.tie(all, i, other, Why::Copy);
+            }
+        }
+    }
+}
+
 /// The same slug of b4 by the same person, each within the time that a title counts. Those that are sure are compared with each
 /// other first, then with the nearest before them that is not: what is forged comes between no two.
 fn by_slug(world: &World<'_>, all: &[Growing], sure: &[bool], found: &mut Found) {
@@ -357,8 +379,31 @@ fn by_title(world: &World<'_>, all: &[Growing], sure: &[bool], found: &mut Found
             for (_, j) in nearest.into_iter().flatten() {
                 found.tie(all, *i, j, Why::Title);
             }
+            if sure[*i] {
+                continue;
+            }
+            let before = uses[..n].iter().rev().take(MAX_COMPARED);
+            let after = uses[n + 1..].iter().take(MAX_COMPARED);
+            let same = before.chain(after).filter(|(other, j)| {
+                sure[*j]
+                    && gap(other) <= SAME_TITLE.unsigned_abs()
+                    && all[*i].version == all[*j].version
+                    && prefixes(world, &all[*i]) == prefixes(world, &all[*j])
+                    && says_the_same(world, *at, *other)
+            });
+            if let Some((_, j)) = same.min_by_key(|(other, j)| (gap(other), *j)) {
+                found.tie(all, *i, *j, Why::Copy);
+            }
         }
     }
+}
+
+/// Whether two mails of one title are one patch, or the cover letters of series of one length.
+fn says_the_same(world: &World<'_>, one: usize, other: usize) -> bool {
+    let (a, b) = (world.facts(one), world.facts(other));
+    (a.kind, &a.files, &a.blobs, a.stat) == (b.kind, &b.files, &b.blobs, b.stat)
+        && world.number(one) == world.number(other)
+        && world.total(one) == world.total(other)
 }
 
 fn is_newer(world: &World<'_>, one: &Growing, other: &Growing, later: bool) -> bool {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::grow::{Growing, How, Leaders};
 use super::tag::Version;
 use super::world::{Key, World};
+use crate::types::ListId;
 
 /// Unthreaded mails of one sending arrive within this many seconds …
 pub(super) const NEAR: i64 = 20 * 60;
@@ -12,6 +13,11 @@ pub(super) const NEAR: i64 = 20 * 60;
 pub(super) const FAR: i64 = 24 * 3600;
 /// Neighbours in time that a mail is compared with.
 pub(super) const MAX_NEIGHBOURS: usize = 200;
+
+/// Whether mails of these lists may be taken together because of when they came: a mail that was sent to both belongs with both.
+pub(super) fn have_common(some: &[ListId], others: &[ListId]) -> bool {
+    some.is_empty() || others.is_empty() || some.iter().any(|list| others.contains(list))
+}
 
 /// The version that a numbered mail stands for by itself; unthreaded mails have no ancestor to take another from.
 pub(super) fn own_version(said: Option<Version>) -> Version {
@@ -53,6 +59,8 @@ struct Pool<'w, 'a> {
     leader: Leaders,
     /// No mail of it answers anything.
     loose: Vec<bool>,
+    /// For each series the lists of its mails: those of one mail, those of another …
+    lists: Vec<BTreeSet<&'a [ListId]>>,
     /// (seconds, series) of the mails that say or mean the version by themselves, in order of arrival.
     times: Vec<(i64, usize)>,
     /// For each series its places in `times`.
@@ -62,6 +70,7 @@ struct Pool<'w, 'a> {
 impl<'w, 'a> Pool<'w, 'a> {
     fn new(world: &'w World<'a>, bucket: Vec<Growing>) -> Pool<'w, 'a> {
         let loose = |s: &Growing| s.members.iter().all(|at| world.answers(*at).is_empty());
+        let lists = |s: &Growing| s.members.iter().map(|at| world.lists(*at)).collect();
         let mut times = Vec::new();
         for (i, one) in bucket.iter().enumerate() {
             // Only what says the version by itself: `link_keys` sees one mail at a time and must find them all.
@@ -80,6 +89,7 @@ impl<'w, 'a> Pool<'w, 'a> {
             places,
             world,
             loose: bucket.iter().map(loose).collect(),
+            lists: bucket.iter().map(lists).collect(),
             leader: Leaders::new(bucket.len()),
             times: times.iter().map(|(at, i)| (world.secs(*at), *i)).collect(),
             series: bucket.into_iter().map(Some).collect(),
@@ -90,7 +100,14 @@ impl<'w, 'a> Pool<'w, 'a> {
         self.series[i].as_ref()
     }
 
-    /// Joins two series if all their numbers differ; whether it did.
+    /// Whether each mail of the one came to a list to which each of the other came, too.
+    fn share_lists(&self, a: usize, b: usize) -> bool {
+        let (some, others) = (&self.lists[a], &self.lists[b]);
+        let common = |lists: &&[ListId]| others.iter().all(|other| have_common(lists, other));
+        some.iter().all(common)
+    }
+
+    /// Joins two series if all their numbers differ; whether it did. By time alone only mails of common lists join.
     fn try_join(&mut self, a: usize, b: usize, how: How) -> bool {
         let (a, b) = (self.leader.find(a), self.leader.find(b));
         let (Some(one), Some(other)) = (self.one(a), self.one(b)) else {
@@ -99,8 +116,11 @@ impl<'w, 'a> Pool<'w, 'a> {
         if a == b || !one.is_apart_from(other) {
             return false;
         }
-        // By time alone no cover comes to a thread that began with its first patch: that was sent without one.
         let by_time = matches!(how, How::Near | How::Far);
+        if by_time && !self.share_lists(a, b) {
+            return false;
+        }
+        // By time alone no cover comes to a thread that began with its first patch: that was sent without one.
         let lone = |s: &Growing| s.slots.is_empty();
         let begun = |s: &Growing| {
             let first = s.slots.get(&1).filter(|_| s.members.len() > 1);
@@ -119,6 +139,8 @@ impl<'w, 'a> Pool<'w, 'a> {
         self.loose[keep] &= self.loose[gone];
         let moved = std::mem::take(&mut self.places[gone]);
         self.places[keep].extend(moved);
+        let moved = std::mem::take(&mut self.lists[gone]);
+        self.lists[keep].extend(moved);
         if let (Some(gone), Some(kept)) = (self.series[gone].take(), self.series[keep].as_mut()) {
             gone.members.iter().for_each(|at| kept.add(self.world, *at));
             kept.how = how;
@@ -202,19 +224,25 @@ impl<'w, 'a> Pool<'w, 'a> {
         }
     }
 
-    /// Series whose mails follow each other within [`NEAR`], each series once.
+    /// Series of the same lists whose mails follow each other within [`NEAR`], each series once.
     fn clusters(&mut self) -> Vec<Vec<usize>> {
         let mut out: Vec<Vec<usize>> = Vec::new();
-        let mut last = None;
+        // For lists, when the last mail came to them and its cluster.
+        let mut open: BTreeMap<&BTreeSet<&[ListId]>, (i64, usize)> = BTreeMap::new();
         let times = std::mem::take(&mut self.times);
         for (secs, i) in &times {
             let i = self.leader.find(*i);
-            if last.is_none_or(|l: i64| secs.saturating_sub(l) > NEAR) {
-                out.push(Vec::new());
-            }
-            last = Some(*secs);
-            if let Some(cluster) = out.last_mut().filter(|c| c.last() != Some(&i)) {
-                cluster.push(i);
+            let last = open.get(&self.lists[i]).copied();
+            let cluster = match last {
+                Some((last, cluster)) if secs.saturating_sub(last) <= NEAR => cluster,
+                _ => {
+                    out.push(Vec::new());
+                    out.len() - 1
+                }
+            };
+            open.insert(&self.lists[i], (*secs, cluster));
+            if out[cluster].last() != Some(&i) {
+                out[cluster].push(i);
             }
         }
         self.times = times;
@@ -261,8 +289,14 @@ impl<'w, 'a> Pool<'w, 'a> {
         }
     }
 
-    /// Whether no number is taken twice in these series.
+    /// Whether no number is taken twice in these series, and all came to the same lists.
     fn are_one(&self, series: &[usize]) -> bool {
+        let lists = series.iter().flat_map(|i| self.lists[*i].iter().copied());
+        let lists: BTreeSet<&[ListId]> = lists.collect();
+        let common = |one: &&[ListId]| lists.iter().all(|other| have_common(one, other));
+        if series.len() > 1 && !lists.iter().all(common) {
+            return false;
+        }
         let mut sum: Option<Growing> = None;
         for other in series.iter().filter_map(|i| self.one(*i)) {
             match sum.as_mut() {
@@ -296,7 +330,7 @@ impl<'w, 'a> Pool<'w, 'a> {
             let (Some(one), Some(other)) = (self.one(i), self.one(*j)) else {
                 return false;
             };
-            one.is_apart_from(other) && !self.two_runs(i, *j)
+            one.is_apart_from(other) && !self.two_runs(i, *j) && self.share_lists(i, *j)
         };
         let found = found.into_iter().filter(|(j, _)| room(j));
         let mut found: Vec<(i64, usize)> = found.map(|(j, gap)| (gap, j)).collect();
@@ -327,11 +361,118 @@ fn sendings<'a>(world: &World<'a>, series: &Growing) -> BTreeSet<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::assemble_tests::{Mail, check_corrected, mail_at};
+    use super::super::assemble;
+    use super::super::assemble_tests::{Mail, check_corrected, inputs, mail_at};
 
     #[track_caller]
     fn check(mails: &[Mail], expected: &[&str]) {
         check_corrected(mails, &[], expected);
+    }
+
+    /// Two series of one shape without threads, sent in the same minutes, each mail of them to these lists.
+    fn two_series(first: &[i64], second: &[i64]) -> Vec<Mail> {
+        vec![
+            mail_at("a1@x", "[PATCH 1/2] kiwi", "", 0).to(first),
+            mail_at("b1@x", "[PATCH 1/2] lime", "", 1).to(second),
+            mail_at("b2@x", "[PATCH 2/2] more lime", "", 1).to(second),
+            mail_at("a2@x", "[PATCH 2/2] more kiwi", "", 2).to(first),
+        ]
+    }
+
+    #[test]
+    fn mails_of_two_lists_are_not_taken_together_by_time() {
+        let found = assemble(&inputs(&two_series(&[1], &[2])));
+        let mails = |n: usize| -> Vec<i64> {
+            let patches = found[n].series[0].patches.iter();
+            patches.map(|p| p.mail.0).collect()
+        };
+        assert_eq!(
+            (found.len(), mails(0), mails(1)),
+            (2, vec![1, 4], vec![2, 3])
+        );
+        assert!(found.iter().all(|set| !set.series[0].ambiguous));
+        let words = "the same sender, list, version and count within 20 minutes";
+        assert!(found[0].series[0].reason.contains(words));
+        // Half of one each.
+        let half = |lists: [&'static [i64]; 2]| {
+            vec![
+                mail_at("a1@x", "[PATCH 1/2] kiwi", "", 0).to(lists[0]),
+                mail_at("a2@x", "[PATCH 2/2] more kiwi", "", 1).to(lists[1]),
+                mail_at("b1@x", "[PATCH v2 1/2] lime", "", 2).to(lists[0]),
+                mail_at("b2@x", "[PATCH v2 2/2] more lime", "", 300).to(lists[1]),
+            ]
+        };
+        let lone = |version: &str, n: u32| format!("{version} {n} of 2 incomplete");
+        check(
+            &half([&[1], &[2]]),
+            &[
+                &lone("v1", 1),
+                "--",
+                &lone("v1", 2),
+                "--",
+                &lone("v2", 1),
+                "--",
+                &lone("v2", 2),
+            ],
+        );
+        // One that was sent to both belongs with both.
+        for lists in [[&[1, 2][..], &[2]], [&[1], &[1, 2]], [&[2], &[2]]] {
+            check(&half(lists), &["v1 1,2 of 2", "--", "v2 1,2 of 2"]);
+        }
+    }
+
+    #[test]
+    fn a_cover_to_both_lists_goes_with_one_series_only() {
+        let mut mails = two_series(&[1], &[2]);
+        mails.push(mail_at("a0@x", "[PATCH 0/2] kiwis", "", -1).to(&[1, 2]));
+        check(&mails, &["v1 1,2+0 of 2", "--", "v1 1,2 of 2"]);
+        // Its patches here and there are not taken together for it.
+        let mails = [
+            mail_at("0@x", "[PATCH 0/2] t", "", 0).to(&[1, 2]),
+            mail_at("1@x", "[PATCH 1/2] a", "", 1).to(&[1]),
+            mail_at("2@x", "[PATCH 2/2] b", "", 2).to(&[2]),
+        ];
+        check(
+            &mails,
+            &["v1 1+0 of 2 incomplete", "--", "v1 2 of 2 incomplete"],
+        );
+    }
+
+    #[test]
+    fn what_mails_say_of_each_other_counts_across_lists() {
+        let id = |n: u32| format!("20240315173105.636749-{n}-ana@example.org");
+        let stems = [
+            mail_at(&id(1), "[PATCH 1/2] a", "", 0).to(&[1]),
+            mail_at(&id(2), "[PATCH 2/2] b", "", 1).to(&[2]),
+        ];
+        check(&stems, &["v1 1,2 of 2"]);
+        let thread = [
+            mail_at("1@x", "[PATCH 1/2] a", "", 0).to(&[1]),
+            mail_at("2@x", "[PATCH 2/2] b", "1@x", 1).to(&[2]),
+        ];
+        check(&thread, &["v1 1,2 of 2"]);
+        let versions = [
+            mail_at("1@x", "[PATCH] a", "", 0).to(&[1]),
+            mail_at("2@x", "[PATCH v2] b", "", 1)
+                .to(&[2])
+                .says("Supersedes: <1@x>"),
+            mail_at("3@x", "[PATCH v3] b", "", 2).to(&[1]),
+        ];
+        check(
+            &versions,
+            &["v1 1 of 1 superseded", "v2 1 of 1 superseded", "v3 1 of 1"],
+        );
+        // A cover that says no version takes its patches', whatever came without a thread to another list meanwhile.
+        let mut cover = vec![
+            mail_at("c@x", "[PATCH 0/2] t", "", 0).to(&[1]),
+            mail_at("p@x", "[PATCH v2 1/2] a", "c@x", 0).to(&[1]),
+            mail_at("q@x", "[PATCH v2 2/2] b", "c@x", 0).to(&[1]),
+        ];
+        cover.extend([
+            mail_at("o1@x", "[PATCH 1/2] else", "", 1).to(&[2]),
+            mail_at("o2@x", "[PATCH 2/2] other", "", 2).to(&[2]),
+        ]);
+        check(&cover, &["v2 1,2+0 of 2", "--", "v1 1,2 of 2"]);
     }
 
     #[test]

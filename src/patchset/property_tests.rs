@@ -48,6 +48,7 @@ fn story(shapes: &[Shape]) -> Vec<Mail> {
             time / 7 * step,
         );
         mail.from = SENDERS[*who].to_owned();
+        mail.lists = [&[1][..], &[2], &[1, 2]][far % 3].to_vec();
         mail = match extra % 5 {
             0 | 1 => mail.signed(),
             2 => mail.unsigned(),
@@ -128,6 +129,42 @@ proptest! {
         shuffled.sort_by_key(|(k, _)| *k);
         let shuffled: Vec<Input> = shuffled.into_iter().map(|(_, i)| i).collect();
         prop_assert_eq!(assemble(&shuffled), expected);
+    }
+
+    /// What people said of them neither, whatever it is; and what is complete has all patches that it is to have.
+    #[test]
+    fn corrections_hold_in_any_order_of_mails(
+        shapes in shapes(8),
+        order in proptest::collection::vec(any::<u32>(), 8),
+        said in proptest::collection::vec((0usize..5, 0usize..8, 0usize..8), 1..5),
+    ) {
+        let inputs = inputs(&story(&shapes));
+        let row = |n: usize| inputs[n % inputs.len()].mail;
+        let correction = |(kind, a, b): &(usize, usize, usize)| match kind {
+            0 => Correction::Move(row(*a), row(*b)),
+            1 => Correction::Split(vec![row(*a), row(*b)]),
+            2 => Correction::Merge(row(*a), row(*b)),
+            3 => Correction::CutEdge(row(*a), row(*b)),
+            _ => Correction::SetVersion(row(*a), Version { major: 1 + *b as u32, minor: 0 }),
+        };
+        let said: Vec<Correction> = said.iter().map(correction).collect();
+        let expected = assemble_corrected(&inputs, &said);
+        let mut shuffled: Vec<(u32, Input)> = order.iter().copied().zip(inputs.clone()).collect();
+        shuffled.sort_by_key(|(k, _)| *k);
+        let shuffled: Vec<Input> = shuffled.into_iter().map(|(_, i)| i).collect();
+        prop_assert_eq!(assemble_corrected(&shuffled, &said), expected.clone());
+        let mut seen = HashSet::new();
+        for series in expected.iter().flat_map(|s| &s.series) {
+            prop_assert!(!series.complete || series.patches.len() >= series.total as usize);
+            let own = series.patches.iter().filter(|p| !p.taken_over).map(|p| p.mail);
+            for mail in own.chain(series.cover) {
+                prop_assert!(seen.insert(mail), "{} stands twice", mail);
+            }
+        }
+        for one in &inputs {
+            let held = one.recognised.kind.is_tracked();
+            prop_assert!(!held || seen.contains(&one.mail), "{} is lost", one.message_id);
+        }
     }
 
     /// Rows are numbered in the order in which mails are filed: that must not matter either.

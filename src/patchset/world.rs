@@ -6,10 +6,10 @@ use std::collections::{HashMap, HashSet};
 
 use super::assemble::Input;
 use super::authority::is_sure;
-use super::loose::{MAX_NEIGHBOURS, NEAR};
+use super::loose::{MAX_NEIGHBOURS, NEAR, have_common};
 use super::recognise::{Kind, Recognised};
 use super::tag::Version;
-use crate::types::{MailId, MessageId};
+use crate::types::{ListId, MailId, MessageId};
 
 /// Steps up a thread when an ancestor is looked for; real series are answered within a few.
 const MAX_CLIMB: usize = 300;
@@ -35,8 +35,10 @@ pub(super) struct World<'a> {
     /// The nearest ancestor that is a patch, a cover or a pull request.
     up: Vec<Option<usize>>,
     version: Vec<Version>,
-    /// The sender's domain speaks for it, and no earlier mail carries the same signature.
+    /// The sender's domain speaks for it, and it is the true one of those that carry its signature.
     sure: Vec<bool>,
+    /// For what carries the signature of another mail, which is the true one: that one.
+    copied: Vec<Option<usize>>,
 }
 
 impl<'a> World<'a> {
@@ -46,7 +48,7 @@ impl<'a> World<'a> {
         mails.sort_by_key(|m| (m.arrived, m.identity, m.mail));
         let mut seen = HashSet::new();
         mails.retain(|m| seen.insert(m.mail));
-        let sure = find_sure(&mails);
+        let (sure, copied) = find_sure(&mails);
         let mut by_id: HashMap<&MessageId, usize> = HashMap::new();
         let mut by_mail = HashMap::new();
         for (at, mail) in mails.iter().enumerate() {
@@ -69,6 +71,7 @@ impl<'a> World<'a> {
             up: vec![None; count],
             version: vec![Version::FIRST; count],
             sure,
+            copied,
         };
         world.cut(cuts);
         world.find_parents();
@@ -142,8 +145,18 @@ impl<'a> World<'a> {
         self.sure[at]
     }
 
+    /// The mail of which this one is a copy under another name, by its signature.
+    pub(super) fn copied(&self, at: usize) -> Option<usize> {
+        self.copied[at]
+    }
+
     pub(super) fn person(&self, at: usize) -> Person<'a> {
         (self.submitter(at), self.sure[at])
+    }
+
+    /// The lists that it was posted to, sorted.
+    pub(super) fn lists(&self, at: usize) -> &'a [ListId] {
+        &self.mails[at].lists
     }
 
     pub(super) fn total(&self, at: usize) -> u32 {
@@ -318,7 +331,10 @@ impl<'a> World<'a> {
         let run = |at: usize| self.facts(at).stem.as_ref().map(|s| &s.sending);
         let near = |at: &usize| match (run(cover), run(*at)) {
             (Some(one), Some(other)) => one == other,
-            _ => self.secs(*at).abs_diff(self.secs(cover)) <= NEAR.unsigned_abs(),
+            _ => {
+                self.secs(*at).abs_diff(self.secs(cover)) <= NEAR.unsigned_abs()
+                    && have_common(self.lists(*at), self.lists(cover))
+            }
         };
         let next = patches.partition_point(|at| *at < cover);
         let around = patches[next.saturating_sub(MAX_NEIGHBOURS)..]
@@ -328,21 +344,43 @@ impl<'a> World<'a> {
     }
 }
 
-/// Whose senders are authenticated. A signature counts once, on the mail that came first: whoever has a mail can send it
-/// again under another Message-ID, with any of its signatures, from any server. One from the domain's own server stands without
-/// its signatures, and no other mail by them, also where somebody was faster.
-fn find_sure(mails: &[&Input]) -> Vec<bool> {
-    let direct = mails.iter().filter(|mail| mail.standing.direct);
-    let mut proofs: HashSet<&str> = direct
-        .flat_map(|mail| mail.standing.proofs.iter().map(String::as_str))
+/// Whose senders are authenticated, and which mails are copies of others. A signature counts once: whoever has a mail can send it
+/// again under another Message-ID, with any of its signatures, from any server. The true one is what came from the domain's own
+/// server, which stands without its signatures, also where somebody was faster; else what other signed mails of its series answer;
+/// else what came first.
+fn find_sure<'a>(mails: &[&'a Input]) -> (Vec<bool>, Vec<Option<usize>>) {
+    let speaks = |mail: &Input| is_sure(&mail.standing) && !mail.recognised.rewritten;
+    let of_series = |mail: &'a Input| {
+        let tag = &mail.recognised.tag;
+        (mail.person.as_str(), tag.version, tag.total)
+    };
+    let tracked = |mail: &&&Input| speaks(mail) && mail.recognised.kind.is_tracked();
+    let named: HashSet<_> = mails
+        .iter()
+        .filter(tracked)
+        .flat_map(|mail| mail.parents.iter().map(|id| (id, of_series(mail))))
         .collect();
-    let mut sure = Vec::with_capacity(mails.len());
-    for mail in mails {
-        let standing = &mail.standing;
-        let own = || standing.proofs.iter().map(String::as_str);
-        let first = standing.direct || !own().any(|proof| proofs.contains(proof));
-        proofs.extend(own());
-        sure.push(is_sure(standing) && first && !mail.recognised.rewritten);
+    let rank = |at: &usize| {
+        let mail = mails[*at];
+        let is_named = named.contains(&(&mail.message_id, of_series(mail)));
+        (!mail.standing.direct, !is_named)
+    };
+    let mut order: Vec<usize> = (0..mails.len()).collect();
+    order.sort_by_key(|at| (rank(at), *at));
+    let mut sure = vec![false; mails.len()];
+    let mut copied = vec![None; mails.len()];
+    // Who has a signature.
+    let mut proofs: HashMap<&str, usize> = HashMap::new();
+    for at in order {
+        let mail = mails[at];
+        let own = || mail.standing.proofs.iter().map(String::as_str);
+        if !mail.standing.direct {
+            copied[at] = own().find_map(|proof| proofs.get(proof).copied());
+        }
+        sure[at] = speaks(mail) && copied[at].is_none();
+        for proof in own() {
+            proofs.entry(proof).or_insert(at);
+        }
     }
-    sure
+    (sure, copied)
 }

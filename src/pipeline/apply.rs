@@ -1,6 +1,7 @@
 //! A complete series → commits in the companion of the repository it is for.
 
 use super::base::{Place, Start};
+use super::land::Applied;
 use super::{Ctx, PipelineError, think};
 use crate::diff::mailinfo::mailinfo;
 use crate::diff::patch_id::patch_id;
@@ -12,6 +13,17 @@ use crate::store::job::Held;
 use crate::store::{NewApplication, NewTip, RepoRow, SeriesToApply, Tried};
 use crate::types::{MessageId, RealmId, SeriesId};
 
+/// Where a series of several patches begins and ends, if the tip seems to have its changes: somebody made one commit of them, perhaps.
+fn ends_if_in_tip(work: &SeriesToApply, tried: &Tried) -> Option<Applied> {
+    let tip = tried.tip.as_ref()?;
+    if work.mails.len() < 2 || (tip.outcome == "applies" && tip.detail.is_empty()) {
+        return None;
+    }
+    let (repo, ends) = tried.application.ends()?;
+    let repo = work.repos.iter().find(|r| r.id == repo)?;
+    Some((work.id.0, repo.name.clone(), work.realm, ends))
+}
+
 /// Refs of one version of a patchset: one each time a person corrected which patches it has.
 const MOST_REFS: usize = 50;
 
@@ -21,8 +33,11 @@ impl Ctx {
         let Some(work) = self.store.load_series_to_apply(series).await? else {
             return Ok(self.store.finish_jobs(vec![job]).await?);
         };
-        self.find_landed(&work).await?;
+        self.find_landed(&work, None).await?;
         let tried = self.try_apply(&work).await?;
+        if let Some(ends) = ends_if_in_tip(&work, &tried) {
+            self.find_landed(&work, Some(ends)).await?;
+        }
         let outcome = tried.application.outcome;
         tracing::info!(
             series.id = series.0,

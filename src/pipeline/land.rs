@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::{Ctx, PipelineError, think};
 use crate::diff::mailinfo::mailinfo;
 use crate::diff::patch_id::{PatchId, patch_id};
-use crate::git::check_pattern;
+use crate::git::{Ends, check_pattern};
 use crate::mail;
 use crate::patchset::{Candidate, Landings, Recognised, shown_alone};
 use crate::store::{BranchOf, Pending, RepoRow};
-use crate::types::{Job, MailId, MessageId, RepoId, Timestamp};
+use crate::types::{Job, MailId, MessageId, RealmId, RepoId, Timestamp};
 
 /// Series that are looked at when a branch moves, the newest.
 const SERIES: i64 = 500;
@@ -26,6 +26,9 @@ struct Move {
 
 /// A patch with what it may be known by.
 pub(super) type Known = (Pending, Candidate);
+
+/// A series that was applied: its row, in which repository, its realm, and the commits at its ends.
+pub(super) type Applied = (i64, String, RealmId, Ends);
 
 /// A patch whose commit left a branch.
 struct Lost {
@@ -73,7 +76,8 @@ impl Ctx {
             return Ok(());
         }
         let pending = self.store.load_pending(repo.id, SERIES).await?;
-        let pending = self.candidates(pending).await?;
+        let mut pending = self.candidates(pending).await?;
+        self.add_wholes(&mut pending, None).await?;
         // What a branch has that is new here came in by the branch that had it first.
         let mut before: Vec<String> = seen.into_iter().map(|s| s.1).collect();
         before.extend(repo.tip.clone());
@@ -262,6 +266,53 @@ impl Ctx {
     }
 }
 
+impl Ctx {
+    /// Adds what whole series change, where they were applied: a maintainer may make one commit of all patches.
+    /// `fresh` is what is not stored yet.
+    pub(super) async fn add_wholes(
+        &self,
+        known: &mut [Known],
+        fresh: Option<Applied>,
+    ) -> Result<(), PipelineError> {
+        let mut patches: HashMap<i64, HashSet<Option<PatchId>>> = HashMap::new();
+        for (patch, candidate) in known.iter() {
+            let all = patches.entry(patch.series).or_default();
+            all.insert(candidate.patch_id);
+        }
+        patches.retain(|_, all| all.len() > 1);
+        let series: Vec<i64> = patches.keys().copied().collect();
+        let mut places: BTreeMap<(String, RealmId), Vec<(i64, Ends)>> = BTreeMap::new();
+        let stored = self.store.load_applied_ends(&series).await?;
+        for (series, repo, realm, ends) in stored.into_iter().chain(fresh) {
+            let place = places.entry((repo, realm)).or_default();
+            place.push((series, ends));
+        }
+        let mut wholes: HashMap<i64, PatchId> = HashMap::new();
+        for ((repo, realm), all) in places {
+            let git = self.repos.clone();
+            let private = Some(realm.0).filter(|_| realm != RealmId::PUBLIC);
+            let ends: Vec<Ends> = all.iter().map(|(_, ends)| ends.clone()).collect();
+            let changes = think(move || git.changes(&repo, private, &ends)).await?;
+            let changes = changes.unwrap_or_else(|error| {
+                // What is not known is not found; all else is.
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "whole series cannot be compared with commits: {error}"
+                );
+                HashMap::new()
+            });
+            let change = |(series, (_, head)): (i64, Ends)| Some((series, *changes.get(&head)?));
+            wholes.extend(all.into_iter().filter_map(change));
+        }
+        for (patch, candidate) in known {
+            // Where one patch changes all that the series does, the others are not in its commit.
+            let whole = wholes.get(&patch.series).copied();
+            candidate.whole = whole.filter(|id| !patches[&patch.series].contains(&Some(*id)));
+        }
+        Ok(())
+    }
+}
+
 /// Groups of one series each, the newest series first.
 fn by_series<T>(patches: Vec<T>, series: impl Fn(&T) -> i64) -> impl Iterator<Item = Vec<T>> {
     let mut groups: BTreeMap<i64, Vec<T>> = BTreeMap::new();
@@ -279,5 +330,6 @@ fn candidate(patch: &Pending, bytes: Option<&Vec<u8>>) -> Candidate {
         message_id: MessageId::parse(&patch.message_id),
         title: facts.map(|f| f.normal_title).unwrap_or_default(),
         patch_id: letter.and_then(|l| patch_id(&l.patch)),
+        whole: None,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::land::Known;
+use super::land::{Applied, Known};
 use super::{Ctx, PipelineError, think};
 use crate::git::follows;
 use crate::patchset::Landings;
@@ -17,13 +17,19 @@ impl Ctx {
     /// Looks for a series among the newest commits of all branches that are followed. Safe to repeat.
     ///
     /// These commits are read once a process and branch, so that the cost of a mail does not grow with them.
-    pub(super) async fn find_landed(&self, work: &SeriesToApply) -> Result<(), PipelineError> {
+    /// `ends` are those of the series if it was applied just now.
+    pub(super) async fn find_landed(
+        &self,
+        work: &SeriesToApply,
+        ends: Option<Applied>,
+    ) -> Result<(), PipelineError> {
         let known = self.store.load_landed(&[work.id.0]).await?;
         if !known.is_empty() {
             self.store.settle_series(work.realm, work.id.0).await?;
         }
         let pending = self.store.load_pending_of(work.id.0).await?;
-        let pending = self.candidates(pending).await?;
+        let mut pending = self.candidates(pending).await?;
+        self.add_wholes(&mut pending, ends).await?;
         for repo in &work.repos {
             let others = match repo.follow.is_empty() {
                 true => Vec::new(),

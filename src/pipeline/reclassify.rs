@@ -213,6 +213,7 @@ fn reread((mail, arrived, stored, verdict, bytes): ToReread) -> Option<Reread> {
         message_id: message.message_id,
         parents: message.parents,
         arrived,
+        lists: Vec::new(),
         standing: Standing::from(&verdict),
         person: recognised.submitter.clone(),
         recognised,

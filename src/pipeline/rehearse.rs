@@ -185,8 +185,8 @@ impl Ctx {
         let last = waiting.iter().map(|w| w.mail.arrived).max().unwrap_or(now);
         let mut mails = Vec::with_capacity(waiting.len());
         for one in waiting {
-            let size = one.mail.data.len();
-            mails.push(think_of(size, move || read(one)).await?);
+            let (size, list) = (one.mail.data.len(), list.id);
+            mails.push(think_of(size, move || read(list, one)).await?);
         }
         let groups = self.group_rehearsed(list, &mails).await?;
         let to: Option<Address> = author.parse().ok();
@@ -268,7 +268,14 @@ impl Ctx {
         let keys: Vec<String> = mails.iter().flat_map(|m| link_keys(&m.input)).collect();
         let seeds = self.store.find_near(list.realm, &ids, &keys).await?;
         let closure = self.store.load_closure(list.realm, &seeds).await?;
-        let own: Vec<Input> = mails.iter().map(|m| m.input.clone()).collect();
+        let mut own: Vec<Input> = mails.iter().map(|m| m.input.clone()).collect();
+        let people = own.iter().map(|o| o.recognised.submitter.clone()).collect();
+        let people = self.store.load_stand_ins(people).await?;
+        for one in &mut own {
+            if let Some(person) = people.get(&one.recognised.submitter) {
+                one.person.clone_from(person);
+            }
+        }
         think(move || {
             let (mut inputs, corrections) = file::inputs(&closure);
             // Whatever is here already is the same mail: it is not sent again, it is tried.
@@ -291,7 +298,7 @@ fn may_grow(series: &Series) -> bool {
     !series.complete || series.patches.iter().any(|p| p.taken_over)
 }
 
-fn read(waiting: Rehearsal) -> Waiting {
+fn read(list: ListId, waiting: Rehearsal) -> Waiting {
     let Rehearsal { id, mail } = waiting;
     let message = mail::parse(&mail.data);
     let mut recognised = patchset::recognise(&message);
@@ -304,6 +311,7 @@ fn read(waiting: Rehearsal) -> Waiting {
         message_id: message.message_id.clone(),
         parents: message.parents.clone(),
         arrived: mail.arrived,
+        lists: vec![list],
         standing: Standing::from(&mail.verdict),
         person: recognised.submitter.clone(),
         recognised,

@@ -113,6 +113,11 @@ impl NewApplication {
         }
     }
 
+    /// The repository's row, the commit on which it was applied, and its last.
+    pub fn ends(&self) -> Option<(i64, (String, String))> {
+        Some((self.repo?, (self.base.clone()?, self.head.clone()?)))
+    }
+
     /// The commit it was tried on is of that series.
     pub fn built_on(self, series: Option<SeriesId>) -> NewApplication {
         let on_series = series.map(|s| s.0);

@@ -121,6 +121,29 @@ impl Reader {
         Ok(rows.into_iter().map(pending).collect())
     }
 
+    /// Of these series those that were applied: series, repository, realm, and the commits before the first and of the last patch.
+    pub async fn load_applied_ends(
+        &self,
+        series: &[i64],
+    ) -> Result<Vec<(i64, String, RealmId, (String, String))>, StoreError> {
+        let mut all = Vec::new();
+        for chunk in series.chunks(400) {
+            let text = format!(
+                "select a.series, r.name, s.realm, a.base, a.head from application a join series s on s.id = a.series join repo r on r.id = a.repo \
+                 where a.outcome = 'applied' and a.base is not null and a.head is not null and a.series in ({})",
+                marks(chunk.len())
+            );
+            let binds = chunk.iter().map(|s| Bind::from(*s)).collect();
+            type Row = (i64, String, i64, String, String);
+            let rows: Vec<Row> = self.fetch(text, binds).await?;
+            let row = |(series, repo, realm, base, head): Row| {
+                (series, repo, RealmId(realm), (base, head))
+            };
+            all.extend(rows.into_iter().map(row));
+        }
+        Ok(all)
+    }
+
     /// The patches that landed in a branch as one of these commits, whatever became of their series since, with the commit.
     pub async fn load_landed_in(
         &self,

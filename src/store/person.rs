@@ -52,7 +52,7 @@ impl Reader {
     }
 
     /// For each of these addresses, given in lower case, that is linked with others: the one that stands for all of them.
-    pub(super) async fn load_stand_ins(
+    pub async fn load_stand_ins(
         &self,
         addresses: Vec<String>,
     ) -> Result<HashMap<String, String>, StoreError> {

@@ -266,7 +266,9 @@ async fn purge_batch(
     let ids = mails.iter().map(|m| Bind::from(m.0)).collect();
     let gone: Vec<(i64, i64, i64)> = tx.fetch(text, ids).await?;
     let ids: Vec<i64> = gone.iter().map(|g| g.0).collect();
-    let near = forget_groups(tx, &ids).await?;
+    let mut near = forget_groups(tx, &ids).await?;
+    // What stays has one list less in common with others.
+    near.extend(mails.iter().map(|m| m.0).filter(|m| !ids.contains(m)));
     // Of what another list holds the bytes stay: it is filed out of them if that lets it through.
     let text = format!(
         "select m.id from mail m where m.id in (..) \

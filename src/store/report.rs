@@ -78,11 +78,11 @@ pub(super) async fn owe(tx: &mut Tx, mails: &[MailId]) -> Result<(), StoreError>
 impl Reader {
     /// A version with what its author may hear of it; `None` if it is gone or has no mail of its own.
     pub async fn load_to_report(&self, series: SeriesId) -> Result<Option<ToReport>, StoreError> {
-        type Row = (i64, String, String, i64, i64, Option<i64>);
-        let text =
-            "select patchset, label, title, total, complete, cover from series where id = $1";
+        type Row = (i64, String, String, i64, i64, Option<i64>, i64);
+        let text = "select s.patchset, s.label, s.title, s.total, s.complete, s.cover, \
+             (select count(*) from series o where o.anchor = s.claims and o.submitter = s.submitter) from series s where s.id = $1";
         let row: Option<Row> = self.fetch_one(text, vec![series.0.into()]).await?;
-        let Some((patchset, label, title, total, complete, cover)) = row else {
+        let Some((patchset, label, title, total, complete, cover, posing)) = row else {
             return Ok(None);
         };
         let text = "select p.number, p.mail, p.taken_over, m.arrived from patch p join mail m on m.id = p.mail \
@@ -96,7 +96,8 @@ impl Reader {
         };
         let text = "select address, level from mail where id = $1";
         let first: Option<(String, i64)> = self.fetch_one(text, vec![mails[0].into()]).await?;
-        let author = first.filter(|(_, level)| *level >= Level::Aligned.rank());
+        // A copy has the signature of what it only claims to belong to.
+        let author = first.filter(|(_, level)| posing == 0 && *level >= Level::Aligned.rank());
         let text = "select count(*) from job where kind = 'apply' and key = $1 and state = 0";
         let owed: Option<(i64,)> = self
             .fetch_one(text, vec![series.to_string().into()])

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::correction::StoredCorrection;
 use super::sql::Bind;
 use super::{Reader, Store, StoreError, Tx, dependency, job, marks, now, regroup, report};
-use crate::types::{Identity, Job, MailId, MessageId, PatchsetId, RealmId, ReceiptId, Timestamp};
+use crate::types::{
+    Identity, Job, ListId, MailId, MessageId, PatchsetId, RealmId, ReceiptId, Timestamp,
+};
 use crate::verdict::Verdict;
 
 /// What is known of a message when patchsets are assembled.
@@ -26,6 +28,8 @@ pub struct KnownMail {
     pub date: Option<Timestamp>,
     /// Arrival.
     pub arrived: Timestamp,
+    /// The lists that it was posted to, in order.
+    pub lists: Vec<ListId>,
     /// JSON of what was recognised.
     pub recognised: String,
     /// What is known of its sender.
@@ -244,6 +248,7 @@ impl Reader {
                     parents,
                     date,
                     arrived,
+                    lists: Vec::new(),
                     recognised,
                     verdict: Verdict::from_stored(&verdict),
                     author,
@@ -257,6 +262,14 @@ impl Reader {
             for (mail, parent) in self.fetch::<(i64, String)>(text, binds()).await? {
                 if let (Some(parent), Some(at)) = (MessageId::parse(&parent), places.get(&mail)) {
                     mails[*at].parents.push(parent);
+                }
+            }
+            let text = format!(
+                "select mail, list from posting where mail in ({list}) order by mail, list"
+            );
+            for (mail, list) in self.fetch::<(i64, i64)>(text, binds()).await? {
+                if let Some(at) = places.get(&mail) {
+                    mails[*at].lists.push(ListId(list));
                 }
             }
         }

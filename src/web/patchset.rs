@@ -147,7 +147,7 @@ pub(super) async fn page(
         .first()
         .map(|(_, p)| (p.href.clone(), p.mailto()))
         .unwrap_or_default();
-    let patches = patch_lines(&version, &mails, application.as_ref());
+    let (patches, end_gap) = patch_lines(&fact, &version, &mails, application.as_ref());
     let people = people_of(app, list, id, &fact.label).await?;
     let mut pills = pills(&fact, true);
     pills.extend(people.words.map(|words| Pill::fact("", words)));
@@ -210,7 +210,7 @@ pub(super) async fn page(
         },
         old_b4: old_b4(list, anchor.as_deref()).filter(|_| !wish.private),
         reason: version.reason.clone(),
-        end_gap: gap(version.patches.last().map_or(0, |p| p.0), fact.total + 1),
+        end_gap,
         patches,
         mails: mails.into_iter().map(|m| m.1).collect(),
         comments: comments.into_iter().map(|c| c.1).collect(),
@@ -271,11 +271,18 @@ async fn posts(
     Ok(rows.into_iter().zip(posts).collect())
 }
 
+/// The patches that are here, and the numbers that are awaited behind them.
 fn patch_lines(
+    fact: &SeriesFact,
     version: &Version,
     mails: &[(MailId, Post)],
     application: Option<&ApplicationRow>,
-) -> Vec<PatchLine> {
+) -> (Vec<PatchLine>, String) {
+    // Where all are here, the numbers between are those that a person split off.
+    let gap = |before, after| match fact.received < fact.total {
+        true => gap(before, after),
+        false => String::new(),
+    };
     let posts: HashMap<MailId, &Post> = mails.iter().map(|(m, p)| (*m, p)).collect();
     let commits = application.map_or(&[][..], |a| &a.commits);
     let line = |(at, (number, mail, taken_over)): (usize, &(i64, MailId, bool))| {
@@ -300,12 +307,10 @@ fn patch_lines(
             commit: commits.get(at).map(|c| c.chars().take(12).collect()),
         })
     };
-    version
-        .patches
-        .iter()
-        .enumerate()
-        .filter_map(line)
-        .collect()
+    let lines = version.patches.iter().enumerate();
+    let lines = lines.filter_map(line).collect();
+    let last = version.patches.last().map_or(0, |p| p.0);
+    (lines, gap(last, fact.total + 1))
 }
 
 /// The numbers between two: `2`, `2–4`, or empty.
@@ -377,6 +382,11 @@ fn why_words(a: &ApplicationRow) -> String {
     match &a.base {
         Some(base) if !a.why.is_empty() => {
             format!("Tried on {}: {}.", short(base), a.why.trim_end_matches('.'))
+        }
+        // Names are what a mail says they are.
+        None if a.outcome == "waits" => {
+            let words = format!("No base is chosen yet: it {}.", a.detail);
+            visible(&words)
         }
         _ => String::new(),
     }
@@ -450,6 +460,10 @@ fn missing(fact: &SeriesFact, version: &Version) -> String {
     let here: Vec<i64> = version.patches.iter().map(|p| p.0).collect();
     let gone = (1..=fact.total).filter(|number| !here.contains(number));
     let gone: Vec<String> = gone.map(|number| number.to_string()).collect();
+    if here.iter().any(|number| *number > fact.total) {
+        // Of what a person split it is not known here which numbers it is to have.
+        return count(fact.total - fact.received, "patch");
+    }
     match gone.as_slice() {
         [one] => format!("patch {one}"),
         few if few.len() <= 12 => format!("patches {}", few.join(", ")),

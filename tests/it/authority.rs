@@ -373,6 +373,50 @@ fn a_replayed_mail_changes_nothing() {
     assert!(claimed.contains("claims to be v2"), "{claimed}");
 }
 
+/// A first version has no older one that its copy could want to follow: it is known by the signature, or by being the same patch.
+#[test]
+fn a_replayed_first_version_is_a_claim() {
+    let site = Site::start(&[]);
+    let sign = |text: &str| {
+        let wish = serde_json::json!({
+            "mail": text, "canonicalization": "relaxed", "fields": ["from", "to", "subject", "date"],
+        });
+        let signed = super::identity::sign(&site.key, &[wish]).remove(0);
+        String::from_utf8(signed).unwrap()
+    };
+    // Patchset, what it claims, and its mail.
+    let shown = || {
+        let all = site.server.json(&["series", "ls", "dev"]);
+        let line = |s: &Value| {
+            let mail = s["patches"][0]["message_id"].as_str().unwrap();
+            format!("{} {} {mail}", s["patchset"], s["claims"])
+        };
+        let mut lines: Vec<String> = all.as_array().unwrap().iter().map(line).collect();
+        lines.sort();
+        lines
+    };
+    let first = patch("one@x", ANA, "[PATCH] first", "", 5);
+    let signed = sign(&first);
+    site.send(signed.as_bytes());
+    site.send(signed.replace("<one@x>", "<two@x>").as_bytes());
+    site.send(first.replace("<one@x>", "<bare@x>").as_bytes());
+    assert_eq!(shown(), ["1 null one@x", "2 1 two@x", "3 1 bare@x"]);
+    let page = site.server.page("/dev/patches/2/");
+    assert!(
+        page.contains("claims to be v1, without authority, of"),
+        "{page}"
+    );
+    assert!(page.contains("It is a copy of what v1 of another patchset holds"));
+    let page = said_on_the_series(&site);
+    assert_eq!(page.matches("Claims to belong here").count(), 2, "{page}");
+    // Who was faster has the place: nothing tells the two apart. Either way one stands and the other is a claim.
+    let signed = sign(&patch("true@x", ANA, "[PATCH] other", "", 15));
+    site.send(signed.replace("<true@x>", "<fast@x>").as_bytes());
+    site.send(signed.as_bytes());
+    assert_eq!(shown()[3..], ["4 null fast@x", "5 4 true@x"]);
+    assert!(site.server.cli(&["reclassify"]).contains("nothing changes"));
+}
+
 #[test]
 fn a_squatted_message_id_is_that_of_the_authenticated_mail() {
     for early in [true, false] {

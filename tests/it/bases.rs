@@ -73,6 +73,12 @@ fn a_late_dependency_is_waited_for(database: Database) {
     let page = site.page(&one);
     assert_says(&page, "It waits for <first@x>, which is not here.");
     assert_says(&page, "At the tip, tool main@");
+    let (_, why) = page.split_once("why this base</summary>").unwrap();
+    let (why, _) = why.split_once("</details>").unwrap();
+    assert_says(
+        why,
+        "No base is chosen yet: it waits for <first@x>, which is not here.",
+    );
     assert!(
         site.server
             .page("/dev/patches/?applies=waits")

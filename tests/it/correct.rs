@@ -5,6 +5,7 @@ use super::harness::{Database, TestServer, on_both};
 on_both! {
     what_a_person_says_by_command_holds,
     one_patch_has_a_state_of_its_own,
+    the_parts_of_a_split_series_are_whole,
     a_purged_list_leaves_no_ref,
     a_corrected_series_gets_one_more_ref,
     the_head_follows_what_a_person_says,
@@ -241,6 +242,42 @@ fn one_patch_has_a_state_of_its_own(database: Database) {
     assert!(said.contains("names a version by itself"), "{said}");
 }
 
+fn the_parts_of_a_split_series_are_whole(database: Database) {
+    let server = with_project(database);
+    for (n, parent) in [(1, None), (2, Some("1@x")), (3, Some("1@x"))] {
+        let mail = patch(&format!("{n}@x"), &format!("[PATCH {n}/3] p{n}"), parent);
+        let mail = mail.replace("/new", &format!("/file{n}"));
+        let reply = server.send(&["dev@x.org"], mail.as_bytes());
+        assert!(reply.starts_with("250"), "{reply}");
+    }
+    server.drain();
+    server.cli(&["series", "split", "2@x", "3@x"]);
+    server.drain();
+    let told = || {
+        let all = server.json(&["series", "ls"]);
+        let line = |s: &serde_json::Value| {
+            let count = s["patches"].as_array().unwrap().len();
+            let of = format!("{count} of {} {}", s["total"], s["complete"]);
+            format!("{} {of} {}", s["patchset"], s["applies"])
+        };
+        let mut lines: Vec<String> = all.as_array().unwrap().iter().map(line).collect();
+        lines.sort();
+        lines
+    };
+    // Its number stays with the greater part.
+    let expected = ["1 2 of 2 true true", "2 1 of 1 true true"];
+    assert_eq!(told(), expected);
+    for number in [1, 2] {
+        let page = server.page(&format!("/dev/patches/{number}/"));
+        let waits = ["not here yet", "did not arrive yet", "incomplete"];
+        assert!(!waits.iter().any(|words| page.contains(words)), "{page}");
+    }
+    assert!(server.cli(&["series", "mbox", "1"]).contains("+++ b/file3"));
+    assert!(server.cli(&["reclassify"]).contains("nothing changes"));
+    server.drain();
+    assert_eq!(told(), expected);
+}
+
 fn a_purged_list_leaves_no_ref(database: Database) {
     let server = with_project(database);
     let mail = patch("a@x", "[PATCH] one", None);
@@ -298,13 +335,15 @@ fn a_corrected_series_gets_one_more_ref(database: Database) {
     let before = super::harness::git(&companion, &["rev-parse", "refs/patches/1/v1"]);
     send(patch("c@x", "[PATCH v2 2/2] two", None).replace("new", "third"));
     server.cli(&["series", "split", "b@x"]);
-    server.cli(&["series", "move", "c@x", "--to", "a@x"]);
+    // What stays is all that it is to have, until more is said.
     ref_of("refs/patches/1/v1+2");
+    server.cli(&["series", "move", "c@x", "--to", "a@x"]);
+    ref_of("refs/patches/1/v1+3");
     let now = super::harness::git(&companion, &["rev-parse", "refs/patches/1/v1"]);
     assert_eq!(now, before, "a ref that was published never moves");
     let tree = super::harness::git(
         &companion,
-        &["ls-tree", "--name-only", "refs/patches/1/v1+2"],
+        &["ls-tree", "--name-only", "refs/patches/1/v1+3"],
     );
     assert!(tree.contains("third") && !tree.contains("second"), "{tree}");
     let jobs = server.json(&["jobs"]);

@@ -14,6 +14,9 @@ on_both! {
     a_state_that_a_person_set_stays_whatever_lands,
     a_state_that_a_person_set_for_a_patch_stays_whatever_lands,
     a_series_that_comes_after_its_commits_is_known_too,
+    a_series_of_which_one_commit_was_made_landed_as_that,
+    one_commit_of_changed_patches_is_known_by_what_it_names,
+    a_series_that_comes_after_the_one_commit_of_it_is_known_too,
 }
 
 const BOTH: [&str; 2] = [
@@ -325,6 +328,75 @@ fn a_series_that_comes_after_its_commits_is_known_too(database: Database) {
     );
     let page = server.page("/dev/patches/1/");
     assert!(page.contains("Landed: v1: patch 1 as "), "{page}");
+}
+
+/// What a maintainer makes of the two patches by `git merge --squash`, with a message of his own.
+fn squash(work: &Path) {
+    git(work, &["checkout", "-q", "-b", "topic"]);
+    git(work, &["am", "-q", BOTH[0], BOTH[1]]);
+    git(work, &["checkout", "-q", "main"]);
+    change(work, "README", "A project", "The project", "Something else");
+    git(work, &["merge", "-q", "--squash", "topic"]);
+    git(work, &["commit", "-q", "-m", "Change some lines"]);
+}
+
+#[track_caller]
+fn check_squashed(server: &TestServer, work: &Path) {
+    let one = series(server);
+    let commit = log(work, 1).remove(0);
+    assert_eq!(one["state"], "accepted", "{one:#}");
+    for patch in 0..2 {
+        assert_eq!(landed_in(server, patch), [format!("main {commit}")]);
+    }
+    let page = server.page("/dev/patches/1/");
+    let short = &commit[..12];
+    let words = format!("Landed: 2 of 2 patches: 1 as {short}, 2 as {short} in main of tool.");
+    assert!(page.contains(&words), "{words} in {page}");
+}
+
+fn a_series_of_which_one_commit_was_made_landed_as_that(database: Database) {
+    let (server, work) = sent(database);
+    squash(&work);
+    fetch(&server);
+    check_squashed(&server, &work);
+    // Again under another id.
+    git(&work, &["commit", "-q", "--amend", "-m", "Change lines"]);
+    fetch(&server);
+    check_squashed(&server, &work);
+    git(&work, &["reset", "-q", "--hard", "HEAD~1"]);
+    fetch(&server);
+    assert_eq!(series(&server)["state"], "new");
+    assert!(landed_in(&server, 0).is_empty() && landed_in(&server, 1).is_empty());
+    // One of them alone is not the series.
+    git(&work, &["am", "-q", BOTH[1]]);
+    fetch(&server);
+    assert_eq!(series(&server)["state"], "new");
+    assert!(landed_in(&server, 0).is_empty());
+    assert_eq!(
+        landed_in(&server, 1),
+        [format!("main {}", log(&work, 1)[0])]
+    );
+}
+
+fn one_commit_of_changed_patches_is_known_by_what_it_names(database: Database) {
+    let (server, work) = sent(database);
+    let link = |n: usize| {
+        let id = series(&server)["patches"][n]["message_id"].clone();
+        format!("Link: https://lore.example.org/r/{}", id.as_str().unwrap())
+    };
+    // As `git rebase -i` leaves the messages of what it squashes.
+    let message = format!("Change five\n\n{}\n\nChange thirty\n\n{}", link(0), link(1));
+    change(&work, "src/a.c", "line 5\n", "line V\n", &message);
+    fetch(&server);
+    check_squashed(&server, &work);
+}
+
+fn a_series_that_comes_after_the_one_commit_of_it_is_known_too(database: Database) {
+    let (server, work) = written(database);
+    squash(&work);
+    fetch(&server);
+    send(&server);
+    check_squashed(&server, &work);
 }
 
 #[test]

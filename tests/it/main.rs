@@ -66,6 +66,7 @@ mod survival;
 mod tls_only;
 mod tools;
 mod trailers;
+mod two_lists;
 mod upkeep;
 mod verify;
 mod visitor;

@@ -237,6 +237,43 @@ fn what_is_missing_and_what_it_is_a_version_of_is_said() {
     assert_eq!(versions.as_array().unwrap().len(), 1);
 }
 
+/// Whoever posts from another address of hers hears beforehand what posting makes of it.
+#[test]
+fn a_linked_address_is_the_same_person() {
+    let (site, work) = site(Database::Sqlite, &[]);
+    // Of linked addresses the first by the alphabet stands for all; this is not it.
+    let link = ["member", "link", "ana@example.org", "lima@example.org"];
+    site.server.cli(&link);
+    change(&work, "src/a.c", "line 3\n", "line three\n", "Three");
+    let first = named(&patches_to(LIST, &work, &["-1"])[0], "first");
+    site.send(&signed(&site, std::slice::from_ref(&first))[0]);
+    let id = first
+        .lines()
+        .find_map(|l| l.split_once('<')?.1.split_once(".git.first@"));
+    let answered = format!("--in-reply-to={}.git.first@example.org", id.unwrap().0);
+    let second = patches(&work, &["-1", "-v2", &answered]).remove(0);
+    let second = second.replacen("<ana@example.org>", "<lima@example.org>", 1);
+    assert!(
+        second.contains("\nFrom: Ana Lima <lima@example.org>\n"),
+        "{second}"
+    );
+    let second = named(&second, "second");
+    check(&site, &signed(&site, std::slice::from_ref(&second)));
+    let said = answer(&site, 2, "To: lima@example.org");
+    has(
+        &said,
+        &[
+            "The same change as v1: it was sent in reply to it.",
+            "It would be a version of patchset 1, which has v1.",
+        ],
+    );
+    assert!(!said.contains("claims"), "{said}");
+    let posted = second.replace("dev+check@", "dev@");
+    site.send(&signed(&site, &[posted])[0]);
+    let versions = site.server.json(&["series", "show", "1"]);
+    assert_eq!(versions.as_array().unwrap().len(), 2, "{versions:#}");
+}
+
 #[test]
 fn conflicts_and_what_a_mail_program_broke_are_said() {
     let (site, work) = site(Database::Sqlite, &[]);

@@ -124,6 +124,34 @@ fn nobody_unknown_hears_anything_and_old_mail_tells_nothing() {
     assert_eq!(site.server.json(&["list", "show", "dev"])["postings"], 3);
 }
 
+/// The signature on a copy is the author's, its way here is not.
+#[test]
+fn an_author_hears_nothing_of_what_somebody_sends_again() {
+    let (site, work) = site(Database::Sqlite, &[]);
+    on_a_secret(&work);
+    let mail = named(&patches_to(LIST, &work, &["-1"])[0], "own");
+    let wish = serde_json::json!({
+        "mail": mail, "canonicalization": "relaxed", "fields": ["from", "to", "subject", "date"],
+    });
+    let signed = super::identity::sign(&site.key, &[wish]).remove(0);
+    let signed = String::from_utf8(signed).unwrap();
+    let send = |mail: &str| {
+        let reply = site.server.send(&[LIST], mail.as_bytes());
+        assert!(reply.starts_with("250"), "{reply}");
+    };
+    send(&signed);
+    let said = answer(&site, 1, "Your patches");
+    has(&said, &["Patch 1 does not apply to tool at "]);
+    let copy = signed.replace(".git.own@", ".git.copy@");
+    assert_ne!(copy, signed);
+    send(&copy);
+    site.server.drain();
+    let all = site.server.json(&["series", "ls", "dev"]);
+    let claims = all.as_array().unwrap().iter();
+    assert_eq!(claims.filter(|s| s["claims"] == 1).count(), 1, "{all:#}");
+    assert_eq!(outbox(&site).len(), 1);
+}
+
 #[test]
 fn a_forged_patch_takes_no_receipt_from_its_author() {
     let (site, work) = site(Database::Sqlite, &[]);

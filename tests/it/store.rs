@@ -484,6 +484,7 @@ async fn groups(site: &Site) -> BTreeMap<String, Vec<String>> {
         .into_iter()
         .map(|r| (r[0].clone(), r[1].clone()))
         .collect();
+    let further = further(site).await;
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for s in site
         .ctx
@@ -498,7 +499,7 @@ async fn groups(site: &Site) -> BTreeMap<String, Vec<String>> {
             .map(|p| format!("{}:{}", p.number, p.message_id))
             .collect();
         let line = format!(
-            "v{} {}/{} {} cover={} comments={} {:?} by {}: {} ({})",
+            "v{} {}/{} {} cover={} comments={} {:?} by {}: {} ({}) {:?}",
             s.version,
             patches.join(","),
             s.total,
@@ -508,10 +509,31 @@ async fn groups(site: &Site) -> BTreeMap<String, Vec<String>> {
             s.title,
             s.submitter,
             s.state,
-            s.reason
+            s.reason,
+            further.get(&(s.patchset.to_string(), s.version.clone()))
         );
         let anchor = anchors[&s.patchset.to_string()].clone();
         all.entry(anchor).or_default().push(line);
+    }
+    all
+}
+
+/// What else is stored of versions, by patchset and label: their place, what supersedes them, which mail's series each claims to
+/// belong to, which patches were taken over, and what answers what.
+async fn further(site: &Site) -> BTreeMap<(String, String), Vec<String>> {
+    let mut all: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for text in [
+        "select s.patchset, s.label, 'at', s.position, 'superseded', s.superseded from series s",
+        "select s.patchset, s.label, 'claims', m.message_id from series s join mail m on m.id = s.claims",
+        "select s.patchset, s.label, 'own', p.number, 'taken over', p.taken_over from patch p join series s on s.id = p.series \
+         order by p.number",
+        "select s.patchset, s.label, c.message_id, 'answers', t.message_id from comment a join series s on s.id = a.series \
+         join mail c on c.id = a.mail join mail t on t.id = a.target order by c.message_id, t.message_id",
+    ] {
+        for row in site.rows(text).await {
+            let of = (row[0].clone(), row[1].clone());
+            all.entry(of).or_default().push(row[2..].join(" "));
+        }
     }
     all
 }

@@ -120,7 +120,10 @@ impl Ctx {
         detail: Detail,
     ) -> Result<Vec<String>, PipelineError> {
         let there: Vec<i64> = series.patches.iter().map(|p| i64::from(p.number)).collect();
-        let missing = notice::missing(i64::from(series.total), &there);
+        let missing = match series.complete {
+            true => None,
+            false => notice::missing(i64::from(series.total), &there),
+        };
         let cover = if series.cover.is_some() {
             " with a cover letter"
         } else {
@@ -356,7 +359,8 @@ fn verdict<'a>(
     }
     if let Some(series) = &group.series {
         let is_there = |n: &u32| series.patches.iter().any(|p| p.number == *n);
-        if let Some(missing) = (1..=series.total).find(|n| !is_there(n)) {
+        let missing = (1..=series.total).find(|n| !is_there(n));
+        if let Some(missing) = missing.filter(|_| !series.complete) {
             return Err(format!("patch {missing} of {} is missing", series.total));
         }
         if let Some(why) = sent_before(series, &group.others) {

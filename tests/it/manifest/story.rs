@@ -116,6 +116,7 @@ fn input((n, message): (usize, &Message)) -> Input {
         identity: message.identity,
         message_id: message.message_id.clone(),
         parents: message.parents.clone(),
+        lists: vec![],
         standing: Default::default(),
         arrived: patchpost::pipeline::arrival(message, None, Timestamp::from_secs(NOW)),
         person: patchset::recognise(message).submitter,

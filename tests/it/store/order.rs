@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use patchpost::pipeline::{Import, Reclassify};
-use patchpost::store::ListRow;
+use patchpost::store::{ListRow, NewReceipt, Prepared};
 use patchpost::types::{RealmId, Timestamp};
+use patchpost::verdict::{Level, Verdict};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRng, TestRunner};
@@ -13,8 +14,8 @@ use super::site::{START, Site, answers, patch};
 use super::{groups, reclassify};
 use crate::harness::size;
 
-/// A mail of a story: to which lists, what, when.
-type Step = (Vec<usize>, String, Timestamp);
+/// A mail of a story: to which lists, what, when, and what speaks for its sender; `None` for old mail that is taken over.
+type Step = (Vec<usize>, String, Timestamp, Option<Verdict>);
 
 /// Everything of one story and order lives at `@N.x`, as do its senders: stories meet nowhere.
 fn at(text: &str, place: usize) -> String {
@@ -25,16 +26,48 @@ fn at(text: &str, place: usize) -> String {
 /// Files steps in this order, a few at a time.
 async fn file(site: &Site, lists: &[ListRow], steps: &[Step], place: usize, at_once: usize) {
     for chunk in steps.chunks(at_once) {
-        for (wanted, text, arrived) in chunk {
-            for list in wanted {
-                let mut import = Import::new(&site.ctx, lists[*list].clone());
-                let bytes = at(text, place).into_bytes();
-                import.add(bytes, Some(*arrived)).await.unwrap();
-                import.flush().await.unwrap();
+        for (wanted, text, arrived, verdict) in chunk {
+            let text = at(text, place);
+            for list in wanted.iter().map(|list| &lists[*list]) {
+                match verdict {
+                    None => {
+                        let mut import = Import::new(&site.ctx, list.clone());
+                        let bytes = text.clone().into_bytes();
+                        import.add(bytes, Some(*arrived)).await.unwrap();
+                        import.flush().await.unwrap();
+                    }
+                    Some(verdict) => {
+                        let proof = at(&verdict.proof, place);
+                        let verdict = Verdict {
+                            proof,
+                            ..verdict.clone()
+                        };
+                        accept(site, list, &text, *arrived, verdict).await;
+                    }
+                }
             }
         }
         site.drain().await;
     }
+}
+
+/// Takes in a mail whose sender was looked at.
+async fn accept(site: &Site, list: &ListRow, text: &str, arrived: Timestamp, verdict: Verdict) {
+    let mail = Prepared {
+        verdict,
+        ..site.prepare(list.realm, text).await
+    };
+    let receipt = NewReceipt {
+        list: list.id,
+        realm: list.realm,
+        sender: String::new(),
+        arrived,
+        source: "smtp",
+        stranger: false,
+        send_at: Timestamp(0),
+        held: None,
+    };
+    site.ctx.store.accept(mail, vec![receipt]).await.unwrap();
 }
 
 /// What became of the mails of each place, with the place's own name taken out: threads and patchsets by their anchors.
@@ -110,7 +143,10 @@ pub async fn all_orders_of_a_series_give_the_same(site: Site) {
     let orders = orders(4);
     assert_eq!(orders.len(), 24);
     for (place, order) in orders.iter().enumerate() {
-        let step = |n: &usize| (vec![0], mails[*n].clone(), START.plus_secs(*n as i64));
+        let step = |n: &usize| {
+            let arrived = START.plus_secs(*n as i64);
+            (vec![0], mails[*n].clone(), arrived, None)
+        };
         let steps: Vec<Step> = order.iter().map(step).collect();
         file(&site, &lists, &steps, place, 1 + place % 4).await;
     }
@@ -141,7 +177,27 @@ const SUBJECTS: [&str; 12] = [
     "words",
 ];
 
-/// Up to 8 mails of one or two people: answers, replies, ghosts, some twice by another way, some to both lists.
+/// What speaks for a mail: a signature of its own, that of the first mail, or nothing.
+fn verdict(n: usize, kind: usize) -> Verdict {
+    let signed = |of: usize| Verdict {
+        level: Level::Aligned,
+        by: "DKIM".to_owned(),
+        domain: "example.org".to_owned(),
+        proof: format!("b of {of}@x"),
+        ..Verdict::default()
+    };
+    match kind {
+        0..=4 => signed(n),
+        5 => signed(0),
+        _ => Verdict {
+            level: Level::None,
+            ..Verdict::default()
+        },
+    }
+}
+
+/// Up to 8 mails of one or two people: answers, replies, ghosts, some twice by another way, some to both lists; in half of the
+/// stories senders are looked at.
 fn story() -> impl Strategy<Value = Vec<Step>> {
     let shape = (
         0..SUBJECTS.len(),
@@ -149,11 +205,14 @@ fn story() -> impl Strategy<Value = Vec<Step>> {
         0usize..6,
         0i64..40,
         0usize..4,
+        0usize..8,
     );
     let shapes = proptest::collection::vec(shape, 2..=8);
     shapes.prop_map(|shapes| {
         let mut steps = Vec::new();
-        for (n, (subject, parent, extra, time, lists)) in shapes.iter().enumerate() {
+        let old = shapes.first().is_none_or(|first| first.5 % 2 == 0);
+        for (n, (subject, parent, extra, time, lists, kind)) in shapes.iter().enumerate() {
+            let verdict = (!old).then(|| verdict(n, *kind));
             let more = match parent {
                 p if *p < shapes.len() && *p != n => answers(&format!("{p}@x")),
                 9 => answers("ghost@x"),
@@ -181,12 +240,12 @@ fn story() -> impl Strategy<Value = Vec<Step>> {
                 } else {
                     vec![1]
                 };
-                steps.push((lists, by, late));
+                steps.push((lists, by, late, verdict.clone()));
             }
             if *extra == 2 {
-                steps.push((lists.clone(), text.clone(), arrived));
+                steps.push((lists.clone(), text.clone(), arrived, verdict.clone()));
             }
-            steps.push((lists, text, arrived));
+            steps.push((lists, text, arrived, verdict));
         }
         steps
     })
@@ -222,6 +281,8 @@ pub async fn any_order_of_any_mails_gives_what_reclassify_gives(site: Site) {
         told.push(steps);
     }
     let all = outcomes(&site).await;
+    let claims = all.values().flatten().filter(|l| l.contains("\"claims "));
+    println!("{} patchsets with claims", claims.count());
     for (n, steps) in told.iter().enumerate() {
         let first = &all[&(n * turns)];
         for turn in 1..turns {
