@@ -43,6 +43,10 @@ pub async fn run(
     ready_file: Option<&Path>,
 ) -> Result<ExitCode> {
     logging(&config.log);
+    // Root may write anywhere; what it made there, the server of that user could not use.
+    if rustix::process::geteuid().is_root() {
+        crate::cli::check_owner(data)?;
+    }
     std::fs::create_dir_all(data)
         .with_context(|| format!("cannot make the folder {}", data.display()))?;
     let _folder = Store::lock_for_serving(data)?;

@@ -386,6 +386,8 @@ pub enum Job {
     Rehearse(ListId),
     /// Tell the author of a series what became of it, if that is wanted.
     Report(SeriesId),
+    /// Tell the author of a series that its state was set or that patches landed, if that is wanted.
+    News(SeriesId),
     /// Count bounces that waited, and take the steps about addresses that are due.
     Bounces,
     /// Ask once more who speaks for a mail about which DNS gave no answer.
@@ -407,6 +409,7 @@ impl Job {
             Job::Hold(_) => "hold",
             Job::Rehearse(_) => "rehearse",
             Job::Report(_) => "report",
+            Job::News(_) => "news",
             Job::Aftermath(_) => "aftermath",
             Job::Bounces => "bounces",
             Job::Verify(_) => "verify",
@@ -417,7 +420,7 @@ impl Job {
     pub fn key(self) -> String {
         match self {
             Job::File(id) | Job::Verify(id) => id.to_string(),
-            Job::Apply(id) | Job::Report(id) => id.to_string(),
+            Job::Apply(id) | Job::Report(id) | Job::News(id) => id.to_string(),
             Job::FanOut(list, number) => format!("{list}/{number}"),
             Job::Fetch(id) => id.to_string(),
             Job::Learn(realm) => realm.0.to_string(),
@@ -448,6 +451,7 @@ impl Job {
             "hold" => Some(Job::Hold(ListId(number(key)?))),
             "rehearse" => Some(Job::Rehearse(ListId(number(key)?))),
             "report" => Some(Job::Report(SeriesId(number(key)?))),
+            "news" => Some(Job::News(SeriesId(number(key)?))),
             "aftermath" => Some(Job::Aftermath(RealmId(number(key)?))),
             "bounces" => Some(Job::Bounces),
             "verify" => Some(Job::Verify(ReceiptId(number(key)?))),

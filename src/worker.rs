@@ -49,6 +49,7 @@ pub async fn run(ctx: Ctx, fetch_minutes: u64, stop: CancellationToken) {
         each("hold", 10, &ctx, &stop),
         each("rehearse", 1, &ctx, &stop),
         each("report", 10, &ctx, &stop),
+        each("news", 10, &ctx, &stop),
         each("aftermath", 1, &ctx, &stop),
         each("verify", VERIFY_BATCH, &ctx, &stop),
         schedule(fetch_minutes, &stop, || owe_fetches(&ctx)),
@@ -266,6 +267,7 @@ async fn one(ctx: &Ctx, claim: Claim) -> Result<(), PipelineError> {
         Job::Hold(list) => ctx.tend_held(list, claim.held(), crate::store::now()).await,
         Job::Rehearse(list) => ctx.rehearse(list, claim.held(), claim.attempts).await,
         Job::Report(series) => ctx.report(series, claim.held()).await,
+        Job::News(series) => ctx.news(series, claim.held()).await,
         Job::Bounces => ctx.bounces(claim.held()).await,
         Job::Verify(receipt) => ctx.verify(receipt, claim.held()).await,
     }

@@ -1,13 +1,13 @@
 //! `backup` and `restore`: the whole data folder as one file, written while the server runs.
 //!
-//! The file is a zstd-compressed tar. The database comes first, as one consistent snapshot; repositories are copied after it, refs
+//! The file is a zstd-compressed tar. First a line that says when it was made, then the database, as one consistent snapshot; repositories are copied after it, refs
 //! before objects. As objects are written before the refs and rows that name them, and nothing is pruned, everything that
 //! the snapshot names is there.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail};
 use super::output::count;
 use crate::pipeline::Ctx;
 use crate::store::{Dialect, Store};
+use crate::types::Timestamp;
 use crate::worker;
 
 /// Level of compression: mails and packs are compressed already.
@@ -26,6 +27,8 @@ const DATABASE: &str = "patchpost.db";
 const REPOS: &str = "repos";
 const KEYS: &str = "dkim";
 const SETTINGS: &str = "patchpost.toml";
+/// A line that says when and by which version a backup was made; it comes first, and is taken out of the folder that is filled.
+const NOTE: &str = "patchpost-backup.txt";
 
 /// `patchpost backup FILE`
 pub async fn backup(ctx: &Ctx, file: &Path) -> Result<()> {
@@ -39,6 +42,8 @@ pub async fn backup(ctx: &Ctx, file: &Path) -> Result<()> {
         bail!("{} exists already; choose another name", file.display());
     }
     let scratch = Scratch::new(file)?;
+    // The moment of which it is at least: what comes in while it is written may be in it.
+    let began = crate::store::now();
     let database = scratch.0.join(DATABASE);
     ctx.store
         .write_snapshot(&database)
@@ -48,7 +53,7 @@ pub async fn backup(ctx: &Ctx, file: &Path) -> Result<()> {
     let target = file.to_owned();
     let size = tokio::task::spawn_blocking(move || -> Result<u64> {
         let draft = scratch.0.join("draft");
-        pack(&draft, &database, &data).context("cannot write the backup")?;
+        pack(&draft, &note(began), &database, &data).context("cannot write the backup")?;
         fs::rename(&draft, &target)?;
         // The name too must survive a power cut.
         File::open(
@@ -66,7 +71,35 @@ pub async fn backup(ctx: &Ctx, file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `patchpost restore FILE`: into a data folder that is empty or not there.
+/// What is said of a backup in it.
+fn note(began: Timestamp) -> String {
+    format!(
+        "made {} by patchpost {}",
+        began.human(),
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+/// What a backup says of itself; what older ones do not say is told by the age of the database in them.
+fn told_of(data: &Path) -> Result<String> {
+    let path = data.join(NOTE);
+    match fs::read_to_string(&path) {
+        Ok(text) => {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+            let plain = |c: &char| !c.is_control();
+            Ok(text.chars().filter(plain).take(200).collect())
+        }
+        Err(_) => {
+            let made = fs::metadata(data.join(DATABASE))?.mtime();
+            let made = Timestamp::from_secs(made).human();
+            Ok(format!(
+                "made {made} by a patchpost that did not say its version"
+            ))
+        }
+    }
+}
+
+/// `patchpost restore FILE`: into a data folder that is empty or not there. Says when the backup was made.
 pub fn restore(data: &Path, file: &Path) -> Result<()> {
     if data.join(DATABASE).exists() || data.join(REPOS).exists() {
         bail!(
@@ -94,6 +127,7 @@ pub fn restore(data: &Path, file: &Path) -> Result<()> {
             file.display()
         );
     }
+    println!("{}: {}", file.display(), told_of(data)?);
     Ok(())
 }
 
@@ -194,7 +228,7 @@ impl Drop for Scratch {
     }
 }
 
-fn pack(file: &Path, database: &Path, data: &Path) -> Result<()> {
+fn pack(file: &Path, note: &str, database: &Path, data: &Path) -> Result<()> {
     // It holds what the settings hold, passwords too.
     let made = File::options()
         .write(true)
@@ -204,6 +238,10 @@ fn pack(file: &Path, database: &Path, data: &Path) -> Result<()> {
     let out = zstd::Encoder::new(BufWriter::new(made), LEVEL)?;
     let mut archive = tar::Builder::new(out);
     archive.follow_symlinks(false);
+    let mut header = tar::Header::new_gnu();
+    header.set_size(note.len() as u64);
+    header.set_mode(0o600);
+    archive.append_data(&mut header, NOTE, note.as_bytes())?;
     archive.append_path_with_name(database, DATABASE)?;
     let settings = data.join(SETTINGS);
     if settings.exists() {

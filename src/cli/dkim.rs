@@ -21,32 +21,30 @@ pub fn dkim(cli: &Cli, wish: &Dkim) -> Result<()> {
     }
     let config = super::load_config(cli)?;
     super::check_there(&cli.data, &config)?;
-    perform(&cli.data, wish)?;
-    if let Dkim::Rotate { domain, .. } = wish {
+    if let Dkim::Rotate { domain, new, .. } = wish {
         let domain = domain.to_lowercase();
-        let known = super::runtime()?.block_on(domains(&cli.data, &config))?;
-        if !known.contains(&domain) {
-            let word = format!(
-                "no list has an address in {domain}, so this key signs nothing yet; lists are in {}; `patchpost list create NAME --address NAME@{domain}` makes one there",
-                known.join(", ")
-            );
-            eprintln!("{}", super::pasteable(&word));
-        }
+        let mut known = super::runtime()?.block_on(domains(&cli.data, &config))?;
+        let lists = known.join(", ");
+        // One that was made ready before.
+        known.extend(keys::domains(&cli.data).context("cannot read the keys")?);
+        ensure!(
+            *new || known.contains(&domain),
+            "no list has an address in {domain}, and no key was made; lists are in {lists}. Is it for lists to come, say so: `patchpost dkim rotate {domain} --new`"
+        );
     }
-    Ok(())
+    perform(&cli.data, wish)
 }
 
 /// The domains of the lists that are here, and that of new ones.
 async fn domains(data: &Path, config: &Config) -> Result<Vec<String>> {
     let store = Store::open(data, &super::location(config)).await?;
-    let site = doctor::site(data, config, &store.load_lists().await?);
-    Ok(site.context("cannot read the keys")?.domains)
+    Ok(doctor::domains(&store.load_lists().await?, config))
 }
 
 /// Needs no database.
 fn perform(data: &Path, wish: &Dkim) -> Result<()> {
     match wish {
-        Dkim::Rotate { domain, json } => {
+        Dkim::Rotate { domain, json, .. } => {
             let domain = domain.to_lowercase();
             let made = keys::make(data, &domain, crate::store::now());
             let selector = made.with_context(|| format!("cannot make a key for {domain}"))?;

@@ -78,8 +78,30 @@ async fn discard(ctx: &Ctx, which: &Which, purge: bool, now: Timestamp) -> Resul
     if purge {
         scrub_owed(ctx).await?;
     }
-    println!("discarded: {}", count(done.len() as u64, "mail"));
+    println!("discarded: {}", gone(&done, purge));
     Ok(())
+}
+
+/// How many mails of which lists are gone, and what is left of them.
+fn gone(done: &[HeldRow], purge: bool) -> String {
+    let mails = count(done.len() as u64, "mail");
+    let mut lists: Vec<&str> = done.iter().map(|h| h.list.as_str()).collect();
+    lists.sort_unstable();
+    lists.dedup();
+    let (Some(first), lists) = (lists.first(), lists.join(", ")) else {
+        return mails;
+    };
+    let (their, them) = match done.len() {
+        1 => ("its", "it"),
+        _ => ("their", "them"),
+    };
+    let left = match purge {
+        true => format!("nothing of {them} is left"),
+        false => super::pasteable(&format!(
+            "{their} text is deleted at once and cannot be got back, also by the same mail sent again; `patchpost events {first}` names {them}"
+        )),
+    };
+    format!("{mails} of {lists}; {left}")
 }
 
 const CLEARED: &str = "what was removed before is gone from the database's files, too";

@@ -70,7 +70,8 @@ async fn add(ctx: &Ctx, list: &str, addresses: Vec<String>) -> Result<()> {
 fn read_standard_input() -> Result<Vec<String>> {
     let text =
         std::io::read_to_string(std::io::stdin().lock()).context("cannot read the addresses")?;
-    let entries = roster::parse(&text).map_err(anyhow::Error::msg)?;
+    let entries = roster::parse(&text);
+    let entries = entries.map_err(|why| anyhow::anyhow!("standard input {why}"))?;
     let plain = |e: &Entry| {
         let address = e.address.clone();
         let bare = Entry {

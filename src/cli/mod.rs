@@ -38,12 +38,11 @@ use crate::store::{ListRow, Location, Store};
 use crate::types::{MailId, PatchsetId, RealmId};
 pub use demo::demo;
 pub use hint::{command_anywhere, pasteable, pasteable_anywhere};
-pub use owner::{as_owner, is_denied};
+pub use owner::{as_owner, check_owner, is_denied};
 
 use args::{Cli, Command};
 use output::{Table, count};
 pub use output::{print, print_json};
-use owner::check_owner;
 
 /// Runs a command.
 pub fn run(mut cli: Cli) -> Result<ExitCode> {

@@ -22,12 +22,16 @@ const USUAL_FOLDER: &str = "/var/lib/patchpost";
 pub async fn run(data: &Path, given: Option<&Path>, config: &Config, wish: &Print) -> Result<()> {
     let text = match wish {
         Print::Systemd => unit(&program(), data, given),
-        Print::Nginx => nginx(config)?,
-        Print::Caddy => caddy(config)?,
-        Print::Dns(_) | Print::Postfix | Print::Setup => {
-            if !matches!(wish, Print::Dns(_)) {
-                check_settled(data, given, config)?;
+        Print::Nginx | Print::Caddy => {
+            ensure!(is_there(data, given, config), "{}", no_site(data));
+            match wish {
+                Print::Nginx => nginx(config)?,
+                _ => caddy(config)?,
             }
+        }
+        Print::Dns(_) | Print::Postfix | Print::Setup => {
+            let settled = is_there(data, given, config) && config.site.hostname != "localhost";
+            ensure!(settled, "{}", no_site(data));
             let (site, lists) = load_site(data, config).await?;
             match wish {
                 Print::Dns(json) if json.json => return print_json(&parts(&site)),
@@ -40,17 +44,18 @@ pub async fn run(data: &Path, given: Option<&Path>, config: &Config, wish: &Prin
     print(&text)
 }
 
-/// Refuses what would tell programs on this machine to serve a site that nobody has set up, after a slip in the folder's name.
-fn check_settled(data: &Path, given: Option<&Path>, config: &Config) -> Result<()> {
+/// Whether somebody set a site up: after a slip in the folder's name no program is to be told of one.
+fn is_there(data: &Path, given: Option<&Path>, config: &Config) -> bool {
     let elsewhere = super::location(config) != Location::File;
-    let there = super::settings_file(data, given).exists() || Store::is_file_in(data) || elsewhere;
-    let folder = data.display();
-    ensure!(
-        there && config.site.hostname != "localhost",
-        "there is no site with a name of its own in {folder}; name the folder of one with --data or PATCHPOST_DATA, \
-         or set it up with `patchpost init`"
-    );
-    Ok(())
+    super::settings_file(data, given).exists() || Store::is_file_in(data) || elsewhere
+}
+
+fn no_site(data: &Path) -> String {
+    format!(
+        "there is no site with a name of its own in {}; name the folder of one with --data or PATCHPOST_DATA, \
+         or set it up with `patchpost init`",
+        data.display()
+    )
 }
 
 /// The site with the domains of its lists, if it has any yet.
@@ -229,7 +234,7 @@ pub(super) fn postfix(config: &Config, domains: &[String]) -> Result<Vec<Setting
         true => "localhost".to_owned(),
         false => format!("{host}, localhost"),
     };
-    let all: [(&str, &'static str, String); 15] = [
+    let all: [(&str, &'static str, String); 16] = [
         (
             "Mail for these domains goes to patchpost, and nowhere else.",
             "virtual_mailbox_domains",
@@ -265,8 +270,17 @@ pub(super) fn postfix(config: &Config, domains: &[String]) -> Result<Vec<Setting
             "address_verify_positive_refresh_time",
             "1h".to_owned(),
         ),
-        ("", "address_verify_negative_refresh_time", "1m".to_owned()),
-        ("", "address_verify_negative_expire_time", "1h".to_owned()),
+        (
+            "That there is no answer, as while patchpost starts, or no such list, is asked again after seconds: what waited comes in at once.",
+            "address_verify_negative_refresh_time",
+            "10s".to_owned(),
+        ),
+        ("", "address_verify_negative_expire_time", "10s".to_owned()),
+        (
+            "Mail that waits for patchpost makes Postfix take it for dead, and ask it nothing for five minutes; not with this.",
+            "lmtp_destination_concurrency_failed_cohort_limit",
+            "0".to_owned(),
+        ),
         (
             "Patches have long lines and any octets: nothing is folded or encoded anew, in and out.",
             "lmtp_line_length_limit",

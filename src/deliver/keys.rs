@@ -376,7 +376,12 @@ const FRESH: Duration = Duration::from_secs(30);
 pub struct Keyring {
     data: PathBuf,
     known: Mutex<HashMap<String, Known>>,
+    /// What the log was told of a domain's keys within the last hour: domain and trouble.
+    told: Mutex<HashMap<(String, String), Instant>>,
 }
+
+/// The log is told of one trouble with a domain's keys once within that time, however many mails wait for them.
+const TOLD_FOR: Duration = Duration::from_secs(3_600);
 
 /// What was found when the keys of a domain were read last.
 struct Known {
@@ -392,6 +397,21 @@ impl Keyring {
         Keyring {
             data: data.to_owned(),
             known: Mutex::default(),
+            told: Mutex::default(),
+        }
+    }
+
+    /// Whether the log has to be told of a trouble with a domain's keys now, an empty one being none.
+    pub(super) fn is_news(&self, domain: &str, problem: &str, now: Instant) -> bool {
+        if problem.is_empty() {
+            return false;
+        }
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|_, at| now.saturating_duration_since(*at) < TOLD_FOR);
+        let trouble = (domain.to_owned(), problem.to_owned());
+        match told.contains_key(&trouble) {
+            true => false,
+            false => told.insert(trouble, now).is_none(),
         }
     }
 
@@ -435,7 +455,7 @@ impl Keyring {
             Ok((keys, Some(error))) if keys.pairs.is_empty() => (before, error.to_string()),
             Ok((keys, Some(error))) => (Some(Arc::new(keys)), error.to_string()),
         };
-        if !problem.is_empty() {
+        if self.is_news(domain, &problem, Instant::now()) {
             tracing::error!("a key of {domain} cannot be used: {problem}");
         }
         Known {
@@ -458,6 +478,24 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     const DAY: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    #[test]
+    fn a_trouble_with_keys_is_logged_once_an_hour() {
+        let ring = Keyring::new(Path::new("/nowhere"));
+        let start = Instant::now();
+        let news = |domain, problem, secs| {
+            ring.is_news(domain, problem, start + Duration::from_secs(secs))
+        };
+        assert!(news("x.org", "gone", 0));
+        assert!(!news("x.org", "gone", 1));
+        assert!(!news("x.org", "", 2));
+        // Each by itself, also in turns.
+        assert!(news("x.org", "garbled", 3) && news("y.org", "gone", 3));
+        assert!(!news("x.org", "gone", 4) && !news("x.org", "garbled", 5));
+        assert!(!news("x.org", "gone", 3_599));
+        assert!(news("x.org", "gone", 3_600));
+        assert!(!news("x.org", "gone", 3_700));
+    }
 
     #[test]
     fn keys_are_made_kept_read_and_removed() {

@@ -20,7 +20,12 @@ impl Sender {
             return Ok(why.clone());
         }
         let why = self.look_for_keys(domain).await?;
-        if let Some(why) = &why {
+        if let Some(why) = &why
+            && self
+                .settings
+                .keys
+                .is_news(domain, why, std::time::Instant::now())
+        {
             tracing::warn!(sender.domain = domain, "mail from {domain} waits: {why}");
         }
         self.signing = Some((Instant::now(), domain.to_owned(), why.clone()));

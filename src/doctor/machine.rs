@@ -33,9 +33,15 @@ pub fn disk_state(percent: u64, free_mb: u64, floor_mb: u64) -> Disk {
     }
 }
 
-/// Whether the data folder is there.
+/// Whether the data folder is there, and for who asks to look into.
 pub fn folder(data: &Path, report: &mut Report) -> bool {
     let name = data.display();
+    let listed = std::fs::read_dir(data).map(|_| ());
+    if listed.is_err_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied) {
+        let detail = format!("{name} is closed to this user: what is in it was not looked at");
+        report.bad("data folder", &detail, &crate::cli::as_owner(data));
+        return false;
+    }
     match std::fs::metadata(data) {
         Ok(meta) if meta.is_dir() && meta.permissions().mode() & 0o007 != 0 => {
             let mend = format!("chmod o-rwx '{name}'");

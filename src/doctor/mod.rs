@@ -24,6 +24,7 @@ pub use probe::probe;
 pub use reach::public_listener;
 use records::Site;
 use report::Report;
+pub use stored::domains;
 
 /// How to print what was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub enum Form {
 /// `patchpost doctor` where the settings cannot be read: says why, and looks at what does not depend on them.
 pub fn without_settings(data: &Path, error: &anyhow::Error, form: Form) -> Result<ExitCode> {
     let mut report = Report::default();
-    for problem in format!("{error:#}").lines() {
+    for problem in plain(&format!("{error:#}")).lines() {
         let mend = match cli::is_denied(error) {
             true => cli::as_owner(data),
             false => {
@@ -47,7 +48,9 @@ pub fn without_settings(data: &Path, error: &anyhow::Error, form: Form) -> Resul
         };
         report.bad("configuration", problem, &mend);
     }
-    machine::folder(data, &mut report);
+    if !cli::is_denied(error) {
+        machine::folder(data, &mut report);
+    }
     machine::git(&mut report);
     finish(report, form)
 }
@@ -70,6 +73,7 @@ pub async fn run(data: &Path, settings: &Path, config: &Config, form: Form) -> R
         stored::owed(store, now, &mut report).await?;
         stored::held(store, now, &mut report).await?;
         stored::backup(store, now, &mut report).await?;
+        stored::token_key(store, &mut report).await?;
         stored::repositories(store, &mut report).await?;
         lists = store.load_lists().await?;
         stored::lost_keys(store, data, &stored::domains(&lists, config), &mut report).await?;
@@ -85,7 +89,9 @@ pub async fn run(data: &Path, settings: &Path, config: &Config, form: Form) -> R
     let mut secrets = vec![settings, Path::new(key), Path::new(password)];
     secrets.extend(signing.iter().map(PathBuf::as_path));
     machine::secrets(&secrets, &mut report);
-    signing::keys(data, &mut report);
+    if there {
+        signing::keys(data, &mut report);
+    }
     reach::tls_only(config, &lists, &mut report);
     machine::starttls(config, now, &mut report);
     reach::relay(config, &mut report).await;
@@ -142,9 +148,11 @@ async fn outside(
     };
     let site = match site(data, config, lists) {
         Ok(site) => site,
-        Err(error) => {
-            let mend = "run this as the user that runs the server";
-            return report.bad("dkim keys", &error.to_string(), mend);
+        // Which of them is said above, with what mends it.
+        Err(_) => {
+            let detail =
+                "what DNS says was not looked at, as it depends on the keys that cannot be read";
+            return report.note("records", detail, "mend the keys, then look again");
         }
     };
     names::check(&dns, &site, report).await;
@@ -191,6 +199,19 @@ pub fn site(data: &Path, config: &Config, lists: &[ListRow]) -> std::io::Result<
         relay: reach::relay_elsewhere(config),
         keys,
     })
+}
+
+/// Words of the system without its numbers, which say nothing more.
+fn plain(text: &str) -> String {
+    let pieces: Vec<&str> = text.split(" (os error ").collect();
+    let rest = |piece: &&str| {
+        piece
+            .split_once(')')
+            .map_or("", |(_, rest)| rest)
+            .to_owned()
+    };
+    let rests: Vec<String> = pieces[1..].iter().map(rest).collect();
+    format!("{}{}", pieces[0], rests.concat())
 }
 
 fn finish(mut report: Report, form: Form) -> Result<ExitCode> {

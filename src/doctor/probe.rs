@@ -14,6 +14,7 @@ use crate::list::dkim::Draft;
 use crate::list::echo::{self, Carried, Probe};
 use crate::list::{address, token};
 use crate::mail;
+use crate::pipeline::{TOKEN_KEY, TOKEN_KEY_DAMAGED, token_key_of};
 use crate::store::{Echo, ListRow, Store};
 use crate::types::Address;
 
@@ -92,10 +93,9 @@ async fn prepare(store: &Store, data: &Path, lists: &[ListRow], to: &Address) ->
             "there is no list yet, whose address the probe comes back to: `patchpost list create dev`"
         );
     };
-    let key = store.find_meta("token-key").await?;
+    let key = store.find_meta(TOKEN_KEY).await?;
     let key = key.context("the server was never started on this folder")?;
-    let key = data_encoding::HEXLOWER.decode(key.as_bytes());
-    let key = key.context("the site's token key is damaged")?;
+    let key = token_key_of(&key).context(TOKEN_KEY_DAMAGED)?;
     let now = crate::store::now();
     let token = token::render_echo(&key, now.secs(), now.0.rem_euclid(1_000_000));
     let token = token.context("the clock of this machine is far off")?;

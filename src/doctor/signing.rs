@@ -21,7 +21,11 @@ pub fn keys(data: &Path, report: &mut Report) {
         match (keys::load(data, &domain), foreign) {
             (Err(error), _) => {
                 let detail = format!("{error}: the domain's mail is signed by others, or waits");
-                report.bad(&what, &detail, &mend(data));
+                let mend = match error.kind() {
+                    std::io::ErrorKind::InvalidData => mend_damaged(data, &domain),
+                    _ => mend(data),
+                };
+                report.bad(&what, &detail, &mend);
             }
             (Ok(_), Some(file)) => {
                 let detail = format!(
@@ -40,6 +44,23 @@ fn mend(data: &Path) -> String {
     let folder = data.display();
     format!(
         "as root: chown -R --reference='{folder}' '{folder}/dkim'; then look again as the user that runs the server"
+    )
+}
+
+/// A file that is no key, or cut off.
+fn mend_damaged(data: &Path, domain: &str) -> String {
+    format!(
+        "{}. If there is no backup: move that file out of the folder, then `patchpost dkim rotate {domain}`, and its records into DNS",
+        from_backup(data)
+    )
+}
+
+/// How the keys come back that DNS names.
+pub fn from_backup(data: &Path) -> String {
+    let folder = data.display();
+    format!(
+        "as root, from the last backup, which has the keys that DNS names: tar --extract --zstd --file BACKUP --directory '{folder}' dkim \
+         && chown -R --reference='{folder}' '{folder}/dkim'"
     )
 }
 
@@ -105,6 +126,8 @@ mod tests {
         let seen = look();
         assert!(seen.starts_with("BAD  dkim keys x.org: "), "{seen}");
         assert!(seen.contains("p1.pem: it holds no RSA key"), "{seen}");
-        assert!(seen.contains("> as root: chown -R --reference="), "{seen}");
+        assert!(seen.contains("> as root, from the last backup, "), "{seen}");
+        assert!(seen.contains("move that file out of the folder"), "{seen}");
+        assert_eq!(seen.lines().count(), 2, "{seen}");
     }
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use super::machine::minute;
 use super::report::Report;
 use crate::config::Config;
-use crate::pipeline::LAST_BACKUP;
+use crate::pipeline::{LAST_BACKUP, TOKEN_KEY, TOKEN_KEY_DAMAGED, token_key_of};
+use crate::store::queue::Refusal;
 use crate::store::{DAMAGED, Dialect, ListRow, Location, Served, Store, StoreError, signed};
 use crate::types::Timestamp;
 
@@ -36,6 +37,16 @@ pub async fn database(data: &Path, config: &Config, report: &mut Report) -> Opti
                 DAMAGED
             };
             report.bad("database", detail, mend);
+            return None;
+        }
+        Err(StoreError::Newer(version)) => {
+            let detail = format!(
+                "a newer patchpost than this one ({}) wrote it: its tables have version {version}",
+                env!("CARGO_PKG_VERSION")
+            );
+            let mend = "install that version; no older one reads it, and the only other way back is a backup that the older one made: \
+                 `patchpost restore BACKUP --data NEW-FOLDER`";
+            report.bad("database", &detail, mend);
             return None;
         }
         Err(error) => Err(error.to_string()),
@@ -165,7 +176,7 @@ async fn given_up(store: &Store, now: Timestamp, report: &mut Report) -> Result<
 /// Whether mail waits as the relay refuses to take it from us. Limits that pass by themselves are told after an hour.
 async fn refused(store: &Store, now: Timestamp, report: &mut Report) -> Result<(), StoreError> {
     let waiting = store.load_refused().await?;
-    let passing = !waiting.problem.contains(": 5") && waiting.oldest > now.plus_secs(-HOUR);
+    let passing = waiting.refusal == Refusal::Passing && waiting.oldest > now.plus_secs(-HOUR);
     match waiting.mails {
         0 => report.ok("refused", "the relay refuses no mail that is owed"),
         n if passing => report.ok("refused", &format!("{n} wait: {}", waiting.problem)),
@@ -195,13 +206,22 @@ pub async fn lost_keys(
         if there || store.find_meta(&signed(domain)).await?.is_none() {
             continue;
         }
-        let folder = data.display();
         let detail = "those that signed are gone, and the domain's mail waits";
         let mend = format!(
-            "as root, from the last backup, which has the keys that DNS names: tar --extract --zstd --file BACKUP --directory '{folder}' dkim \
-             && chown -R --reference='{folder}' '{folder}/dkim'. Only if there is no backup: `patchpost dkim rotate {domain}`, and its records into DNS"
+            "{}. Only if there is no backup: `patchpost dkim rotate {domain}`, and its records into DNS",
+            super::signing::from_backup(data)
         );
         report.bad(&format!("dkim keys {domain}"), detail, &mend);
+    }
+    Ok(())
+}
+
+/// Whether what links in mails and signed-in browsers are made with can be read: the server does not start without it.
+pub async fn token_key(store: &Store, report: &mut Report) -> Result<(), StoreError> {
+    let key = store.find_meta(TOKEN_KEY).await?;
+    // The first start makes it.
+    if key.is_some_and(|key| token_key_of(&key).is_none()) {
+        report.bad("token key", TOKEN_KEY_DAMAGED, DAMAGED);
     }
     Ok(())
 }

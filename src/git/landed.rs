@@ -44,6 +44,25 @@ impl Repos {
         Ok(out.lines().map(str::to_owned).collect())
     }
 
+    /// By whom these commits were committed: the addresses as they stand there, by commit.
+    pub fn committers(
+        &self,
+        name: &str,
+        commits: &[String],
+    ) -> Result<HashMap<String, String>, GitError> {
+        let mut all = HashMap::new();
+        for chunk in commits.chunks(BATCH) {
+            let mut arguments = vec!["show", "-s", "--format=%H %ce"];
+            arguments.extend(chunk.iter().map(String::as_str));
+            arguments.push("--");
+            let out = run::run(&self.clone_dir(name), &arguments, None)?;
+            let out = String::from_utf8_lossy(&out);
+            let lines = out.lines().filter_map(|line| line.split_once(' '));
+            all.extend(lines.map(|(c, who)| (c.to_owned(), who.to_owned())));
+        }
+        Ok(all)
+    }
+
     /// The newest commits of a branch that ends in `tip`, without those that are in `main`, if that is another branch.
     ///
     /// Costs a look into a table, but for the first time and after the branch moved.

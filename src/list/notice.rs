@@ -6,6 +6,7 @@
 mod caps;
 mod manual;
 mod moderation;
+mod news;
 mod not_taken;
 mod own_held;
 mod rehearsal;
@@ -26,6 +27,7 @@ pub use moderation::{
     Held, Moderated, REMINDERS, Rejected, Reminder, Removal, Steered, Waiting, excerpt, listed,
     mails, missing, one_line, which_mail,
 };
+pub use news::{Happened, News, What, untold};
 pub use not_taken::{NOT_TAKEN, NotTaken};
 pub use own_held::{OWN_HELD, OwnHeld, time_held, why_held};
 pub use rehearsal::{Rehearsal, Untried, beside, wrap};
@@ -74,6 +76,8 @@ pub enum Event {
     Reported,
     /// Patches came that do not apply.
     Unfit,
+    /// The state of patches was set, or they landed: their author wants to hear it.
+    News,
     /// An author wishes that a mail of his is removed: what came of it.
     OwnRemoval,
     /// The same: a moderator decides.
@@ -110,7 +114,7 @@ pub struct Rule {
 }
 
 /// All automatic mail there is.
-pub const RULES: [Rule; 24] = [
+pub const RULES: [Rule; 25] = [
     Rule {
         event: Event::Confirm,
         purpose: "confirmation",
@@ -263,6 +267,15 @@ pub const RULES: [Rule; 24] = [
         default: "always; never by choice",
         cap: REPORTED,
         answers: true,
+    },
+    Rule {
+        event: Event::News,
+        purpose: "patches decided",
+        when: "somebody else sets the state of patches, or they land in a branch that is followed; what comes within some seconds is one mail",
+        who: "their author, authenticated",
+        default: "never; by choice",
+        cap: REPORTED,
+        answers: false,
     },
     Rule {
         event: Event::OwnRemoval,

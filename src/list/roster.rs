@@ -62,7 +62,7 @@ const IGNORED: [&str; 5] = ["", "name", "display name", "display_name", "full na
 const SEPARATORS: [char; 3] = [',', ';', '\t'];
 
 /// Reads a CSV file (RFC 4180) whose first line names the columns, or lines with an address each: plain, or `Name <address>`, as
-/// Mailman 2's `list_members`, Mailman 3's `mailman members` and mlmmj's files have them. The error says what is wrong in which line.
+/// Mailman 2's `list_members`, Mailman 3's `mailman members` and mlmmj's files have them. The error says what is wrong in which lines.
 pub fn parse(text: &str) -> Result<Vec<Entry>, String> {
     let text = text.trim_start_matches('\u{feff}');
     // Tables have rows of nothing but separators at their end.
@@ -87,7 +87,35 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, String> {
         };
         read.map_err(|why| in_line(at, &why))
     };
-    lines.map(entry).collect()
+    let (mut entries, mut wrong) = (Vec::new(), Vec::new());
+    for line in lines {
+        // A table without names of columns: each of its lines would say the same.
+        let nameless = header.is_none() && entries.is_empty() && line.1.contains(SEPARATORS);
+        match entry(line) {
+            Ok(entry) => entries.push(entry),
+            Err(why) if nameless && wrong.is_empty() => return Err(why),
+            Err(why) => wrong.push(why),
+        }
+    }
+    match wrong.as_slice() {
+        [] => Ok(entries),
+        [one] => Err(one.clone()),
+        several => Err(listed(several)),
+    }
+}
+
+/// Lines that are named one by one.
+const NAMED: usize = 20;
+
+fn listed(wrong: &[String]) -> String {
+    let mut text = format!("has {} lines that cannot be read:", wrong.len());
+    for why in wrong.iter().take(NAMED) {
+        text.push_str(&format!("\n  {why}"));
+    }
+    if wrong.len() > NAMED {
+        text.push_str(&format!("\n  and {} more", wrong.len() - NAMED));
+    }
+    text
 }
 
 fn in_line(at: usize, why: &str) -> String {

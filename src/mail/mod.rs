@@ -3,6 +3,7 @@
 //! Pure. The only module that names the parser crate.
 
 pub mod charset;
+pub mod flowed;
 pub mod header;
 mod identity;
 pub mod mbox;

@@ -20,6 +20,7 @@ mod late;
 mod me;
 mod meant;
 mod moderate;
+mod news;
 mod not_taken;
 mod notify;
 mod own;
@@ -69,7 +70,7 @@ use crate::dns::Dns;
 pub use crate::git::{Repos, Service, UploadPack};
 use crate::net::Rspamd;
 use crate::session::Reply;
-use crate::store::{Store, StoreError};
+use crate::store::{DAMAGED, Store, StoreError};
 use crate::types::Address;
 
 /// What the steps need.
@@ -166,6 +167,20 @@ impl PipelineError {
     }
 }
 
+/// What the site's token key is stored as.
+pub const TOKEN_KEY: &str = "token-key";
+/// Octets of it.
+const TOKEN_KEY_LEN: usize = 32;
+/// What is said where it cannot be read.
+pub const TOKEN_KEY_DAMAGED: &str =
+    "the site's token key, by which links in mails are known, is damaged in the database";
+
+/// The site's token key as it was stored; `None` if it is damaged.
+pub fn token_key_of(stored: &str) -> Option<Vec<u8>> {
+    let key = data_encoding::HEXLOWER.decode(stored.as_bytes()).ok();
+    key.filter(|key| key.len() == TOKEN_KEY_LEN)
+}
+
 impl Ctx {
     /// Makes the context, with the site's token key, which is made at the first start.
     pub async fn open(
@@ -174,15 +189,14 @@ impl Ctx {
         base_url: String,
         free_disk_mb: u64,
     ) -> Result<Ctx, PipelineError> {
-        let mut fresh = [0u8; 32];
+        let mut fresh = [0u8; TOKEN_KEY_LEN];
         getrandom::fill(&mut fresh)
             .map_err(|e| PipelineError::Broken(format!("no random numbers: {e}")))?;
         let key = store
-            .insert_meta("token-key", data_encoding::HEXLOWER.encode(&fresh))
+            .insert_meta(TOKEN_KEY, data_encoding::HEXLOWER.encode(&fresh))
             .await?;
-        let key = data_encoding::HEXLOWER.decode(key.as_bytes());
-        let key =
-            key.map_err(|_| StoreError::Unusable("the site's token key is damaged".to_owned()))?;
+        let damaged = || StoreError::Damaged(format!("{TOKEN_KEY_DAMAGED}; {DAMAGED}"));
+        let key = token_key_of(&key).ok_or_else(damaged)?;
         store.load_dictionaries().await?;
         Ok(Ctx {
             store,

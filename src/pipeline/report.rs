@@ -18,7 +18,7 @@ use crate::store::{ListRow, TipRow, ToReport, Told, Wishing};
 use crate::types::{Address, SeriesId, Timestamp};
 
 /// Characters of a line.
-const WIDTH: usize = 72;
+pub(super) const WIDTH: usize = 72;
 /// Mails of a version that are looked at for what a mail program broke.
 const LOOKED_AT: usize = 50;
 
@@ -146,7 +146,7 @@ impl Ctx {
     }
 
     /// The first list with the mail of which its author may be told, in mail that goes as any other does.
-    async fn list_to_tell_of(
+    pub(super) async fn list_to_tell_of(
         &self,
         wishing: &Wishing,
         to: &Address,
@@ -178,7 +178,7 @@ impl Ctx {
 }
 
 /// Who wrote a mail, if he is known to have written it and no machine did; and what an answer names.
-fn answerable(wishing: &Wishing, message: &Message) -> Option<(Address, Answered)> {
+pub(super) fn answerable(wishing: &Wishing, message: &Message) -> Option<(Address, Answered)> {
     let who = order::who(message, &wishing.verdict, Proof::Authenticated);
     let to = who.address.parse::<Address>().ok();
     let to = to.filter(|_| who.proven)?;
@@ -189,7 +189,7 @@ fn answerable(wishing: &Wishing, message: &Message) -> Option<(Address, Answered
 }
 
 /// `"Two fixes", v2 of 3 patches.`
-fn title(found: &ToReport) -> String {
+pub(super) fn title(found: &ToReport) -> String {
     let patches = match found.total {
         1 => "1 patch".to_owned(),
         n => format!("{n} patches"),
@@ -251,6 +251,6 @@ fn said(
     [whole, outcome].into_iter().chain(late).collect()
 }
 
-fn short(commit: &str) -> &str {
+pub(super) fn short(commit: &str) -> &str {
     commit.get(..12).unwrap_or(commit)
 }

@@ -441,9 +441,7 @@ async fn migrate(
         })?;
     }
     result.map_err(|error| match error {
-        MigrateError::VersionMissing(version) => StoreError::Unusable(format!(
-            "the database was written by a newer patchpost (its tables have version {version}); install that version"
-        )),
+        MigrateError::VersionMissing(version) => StoreError::Newer(version),
         MigrateError::Execute(error) if is_damage(&error) => {
             StoreError::Damaged(format!("the database is damaged: {error}; {DAMAGED}"))
         }

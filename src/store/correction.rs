@@ -160,6 +160,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
+                // Before the note gets its number: what is told of notes is told up to a number (`news`).
+                super::file::lock_realm(tx, realm).await?;
                 let row = vec![
                     realm.0.into(),
                     new.kind.into(),
@@ -170,6 +172,9 @@ impl Store {
                 ];
                 let head = "event (realm, kind, mail, actor, happened, detail)";
                 let event = sql::id(&tx.insert(head, vec![row], "returning id").await?[0])?;
+                if matches!(new.kind, "state" | "patch state") {
+                    super::news::owe_of(tx, new.mail).await?;
+                }
                 let named = std::iter::once(new.mail).chain(new.others);
                 let rows = named.map(|m| vec![event.into(), m.0.into()]).collect();
                 let tail = "on conflict do nothing";

@@ -70,7 +70,7 @@ pub struct Held {
 pub struct JobRow {
     /// Its row.
     pub id: i64,
-    /// `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`, `recheck`, `steer`, `hold`, `rehearse`, `report`, `aftermath`, `bounces`, `verify`.
+    /// `file`, `apply`, `fan-out`, `fetch`, `learn`, `upkeep`, `recheck`, `steer`, `hold`, `rehearse`, `report`, `news`, `aftermath`, `bounces`, `verify`.
     pub kind: String,
     /// What it is about: ids.
     pub key: String,

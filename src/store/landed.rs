@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use super::application::threads;
 use super::regroup::OPEN_STATES;
 use super::sql::Bind;
-use super::{Reader, Store, StoreError, Tx, file, marks};
+use super::{Reader, Store, StoreError, Tx, file, marks, news};
 use crate::types::{MailId, RealmId, Timestamp};
 
 /// A patch that may have landed in a repository.
@@ -281,6 +281,7 @@ impl Store {
                 let detail = format!("v{}: {words} in {place}", first.label);
                 let actor = actor.unwrap_or_else(|| format!("repository {}", place.name));
                 note(tx, "landed", first, &actor, &detail, now).await?;
+                news::owe(tx, &[first.series]).await?;
                 finish(tx, first.realm, &mails).await?;
                 Ok(fresh.len())
             })

@@ -85,7 +85,7 @@ const SHOWN: &str =
     "(l.visibility = 'public' or l.id in (select list from member where address = $1))";
 
 /// Notes about what a person did or what became of their mail; others say who decided what, and stay.
-const PERSONAL: [&str; 16] = [
+const PERSONAL: [&str; 17] = [
     "joined",
     "left",
     "paused",
@@ -102,6 +102,7 @@ const PERSONAL: [&str; 16] = [
     "removal wished",
     "told",
     "told incomplete",
+    "told news",
 ];
 
 impl Reader {

@@ -33,6 +33,7 @@ mod mail;
 mod me;
 mod membership;
 mod moment;
+mod news;
 mod notice;
 mod oldest;
 pub mod pages;
@@ -96,6 +97,7 @@ pub use mail::Receipt;
 pub use me::{MembershipRow, OwnHeld, OwnMail, OwnNote, OwnNotice};
 pub use oldest::signed;
 
+pub use news::{LandedWhen, Noted};
 pub use notice::{CappedLetter, Owed};
 pub use pulse::Pulse;
 pub use recall::{Aftermath, PostedMail, RecallWish, Recalled, Removal, Traces};
@@ -134,9 +136,14 @@ pub enum StoreError {
     /// A wish that cannot be met as put; the text is for the person who wished it.
     #[error("{0}")]
     Refused(String),
-    /// The database was written by a newer patchpost, or does not open.
+    /// The database does not open, or holds what cannot be read.
     #[error("{0}")]
     Unusable(String),
+    /// A newer patchpost wrote the database: its tables have that version.
+    #[error(
+        "the database was written by a newer patchpost (its tables have version {0}); install that version"
+    )]
+    Newer(i64),
     /// The database's file is not as it was written; the text says what mends it.
     #[error("{0}")]
     Damaged(String),
@@ -148,7 +155,10 @@ impl StoreError {
     pub fn passes(&self) -> bool {
         match self {
             StoreError::Stale | StoreError::Crowded | StoreError::TooLong => true,
-            StoreError::Refused(_) | StoreError::Unusable(_) | StoreError::Damaged(_) => false,
+            StoreError::Refused(_)
+            | StoreError::Unusable(_)
+            | StoreError::Newer(_)
+            | StoreError::Damaged(_) => false,
             StoreError::Temporary(sqlx::Error::Database(error)) => {
                 let code = error.code().unwrap_or_default();
                 match code.parse::<u32>() {

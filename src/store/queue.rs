@@ -305,22 +305,62 @@ pub struct Refused {
     pub mails: i64,
     /// Since when the oldest is owed.
     pub oldest: Timestamp,
-    /// What the next hop said to one of them.
+    /// What the next hop said to most of them, or what it says for good if it says so to any.
     pub problem: String,
+    /// Whether that passes.
+    pub refusal: Refusal,
 }
+
+/// What a next hop means by refusing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Not now.
+    Passing,
+    /// Not so: it will say the same again.
+    Permanent,
+}
+
+impl Refusal {
+    /// By the reply code (RFC 5321 section 4.2.1) in the words with which a refusal is recorded; what has none may pass.
+    fn of(problem: &str) -> Refusal {
+        let said = problem.split_once("refuses").map_or("", |(_, said)| said);
+        let code = |part: &str| {
+            let (code, rest) = part.split_at_checked(3)?;
+            let ends = rest.is_empty() || rest.starts_with([' ', '-']);
+            ends.then(|| code.parse::<u16>().ok())?
+        };
+        match said.split(": ").find_map(code) {
+            Some(500..=599) => Refusal::Permanent,
+            _ => Refusal::Passing,
+        }
+    }
+}
+
+/// Different words of refusals that are looked at.
+const WORDS: i64 = 100;
+
+/// Mails that wait as the next hop refuses them, each with what it said and when it was made.
+const REFUSED: &str = "(select d.problem, coalesce(d.started, f.started, d.run_at) as made from delivery d \
+     left join fan_out f on f.list = d.list and f.number = d.number where d.state < 2 and d.problem like 'the next hop %refuses%' \
+     union all select problem, made from letter where state < 2 and problem like 'the next hop %refuses%') q";
 
 impl Reader {
     /// What the next hop refused for no fault of a recipient, by the words with which that is recorded.
     pub async fn load_refused(&self) -> Result<Refused, StoreError> {
-        let text = "select count(*), coalesce(min(q.made), 0), coalesce(max(q.problem), '') from \
-             (select d.problem, coalesce(d.started, f.started, d.run_at) as made from delivery d \
-             left join fan_out f on f.list = d.list and f.number = d.number where d.state < 2 and d.problem like 'the next hop %refuses%' \
-             union all select problem, made from letter where state < 2 and problem like 'the next hop %refuses%') q";
-        let row: Option<(i64, i64, String)> = self.fetch_one(text, vec![]).await?;
-        let (mails, oldest, problem) = row.unwrap_or_default();
+        let text = format!("select count(*), coalesce(min(q.made), 0) from {REFUSED}");
+        let row: Option<(i64, i64)> = self.fetch_one(text, vec![]).await?;
+        let (mails, oldest) = row.unwrap_or_default();
+        let text = format!(
+            "select q.problem from {REFUSED} group by q.problem order by count(*) desc, q.problem limit $1"
+        );
+        let said: Vec<(String,)> = self.fetch(text, vec![WORDS.into()]).await?;
+        let permanent = |(problem,): &&(String,)| Refusal::of(problem) == Refusal::Permanent;
+        let told = said.iter().find(permanent).or(said.first());
+        let problem = told.map_or_else(String::new, |(problem,)| problem.clone());
         Ok(Refused {
             mails,
             oldest: Timestamp(oldest),
+            refusal: Refusal::of(&problem),
             problem,
         })
     }
@@ -356,7 +396,7 @@ impl Store {
                     tx.execute(text, vec![]).await?;
                 }
                 let text = "update job set state = 1, leased_until = 0, problem = $1 \
-                     where state = 0 and kind in ('fan-out', 'report', 'steer', 'rehearse')";
+                     where state = 0 and kind in ('fan-out', 'report', 'news', 'steer', 'rehearse')";
                 let jobs = tx.execute(text, vec![why.as_str().into()]).await?;
                 let held = steer_all(tx, Choice::default(), Steer::Hold, why, now).await?;
                 Ok((held, jobs))
@@ -484,4 +524,40 @@ async fn note(
             .await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_for_good_by_its_reply_code() {
+        let check =
+            |problem: &str, expected| assert_eq!(Refusal::of(problem), expected, "{problem}");
+        let hop = "the next hop 127.0.0.1:25 refuses";
+        check(&format!("{hop}: 550 5.7.1 no relaying"), Refusal::Permanent);
+        check(&format!("{hop}: 554-first line"), Refusal::Permanent);
+        check(
+            "the next hop refuses mail from x.org: 550 5.7.1 no",
+            Refusal::Permanent,
+        );
+        check(
+            "the next hop 127.0.0.1:25: it refuses the login of u: 535 5.7.8 no",
+            Refusal::Permanent,
+        );
+        // Words that only look like it.
+        check(
+            &format!("{hop}: 451 4.7.1 try again in: 5 minutes"),
+            Refusal::Passing,
+        );
+        check(
+            &format!("{hop}: 450 4.7.1 see: 550 of them"),
+            Refusal::Passing,
+        );
+        check(
+            "the next hop [::5]:25 refuses: 421 4.3.2 later",
+            Refusal::Passing,
+        );
+        check(hop, Refusal::Passing);
+    }
 }

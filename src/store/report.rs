@@ -47,6 +47,10 @@ pub enum Told {
     Outcome,
 }
 
+/// `report_wish.conflict` is a number that held 0 or 1; what came later are further bits of it.
+const CONFLICT: i64 = 1;
+pub(super) const STATES: i64 = 2;
+
 /// What each is noted as.
 const KINDS: [(Told, &str); 2] = [
     (Told::Incomplete, "told incomplete"),
@@ -157,10 +161,21 @@ impl Reader {
         );
         let row: Option<(String, i64)> = self.fetch_one(text, vec![address.into()]).await?;
         let usual = ReportWish::default();
-        Ok(row.map_or(usual, |(arrived, conflict)| ReportWish {
+        Ok(row.map_or(usual, |(arrived, flags)| ReportWish {
             arrived: Arrived::parse(&arrived).unwrap_or(usual.arrived),
-            conflict: conflict == 1,
+            conflict: flags & CONFLICT != 0,
+            states: flags & STATES != 0,
         }))
+    }
+
+    /// Since when the person with an address, given in lower case, wants to hear of states and landings of own patches; `None` if not at all.
+    pub async fn load_news_wish(&self, address: &str) -> Result<Option<Timestamp>, StoreError> {
+        let text = format!(
+            "select conflict, changed from report_wish where address in ({LINKED}) order by changed desc limit 1"
+        );
+        let row: Option<(i64, i64)> = self.fetch_one(text, vec![address.into()]).await?;
+        let wanted = row.filter(|(flags, _)| flags & STATES != 0);
+        Ok(wanted.map(|(_, changed)| Timestamp(changed)))
     }
 }
 
@@ -172,10 +187,12 @@ impl Store {
         wish: ReportWish,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        let flag = |wanted: bool, flag: i64| if wanted { flag } else { 0 };
+        let flags = flag(wish.conflict, CONFLICT) | flag(wish.states, STATES);
         let row = vec![
             address.into(),
             wish.arrived.as_str().into(),
-            i64::from(wish.conflict).into(),
+            flags.into(),
             now.0.into(),
         ];
         let tail = "on conflict (address) do update set arrived = excluded.arrived, conflict = excluded.conflict, changed = excluded.changed";

@@ -1,6 +1,7 @@
 //! `format=flowed` (RFC 3676): a paragraph that its author's program cut into lines is one line again, as wide as who reads it likes.
 
 use super::diff;
+use crate::mail::flowed::{self, Flow, Quotes};
 
 /// The text with its paragraphs whole; `None` if it holds a diff, whose lines are what they are.
 pub fn unflow(text: &str, delsp: bool) -> Option<String> {
@@ -8,39 +9,10 @@ pub fn unflow(text: &str, delsp: bool) -> Option<String> {
     if (0..lines.len()).any(|at| diff::starts(&lines[at..])) {
         return None;
     }
-    let mut out = String::with_capacity(text.len());
-    // How deep the paragraph is quoted that goes on.
-    let mut open: Option<usize> = None;
-    for line in lines {
-        let depth = line.bytes().take_while(|b| *b == b'>').count();
-        let rest = &line[depth..];
-        let rest = rest.strip_prefix(' ').unwrap_or(rest);
-        let signature = rest == "-- " || line == "-- ";
-        if open.is_some_and(|deep| deep != depth || signature) {
-            out.push('\n');
-            open = None;
-        }
-        if open.is_none() && depth > 0 {
-            out.push_str(&line[..depth]);
-            out.push(' ');
-        }
-        // A line of blanks is an empty line, also one of a quoted diff.
-        let soft = rest.ends_with(' ') && !rest.trim().is_empty() && !signature;
-        let kept = match soft && delsp {
-            true => &rest[..rest.len() - 1],
-            false if line == "-- " => line,
-            false => rest,
-        };
-        out.push_str(kept);
-        open = soft.then_some(depth);
-        if !soft {
-            out.push('\n');
-        }
-    }
-    if open.is_some() {
-        out.push('\n');
-    }
-    Some(out)
+    let quotes = Quotes::Marks;
+    let whole = flowed::unflow(text.as_bytes(), Flow { delsp, quotes });
+    // Lines are cut at ASCII only.
+    Some(String::from_utf8_lossy(&whole).into_owned())
 }
 
 #[cfg(test)]

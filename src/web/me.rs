@@ -73,6 +73,8 @@ struct MePage {
     arrived: &'static str,
     /// Whether it is told that they do not apply.
     conflict: bool,
+    /// Whether it is told that their state was set or that they landed.
+    states: bool,
 }
 
 #[derive(Template)]
@@ -241,6 +243,7 @@ async fn show(app: &App, viewer: &Viewer, wish: &Wish) -> Answer {
         held: held.collect(),
         arrived: reports.arrived.as_str(),
         conflict: reports.conflict,
+        states: reports.states,
         addresses,
         tended,
     }))
@@ -431,6 +434,7 @@ fn reports(wish: &Wish) -> ReportWish {
     ReportWish {
         arrived: Arrived::parse(&wish.field("arrived")).unwrap_or_default(),
         conflict: wish.field("conflict") != "no",
+        states: wish.field("states") == "yes",
     }
 }
 
@@ -505,7 +509,7 @@ async fn export(app: &App, viewer: &Viewer) -> Answer {
         "rights": rights.iter().map(|(list, bits)| serde_json::json!({"list": list, "rights": bits.to_string()})).collect::<Vec<_>>(),
         "bounces": bounces,
         "automatic_mail": notices.iter().map(|n| serde_json::json!({"kind": n.kind, "when": time(n.made), "network": n.network})).collect::<Vec<_>>(),
-        "mail_about_own_patches": {"arrived": reports.arrived.as_str(), "conflict": reports.conflict},
+        "mail_about_own_patches": {"arrived": reports.arrived.as_str(), "conflict": reports.conflict, "states": reports.states},
         "browsers": sessions.iter().map(|s| serde_json::json!({"since": s.made.rfc3339(), "seen": s.seen.rfc3339()})).collect::<Vec<_>>(),
         "notes": notes.iter().map(|n| serde_json::json!({"list": n.list, "kind": n.kind, "when": time(n.happened), "detail": n.detail})).collect::<Vec<_>>(),
         "held": held.iter().map(|h| serde_json::json!({"list": h.list, "message_id": h.message_id, "subject": h.subject, "arrived": time(h.arrived)})).collect::<Vec<_>>(),

@@ -209,6 +209,12 @@ fn a_phone_cuts_nothing_in_two() {
     assert_eq!(browser.run(cut), 0);
     let scrolled = "return document.querySelector('.versions').scrollLeft > 100";
     assert_eq!(browser.run(scrolled), true, "there is more than fits");
+    // A command scrolls in its own box: no letter of it is below the button or behind it.
+    let below = "return [...document.querySelectorAll('.cmdbox')].map(box => [box.querySelector('pre'), box.querySelector('.copy')]\
+        .map(one => one.getBoundingClientRect())).filter(([pre, copy]) => pre.right > copy.left + 1 && pre.bottom > copy.top + 1).length";
+    let boxes = browser.run("return document.querySelectorAll('.cmdbox').length");
+    assert!(boxes.as_u64() > Some(1), "{boxes}");
+    assert_eq!(browser.run(below), 0);
     browser.open(&format!("{}/dev/", server.base()));
     let wide = browser.run("return document.querySelector('.find input').clientWidth");
     assert!(wide.as_u64() >= Some(110), "{wide}");

@@ -36,6 +36,7 @@ mod manifest;
 mod me;
 mod members;
 mod moderation;
+mod news;
 mod next_steps;
 mod operate;
 mod operator;

@@ -205,10 +205,9 @@ fn what_was_refused_stays_refused(database: Database) {
     let ids: Vec<String> = all.iter().map(|h| h["id"].to_string()).collect();
     let said = server.cli(&["held", "reject", &ids[0], "--words", "Not for here."]);
     assert_eq!(said, "rejected: canary one from eve@example.org\n");
-    assert_eq!(
-        server.cli(&["held", "discard", &ids[1]]),
-        "discarded: 1 mail\n"
-    );
+    let said = server.cli(&["held", "discard", &ids[1]]);
+    let words = "discarded: 1 mail of dev; its text is deleted at once and cannot be got back, also by the same mail sent again; `patchpost events dev";
+    assert!(said.starts_with(words), "{said}");
     // A resend, by whatever way, changes nothing.
     send(&server, &one);
     send(&server, &two);

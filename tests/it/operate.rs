@@ -263,6 +263,12 @@ fn a_restored_site_sends_nothing_by_itself_and_is_closed_to_others() {
     let new = server.dir.path().join("new");
     let folder = new.display().to_string();
     let said = server.cli(&["restore", &file, "--data", &folder]);
+    let day = &patchpost::store::now().human()[..10];
+    let made = format!("{file}: made {day} ");
+    assert!(said.starts_with(&made), "{said}");
+    let version = format!(" UTC by patchpost {}\n", env!("CARGO_PKG_VERSION"));
+    assert!(said.contains(&version), "{said}");
+    assert!(!new.join("patchpost-backup.txt").exists());
     assert!(
         said.contains("1 mail that was owed when the backup was made is held"),
         "{said}"
@@ -386,6 +392,26 @@ fn commands_make_no_site_by_a_slip() {
         assert!(said.contains("there is no data of patchpost in"), "{said}");
     }
     assert!(!std::path::Path::new(other).exists());
+}
+
+#[test]
+fn the_server_leaves_no_files_of_roots_in_another_users_folder() {
+    let server = TestServer::start();
+    let folder = server.dir.path().join("foreign");
+    std::fs::create_dir(&folder).unwrap();
+    // Root alone may give it away.
+    if std::os::unix::fs::chown(&folder, Some(1), None).is_err() {
+        return;
+    }
+    let name = folder.display().to_string();
+    let (fine, said) = say(&server, &["serve", "--data", &name], &ANY_PORTS);
+    assert!(!fine);
+    let command = format!("runuser --user=daemon -- patchpost serve --data {name}");
+    assert!(
+        said.contains(" belongs to another user") && said.contains(&command),
+        "{said}"
+    );
+    assert!(std::fs::read_dir(&folder).unwrap().next().is_none());
 }
 
 #[test]

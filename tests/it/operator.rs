@@ -511,7 +511,13 @@ fn init_says_which_option_is_missing_and_leaves_nothing_behind() {
 #[test]
 fn what_cannot_be_printed_says_which_setting_is_missing() {
     let desk = Desk::new();
-    desk.refused("print nginx", "http.base_url");
+    let slip = format!(
+        "there is no site with a name of its own in {}",
+        desk.data().display()
+    );
+    for what in ["dns", "dns --json", "postfix", "setup", "nginx", "caddy"] {
+        desk.refused(&format!("print {what}"), &slip);
+    }
     std::fs::create_dir(desk.data()).unwrap();
     std::fs::write(
         desk.data().join("patchpost.toml"),

@@ -81,6 +81,17 @@ impl Postfix {
     }
 
     /// Tries again to send what waits.
+    /// Puts a mail into its queue, unasked.
+    fn take(&self, from: &str, to: &str) {
+        let mut command = as_root("sendmail");
+        command
+            .env("MAIL_CONFIG", &self.etc)
+            .arg("-C")
+            .arg(&self.etc);
+        command.args(["-i", "-f", from, to]);
+        tools::run(command.stdin(std::process::Stdio::null()));
+    }
+
     pub fn flush(&self) {
         self.tell("flush");
     }
@@ -322,6 +333,46 @@ fn the_printed_postfix_hands_every_byte_in_and_out_and_refuses_unknown_lists_its
         let mend = "take it, and $myhostname if that is the same, out of mydestination";
         (doctor.contains(&refused) && doctor.contains(mend)).then_some(())
     });
+}
+
+#[test]
+fn postfix_takes_mail_soon_after_patchpost_is_back() {
+    let sink = Sink::start();
+    let lmtp = format!("127.0.0.1:{}", free_port());
+    let mut server = TestServer::start_with(&[
+        ("PATCHPOST_LMTP_LISTEN", &lmtp),
+        ("PATCHPOST_SITE_HOSTNAME", "lists.example.org"),
+        ("PATCHPOST_SITE_DOMAIN", "lists.example.org"),
+    ]);
+    server.cli(&["list", "create", "dev"]);
+    let postfix = Postfix::start(free_port(), &printed(&server), &sink);
+    let answer = |to: &str| {
+        let mut smtp = Smtp::connect(&postfix.address);
+        smtp.say("MAIL FROM:<ana@example.net>");
+        smtp.say(&format!("RCPT TO:<{to}>"))
+    };
+    server.wait_for("Postfix to listen", || {
+        TcpStream::connect(&postfix.address).ok()
+    });
+    server.kill();
+    // What was taken before and waits: Postfix tries it again and again, and would take the place for dead.
+    for _ in 0..10 {
+        postfix.take("ana@example.net", LIST);
+    }
+    for other in ["a", "b", "c", "d", "e", "dev"] {
+        let reply = answer(&format!("{other}@lists.example.org"));
+        assert!(reply.starts_with("450"), "{other}: {reply}");
+    }
+    server.launch();
+    let began = std::time::Instant::now();
+    server.wait_for("Postfix to take mail", || {
+        answer(LIST).starts_with("250").then_some(())
+    });
+    let took = began.elapsed().as_secs();
+    report(&format!(
+        "Postfix takes mail {took} s after patchpost is back"
+    ));
+    assert!(took < 25, "{took} s");
 }
 
 /// A mail of the archive, once it is there.

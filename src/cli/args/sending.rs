@@ -8,10 +8,15 @@ use super::Json;
 #[derive(Debug, Subcommand)]
 pub enum Dkim {
     /// Make a key for a domain beside those that it has; mail from the domain is signed with it at once
-    #[command(after_help = "Example:\n  patchpost dkim rotate lists.example.org")]
+    #[command(
+        after_help = "Examples:\n  patchpost dkim rotate lists.example.org\n  patchpost dkim rotate lists.example.net --new"
+    )]
     Rotate {
         /// The domain of lists' addresses
         domain: String,
+        /// Also where no list has an address in the domain yet
+        #[arg(long)]
+        new: bool,
         /// How to print
         #[command(flatten)]
         json: Json,

@@ -5,6 +5,7 @@
 
 use super::header::{Blank, attribute, base64, decode_words, quoted_printable, recode, value_of};
 use super::text::{is_space, trim_end};
+use crate::mail::flowed::{self, Flow, Paragraph, Quotes};
 
 /// Multiparts within multiparts that are followed (git stops there with an error; deeper ones are read as text here).
 const MAX_BOUNDARIES: usize = 4;
@@ -267,7 +268,11 @@ impl<'a> Reader<'a> {
 
     fn unflowed(&mut self, line: Vec<u8>, held: &mut Vec<u8>) {
         match self.flowed {
-            true => unflow_line(line, self.delsp, held, |line| self.text(line)),
+            true => {
+                let mut open = Paragraph::from(std::mem::take(held));
+                flowed::join(&line, as_git(self.delsp), &mut open, |line| self.text(line));
+                *held = open.held;
+            }
             false => self.text(line),
         }
     }
@@ -334,46 +339,14 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A part's bytes as its author wrote them, if it is `format=flowed` (and `delsp=yes`).
+/// A part's bytes as its author wrote them, if it is `format=flowed` (and `delsp=yes`): as git reads them.
 pub fn unflow(bytes: &[u8], delsp: bool) -> Vec<u8> {
-    let (mut out, mut held) = (Vec::with_capacity(bytes.len()), Vec::new());
-    for line in bytes.split_inclusive(|b| *b == b'\n') {
-        unflow_line(line.to_vec(), delsp, &mut held, |line| out.extend(line));
-    }
-    out.extend(held);
-    out
+    flowed::unflow(bytes, as_git(delsp))
 }
 
-/// RFC 3676 section 4.4: lines that end in a blank go on in the next one; `held` is what has no end yet.
-fn unflow_line(mut line: Vec<u8>, delsp: bool, held: &mut Vec<u8>, mut out: impl FnMut(Vec<u8>)) {
-    let mut length = line.len();
-    if line.ends_with(b"\n") {
-        length -= 1;
-        if line[..length].ends_with(b"\r") {
-            length -= 1;
-        }
-    }
-    if &line[..length] == b"-- " {
-        if !held.is_empty() {
-            out(std::mem::take(held));
-        }
-        return out(line);
-    }
-    if line[..length].starts_with(b" ") {
-        line.remove(0);
-        length -= 1;
-    }
-    if line[..length].ends_with(b" ") {
-        let soft = usize::from(delsp);
-        held.extend_from_slice(&line[..length - soft]);
-        return;
-    }
-    if !held.is_empty() {
-        let mut whole = std::mem::take(held);
-        whole.extend_from_slice(&line);
-        line = whole;
-    }
-    out(line);
+fn as_git(delsp: bool) -> Flow {
+    let quotes = Quotes::Text;
+    Flow { delsp, quotes }
 }
 
 /// RFC 5322 section 3.6.8, as loosely as git takes it; `From ` lines of mboxes count.

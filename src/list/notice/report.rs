@@ -43,6 +43,8 @@ pub struct ReportWish {
     pub arrived: Arrived,
     /// That they did not apply when they came.
     pub conflict: bool,
+    /// That somebody set their state, or that they landed.
+    pub states: bool,
 }
 
 impl Default for ReportWish {
@@ -50,6 +52,7 @@ impl Default for ReportWish {
         ReportWish {
             arrived: Arrived::First,
             conflict: true,
+            states: false,
         }
     }
 }
@@ -151,6 +154,7 @@ mod tests {
         wish: ReportWish {
             arrived: Arrived::First,
             conflict: true,
+            states: false,
         },
     };
 
@@ -223,7 +227,11 @@ mod tests {
 
     #[test]
     fn what_somebody_wants_counts() {
-        let wish = |arrived, conflict| ReportWish { arrived, conflict };
+        let wish = |arrived, conflict| ReportWish {
+            arrived,
+            conflict,
+            states: false,
+        };
         let fits = |known, wish| {
             next(
                 &Case {

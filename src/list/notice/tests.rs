@@ -57,6 +57,7 @@ fn every_event_has_one_row() {
         Event::Rehearsed,
         Event::Reported,
         Event::Unfit,
+        Event::News,
         Event::OwnRemoval,
         Event::RemovalWished,
         Event::Probe,

@@ -1,5 +1,6 @@
 //! What mail programs did to a mail, and what helps against it, as the answer to a rehearsal and reports say it. Pure.
 
+use crate::diff::mailinfo::unflow;
 use crate::mail::{Flaw, Message};
 use crate::patchset::{self, Kind, Place, Recognised};
 
@@ -56,7 +57,8 @@ pub(in crate::pipeline) fn hints(mut message: Message, recognised: &Recognised) 
     let kind = kind.to_ascii_lowercase();
     if kind.contains("format=flowed") {
         // As it is read when it is applied.
-        message.text = unflow(&message.text, kind.contains("delsp=yes"));
+        let text = unflow(message.text.as_bytes(), kind.contains("delsp=yes"));
+        message.text = String::from_utf8_lossy(&text).into_owned();
     }
     let all = patchset::damage(&message, recognised);
     let is_of = |sentence: &str| BROKEN.iter().find(|(start, _)| sentence.starts_with(start));
@@ -118,32 +120,6 @@ fn is_unread(message: &Message, recognised: &Recognised) -> bool {
     recognised.tag.tagged || files.any(is_file) || message.text.lines().any(is_piece)
 }
 
-/// RFC 3676 section 4: lines that end in a blank go on in the next one, and a blank before a line was put there; as git reads it.
-fn unflow(text: &str, delsp: bool) -> String {
-    let (mut out, mut held) = (String::new(), String::new());
-    for line in text.lines() {
-        if line == "-- " {
-            if !held.is_empty() {
-                out.push_str(&std::mem::take(&mut held));
-                out.push('\n');
-            }
-            out.push_str("-- \n");
-            continue;
-        }
-        let line = line.strip_prefix(' ').unwrap_or(line);
-        match line.strip_suffix(' ') {
-            Some(shorter) => held.push_str(if delsp { shorter } else { line }),
-            None => {
-                out.push_str(&std::mem::take(&mut held));
-                out.push_str(line);
-                out.push('\n');
-            }
-        }
-    }
-    out.push_str(&held);
-    out
-}
-
 /// A cover letter's own trailers: what is indented is of a range-diff or quoted.
 pub(super) fn keep_own_trailers(message: &Message, recognised: &mut Recognised) {
     if recognised.tag.number != Some(0) {
@@ -191,8 +167,6 @@ mod tests {
         let wrapped = PATCH.replace("+2 words", "+2\nwords");
         let why = Some("lines of the patch were wrapped by your mail program");
         check(subject, &wrapped, &["were wrapped", "One way works"], why);
-        assert_eq!(unflow("a \nb\n-- \n c \n", false), "a b\n-- \nc ");
-        assert_eq!(unflow("a \nb\n", true), "ab\n");
     }
 
     #[test]

@@ -210,6 +210,24 @@ fn members_come_and_go_as_files(database: Database) {
         let said = server.cli_fails(&["member", "import", "dev", &file("bad.txt", text)]);
         assert!(said.contains(why), "{text}: {said}");
     }
+    // All that is wrong is named at once, each with its line.
+    let mut text = "x@example.org\nno address\ny@example.org\nnor this\n".to_owned();
+    let said = server.cli_fails(&["member", "import", "dev", &file("bad.txt", &text)]);
+    for words in [
+        "bad.txt has 2 lines that cannot be read",
+        "\n  line 2: ",
+        "\n  line 4: ",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    text.push_str(&"odd\n".repeat(30));
+    let said = server.cli_fails(&["member", "import", "dev", &file("bad.txt", &text)]);
+    assert!(
+        said.contains("has 32 lines that") && said.contains("\n  line 22: "),
+        "{said}"
+    );
+    assert!(said.contains("\n  and 12 more"), "{said}");
+    assert_eq!(said.matches("\n  line ").count(), 20, "{said}");
     assert_eq!(server.cli(&["member", "export", "dev"]), all);
     let said = server.cli(&["member", "add", "dev", "other@lists.example.org"]);
     assert!(

@@ -191,3 +191,107 @@ fn a_file_that_is_no_database_is_named_with_what_mends_it() {
     let (_, text) = doctor(&server, &[]);
     says(&text, &[&format!("BAD  database: {named}"), restore]);
 }
+
+/// Changes a row of a server that is down.
+fn write(server: &TestServer, text: &'static str) {
+    use sqlx::{Connection, Executor};
+    sqlx::any::install_default_drivers();
+    let url = format!("sqlite://{}", server.data().join("patchpost.db").display());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut connection = sqlx::AnyConnection::connect(&url).await.unwrap();
+        connection.execute(sqlx::raw_sql(text)).await.unwrap();
+        connection.close().await.unwrap();
+    });
+}
+
+#[test]
+fn doctor_says_in_a_line_what_is_newer_garbled_or_another_users() {
+    let mut server = TestServer::start();
+    server.cli(&["list", "create", "dev", "--address", "dev@x.org"]);
+    server.cli(&["dkim", "rotate", "x.org"]);
+    server.kill();
+    let keys = server.data().join("dkim/x.org");
+    let name = std::fs::read_dir(&keys).unwrap().next().unwrap().unwrap();
+    std::fs::write(name.path(), "-----BEGIN RSA PRIVATE KEY-----\nAAAA").unwrap();
+    write(
+        &server,
+        "update meta set value = 'garbled' where key = 'token-key'",
+    );
+    let named = [
+        ("PATCHPOST_SITE_HOSTNAME", "lists.x.org"),
+        ("PATCHPOST_DNS_ZONE", "/dev/null"),
+    ];
+    let (fine, text) = doctor(&server, &named);
+    assert!(!fine, "{text}");
+    let file = format!("{}: it holds no RSA key", name.path().display());
+    says(
+        &text,
+        &[
+            "BAD  dkim keys x.org: ",
+            &file,
+            "tar --extract",
+            "move that file out",
+        ],
+    );
+    says(
+        &text,
+        &[
+            "BAD  token key: ",
+            "`patchpost restore BACKUP --data NEW-FOLDER",
+        ],
+    );
+    // What hangs on the keys is not told as if it were another fault.
+    assert_eq!(text.matches("it holds no RSA key").count(), 1, "{text}");
+    says(&text, &["note records: ", "mend the keys"]);
+    let said = server.cli_fails(&["serve"]);
+    assert!(
+        said.contains("token key") && said.contains("`patchpost restore BACKUP"),
+        "{said}"
+    );
+
+    let newer = "insert into _sqlx_migrations (version, description, success, checksum, execution_time) \
+        select 99, 'future', success, checksum, 0 from _sqlx_migrations where version = 1";
+    write(&server, newer);
+    let (_, text) = doctor(&server, &[]);
+    let wrote = "BAD  database: a newer patchpost than this one (";
+    says(
+        &text,
+        &[wrote, "its tables have version 99", "install that version"],
+    );
+
+    // Somebody else asks.
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(server.dir.path(), open).unwrap();
+    std::fs::write(server.data().join("patchpost.toml"), "").unwrap();
+    let settings = server.dir.path().join("open.toml");
+    std::fs::write(&settings, "").unwrap();
+    let elsewhere = ["--config", settings.to_str().unwrap()];
+    for more in [&[][..], &elsewhere] {
+        let text = as_nobody(&server, more);
+        assert!(!text.contains("os error"), "{text}");
+        says(&text, &["BAD ", "-- patchpost doctor "]);
+    }
+}
+
+/// What `doctor` says to somebody else.
+fn as_nobody(server: &TestServer, more: &[&str]) -> String {
+    let own = server.command();
+    let mut nobody = std::process::Command::new("setpriv");
+    nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
+    nobody
+        .arg(own.get_program())
+        .args(own.get_args())
+        .arg("doctor")
+        .args(more);
+    for (name, value) in own.get_envs() {
+        nobody.env(name, value.unwrap_or_default());
+    }
+    let out = nobody.output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert_eq!(out.status.code(), Some(1), "{text}");
+    text
+}

@@ -164,6 +164,7 @@ async fn unwanted(site: Site) {
         site.ctx.report(series, claim.held()).await
     };
     let wish = |arrived| ReportWish {
+        states: false,
         arrived,
         conflict: false,
     };

@@ -395,6 +395,52 @@ fn word_of_patches_that_came_as_it_leaves() {
 }
 
 #[test]
+fn news_of_patches_as_they_leave() {
+    let news = |page: &str| News {
+        list: "dev@x.org".to_owned(),
+        title: texts(&["\"one\", v1 of 2 patches"]),
+        said: texts(&[
+            "All of it is in main of tool now: patch 1 as 123456789abc, patch 2 as",
+            "abcdef123456.",
+        ]),
+        page: page.to_owned(),
+        choose: "https://x.org/me/".to_owned(),
+    };
+    expect![[r#"
+        Hello,
+
+        there is news of your patches at dev@x.org:
+
+            "one", v1 of 2 patches
+
+        All of it is in main of tool now: patch 1 as 123456789abc, patch 2 as
+        abcdef123456.
+
+        All about them, and what is said of them:
+
+            https://x.org/dev/patches/1/
+
+        You chose to hear of this; here you can choose otherwise:
+
+            https://x.org/me/"#]]
+    .assert_eq(&rendered(&news("https://x.org/dev/patches/1/")));
+    expect![[r#"
+        Hello,
+
+        there is news of your patches at dev@x.org:
+
+            "one", v1 of 2 patches
+
+        All of it is in main of tool now: patch 1 as 123456789abc, patch 2 as
+        abcdef123456.
+
+        You chose to hear of this; here you can choose otherwise:
+
+            https://x.org/me/"#]]
+    .assert_eq(&rendered(&news("")));
+}
+
+#[test]
 fn word_of_a_rehearsal_that_could_not_be_as_it_leaves() {
     let untried = |count| Untried {
         list: "dev@x.org",
