@@ -345,7 +345,9 @@ fn word_of_trouble_as_it_leaves() {
 
 #[test]
 fn word_of_patches_that_came_as_it_leaves() {
-    let report = |came, page: &str| Report {
+    let report = |came, page: &str, attached| Report {
+        next: "-v2".to_owned(),
+        attached,
         list: "dev@x.org".to_owned(),
         came,
         title: texts(&["\"one\", v1 of 2 patches"]),
@@ -374,7 +376,7 @@ fn word_of_patches_that_came_as_it_leaves() {
         Which mail of this kind comes to you is chosen here:
 
             https://x.org/me/"#]]
-    .assert_eq(&rendered(&report(true, page)));
+    .assert_eq(&rendered(&report(true, page, false)));
     expect![[r#"
         Hello,
 
@@ -391,7 +393,7 @@ fn word_of_patches_that_came_as_it_leaves() {
         Which mail of this kind comes to you is chosen here:
 
             https://x.org/me/"#]]
-    .assert_eq(&rendered(&report(false, "")));
+    .assert_eq(&rendered(&report(false, "", true)));
 }
 
 #[test]
