@@ -319,3 +319,54 @@ fn said(
 fn short(commit: &str) -> &str {
     commit.get(..12).unwrap_or(commit)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::MailId;
+
+    #[test]
+    fn what_to_do_about_a_hole_is_what_the_author_can_do() {
+        let found = ToReport {
+            series: SeriesId(1),
+            patchset: 1,
+            label: "3-r1".to_owned(),
+            title: "one".to_owned(),
+            total: 2,
+            numbers: vec![1],
+            complete: false,
+            mails: vec![MailId(1)],
+            author: None,
+            arrived: Timestamp(0),
+            owed: false,
+            told: Vec::new(),
+        };
+        assert_eq!(major(&found.label), 3);
+        let check = |fields: &str, id: &str, expected: &str| {
+            let mail = format!("From: a@b.c\nMessage-ID: <{id}>\n{fields}Subject: x\n\nHello.\n");
+            let said = said(&found, None, None, Way::of(&mail::parse(mail.as_bytes())));
+            assert!(said[1].contains(expected), "{said:?}");
+        };
+        check(
+            "",
+            "20240315173105.636749-2-a@b.c",
+            "with the Message-ID that it had",
+        );
+        check(
+            "X-Mailer: git-send-email 2.47\n",
+            "x@y",
+            "with the Message-ID that it had",
+        );
+        check(
+            "",
+            "CA+x@mail.example",
+            "as a new mail of its own, not as an answer",
+        );
+        let hints = Hints {
+            second: true,
+            ..Hints::default()
+        };
+        let told = told_of(Look::Incomplete, "x", hints).unwrap_or_default();
+        assert!(told[0].contains("holds more than one patch"), "{told:?}");
+    }
+}
