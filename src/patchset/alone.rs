@@ -53,7 +53,19 @@ fn hidden_diffs(message: &Message) -> impl Iterator<Item = &Part> {
             shown.is_some_and(|place| !is_shown(message, place, *at, part))
         });
     let has_diff = |part: &&Part| part_text(part).is_some_and(scan::has_diff);
-    parts.map(|(_, part)| part).filter(has_diff)
+    let parts = parts.map(|(_, part)| part).filter(has_diff);
+    parts.filter(|part| !is_twin(message, part))
+}
+
+/// Whether HTML holds no other diff than the text beside it.
+fn is_twin(message: &Message, part: &Part) -> bool {
+    if part.content_type != "text/html" || part.attachment {
+        return false;
+    }
+    let ink = |text: &str| text.split_whitespace().collect::<String>();
+    let html = ink(&mail::text_of_html(part_text(part).unwrap_or_default()));
+    let diff = html.find("diff--git").and_then(|at| html.get(at..));
+    diff.is_some_and(|diff| ink(&message.text).contains(diff))
 }
 
 /// The subject, decoded, of an attached file that git-format-patch(1) wrote.
@@ -281,6 +293,21 @@ mod tests {
         // HTML beside the text, with a diff of its own.
         let both = parts("alternative", &[(TEXT, &one), (HTML, &two)]);
         check(&both, "Ana", title, &["one"], true);
+        // The same diff as HTML.
+        let lines: String = one
+            .lines()
+            .map(|l| format!("{}<br>\n", l.replace(' ', "&nbsp;")))
+            .collect();
+        let lines = lines
+            .replace("--&nbsp;", "-- ")
+            .replace("++&nbsp;", "++ ")
+            .replace("@@&nbsp;", "@@ ")
+            .replace("&nbsp;", " ");
+        let twin = parts(
+            "alternative",
+            &[(TEXT, &one), (HTML, &format!("<div>{lines}</div>"))],
+        );
+        check(&twin, "Ana", title, &["one"], false);
         let plain = parts("alternative", &[(TEXT, &one), (HTML, "<p>Text.</p>")]);
         check(&plain, "Ana", title, &["one"], false);
         // Two attachments: the first.

@@ -14,8 +14,6 @@ pub fn damage(message: &Message, recognised: &Recognised) -> Vec<String> {
     }
     if message.flaws.contains(&Flaw::HtmlOnly) {
         found.push("It has only HTML: what a patch is made of is lost in that. Send plain text.");
-    } else if message.parts.iter().any(|p| p.content_type == "text/html") {
-        found.push("It has HTML beside the text, which nobody here reads.");
     }
     if message.flaws.contains(&Flaw::Charset) {
         found.push("Its text does not fit the charset that it declares.");
@@ -28,6 +26,66 @@ pub fn damage(message: &Message, recognised: &Recognised) -> Vec<String> {
     let mut found: Vec<String> = found.into_iter().map(str::to_owned).collect();
     found.extend(patch_text(message).map(broken_lines).unwrap_or_default());
     found
+}
+
+/// The line that stands right under a hunk that has all its lines, if it looks as if it were the rest of its last one: git leaves it
+/// away without a word. `text` is what the diff stands in, paragraphs undone.
+pub fn goes_on(text: &str) -> Option<&str> {
+    let (mut old, mut new) = (0u64, 0u64);
+    let mut ended = false;
+    for line in text.lines() {
+        if old == 0 && new == 0 {
+            if std::mem::take(&mut ended) && is_rest(line) {
+                return Some(line);
+            }
+            (old, new) = hunk(line).unwrap_or_default();
+            continue;
+        }
+        match line.bytes().next() {
+            None | Some(b' ') => (old, new) = (old.saturating_sub(1), new.saturating_sub(1)),
+            Some(b'-') => old = old.saturating_sub(1),
+            Some(b'+') => new = new.saturating_sub(1),
+            Some(b'\\') => {}
+            // Broken before its end: that is said elsewhere.
+            Some(_) => (old, new) = hunk(line).unwrap_or_default(),
+        }
+        ended = old == 0 && new == 0;
+    }
+    None
+}
+
+/// [`goes_on`] of the patch that a mail carries as it came; a text whose paragraphs were cut is not looked at.
+pub fn text_goes_on(message: &Message) -> Option<&str> {
+    let cut = matches!(place(message), Some(Place::Text))
+        && message.parts.iter().any(|p| p.flowed.is_some());
+    patch_text(message).filter(|_| !cut).and_then(goes_on)
+}
+
+/// What is said of [`goes_on`].
+pub fn goes_on_words(rest: &str) -> String {
+    let quoted: String = rest.chars().take(50).collect();
+    format!(
+        "The text goes on right under the last line of a diff: \"{quoted}\". Perhaps that line was wrapped: then its end is no part of the commit. If these are \
+         words of yours, leave a line empty above them."
+    )
+}
+
+/// How a line begins that follows a hunk and is no piece of it: the next file or hunk, a patch behind it, the commit that a log names.
+const NEXT: [&str; 8] = [
+    "@@", "diff ", "Index:", "index ", "From ", "commit ", "Only in ", "Binary ",
+];
+
+fn is_rest(line: &str) -> bool {
+    // Two marks are a ruler: that of a signature, of a footer, of what was forwarded.
+    let mut marks = line.chars().take(2);
+    let is_ruler = marks
+        .next()
+        .is_some_and(|c| c.is_ascii_punctuation() && marks.next() == Some(c));
+    let is_quote = line.starts_with(['>', '\\']);
+    !(line.trim().is_empty()
+        || is_ruler
+        || is_quote
+        || NEXT.iter().any(|start| line.starts_with(start)))
 }
 
 /// Whether no line of a patch's hunks has a tab, while some begin with eight blanks: mail programs make blanks of tabs.
@@ -200,7 +258,7 @@ mod tests {
         let body = format!(
             "--b\nContent-Type: text/plain\n\n{PATCH}\n--b\nContent-Type: text/html\n\n<p>x\n--b--\n"
         );
-        check(both, &body, &["HTML beside"]);
+        check(both, &body, &[]);
         check("Content-Type: text/html\n", "<p>diff", &["only HTML"]);
         let mixed = "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n";
         let body = format!(
@@ -208,6 +266,42 @@ mod tests {
              {PATCH}\n--b--\n"
         );
         check(mixed, &body, &["attachment"]);
+    }
+
+    #[test]
+    fn words_right_under_the_last_line_are_perhaps_its_rest() {
+        let check = |new: &str, expected: Option<&str>| {
+            let text = PATCH.replace("-- \n2.40\n", new);
+            let mail = format!("From: a@b.c\nSubject: [PATCH] x\n\n{text}");
+            let message = crate::mail::parse(mail.as_bytes());
+            assert_eq!(text_goes_on(&message), expected, "{new}");
+            assert_eq!(goes_on(&text), expected, "{new}");
+        };
+        let rest = "Celsius and 100 if it is not said.";
+        check(&format!("{rest}\n-- \n2.40\n"), Some(rest));
+        check("Celsius", Some("Celsius"));
+        let more = PATCH[PATCH.find("diff").expect("a diff")..].to_owned();
+        check(&format!("{rest}\n{more}"), Some(rest));
+        for whole in [
+            "-- \n2.40\n",
+            "--\n2.40\n",
+            "",
+            "\nCelsius\n",
+            " \nCelsius\n",
+            "_____\ndev list\n",
+            "\\ No newline at end of file\n",
+            &more,
+            "-----BEGIN PGP SIGNATURE-----\n",
+            "> quoted\n",
+            "Index: b\n====\n",
+            "From 0123 Mon Sep 17\n",
+            "@@ -9,1 +9,1 @@\n-a\n+b\n",
+        ] {
+            check(whole, None);
+        }
+        let flowed = "From: a@b.c\nSubject: [PATCH] x\nContent-Type: text/plain; format=flowed\n\n";
+        let mail = format!("{flowed}{}", PATCH.replace("-- \n", "Celsius\n"));
+        assert_eq!(text_goes_on(&crate::mail::parse(mail.as_bytes())), None);
     }
 
     #[test]

@@ -10,7 +10,8 @@
 //! which it is built), [`page`] (by the address of its page). For readers: [`acks`] (who gave which trailer), [`same`] (which trailers
 //! and which addresses are one),
 //! [`alone`] (of which part of a mail commits are made), [`fold`](mod@fold) (patches for `git am` with these), [`range_diff`] (two versions beside each other), [`remark`] (which line an
-//! answer is about, and what became of it), [`answer`] (which words of it are its author's own), [`damage`](mod@damage) (what mail programs break).
+//! answer is about, and what became of it), [`answer`] (which words of it are its author's own), [`damage`](mod@damage) (what mail programs
+//! break), [`untaken`](mod@untaken) (files that are no patch here).
 
 mod acks;
 mod alone;
@@ -39,6 +40,7 @@ pub mod steer;
 mod submitter;
 mod tag;
 mod trailer;
+mod untaken;
 mod world;
 
 #[cfg(test)]
@@ -63,7 +65,9 @@ pub use alone::{has_hidden_diff, has_second_patch, shown_alone};
 pub use assemble::{Input, Patchset, Series, Slot, assemble, assemble_corrected};
 pub use authority::may_add_trailers;
 pub use correct::Correction;
-pub use damage::{CRLF, damage, has_crlf, may_have_lost_tabs};
+pub use damage::{
+    CRLF, damage, goes_on, goes_on_words, has_crlf, may_have_lost_tabs, text_goes_on,
+};
 pub use fold::{FoldOptions, fold};
 pub use keys::link_keys;
 pub use landed::{Arrival, Candidate, Landings};
@@ -75,3 +79,4 @@ pub use same::{People, same_address};
 pub use sending::Stem;
 pub use tag::{Tag, Version, normalise_title, parse_tag};
 pub use trailer::{Trailer, parse_trailers};
+pub use untaken::{Untaken, untaken};

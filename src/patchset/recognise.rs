@@ -280,9 +280,18 @@ fn is_patch(part: &Part) -> bool {
     );
     let named = part.filename.as_deref().is_some_and(|name| {
         let name = name.to_ascii_lowercase();
-        name.ends_with(".patch") || name.ends_with(".diff")
+        name.ends_with(".patch")
+            || name.ends_with(".diff")
+            || (name.ends_with(".txt") && is_of_git(part))
     });
     typed || named
+}
+
+/// Web mailers call the file of git-format-patch(1) what they like; what begins as git begins it is one.
+fn is_of_git(part: &Part) -> bool {
+    let kind = part.content_type.as_str();
+    let is_text = kind == "application/octet-stream" || kind.starts_with("text/");
+    is_text && alone::subject_of_file(part).is_some()
 }
 
 pub(super) fn part_text(part: &Part) -> Option<&str> {

@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::notify::Notice;
-use super::rehearse::hints::hints;
+use super::rehearse::hints::{Hints, hints};
 use super::{Ctx, PipelineError, Viewer, parse, think_of};
 use crate::list::notice::{
     self, Answered, Case, Event, Next, Report, ReportWish, next, one_line, wrap,
@@ -11,7 +11,7 @@ use crate::list::notice::{
 use crate::list::order;
 use crate::list::settings::Proof;
 use crate::mail::{self, Message};
-use crate::patchset::{CRLF, recognise};
+use crate::patchset::{CRLF, attached_patch, recognise};
 use crate::store::job::Held;
 use crate::store::patch_pages::ApplicationRow;
 use crate::store::{ListRow, TipRow, ToReport, Told, Wishing};
@@ -55,21 +55,28 @@ impl Ctx {
         let read = match wishing {
             Some(mut wishing) => {
                 let message = parse(std::mem::take(&mut wishing.bytes)).await?;
-                answerable(&wishing, &message).map(|found| (wishing, found))
+                let way = Way::of(&message);
+                answerable(&wishing, &message).map(|found| (wishing, found, way))
             }
             None => None,
         };
-        let read = read.filter(|(_, (to, _))| to.key() == author);
-        let Some((wishing, (to, answered))) = read else {
+        let read = read.filter(|(_, (to, _), _)| to.key() == author);
+        let Some((wishing, (to, answered), way)) = read else {
             return Ok(self.store.finish_jobs(vec![job]).await?);
         };
         let Some(list) = self.list_to_tell_of(&wishing, &to).await? else {
             return Ok(self.store.finish_jobs(vec![job]).await?);
         };
         let tip = self.store.load_tips(&[series.0]).await?.remove(&series.0);
-        let mut said = said(&found, application.as_ref(), tip.as_ref());
-        if matches!(case.outcome, Some("bad" | "conflict")) {
-            said.extend(self.what_broke(&found).await?);
+        let mut said = said(&found, application.as_ref(), tip.as_ref(), way);
+        let look = match case.outcome {
+            _ if !found.complete => Some(Look::Incomplete),
+            Some("bad" | "conflict") => Some(Look::Unfit),
+            Some("applied") => Some(Look::Applied),
+            _ => None,
+        };
+        if let Some(look) = look {
+            said.extend(self.what_broke(&found, look).await?);
         }
         let text = Report {
             list: list.address.clone(),
@@ -83,6 +90,8 @@ impl Ctx {
                 ),
                 false => String::new(),
             },
+            next: format!("-v{}", major(&found.label) + 1),
+            attached: way.attached,
             choose: format!("{}/me/", self.base_url),
         };
         let subject = match event {
@@ -121,8 +130,8 @@ impl Ctx {
         Ok(recorded.await?)
     }
 
-    /// What mail programs did to the first mail of a version that they broke, and what helps; empty if nothing is seen.
-    async fn what_broke(&self, found: &ToReport) -> Result<Vec<String>, PipelineError> {
+    /// What mail programs or their user did to the first mail of a version that is not whole, and what helps; empty if nothing is seen.
+    async fn what_broke(&self, found: &ToReport, look: Look) -> Result<Vec<String>, PipelineError> {
         for mail in found.mails.iter().take(LOOKED_AT) {
             let Some((bytes, _)) = self.store.load_bytes(*mail).await? else {
                 continue;
@@ -132,14 +141,10 @@ impl Ctx {
                 let subject = one_line(&message.subject, 60);
                 let recognised = recognise(&message);
                 let hints = hints(message, &recognised);
-                let is_told = hints.broken.is_some() || hints.crlf;
-                let mut said = hints.said;
-                said.extend(hints.crlf.then(|| CRLF.to_owned()));
-                is_told.then_some((subject, said))
+                told_of(look, &subject, hints)
             });
-            if let Some((subject, said)) = broken.await? {
-                let title = format!("What was done to \"{subject}\" on its way:");
-                return Ok([title].into_iter().chain(said).collect());
+            if let Some(said) = broken.await? {
+                return Ok(said);
             }
         }
         Ok(Vec::new())
@@ -188,6 +193,60 @@ pub(super) fn answerable(wishing: &Wishing, message: &Message) -> Option<(Addres
     }
 }
 
+/// How a mail was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Way {
+    /// By a tool that gives a mail the Message-ID that it had.
+    git: bool,
+    /// Its patch is a file.
+    attached: bool,
+}
+
+impl Way {
+    fn of(message: &Message) -> Way {
+        let mailer = message.header("X-Mailer").unwrap_or_default();
+        let is_git = mailer.starts_with("git-send-email") || mailer.starts_with("b4 ");
+        Way {
+            git: is_git || recognise(message).stem.is_some(),
+            attached: attached_patch(message).is_some(),
+        }
+    }
+}
+
+/// What mails are looked at for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// Patches that are in mails of others.
+    Incomplete,
+    /// What keeps a patch from being used.
+    Unfit,
+    /// What git leaves away without a word.
+    Applied,
+}
+
+/// What is said of one mail, if anything is.
+fn told_of(look: Look, subject: &str, hints: Hints) -> Option<Vec<String>> {
+    match look {
+        Look::Incomplete => hints.second.then(|| {
+            let text = "holds more than one patch: the first is taken. Send each of the others as a new mail of its own, not as an answer, within a day.";
+            vec![format!("\"{subject}\" {text}")]
+        }),
+        Look::Applied => hints.goes_on.map(|words| vec![format!("\"{subject}\": {words}")]),
+        Look::Unfit => {
+            let is_told = hints.broken.is_some() || hints.crlf || hints.goes_on.is_some();
+            let title = format!("What was done to \"{subject}\" on its way:");
+            let crlf = hints.crlf.then(|| CRLF.to_owned());
+            is_told.then(|| [title].into_iter().chain(hints.said).chain(crlf).collect())
+        }
+    }
+}
+
+/// The number of a version without what follows it: 3 of `3-r1`.
+fn major(label: &str) -> u32 {
+    let number = label.split(['.', '-']).next().unwrap_or_default();
+    number.parse().unwrap_or(1)
+}
+
 /// `"Two fixes", v2 of 3 patches.`
 pub(super) fn title(found: &ToReport) -> String {
     let patches = match found.total {
@@ -203,6 +262,7 @@ fn said(
     found: &ToReport,
     application: Option<&ApplicationRow>,
     tip: Option<&TipRow>,
+    way: Way,
 ) -> Vec<String> {
     if !found.complete {
         let missing = notice::missing(found.total, &found.numbers);
@@ -210,8 +270,13 @@ fn said(
             Some(missing) => format!("It is incomplete: {missing}."),
             None => "It is incomplete.".to_owned(),
         };
-        let mend = "Mail that is held or delayed comes by itself. If it was lost, send just that mail again, with the Message-ID that it had.";
-        return vec![what, mend.to_owned()];
+        let again = match way.git {
+            true => "send just that mail again, with the Message-ID that it had",
+            false => "send that patch as a new mail of its own, not as an answer, within a day",
+        };
+        let mend =
+            format!("Mail that is held or delayed comes by itself. If it was lost, {again}.");
+        return vec![what, mend];
     }
     let whole = "All patches are there.".to_owned();
     let Some(a) = application else {
@@ -253,4 +318,55 @@ fn said(
 
 pub(super) fn short(commit: &str) -> &str {
     commit.get(..12).unwrap_or(commit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::MailId;
+
+    #[test]
+    fn what_to_do_about_a_hole_is_what_the_author_can_do() {
+        let found = ToReport {
+            series: SeriesId(1),
+            patchset: 1,
+            label: "3-r1".to_owned(),
+            title: "one".to_owned(),
+            total: 2,
+            numbers: vec![1],
+            complete: false,
+            mails: vec![MailId(1)],
+            author: None,
+            arrived: Timestamp(0),
+            owed: false,
+            told: Vec::new(),
+        };
+        assert_eq!(major(&found.label), 3);
+        let check = |fields: &str, id: &str, expected: &str| {
+            let mail = format!("From: a@b.c\nMessage-ID: <{id}>\n{fields}Subject: x\n\nHello.\n");
+            let said = said(&found, None, None, Way::of(&mail::parse(mail.as_bytes())));
+            assert!(said[1].contains(expected), "{said:?}");
+        };
+        check(
+            "",
+            "20240315173105.636749-2-a@b.c",
+            "with the Message-ID that it had",
+        );
+        check(
+            "X-Mailer: git-send-email 2.47\n",
+            "x@y",
+            "with the Message-ID that it had",
+        );
+        check(
+            "",
+            "CA+x@mail.example",
+            "as a new mail of its own, not as an answer",
+        );
+        let hints = Hints {
+            second: true,
+            ..Hints::default()
+        };
+        let told = told_of(Look::Incomplete, "x", hints).unwrap_or_default();
+        assert!(told[0].contains("holds more than one patch"), "{told:?}");
+    }
 }

@@ -14,7 +14,7 @@ use super::reading::{beside, in_order, parents_of};
 use super::routes::{App, Wish};
 use super::session::{eyes, find, private};
 use crate::mail;
-use crate::patchset::{Version, attached_patch, has_hidden_diff, parse_tag};
+use crate::patchset::{Version, attached_patch, has_hidden_diff, parse_tag, recognise, untaken};
 use crate::query;
 use crate::store::pages::{MailRow, ThreadLine};
 use crate::store::patch_pages::SeriesFact;
@@ -339,6 +339,8 @@ pub async fn add_attachments(
             };
             let message = mail::parse(&bytes);
             post.hidden_diff = has_hidden_diff(&message);
+            let file = untaken(&message, &recognise(&message));
+            post.untaken = file.map(|u| (visible(&u.file), u.why));
             // Whatever the text looks like: this is what a commit is made of.
             if let Some(patch) = attached_patch(&message) {
                 post.blocks.extend(blocks(patch));

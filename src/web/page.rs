@@ -214,6 +214,8 @@ pub struct Post {
     pub attached: Option<String>,
     /// Another diff stands in the mail, which is not shown.
     pub hidden_diff: bool,
+    /// A file of it holds a patch that is not taken: its name, and why.
+    pub untaken: Option<(String, &'static str)>,
     /// Remarks on lines of earlier versions that are gone.
     pub gone: Vec<Remark>,
     /// Remarks on the patch that are on no line of it.
@@ -268,6 +270,7 @@ impl Post {
             files: Vec::new(),
             attached: None,
             hidden_diff: false,
+            untaken: None,
             gone: Vec::new(),
             loose: Vec::new(),
         }

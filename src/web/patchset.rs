@@ -13,7 +13,9 @@ use super::remarks::{Mails, Remarks, add_remarks};
 use super::routes::{App, Wish};
 use crate::mail;
 use crate::patchset::depend::UNKNOWN_COMMIT;
-use crate::patchset::{CRLF, damage, has_crlf, parse_tag, recognise};
+use crate::patchset::{
+    CRLF, damage, goes_on_words, has_crlf, has_second_patch, parse_tag, recognise, text_goes_on,
+};
 use crate::store::ListRow;
 use crate::store::pages::Scope;
 use crate::store::patch_pages::{ApplicationRow, SeriesFact, Version};
@@ -40,6 +42,9 @@ pub(super) async fn find_version(
     let version = app.store.load_version(id, &fact.label).await?;
     Ok(version.map(|version| (versions, fact, version)))
 }
+
+/// Patches of a version whose mails are looked at for what is left away of them.
+const LOOKED_AT: usize = 20;
 
 struct VersionLink {
     label: String,
@@ -130,7 +135,7 @@ pub(super) async fn page(
     let (versions, fact, version) = found;
     let application = app.store.find_application(version.series).await?;
     let (bases, at_tip) = bases(app, list, &version, &fact, application.as_ref()).await?;
-    let damage = damage_of(app, &version, application.as_ref()).await?;
+    let damage = damage_of(app, &fact, &version, application.as_ref()).await?;
     let scope = Scope::List(list.id);
     let wanted: Vec<MailId> = version
         .cover
@@ -392,12 +397,37 @@ fn why_words(a: &ApplicationRow) -> String {
     }
 }
 
-/// What mail programs did to a patch that cannot be used or does not fit, as far as its mail shows it, a sentence each.
+/// What a mail holds beside what is used of it: a further patch, where some are awaited; or what is perhaps the end of a line.
+async fn left_away(app: &App, version: &Version, awaited: bool) -> Result<Vec<String>, Problem> {
+    let mut said = Vec::new();
+    for (number, mail, _) in version.patches.iter().take(LOOKED_AT) {
+        let Some((bytes, _)) = app.store.load_bytes(*mail).await? else {
+            continue;
+        };
+        let message = mail::parse(&bytes);
+        match text_goes_on(&message).filter(|_| !awaited) {
+            _ if awaited && has_second_patch(&message) => said.push(format!(
+                "The mail of patch {number} holds a further patch, which is not taken: send each file as a new mail of its own, not as an answer, within a day."
+            )),
+            Some(rest) => said.push(format!("Patch {number}: {}", goes_on_words(rest))),
+            None => {}
+        }
+    }
+    Ok(said)
+}
+
+/// What mail programs did to a patch that cannot be used or does not fit, as far as its mail shows it, a sentence each;
+/// and what is [`left_away`] of others.
 async fn damage_of(
     app: &App,
+    fact: &SeriesFact,
     version: &Version,
     application: Option<&ApplicationRow>,
 ) -> Result<Vec<String>, Problem> {
+    let awaited = fact.received < fact.total;
+    if awaited || application.is_some_and(|a| a.outcome == "applied") {
+        return left_away(app, version, awaited).await;
+    }
     let Some(a) = application.filter(|a| matches!(a.outcome.as_str(), "bad" | "conflict")) else {
         return Ok(Vec::new());
     };
@@ -425,11 +455,13 @@ fn note(
 ) -> Option<(&'static str, String)> {
     if fact.received < fact.total {
         let text = format!(
-            "{} of {} patches are here; {} did not arrive yet. It is applied when all are.",
+            "{} of {} patches are here; {} did not arrive yet. It is applied when all are. {}",
             fact.received,
             fact.total,
-            missing(fact, version)
+            missing(fact, version),
+            damage.join(" ")
         );
+        let text = text.trim_end().to_owned();
         return Some(("caution", text));
     }
     let Some(a) = application else {
@@ -446,6 +478,7 @@ fn note(
             let next = "Mend that and send a new version in reply to this one.";
             Some(("bad", format!("Patch {number} cannot be used{why} {next}")))
         }
+        "applied" if !damage.is_empty() => Some(("caution", damage.join(" "))),
         "elsewhere" => Some(("", format!("Not for a repository here: {}.", a.detail))),
         "waits" => Some((
             "caution",

@@ -315,9 +315,24 @@ fn conflicts_and_what_a_mail_program_broke_are_said() {
             "Nothing that can be seen.",
         ],
     );
+    // It applies, and lacks what may be the end of its last line.
+    let cut = whole.replace("\n-- \n", "\nand the rest\n-- \n");
+    check(
+        &site,
+        &signed(&site, &[cut.replace("Message-I", "X-Older-I")]),
+    );
+    let said = answer(&site, 3, "right under");
+    has(
+        &said,
+        &[
+            "Do not send this yet: text stands right under its diff",
+            "it applies",
+            "\"and the rest\"",
+        ],
+    );
     // Neither patch nor answer to one.
     check(&site, &signed(&site, &[today("talk@x", "hello", CHECK)]));
-    let said = answer(&site, 3, "It is no patch");
+    let said = answer(&site, 4, "It is no patch");
     has(&said, &["It would be accepted."]);
 }
 

@@ -71,7 +71,7 @@ fn a_first_series_is_answered_and_later_ones_if_they_do_not_apply(database: Data
             "\"Twenty\", v1 of 1 patch",
             "Patch 1 does not apply to tool at ",
             "src/a.c, hunk 1",
-            "with a higher -v",
+            "with -v2\n(git format-patch)",
         ],
     );
     // What a mail program broke, and what helps against it.
@@ -94,6 +94,79 @@ fn a_first_series_is_answered_and_later_ones_if_they_do_not_apply(database: Data
     site.server.cli(&["reclassify", "dev"]);
     site.server.drain();
     assert_eq!(outbox(&site).len(), 3);
+}
+
+/// What git leaves away without a word is said on the page and in the letter.
+#[test]
+fn what_stands_right_under_a_diff_is_told() {
+    let (site, work) = site(Database::Sqlite, &[]);
+    change(&work, "src/a.c", "line 3\n", "line three\n", "Three");
+    let whole = named(&patches_to(LIST, &work, &["-1"])[0], "one");
+    let cut = whole.replace("\n-- \n", "\nCelsius and more\n-- \n");
+    for mail in signed(&site, &[cut]) {
+        assert!(site.server.send(&[LIST], &mail).starts_with("250"));
+    }
+    let said = answer(&site, 1, "They apply to tool");
+    let words = "right under the last line of a diff";
+    has(
+        &said,
+        &[words, "Celsius and more", "with -v2\n(git format-patch)"],
+    );
+    let page = site.server.page("/dev/patches/1/");
+    assert!(
+        page.contains(words) && page.contains("Celsius and more"),
+        "{page}"
+    );
+}
+
+/// A web mailer's mail with two files, and an answer with a third: what is not taken is told.
+#[test]
+fn files_that_are_not_taken_are_told_on_pages() {
+    let (site, work) = site(Database::Sqlite, &[]);
+    change(&work, "src/a.c", "line 3\n", "line three\n", "Three");
+    change(&work, "src/a.c", "line 9\n", "line nine\n", "Nine");
+    let git = "From 0123456789abcdef0123456789abcdef01234567 Mon Sep 17 00:00:00 2001\n";
+    let file = |mail: &str, name: &str| {
+        format!(
+            "--b\nContent-Type: application/octet-stream\nContent-Disposition: attachment; filename={name}\n\n{git}{mail}\n"
+        )
+    };
+    let mails = patches_to(LIST, &work, &["-2"]);
+    let head = |id: &str, subject: &str, more: &str| {
+        format!(
+            "From: Ana <ana@example.org>\nTo: {LIST}\nMessage-ID: <{id}>\nSubject: {subject}\nDate: Mon, 01 Jan 2024 10:00:00 +0000\n{more}\
+             MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\n\nHello.\n\n"
+        )
+    };
+    let both = head("both@x", "two patches", "")
+        + &file(&mails[0], "1.txt")
+        + &file(&mails[1], "2.txt")
+        + "--b--\n";
+    let answer = head("answer@x", "Re: two patches", "In-Reply-To: <both@x>\n")
+        + &file(&mails[1], "2.txt")
+        + "--b--\n";
+    for mail in [both, answer] {
+        assert!(
+            site.server
+                .send(&[LIST], mail.as_bytes())
+                .starts_with("250")
+        );
+    }
+    site.server.drain();
+    let page = site.server.page("/dev/patches/1/");
+    for words in [
+        "patch 2 did not arrive yet",
+        "The mail of patch 1 holds a further patch, which is not taken",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    let page = site.server.page("/dev/answer@x/");
+    assert!(
+        page.contains("holds a patch, but it is not taken: the mail is an answer"),
+        "{page}"
+    );
+    let page = site.server.page("/dev/both@x/");
+    assert!(!page.contains("holds a patch, but"), "{page}");
 }
 
 #[test]

@@ -134,6 +134,10 @@ pub struct Report {
     pub said: Vec<String>,
     /// Its page; empty: there is none to be seen.
     pub page: String,
+    /// What `git format-patch` is given for the next version: `-v2`.
+    pub next: String,
+    /// Its patch came as a file.
+    pub attached: bool,
     /// Where such mail is chosen.
     pub choose: String,
 }

@@ -19,6 +19,10 @@ pub(in crate::pipeline) struct Hints {
     pub unread: bool,
     /// It holds a second patch, which becomes no commit.
     pub second: bool,
+    /// Text stands right under its diff, which may be the rest of a wrapped line; that, quoted in a sentence.
+    pub goes_on: Option<String>,
+    /// A file that holds a patch that is not taken, and why.
+    pub untaken: Option<String>,
 }
 
 /// How sentences about what makes a patch useless begin, and the same in a few words.
@@ -48,8 +52,8 @@ const ANSWER: &str = "It is an answer (Re:), so the patch in it is shown as a su
 const UNREAD: &str = "It looks as if it were meant as a patch, and no patch can be read in it. What is taken is the text, or one attached file that \
      ends in .patch or .diff, as `git format-patch` makes it; no archive, and no lines that were doubled or joined.";
 /// Of a mail with two patches.
-const SECOND: &str = "It holds more than one patch: the first is taken, the others become no commit. Send one patch a mail; they may all have the same \
-     mail as what they answer.";
+const SECOND: &str = "It holds more than one patch: the first is taken, the others become no commit. Send each as a new mail of its own, not as an answer, all of \
+     them within 20 minutes: their numbers ([PATCH 1/2]) then make them one series.";
 
 /// What is to be said of a mail.
 pub(in crate::pipeline) fn hints(mut message: Message, recognised: &Recognised) -> Hints {
@@ -66,23 +70,30 @@ pub(in crate::pipeline) fn hints(mut message: Message, recognised: &Recognised) 
     let attached = matches!(recognised.diff, Some(Place::Part(_)));
     let is_patch = recognised.diff.is_some();
     let meant = is_patch || message.subject.contains("PATCH");
+    let answer = recognised.kind == Kind::Comment && is_patch;
+    let goes_on = patchset::patch_text(&message).and_then(patchset::goes_on);
+    let goes_on = goes_on
+        .filter(|_| broken.is_none() && !answer)
+        .map(patchset::goes_on_words);
+    let untaken = patchset::untaken(&message, recognised).map(|u| u.words());
     let mut said: Vec<String> = Vec::new();
     for sentence in all {
-        let html = sentence.starts_with("It has HTML beside");
         if sentence.starts_with("The patch is an attachment") {
-            said.push("The patch is an attachment: that is taken. Nobody can quote its lines in an answer; git send-email makes them the text.".to_owned());
-        } else if message.flaws.contains(&Flaw::HtmlOnly) || (is_patch && !html) {
+            // Of an answer it is said below what becomes of it.
+            said.extend((!answer).then(|| "The patch is an attachment: that is taken. Nobody can quote its lines in an answer; git send-email makes them the text.".to_owned()));
+        } else if message.flaws.contains(&Flaw::HtmlOnly) || is_patch {
             said.push(sentence);
         }
     }
-    if broken.is_some() && meant && !attached {
+    said.extend(goes_on.clone());
+    if (broken.is_some() || goes_on.is_some()) && meant && !attached {
         said.push(WAY.to_owned());
     }
     let (unread, second) = (
-        broken.is_none() && is_unread(&message, recognised),
+        broken.is_none() && untaken.is_none() && is_unread(&message, recognised),
         patchset::has_second_patch(&message),
     );
-    let answer = recognised.kind == Kind::Comment && is_patch;
+    let answer = answer && untaken.is_none();
     let more = [(unread, UNREAD), (answer, ANSWER), (second, SECOND)];
     let more = more.iter().filter(|(is_so, _)| *is_so);
     said.extend(more.map(|(_, words)| (*words).to_owned()));
@@ -93,6 +104,8 @@ pub(in crate::pipeline) fn hints(mut message: Message, recognised: &Recognised) 
         lost_tabs: patchset::may_have_lost_tabs(&message),
         said,
         broken,
+        goes_on,
+        untaken,
     }
 }
 
@@ -233,6 +246,48 @@ mod tests {
         check("Subject: Re: [PATCH] x", "> a\n\nGood.\n", &[], None);
         let answer = "Subject: Re: [PATCH] x\nIn-Reply-To: <a@b.c>";
         check(answer, PATCH, &["It is an answer"], None);
+    }
+
+    #[test]
+    fn what_stands_under_the_diff_and_files_that_are_not_taken_are_said() {
+        let wrapped = PATCH.replace("-- \n", "and the rest\n-- \n");
+        let words = [
+            "right under the last line of a diff: \"and the rest\"",
+            "One way works",
+        ];
+        check("Subject: [PATCH] x", &wrapped, &words, None);
+        let flowed = "Subject: [PATCH] x\nContent-Type: text/plain; format=flowed";
+        let joined = PATCH
+            .replace("\n ", "\n  ")
+            .replace(" three\n", " three \nand more\n");
+        check(flowed, &joined, &["format=flowed"], None);
+        let file = |subject: &str, kind: &str| {
+            let of_git = format!(
+                "From {} Mon Sep 17 00:00:00 2001\nFrom: a@b.c\nSubject: [PATCH] x\n\n{PATCH}",
+                "0a".repeat(20)
+            );
+            let text = format!(
+                "From: a@b.c\nSubject: {subject}\nContent-Type: {kind}\nContent-Disposition: attachment; filename=fix.bin\n\n{of_git}"
+            );
+            let message = crate::mail::parse(text.as_bytes());
+            let recognised = patchset::recognise(&message);
+            hints(message, &recognised)
+        };
+        let untaken = file("[PATCH] x", "application/octet-stream");
+        assert!(!untaken.unread, "{untaken:?}");
+        assert!(
+            untaken
+                .untaken
+                .unwrap()
+                .contains("the file \"fix.bin\" holds a patch, but it is not taken")
+        );
+        // It is either taken or not.
+        let answer = file("Re: [PATCH] x", "text/x-patch");
+        assert!(
+            !answer.said.iter().any(|s| s.contains("taken")),
+            "{answer:?}"
+        );
+        assert!(answer.untaken.unwrap().contains("the mail is an answer"));
     }
 
     #[test]

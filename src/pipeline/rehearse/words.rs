@@ -89,6 +89,7 @@ impl Ctx {
             Err(_) => "When that is mended, try again at the same address.".to_owned(),
         };
         let verdict = verdict.unwrap_or_else(|why| format!("Do not send this yet: {why}."));
+        let verdict = detail.say(verdict.clone(), &unquoted(&verdict));
         Ok(notice::Rehearsal {
             verdict: wrap(&verdict, WIDTH),
             end,
@@ -354,6 +355,9 @@ fn verdict<'a>(
     if let Some(why) = broken.filter(|_| fits != Some(true)) {
         return Err(why.to_owned());
     }
+    if let Some(why) = members.clone().find_map(|m| m.hints.untaken.clone()) {
+        return Err(why);
+    }
     if members.clone().any(|m| m.hints.unread) {
         return Err("no patch can be read in it".to_owned());
     }
@@ -372,6 +376,12 @@ fn verdict<'a>(
     }
     if members.clone().any(|m| m.hints.second) {
         return Err("it holds more than one patch, and one mail becomes one commit".to_owned());
+    }
+    if members.clone().any(|m| m.hints.goes_on.is_some()) {
+        return Err(
+            "text stands right under its diff, perhaps the end of a line that was wrapped"
+                .to_owned(),
+        );
     }
     if group.series.is_none() && members.clone().any(|m| m.input.recognised.diff.is_some()) {
         return Ok(

@@ -345,7 +345,9 @@ fn word_of_trouble_as_it_leaves() {
 
 #[test]
 fn word_of_patches_that_came_as_it_leaves() {
-    let report = |came, page: &str| Report {
+    let report = |came, page: &str, attached| Report {
+        next: "-v2".to_owned(),
+        attached,
         list: "dev@x.org".to_owned(),
         came,
         title: texts(&["\"one\", v1 of 2 patches"]),
@@ -368,13 +370,13 @@ fn word_of_patches_that_came_as_it_leaves() {
             https://x.org/dev/patches/1/
 
         People review them by replies to your mails. A new version goes to the
-        same address, with -v2 (git format-patch) and in reply to the first mail of
-        this one.
+        same address, with -v2
+        (git format-patch) and in reply to the first mail of this one.
 
         Which mail of this kind comes to you is chosen here:
 
             https://x.org/me/"#]]
-    .assert_eq(&rendered(&report(true, page)));
+    .assert_eq(&rendered(&report(true, page, false)));
     expect![[r#"
         Hello,
 
@@ -385,13 +387,13 @@ fn word_of_patches_that_came_as_it_leaves() {
         On tool at 123456789abc (the tip of main): it applies.
 
         Nothing is lost: they are in the archive, and may be reviewed. A version
-        that applies goes to the same address, with a higher -v (git format-patch)
-        and in reply to the first mail of this one.
+        that applies goes to the same address, with the file attached that
+        git format-patch -v2 makes, as an answer to the first mail of this one.
 
         Which mail of this kind comes to you is chosen here:
 
             https://x.org/me/"#]]
-    .assert_eq(&rendered(&report(false, "")));
+    .assert_eq(&rendered(&report(false, "", true)));
 }
 
 #[test]
