@@ -61,7 +61,7 @@ pub fn why_held(
             "The list holds everybody's mail.".to_owned()
         }
         "strangers" => {
-            let known = "None of your mails was let through there yet. Once one is, the list knows your address, and does not hold your mail for this again.";
+            let known = "None of your mails was let through there yet. Once one is, the list knows your address, and does not hold your mail for this again. Mail of yours that is held already still waits.";
             match may_join {
                 true => format!(
                     "{known} Neither does it hold the mail of members: you can join {join}."

@@ -246,6 +246,7 @@ fn what_came_of_wishes_for_a_patchset_as_it_leaves() {
         what: "patchset 12 v2 of dev",
         lines: &lines,
         page: "https://x.org/dev/patches/12/v2/",
+        owner: "dev+owner@x.org",
     };
     expect![[r#"
         Hello,
