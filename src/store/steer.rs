@@ -89,7 +89,8 @@ impl Reader {
              (select 1 from patch p where p.series = s.id and p.mail = t.mail and p.taken_over = 0) \
              order by t.rank, s.id limit 1";
         let binds: Vec<Bind> = vec![mail.0.into(), mail.0.into()];
-        let row: Option<(i64, i64, String, i64, String, i64, String)> = self.fetch_one(text, binds).await?;
+        let row: Option<(i64, i64, String, i64, String, i64, String)> =
+            self.fetch_one(text, binds).await?;
         let Some((mail, patchset, label, state, submitter, series, title)) = row else {
             return Ok(None);
         };

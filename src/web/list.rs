@@ -186,7 +186,10 @@ const COMMANDS: [(&str, &str); 10] = [
         "answer your own mail to this address to have it taken off the pages; some lists ask a moderator first",
     ),
     ("help", "you get these words by mail"),
-    ("owner", "the people who run the list get it, and who runs the site"),
+    (
+        "owner",
+        "the people who run the list get it, and who runs the site",
+    ),
 ];
 
 #[derive(Template)]

@@ -90,7 +90,9 @@ impl Ctx {
                 let at = list.address.parse().ok();
                 let at = at.and_then(|list| notice::with_suffix(&list, "+check"));
                 let at = at.map_or_else(|| "the same address".to_owned(), |a| a.to_string());
-                format!("When that is mended, try again at {at}; an answer to this mail goes there.")
+                format!(
+                    "When that is mended, try again at {at}; an answer to this mail goes there."
+                )
             }
         };
         let verdict = verdict.unwrap_or_else(|why| format!("Do not send this yet: {why}."));
