@@ -124,7 +124,7 @@ pub async fn run(
         write_ready(path, &addresses)?;
     }
     if demo {
-        crate::cli::demo(&ctx, &base_url, &addresses).await?;
+        crate::cli::demo(&ctx, &base_url, &addresses, config.delivery.transport).await?;
     }
     wait_for_stop(tls.as_deref()).await?;
     drain(stop, tracker).await;

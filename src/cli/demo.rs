@@ -7,6 +7,7 @@ use anyhow::{Result, anyhow};
 
 use super::args;
 use super::lists::add_repo;
+use crate::config::Transport;
 use crate::git::write_demo;
 use crate::list::settings::Policy;
 use crate::pipeline::{Ctx, NewMail};
@@ -24,7 +25,12 @@ const SAMPLE: [&str; 4] = [
 /// Makes what is not there yet, and says what to do.
 ///
 /// `listeners` are the names and addresses of what listens.
-pub async fn demo(ctx: &Ctx, base_url: &str, listeners: &[(&str, String)]) -> Result<()> {
+pub async fn demo(
+    ctx: &Ctx,
+    base_url: &str,
+    listeners: &[(&str, String)],
+    transport: Transport,
+) -> Result<()> {
     let work = ctx.store.data().join("demo-work");
     if !ctx
         .store
@@ -75,16 +81,24 @@ pub async fn demo(ctx: &Ctx, base_url: &str, listeners: &[(&str, String)]) -> Re
             answer.map_err(|reply| anyhow!("the demo's list does not take its sample: {reply}"))?;
         }
     }
-    println!("{}", words(base_url, listeners, &work));
+    println!("{}", words(base_url, listeners, &work, transport));
     Ok(())
 }
 
 /// What a newcomer reads. The indented lines can be pasted into a shell as they are, more than once.
-fn words(url: &str, listeners: &[(&str, String)], work: &Path) -> String {
+fn words(url: &str, listeners: &[(&str, String)], work: &Path, transport: Transport) -> String {
     let smtp = listeners.iter().find(|(name, _)| *name == "smtp");
     let smtp = smtp.map_or_else(String::new, |(_, address)| crate::serve::reachable(address));
     let (host, port) = smtp.rsplit_once(':').unwrap_or((&smtp, "25"));
     let reach = reach(listeners);
+    let copies = match transport {
+        Transport::Directory => {
+            "Copies for members of the list are written to the folder outbox; nothing leaves this machine."
+        }
+        Transport::Smtp => {
+            "Copies for members of the list are sent by the relay that delivery.relay names."
+        }
+    };
     let work = shell_word(&work.display().to_string());
     format!(
         r#"
@@ -113,7 +127,7 @@ Get a series as commits, here the sample; the page of each series shows its own 
     git fetch --no-tags {url}/demo.patches.git refs/patches/1/v1
     git log -p --reverse origin/main..FETCH_HEAD
 
-Copies for members of the list are written to the folder outbox; nothing leaves this machine. Stop with Ctrl-C.
+{copies} Stop with Ctrl-C.
 "#
     )
 }
@@ -160,7 +174,20 @@ mod tests {
         assert!(reach(&at("[::1]:80")).contains("this machine only"));
         let open = reach(&at("0.0.0.0:80"));
         assert!(open.contains("other machines, by http."), "{open}");
-        let text = words("http://x", &at("[::1]:80"), Path::new("/w"));
+        let relayed = words(
+            "http://x",
+            &at("[::1]:80"),
+            Path::new("/w"),
+            Transport::Smtp,
+        );
+        assert!(relayed.contains("the relay") && !relayed.contains("nothing leaves"));
+        let text = words(
+            "http://x",
+            &at("[::1]:80"),
+            Path::new("/w"),
+            Transport::Directory,
+        );
+        assert!(text.contains("nothing leaves this machine"));
         assert!(text.contains("--smtp-server=127.0.0.1 --smtp-server-port=2525"));
     }
 

@@ -1,5 +1,15 @@
 //! The commands: each loads what it needs, does it, and prints the outcome.
 
+/// As the standard library's, but a reader that closes early (`| head`) has seen enough: that is no panic.
+macro_rules! println {
+    () => {
+        $crate::cli::output::print_line("")
+    };
+    ($($words:tt)+) => {
+        $crate::cli::output::print_line(&format!($($words)+))
+    };
+}
+
 mod am;
 mod archive;
 pub mod args;

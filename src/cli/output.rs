@@ -76,6 +76,13 @@ pub fn print(text: &str) -> Result<()> {
     unless_closed(written.map_err(Into::into))
 }
 
+/// Prints a line; what keeps it from being printed is said, unless it is a reader that has seen enough.
+pub fn print_line(text: &str) {
+    if let Err(error) = print(&format!("{text}\n")) {
+        eprintln!("patchpost: could not print: {error}");
+    }
+}
+
 /// The outcome of printing: a reader that closes early (`| head`) has seen enough, which is no error.
 pub fn unless_closed(printed: Result<()>) -> Result<()> {
     let closed = |error: &anyhow::Error| {

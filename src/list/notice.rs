@@ -377,7 +377,7 @@ pub struct Draft<'a> {
     pub hostname: &'a str,
     /// To whom.
     pub to: &'a Address,
-    /// Our own words, and names that were checked when they were made: nothing of whoever caused it.
+    /// Our own words, and names that were checked when they were made: of whoever caused it nothing, unless he alone gets it.
     pub subject: &'a str,
     /// A rendered template.
     pub text: &'a str,

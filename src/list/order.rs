@@ -311,7 +311,7 @@ fn has_looped(asked: &Asked<'_>) -> Say {
 
 fn is_bounce(asked: &Asked<'_>) -> Say {
     if !asked.q.null_sender {
-        return pass("it has an envelope sender");
+        return pass("it names a sender in its envelope");
     }
     let reply = Reply::new(550, "5.7.1", "A list does not take bounces");
     let decided = refuse(asked, "bounce to the list", reply);

@@ -94,7 +94,7 @@ pub fn own_refusal(wish: &Wish, present: i64) -> Option<&'static str> {
             "who sent a series may only say rejected (it is taken back), superseded or changes-requested; the rest is for moderators",
         ),
         Wish::State(_) if SETTLED.contains(&present) => {
-            Some("it was decided on already; ask a moderator")
+            Some("it was decided on already; ask a moderator, at the address below")
         }
         Wish::State(_) => None,
         _ => Some("that is for moderators of the list"),

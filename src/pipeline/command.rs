@@ -253,6 +253,9 @@ impl Ctx {
             self.act_by_mail(errand, wish.as_str(), act).await?;
             return Ok(Some(Ok(())));
         }
+        if wish == Wish::Subscribe && self.tell_member(errand, &leave).await? {
+            return Ok(Some(Ok(())));
+        }
         let member = wish == Wish::Subscribe || self.store.is_member(list.id, &key).await?;
         if member {
             let asked = errand.answered();
@@ -456,7 +459,7 @@ impl Ctx {
             }
             Acted::NoMember { address } if !address.is_empty() && list.realm == RealmId::PUBLIC => {
                 let text = format!(
-                    "{address} is no member of the list {of}. If copies reach you, they go to another address of yours: write from that one, or use the link to leave in the header of a copy."
+                    "{address} is no member of the list {of}. If copies reach you, they go to another address of yours: write from that one, or press your mail program's Unsubscribe button at such a copy."
                 );
                 (
                     address,

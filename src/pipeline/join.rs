@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::command::{place, rendered, wrapped};
+use super::command::{Errand, place, rendered, wrapped};
 use super::{Ctx, PipelineError};
-use crate::list::command::Wish;
+use crate::list::command::{Leave, Wish};
 use crate::list::notice::{self, Answered, Done, Event};
 use crate::list::token;
 use crate::store::{Act, Acted, CappedLetter, ListRow, Owed};
@@ -95,6 +95,38 @@ impl Ctx {
             Acted::Asked(owed) => Ok(owed),
             _ => Ok(Owed::EnoughForAddress),
         }
+    }
+
+    /// Tells who asks to join, and is a member with copies without doubt, that there is nothing to do; `false`: that is not so, and nothing was done.
+    pub(super) async fn tell_member(
+        &self,
+        errand: &Errand<'_>,
+        leave: &Leave,
+    ) -> Result<bool, PipelineError> {
+        // Anybody may send on what somebody signed for others: then only the address itself is asked, as seldom as ever.
+        let Leave::AtOnce(address) = leave else {
+            return Ok(false);
+        };
+        let (list, now) = (errand.list, errand.asking.now);
+        let key = address.key();
+        let found = self.store.find_member_by_address(list.id, &key).await?;
+        let Some(member) = found.filter(|m| m.mail) else {
+            return Ok(false);
+        };
+        let already = Acted::Holds {
+            wish: Wish::Subscribe,
+            address: member.address,
+            member: member.id,
+            new: false,
+        };
+        let letter = self.answer(list, &already, &errand.answered(), now);
+        let once = errand.once(Wish::Subscribe.as_str());
+        let act = Act::Answer;
+        let answer = |_: &Acted| letter;
+        self.store
+            .act(errand.place(), Some(once), act, answer, now)
+            .await?;
+        Ok(true)
     }
 
     /// Asks two addresses to confirm that they are one person's; each is asked for itself, and the second yes links them.

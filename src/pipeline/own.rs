@@ -50,9 +50,9 @@ impl Ctx {
             None => None,
         };
         let Some((mail, lists)) = found else {
-            let text = "it answers no mail of yours that the list has";
+            let text = self.not_posted(list, answered, &addresses).await?;
             return self
-                .answer_own(errand, author, Act::Answer, text, None)
+                .answer_own(errand, author, Act::Answer, &text, None)
                 .await;
         };
         let traces = self.store.find_traces(mail.mail).await?;
@@ -93,6 +93,29 @@ impl Ctx {
                 self.answer_own(errand, author, act, "", traces).await
             }
         }
+    }
+
+    /// Why an answer to `answered`, which is no posted mail of these addresses, removes nothing, and how it is done.
+    async fn not_posted(
+        &self,
+        list: &ListRow,
+        answered: Option<&MessageId>,
+        own: &[String],
+    ) -> Result<String, PipelineError> {
+        for address in own {
+            let held = self.store.load_own_held(address).await?;
+            let mut here = held.iter().filter(|h| h.list == list.name);
+            if here.any(|h| answered.is_some_and(|id| id.as_str() == h.message_id)) {
+                let text = "that mail is held, and nobody but the moderators sees it; they decide about it";
+                return Ok(text.to_owned());
+            }
+        }
+        let of: Address = list.address.parse()?;
+        let remove = notice::with_suffix(&of, "+remove");
+        Ok(format!(
+            "it answers no mail of yours that the list has. Open the mail in your Sent folder, press Reply, and put {} into To",
+            remove.map_or_else(|| "the same address".to_owned(), |a| a.to_string())
+        ))
     }
 
     /// What holds for a mail that several lists have: it goes at once only if all of them let it.

@@ -30,6 +30,8 @@ use crate::verdict::Standing;
 const WORD: &str = "rehearse";
 /// An incomplete series is answered when nothing more came for so many seconds: git send-email takes some for each mail.
 const QUIET: i64 = 20;
+/// Characters of a subject that are said again in an answer's.
+const TITLE: usize = 80;
 /// Tries after which an author is told that there was trouble: one less than a job has.
 const TRIES: i64 = MAX_ATTEMPTS - 1;
 
@@ -200,8 +202,9 @@ impl Ctx {
             let letter = match &to {
                 Some(to) if !self.has_rehearsed_enough(list, to, now).await? => {
                     let text = self.rehearsed(list, &mails, &group).await?.render()?;
-                    let answered = &mails[group.members[0]].answered;
-                    let letter = self.rehearsal_letter(list, to, &text, Some(answered), now)?;
+                    let first = &mails[group.members[0]];
+                    let of = Some((first.subject.as_str(), &first.answered));
+                    let letter = self.rehearsal_letter(list, to, &text, of, now)?;
                     let own = group.members.iter().map(|at| &mails[*at].input);
                     let of = own.chain(group.archived.values());
                     let about = of.map(|input| mark_of(&input.identity)).collect();
@@ -219,18 +222,25 @@ impl Ctx {
         list: &ListRow,
         to: &Address,
         text: &str,
-        answered: Option<&Answered>,
+        of: Option<(&str, &Answered)>,
         now: Timestamp,
     ) -> Result<Option<CappedLetter>, PipelineError> {
+        let mut subject = format!("Rehearsal at {}", list.address);
+        // What goes over TLS only is named in no mail.
+        if let Some((title, _)) = of.filter(|_| !list.policy.tls_only) {
+            subject += &format!(": {}", notice::one_line(title, TITLE));
+        }
+        let own: Option<Address> = list.address.parse().ok();
+        let again = own.and_then(|a| notice::with_suffix(&a, "+check"));
         let notice = Notice {
             event: Event::Rehearsed,
             list: Some(list),
             to,
-            subject: &format!("Rehearsal at {}", list.address),
+            subject: &subject,
             text,
-            reply_to: None,
+            reply_to: again.as_ref(),
             return_path: String::new(),
-            answered,
+            answered: of.map(|(_, answered)| answered),
             ip: None,
         };
         self.draft(&notice, now)

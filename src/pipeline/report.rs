@@ -98,13 +98,15 @@ impl Ctx {
             Event::Reported => format!("Your patches at {}", list.address),
             _ => format!("Your patches at {} do not apply", list.address),
         };
+        let posting: Option<Address> = list.address.parse().ok();
         let notice = Notice {
             event,
             list: Some(&list),
             to: &to,
             subject: &subject,
             text: &text.render()?,
-            reply_to: None,
+            // A new version is often an answer to this.
+            reply_to: posting.as_ref(),
             return_path: String::new(),
             answered: Some(&answered).filter(|a| !a.ids.is_empty()),
             ip: None,

@@ -67,7 +67,7 @@ impl Ctx {
         for (list, word) in address::beginnings(address) {
             if let Some(list) = self.store.find_list_by_address(&list).await? {
                 let text = format!(
-                    "{} has no address {word}; there are +subscribe, +unsubscribe, +nomail, +mail, +nodupes, +noown, +check, +remove, +help and +owner",
+                    "{} has no address {word}; there are +subscribe, +unsubscribe, +nomail, +mail, +nodupes, +dupes, +noown, +own, +check, +remove, +help and +owner",
                     list.address
                 );
                 return Ok(Reply::new(550, "5.1.1", text));

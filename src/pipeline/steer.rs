@@ -24,6 +24,8 @@ use crate::verdict::Verdict;
 
 /// Characters of a line of an answer.
 const WIDTH: usize = 72;
+/// Characters of a series' title in the subject of an answer.
+const TITLE: usize = 80;
 
 /// What a person is to a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -316,6 +318,14 @@ impl Ctx {
         if self.is_list_address(to).await? || !self.may_know(list, to).await? {
             return Ok(None);
         }
+        let mut subject = None;
+        let mut about = Vec::new();
+        if let Some(s) = wishing.series.as_ref().filter(|_| !list.policy.tls_only) {
+            let title = notice::one_line(&s.title, TITLE);
+            subject = Some(format!("About \"{title}\", v{} of {}", s.label, list.name));
+            let traces = self.store.find_traces(s.mail).await?;
+            about.extend(traces.into_iter().flat_map(|t| t.about()));
+        }
         let (what, page) = match &wishing.series {
             // What goes over TLS only has no numbers in plain mail.
             Some(_) if list.policy.tls_only => {
@@ -334,24 +344,28 @@ impl Ctx {
             .iter()
             .map(|line| notice::wrap(line, WIDTH).join("\n"))
             .collect();
+        let own: Option<Address> = list.address.parse().ok();
+        let owner = own.and_then(|a| notice::with_suffix(&a, "+owner"));
         let text = Steered {
             what: &what,
             lines: &lines,
             page: &page,
+            owner: &owner.map_or_else(String::new, |o| o.to_string()),
         };
         let text = text.render()?;
         let notice = Notice {
             event: Event::Steered,
             list: Some(list),
             to,
-            subject: &format!("About {what}"),
+            subject: &subject.unwrap_or_else(|| format!("About {what}")),
             text: &text,
             reply_to: None,
             return_path: String::new(),
             answered: Some(&Answered::from(message)),
             ip: None,
         };
-        self.draft(&notice, crate::store::now())
+        let letter = self.draft(&notice, crate::store::now())?;
+        Ok(letter.map(|letter| letter.about(about)))
     }
 }
 

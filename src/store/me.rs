@@ -54,6 +54,8 @@ pub struct OwnHeld {
     pub subject: String,
     /// Arrival, in microseconds since 1970.
     pub arrived: i64,
+    /// When it was taken back, if it was posted before; 0: it never was.
+    pub taken_back: i64,
 }
 
 /// A note that names an address as who did something, or to whom it happened.
@@ -208,16 +210,17 @@ impl Reader {
     /// Held mails that are proved to be of that author, as far as the author may know of their lists.
     pub async fn load_own_held(&self, address: &str) -> Result<Vec<OwnHeld>, StoreError> {
         let text = format!(
-            "select l.name, h.message_id, h.subject, h.arrived from held h join list l on l.id = h.list \
-             where h.address = $1 and h.level = 1 and {SHOWN} order by h.receipt limit 1000"
+            "select l.name, h.message_id, h.subject, h.arrived, case when h.reason like 'recalled: %' then h.since else 0 end \
+             from held h join list l on l.id = h.list where h.address = $1 and h.level = 1 and {SHOWN} order by h.receipt limit 1000"
         );
-        let rows: Vec<(String, String, String, i64)> =
+        let rows: Vec<(String, String, String, i64, i64)> =
             self.fetch(text, vec![address.into()]).await?;
-        let row = |(list, message_id, subject, arrived)| OwnHeld {
+        let row = |(list, message_id, subject, arrived, taken_back)| OwnHeld {
             list,
             message_id,
             subject,
             arrived,
+            taken_back,
         };
         Ok(rows.into_iter().map(row).collect())
     }

@@ -35,6 +35,8 @@ pub struct WishedFor {
     pub mail: MailId,
     /// The patchset.
     pub patchset: i64,
+    /// Its title.
+    pub title: String,
     /// `2`, `3-r1`.
     pub label: String,
     /// Patchwork's number of its state.
@@ -81,14 +83,15 @@ impl Reader {
 
     /// The version of which a mail is a patch or cover, or in which what it answers is one; not one that took a patch over.
     async fn find_wished_for(&self, mail: MailId) -> Result<Option<WishedFor>, StoreError> {
-        let text = "select t.mail, s.patchset, s.label, s.state, s.submitter, s.id from \
+        let text = "select t.mail, s.patchset, s.label, s.state, s.submitter, s.id, s.title from \
              (select cast($1 as bigint) as mail, 0 as rank union all select target, 1 from comment where mail = $2) t \
              join series s on s.cover = t.mail or exists \
              (select 1 from patch p where p.series = s.id and p.mail = t.mail and p.taken_over = 0) \
              order by t.rank, s.id limit 1";
         let binds: Vec<Bind> = vec![mail.0.into(), mail.0.into()];
-        let row: Option<(i64, i64, String, i64, String, i64)> = self.fetch_one(text, binds).await?;
-        let Some((mail, patchset, label, state, submitter, series)) = row else {
+        let row: Option<(i64, i64, String, i64, String, i64, String)> =
+            self.fetch_one(text, binds).await?;
+        let Some((mail, patchset, label, state, submitter, series, title)) = row else {
             return Ok(None);
         };
         let text = "select distinct p.list from posting p where p.mail in (select mail from patch where series = $1 and taken_over = 0) \
@@ -97,6 +100,7 @@ impl Reader {
         Ok(Some(WishedFor {
             mail: MailId(mail),
             patchset,
+            title,
             label,
             state,
             submitter,

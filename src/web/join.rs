@@ -160,12 +160,21 @@ pub async fn confirm(app: &App, token: &str, wish: &Wish) -> Answer {
     let ways = ways(&pending.list);
     if pending.done {
         let text = format!("{} has confirmed this already.", pending.address);
+        let ways = onward(&pending.list);
         return Ok(said(frame, "Confirmed".to_owned(), text, ways));
     }
     match app.ctx.confirm(token, now).await.map_err(trouble)? {
         pipeline::Answer::Unknown => Err(spent(app, token)),
         pipeline::Answer::Done(acted) => {
             let (heading, text) = words(&acted, &pending.list.address);
+            let left = matches!(
+                acted,
+                Acted::Holds {
+                    wish: Asked::Unsubscribe,
+                    ..
+                }
+            );
+            let ways = if left { ways } else { onward(&pending.list) };
             Ok(said(frame, heading, text, ways))
         }
         pipeline::Answer::Gone => {
@@ -283,6 +292,18 @@ fn is_one_click(body: &[u8]) -> bool {
 fn frame_of(app: &App, wish: &Wish, list: Option<&ListRow>) -> Frame {
     let public = list.filter(|l| l.realm == RealmId::PUBLIC);
     wish.frame(app, public.map(|l| l.name.as_str()), "")
+}
+
+/// Where somebody goes who is a member.
+fn onward(list: &ListRow) -> Vec<(String, String)> {
+    let mut ways = ways(list);
+    if let Some(join) = ways.last_mut() {
+        *join = (
+            format!("/{}/_/text/help/", list.name),
+            "How to send a patch".to_owned(),
+        );
+    }
+    ways
 }
 
 fn ways(list: &ListRow) -> Vec<(String, String)> {

@@ -14,7 +14,7 @@ use crate::query::PREFIXES;
 use crate::store::pages::{Scope, ThreadRow};
 use crate::store::patch_pages::SeriesFact;
 use crate::store::{Eyes, Shown};
-use crate::types::{MailId, Timestamp};
+use crate::types::{ListId, MailId, Timestamp};
 
 /// Rows on a page.
 pub const PAGE: i64 = 50;
@@ -141,6 +141,8 @@ pub struct ListPage {
     pub found: String,
     /// What was not understood as it may be meant; may be empty.
     pub odd: String,
+    /// Repositories that patches are for, where everybody may fetch them.
+    pub sources: Vec<String>,
     /// The rows.
     pub rows: Vec<Row>,
     /// Where older ones are.
@@ -157,6 +159,8 @@ struct HelpPage {
     base: String,
     prefixes: &'static [(&'static str, &'static str)],
     commands: Vec<(String, &'static str)>,
+    /// Repositories that patches are for, where everybody may fetch them.
+    sources: Vec<String>,
 }
 
 /// What mail to an address beside the list's own does.
@@ -182,7 +186,10 @@ const COMMANDS: [(&str, &str); 10] = [
         "answer your own mail to this address to have it taken off the pages; some lists ask a moderator first",
     ),
     ("help", "you get these words by mail"),
-    ("owner", "the people who run the list read it"),
+    (
+        "owner",
+        "the people who run the list get it, and who runs the site",
+    ),
 ];
 
 #[derive(Template)]
@@ -223,7 +230,11 @@ pub async fn index(app: &App, wish: &Wish) -> Answer {
 }
 
 /// `GET /L/_/text/help/`
-pub fn help(app: &App, place: Place, wish: &Wish) -> Answer {
+pub async fn help(app: &App, place: Place, wish: &Wish) -> Answer {
+    let sources = match &place.scope {
+        Scope::List(list) if !wish.private => sources(app, *list).await?,
+        _ => Vec::new(),
+    };
     let (local, domain) = place.address.split_once('@').unwrap_or_default();
     let command = |(word, what): &(&str, &'static str)| (format!("{local}+{word}@{domain}"), *what);
     Ok(html(&HelpPage {
@@ -234,7 +245,14 @@ pub fn help(app: &App, place: Place, wish: &Wish) -> Answer {
         terms: place.terms,
         base: app.base_url.to_string(),
         prefixes: &PREFIXES,
+        sources,
     }))
+}
+
+/// Repositories of a public list, the most important first: each has a page with the line that clones it.
+pub async fn sources(app: &App, list: ListId) -> Result<Vec<String>, Problem> {
+    let repos = app.store.load_list_repos(list).await?;
+    Ok(repos.into_iter().map(|r| r.name).collect())
 }
 
 /// Where an older page begins: what arrived at `at` or earlier, without the first `skip`. It names no row, whose number
@@ -349,6 +367,10 @@ async fn home_page(
         canonical: (before.at == i64::MAX).then(|| format!("{}/{}/", app.base_url, list.name)),
         found: String::new(),
         odd: String::new(),
+        sources: match list.is_private() {
+            true => Vec::new(),
+            false => sources(app, list.id).await?,
+        },
         rows: threads.iter().map(row).collect(),
         older,
     })

@@ -14,7 +14,7 @@ use crate::list::score::{self, State};
 use crate::list::settings::Bits;
 use crate::pipeline::{Viewer, Wanted};
 use crate::store::patch_pages::SeriesFact;
-use crate::store::{ListLine, MembershipRow, Owed, Shown, StandingRow, state_word};
+use crate::store::{ListLine, MembershipRow, Owed, OwnHeld, Shown, StandingRow, state_word};
 use crate::types::{Address, Timestamp};
 use crate::view::text::visible;
 
@@ -69,6 +69,8 @@ struct MePage {
     patches: Vec<Row>,
     /// Own mails that wait for a moderator: list, subject, arrival.
     held: Vec<(String, String, Timestamp)>,
+    /// Own mails that were posted and taken back: list, subject, when.
+    back: Vec<(String, String, Timestamp)>,
     /// When patches of the viewer's come: `first`, `always`, `never`.
     arrived: &'static str,
     /// Whether it is told that they do not apply.
@@ -202,9 +204,14 @@ async fn show(app: &App, viewer: &Viewer, wish: &Wish) -> Answer {
     let tended = tended(app, viewer).await?;
     let reports = app.store.load_report_wish(&viewer.address).await?;
     let held = app.store.load_own_held(&viewer.address).await?;
+    let (back, held): (Vec<OwnHeld>, Vec<OwnHeld>) =
+        held.into_iter().partition(|h| h.taken_back > 0);
     let held = held
         .into_iter()
         .map(|h| (h.list, visible(&h.subject), Timestamp(h.arrived)));
+    let back = back
+        .into_iter()
+        .map(|h| (h.list, visible(&h.subject), Timestamp(h.taken_back)));
     let done = DONE.iter().find(|(word, _)| *word == wish.get("done"));
     let for_whom = |audience| match audience {
         Audience::Person => true,
@@ -241,6 +248,7 @@ async fn show(app: &App, viewer: &Viewer, wish: &Wish) -> Answer {
         notices: notices.collect(),
         patches: own_patches(app, &linked, &shown).await?,
         held: held.collect(),
+        back: back.collect(),
         arrived: reports.arrived.as_str(),
         conflict: reports.conflict,
         states: reports.states,

@@ -122,6 +122,8 @@ pub(super) struct PatchsetPage {
     /// Who looks after this version; may be empty.
     delegate: String,
     remarks: Remarks,
+    /// Repositories that patches are for, where everybody may fetch them.
+    sources: Vec<String>,
 }
 
 /// Makes the page of one version.
@@ -223,6 +225,10 @@ pub(super) async fn page(
         history: history_of(app, id).await?,
         delegate: delegate.map_or_else(String::new, |d| visible(&d.1)),
         list: list.name.clone(),
+        sources: match wish.private {
+            true => Vec::new(),
+            false => super::list::sources(app, list.id).await?,
+        },
     })
 }
 

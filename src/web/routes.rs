@@ -347,7 +347,7 @@ async fn everywhere(app: &App, rest: &str, wish: &Wish) -> Answer {
         }
         "" | "index.html" => Err(Problem::Moved(StatusCode::FOUND, "/".to_owned())),
         "new.atom" | "atom.xml" => feed::newest(app, Place::all(app)).await,
-        "_/text/help/" => list::help(app, Place::all(app), wish),
+        "_/text/help/" => list::help(app, Place::all(app), wish).await,
         _ => message::anywhere(app, rest, wish).await,
     }
 }
@@ -383,7 +383,7 @@ async fn in_list(app: &App, list: Shown, rest: &str, wish: Wish) -> Answer {
         "topics_new.atom" | "topics_active.atom" => {
             return moved(format!("/{}/new.atom", list.name));
         }
-        "_/text/help/" => return list::help(app, Place::of(&list), &wish),
+        "_/text/help/" => return list::help(app, Place::of(&list), &wish).await,
         "patches" => return moved(format!("/{}/patches/", list.name)),
         "patches/" => return patches::index(app, list, &wish).await,
         // Nobody joins another one by a form.

@@ -71,6 +71,7 @@ pub async fn show(app: &App, place: Place, wish: &Wish) -> Answer {
     let mut frame = wish.frame(app, Some(&place.name), "");
     frame.q = q.to_owned();
     Ok(html(&ListPage {
+        sources: Vec::new(),
         frame,
         heading: format!("Found: {}", visible(q)),
         description: String::new(),

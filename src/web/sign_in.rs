@@ -9,7 +9,7 @@ use super::routes::{App, Wish};
 use super::session::{ASKING, BACK, MARK, SESSION, check_origin, find, local, set_cookie};
 use crate::list::notice;
 use crate::pipeline::SignedIn;
-use crate::store::{Owed, SignInRow};
+use crate::store::{Eyes, Owed, SignInRow};
 use crate::types::Address;
 
 #[derive(Template)]
@@ -22,6 +22,8 @@ struct SignInPage {
     problem: String,
     form: String,
     to: String,
+    /// Where who is not known yet joins: the list whose page led here, or the site's lists.
+    join: String,
 }
 
 #[derive(Template)]
@@ -69,18 +71,29 @@ fn form(app: &App, wish: &Wish, to: &str, value: &str, problem: &str) -> Respons
         problem: problem.to_owned(),
         form: app.ctx.render_site_form(wish.from, crate::store::now()),
         to: to.to_owned(),
+        join: String::new(),
     })
 }
 
-fn code_form(app: &App, wish: &Wish, problem: &str) -> Response {
-    html(&SignInPage {
+async fn code_form(app: &App, wish: &Wish, problem: &str) -> Answer {
+    let to = local(&wish.field("to")).to_owned();
+    let name = to.split('/').nth(1).unwrap_or_default();
+    // Of lists that are not public nobody hears here.
+    let lists = app.store.load_shown(Eyes::Anybody).await?;
+    let mut known = lists.iter().filter(|(l, _)| !l.is_private());
+    let join = match known.any(|(l, _)| l.name == name) {
+        true => format!("/{name}/join/"),
+        false => "/".to_owned(),
+    };
+    Ok(html(&SignInPage {
         frame: wish.frame(app, None, ""),
         asked: true,
         address: wish.field("address").trim().chars().take(254).collect(),
         problem: problem.to_owned(),
         form: String::new(),
-        to: local(&wish.field("to")).to_owned(),
-    })
+        to,
+        join,
+    }))
 }
 
 async fn ask(app: &App, wish: &Wish) -> Answer {
@@ -111,7 +124,7 @@ async fn ask(app: &App, wish: &Wish) -> Answer {
         response.headers_mut().insert(header::RETRY_AFTER, hour);
         return Ok(response);
     }
-    let mut page = code_form(app, wish, "");
+    let mut page = code_form(app, wish, "").await?;
     set_cookie(app, &mut page, ASKING, &browser);
     // The link in the mail does not say it: whoever asks would write into it.
     set_cookie(app, &mut page, BACK, local(&to));
@@ -134,8 +147,8 @@ async fn code(app: &App, wish: &Wish) -> Answer {
         Some(signed) => Ok(enter(app, &signed, local(&wish.field("to")))),
         None => {
             let text = "This code is not right, or not any more: it holds for 15 minutes, in the browser that asked for it, and \
-                 for few tries. The link in the mail may hold still.";
-            Ok(code_form(app, wish, text))
+                 for few tries. If you used neither the code nor the link yet, the link in the mail holds for those 15 minutes; else ask for another mail.";
+            code_form(app, wish, text).await
         }
     }
 }

@@ -134,7 +134,8 @@ fn a_series_is_tried_as_a_whole_and_leaves_nothing(database: Database) {
         &[
             "To: ana@example.org",
             "Auto-Submitted: auto-replied",
-            "Subject: Rehearsal at dev@lists.example.org",
+            "Subject: Rehearsal at dev@lists.example.org: [PATCH",
+            "Reply-To: dev+check@lists.example.org",
             "It would be held until a moderator has looked at it: the first mail of ana@example.org here.",
             "strangers the first mail of ana@example.org here",
             "v1 of 2 patches with a cover letter. One thread: the same sender, version and count.",
@@ -292,7 +293,7 @@ fn conflicts_and_what_a_mail_program_broke_are_said() {
             "1 patch. A patch by itself.",
             "[PATCH] Three: It is sent as format=flowed",
             "Do not send this yet: lines of the patch were wrapped by your mail program.",
-            "When that is mended, try again at the same address.",
+            "When that is mended, try again at dev+check@lists.example.org; an answer",
             "Long lines were wrapped: line",
             "begins with neither blank, + nor -",
             "attach the one file that `git format-patch` made",

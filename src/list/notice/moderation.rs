@@ -128,6 +128,8 @@ pub struct Steered<'a> {
     pub lines: &'a [String],
     /// The version's page; may be empty.
     pub page: &'a str,
+    /// The people who run the list.
+    pub owner: &'a str,
 }
 
 /// `templates/mail/removal.txt`

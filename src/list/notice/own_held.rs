@@ -61,7 +61,7 @@ pub fn why_held(
             "The list holds everybody's mail.".to_owned()
         }
         "strangers" => {
-            let known = "None of your mails was let through there yet. Once one is, the list knows your address, and does not hold your mail for this again.";
+            let known = "None of your mails was let through there yet. Once one is, the list knows your address, and does not hold your mail for this again. Mail of yours that is held already still waits.";
             match may_join {
                 true => format!(
                     "{known} Neither does it hold the mail of members: you can join {join}."
@@ -129,9 +129,9 @@ mod tests {
                 Subject:  hello
 
             None of your mails was let through there yet. Once one is, the list
-            knows your address, and does not hold your mail for this again. Neither
-            does it hold the mail of members: you can join by a mail to
-            dev+subscribe@x.org.
+            knows your address, and does not hold your mail for this again. Mail of
+            yours that is held already still waits. Neither does it hold the mail of
+            members: you can join by a mail to dev+subscribe@x.org.
 
             Most mails that were held there lately were decided within 2 hours. If
             nobody decides within 14 days, it is dropped.
@@ -153,7 +153,8 @@ mod tests {
                 Subject:  hello
 
             None of your mails was let through there yet. Once one is, the list
-            knows your address, and does not hold your mail for this again.
+            knows your address, and does not hold your mail for this again. Mail of
+            yours that is held already still waits.
 
             If nobody decides within 14 days, it is dropped.
 

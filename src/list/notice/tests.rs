@@ -161,6 +161,7 @@ fn a_welcome_as_it_leaves() {
         ana@example.org gets a copy of every mail to the list from now on.
 
             Write to it:    dev@x.org (plain text)
+            Send a patch:   https://x.org/dev/_/text/help/
             Read and find:  https://x.org/dev/
             Pause:          a mail to dev+nomail@x.org
             Go on:          a mail to dev+mail@x.org
@@ -228,8 +229,18 @@ fn help_as_it_leaves() {
             dev+check@x.org
                 You alone hear what would become of a mail or patch series at the
                 list: held or not, grouped how, does it apply. Nothing is archived.
+            dev+remove@x.org
+                An answer to your own mail, sent here, has that mail taken off the
+                pages; some lists ask a moderator first.
             dev+owner@x.org
                 Reaches the people who run the list.
+
+        Who answers a patch with a line "/state changes-requested" of its own sets
+        its state; authors may say rejected, superseded or changes-requested of
+        their own. A web mailer breaks a patch that is pasted: attach the file that
+        git format-patch made, one patch a mail. All this at length:
+
+            https://x.org/dev/_/text/help/
 
         Where your mail program sends from another address than the one that is a
         member, or your mail carries no DKIM signature of your domain, you are asked

@@ -86,7 +86,14 @@ impl Ctx {
         let verdict = verdict(members(), group, fits);
         let end = match &verdict {
             Ok(_) => format!("To post it, send the same mails to {}.", list.address),
-            Err(_) => "When that is mended, try again at the same address.".to_owned(),
+            Err(_) => {
+                let at = list.address.parse().ok();
+                let at = at.and_then(|list| notice::with_suffix(&list, "+check"));
+                let at = at.map_or_else(|| "the same address".to_owned(), |a| a.to_string());
+                format!(
+                    "When that is mended, try again at {at}; an answer to this mail goes there."
+                )
+            }
         };
         let verdict = verdict.unwrap_or_else(|why| format!("Do not send this yet: {why}."));
         let verdict = detail.say(verdict.clone(), &unquoted(&verdict));

@@ -246,6 +246,7 @@ fn what_came_of_wishes_for_a_patchset_as_it_leaves() {
         what: "patchset 12 v2 of dev",
         lines: &lines,
         page: "https://x.org/dev/patches/12/v2/",
+        owner: "dev+owner@x.org",
     };
     expect![[r#"
         Hello,
@@ -257,7 +258,8 @@ fn what_came_of_wishes_for_a_patchset_as_it_leaves() {
         delegate: nobody is named eve
 
         https://x.org/dev/patches/12/v2/
-    "#]]
+
+        People who can help: dev+owner@x.org"#]]
     .assert_eq(&rendered(&text));
 }
 
@@ -369,9 +371,12 @@ fn word_of_patches_that_came_as_it_leaves() {
 
             https://x.org/dev/patches/1/
 
-        People review them by replies to your mails. A new version goes to the
-        same address, with -v2
-        (git format-patch) and in reply to the first mail of this one.
+        People review them by replies to your mails. A new version goes to
+
+            dev@x.org
+
+        with -v2 (git format-patch) and in reply to the first mail of this one; an
+        answer to this mail goes to everybody on the list.
 
         Which mail of this kind comes to you is chosen here:
 
@@ -387,8 +392,12 @@ fn word_of_patches_that_came_as_it_leaves() {
         On tool at 123456789abc (the tip of main): it applies.
 
         Nothing is lost: they are in the archive, and may be reviewed. A version
-        that applies goes to the same address, with the file attached that
-        git format-patch -v2 makes, as an answer to the first mail of this one.
+        that applies goes to
+
+            dev@x.org
+
+        with a higher -v (git format-patch) and in reply to the first mail of this
+        one; an answer to this mail goes to everybody on the list.
 
         Which mail of this kind comes to you is chosen here:
 
