@@ -369,9 +369,9 @@ fn word_of_patches_that_came_as_it_leaves() {
 
             https://x.org/dev/patches/1/
 
-        People review them by replies to your mails. A new version goes to the
-        same address, with -v2
-        (git format-patch) and in reply to the first mail of this one.
+        People review them by replies to your mails.
+        A new version goes to the same address,
+        with -v2 (git format-patch) and in reply to the first mail of this one.
 
         Which mail of this kind comes to you is chosen here:
 
@@ -386,9 +386,10 @@ fn word_of_patches_that_came_as_it_leaves() {
 
         On tool at 123456789abc (the tip of main): it applies.
 
-        Nothing is lost: they are in the archive, and may be reviewed. A version
-        that applies goes to the same address, with the file attached that
-        git format-patch -v2 makes, as an answer to the first mail of this one.
+        Nothing is lost: they are in the archive, and may be reviewed.
+        A version that applies goes to the same address,
+        with the file attached that git format-patch -v2 makes, as an answer to
+        the first mail of this one.
 
         Which mail of this kind comes to you is chosen here:
 
