@@ -69,15 +69,7 @@ impl Ctx {
         };
         let tip = self.store.load_tips(&[series.0]).await?.remove(&series.0);
         let mut said = said(&found, application.as_ref(), tip.as_ref(), way);
-        let look = match case.outcome {
-            _ if !found.complete => Some(Look::Incomplete),
-            Some("bad" | "conflict") => Some(Look::Unfit),
-            Some("applied") => Some(Look::Applied),
-            _ => None,
-        };
-        if let Some(look) = look {
-            said.extend(self.what_broke(&found, look).await?);
-        }
+        said.extend(self.what_broke(&found, case.outcome).await?);
         let text = Report {
             list: list.address.clone(),
             came: event == Event::Reported,
@@ -133,7 +125,17 @@ impl Ctx {
     }
 
     /// What mail programs or their user did to the first mail of a version that is not whole, and what helps; empty if nothing is seen.
-    async fn what_broke(&self, found: &ToReport, look: Look) -> Result<Vec<String>, PipelineError> {
+    async fn what_broke(
+        &self,
+        found: &ToReport,
+        outcome: Option<&str>,
+    ) -> Result<Vec<String>, PipelineError> {
+        let look = match outcome {
+            _ if !found.complete => Look::Incomplete,
+            Some("bad" | "conflict") => Look::Unfit,
+            Some("applied") => Look::Applied,
+            _ => return Ok(Vec::new()),
+        };
         for mail in found.mails.iter().take(LOOKED_AT) {
             let Some((bytes, _)) = self.store.load_bytes(*mail).await? else {
                 continue;

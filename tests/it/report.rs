@@ -71,7 +71,7 @@ fn a_first_series_is_answered_and_later_ones_if_they_do_not_apply(database: Data
             "\"Twenty\", v1 of 1 patch",
             "Patch 1 does not apply to tool at ",
             "src/a.c, hunk 1",
-            "with -v2\n(git format-patch)",
+            "with -v2 (git format-patch)",
         ],
     );
     // What a mail program broke, and what helps against it.
@@ -110,7 +110,7 @@ fn what_stands_right_under_a_diff_is_told() {
     let words = "right under the last line of a diff";
     has(
         &said,
-        &[words, "Celsius and more", "with -v2\n(git format-patch)"],
+        &[words, "Celsius and more", "with -v2 (git format-patch)"],
     );
     let page = site.server.page("/dev/patches/1/");
     assert!(
