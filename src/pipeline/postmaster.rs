@@ -1,16 +1,19 @@
 //! Mail for the postmaster: taken at every domain of ours (RFC 5321 section 4.5.1) and given to the operator, as is mail to `abuse@`
 //! (RFC 2142) and `root@`, to which machines write. So is mail to
-//! the people who run a list (`dev+owner@`), and what they have to see to, such as who wants to join a list that is not public.
+//! the people who run a list (`dev+owner@`; signed mail goes to its moderators, too), and what they have to see to, such as who wants to join a list that is not public.
 //!
 //! It goes the way of all mail, into a list `postmaster` that is not public and that the first such mail makes: so it is as
 //! durable as any, and `export postmaster` shows it even where no operator is named.
 
+use super::ask::Asked;
 use super::{Ctx, PipelineError};
+use crate::list::command::{Asking, is_sent_here};
 use crate::list::policy::Decision;
-use crate::list::settings::Policy;
+use crate::list::settings::{Policy, Proof};
+use crate::list::{header, notice, order};
 use crate::session::Reply;
-use crate::store::{ListRow, NewList, StoreError};
-use crate::types::Address;
+use crate::store::{CappedLetter, ListRow, NewLetter, NewList, StoreError, mark_of};
+use crate::types::{Address, Timestamp};
 
 /// The list's name.
 const NAME: &str = "postmaster";
@@ -49,6 +52,57 @@ impl Ctx {
             Some(list) => Ok(list),
             None => self.make_postmaster().await,
         }
+    }
+
+    /// Passes a mail for the people who run a list on to its moderators as it is: one that its author is known to have sent there, so
+    /// that nobody reaches them in another's name. The operator gets all of it by the postmaster's list.
+    pub(super) async fn pass_on(
+        &self,
+        list: &ListRow,
+        recipient: &Address,
+        asked: &Asked<'_>,
+        bytes: &[u8],
+        now: Timestamp,
+    ) -> Result<(), PipelineError> {
+        let (message, Ok(sender)) = (asked.message, asked.sender.parse::<Address>()) else {
+            return Ok(());
+        };
+        let asking = Asking {
+            message,
+            verdict: asked.verdict,
+            sender: &sender,
+            recipient,
+            protocol: asked.protocol,
+            now,
+        };
+        let proven = order::who(message, asked.verdict, Proof::Authenticated).proven;
+        if list.policy.tls_only || !proven || !is_sent_here(&asking) {
+            return Ok(());
+        }
+        // What comes back here has gone round.
+        let own = header::list_id(&self.postmaster_list().await?.address);
+        let mut data = format!("List-Id: <{own}>\n").into_bytes();
+        data.extend_from_slice(bytes);
+        for to in self.find_moderators(list).await? {
+            if self.is_operator(&to.key()) {
+                continue;
+            }
+            let letter = CappedLetter {
+                letter: NewLetter {
+                    list: Some(list.id),
+                    purpose: "mail to the moderators",
+                    recipient: to.to_string(),
+                    return_path: String::new(),
+                    data: data.clone(),
+                    about: vec![mark_of(&message.identity)],
+                },
+                cap: notice::MODERATORS,
+                counted: notice::counted(&to),
+                source: String::new(),
+            };
+            self.store.insert_capped_letter(letter, now).await?;
+        }
+        Ok(())
     }
 
     async fn make_postmaster(&self) -> Result<ListRow, PipelineError> {

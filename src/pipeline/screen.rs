@@ -169,8 +169,11 @@ impl Ctx {
                 .decide(&list, &self.checked(target), &asked, now)
                 .await?;
             if let Ok(Decision::Request(_)) = outcome.decision {
-                list = self.postmaster_list().await?;
+                let meant = std::mem::replace(&mut list, self.postmaster_list().await?);
                 outcome = self.decide(&list, &Target::Post, &asked, now).await?;
+                if let Ok(Decision::Accept) = outcome.decision {
+                    self.pass_on(&meant, recipient, &asked, &bytes, now).await?;
+                }
             }
             self.log(&list, &message, &new, &verdict, &outcome.decision);
             match outcome.decision.clone() {

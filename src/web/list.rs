@@ -188,7 +188,7 @@ const COMMANDS: [(&str, &str); 10] = [
     ("help", "you get these words by mail"),
     (
         "owner",
-        "the people who run the list get it, and who runs the site",
+        "the operator of this site reads it, and the list's moderators, if your mail is signed",
     ),
 ];
 

@@ -1,6 +1,7 @@
 //! Mail for the people who run the site, and from senders with long return paths.
 
 use super::harness::{Database, Sink, Smtp, TestServer, on_both};
+use super::identity::{Site, mail};
 
 on_both! {
     mail_for_the_postmaster_reaches_the_operator,
@@ -96,4 +97,44 @@ fn a_sender_may_be_longer_than_a_member() {
     );
     let said = server.cli_fails(&["member", "add", "dev", &format!("{local}@relay.example")]);
     assert!(said.contains("1 to 64 characters"), "{said}");
+}
+
+/// Moderators get what is written to the people who run their list, once nobody can have written it in another's name.
+#[test]
+fn signed_mail_to_the_people_who_run_a_list_reaches_its_moderators() {
+    let site = Site::start(&[]);
+    let server = &site.server;
+    let ben = "ben@example.org=reply,post,moderate";
+    server.cli(&["policy", "set", "dev", "--person", ben]);
+    let to = "dev+owner@lists.example.org";
+    let asks = |id: &str, text: &str| {
+        mail(id, "Ana <ana@example.org>", "Please", text)
+            .replace(
+                "Mon, 01 Jan 2024 10:00:00 +0000",
+                &patchpost::store::now().rfc5322(),
+            )
+            .replace("dev@lists.example.org", to)
+    };
+    let copies = |word: &str| {
+        let files = std::fs::read_dir(server.data().join("outbox"));
+        let files = files.into_iter().flatten();
+        let texts = files.filter_map(|f| std::fs::read_to_string(f.unwrap().path()).ok());
+        let all: Vec<String> = texts.filter(|t| t.contains(word)).collect();
+        all
+    };
+    let forged = asks("forged@x", "in her name\n");
+    assert!(server.send(&[to], forged.as_bytes()).starts_with("250"));
+    let signed = site.sign(&asks("signed@x", "a word of hers\n"));
+    assert!(server.send(&[to], &signed).starts_with("250"));
+    let copy = server.wait_for("the moderator's mail", || copies("a word of hers").pop());
+    let signed = String::from_utf8(signed).unwrap().replace("\r\n", "\n");
+    assert!(
+        copy.replace("\r\n", "\n").contains(signed.trim_end()),
+        "{copy}"
+    );
+    // A moderator's address that leads back here makes no circle.
+    let back = server.send(&[to], copy.as_bytes());
+    assert!(!back.starts_with("250"), "{back}");
+    assert_eq!(copies("a word of hers").len(), 1);
+    assert_eq!(copies("in her name").len(), 0);
 }

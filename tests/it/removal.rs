@@ -82,7 +82,7 @@ fn an_author_takes_his_mail_back_once(database: Database) {
     wait_for_letter(
         &site,
         "eve@example.org",
-        "it answers no mail of yours that the list has",
+        "put dev+remove@lists.example.org into To",
     );
     ask(
         &site,

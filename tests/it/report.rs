@@ -43,6 +43,7 @@ fn a_first_series_is_answered_and_later_ones_if_they_do_not_apply(database: Data
             "To: ana@example.org",
             "Subject: Your patches at dev@lists.example.org",
             "Auto-Submitted: auto-replied",
+            "Reply-To: dev@lists.example.org",
             "\"Three\", v1 of 2 patches",
             "All patches are there. They apply to tool at ",
             "/dev/patches/1/",

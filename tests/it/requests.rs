@@ -217,6 +217,10 @@ fn who_mistypes_a_word_hears_which_there_are() {
         let expected = format!("has no address {word}; there are +subscribe");
         assert!(said.contains("5.1.1") && said.contains(&expected), "{said}");
     }
+    let said_all = said("dev+jion@lists.example.org");
+    for word in ["+dupes", "+own,"] {
+        assert!(said_all.contains(word), "{word}: {said_all}");
+    }
     let nobody = said("no-help@lists.example.org");
     assert!(nobody.contains("There is no such list here"), "{nobody}");
     assert!(said("dev+join@lists.example.org").starts_with("250"));
@@ -237,4 +241,19 @@ fn who_mistypes_a_word_hears_which_there_are() {
         assert!(said(reply_to.unwrap().trim()).starts_with("250"));
     }
     assert_eq!(members(server), 0);
+}
+
+#[test]
+fn a_member_who_joins_again_hears_that_he_is_one() {
+    let site = Site::start(&[]);
+    let server = &site.server;
+    server.cli(&["member", "add", "dev", "ana@example.org"]);
+    let to = "dev+subscribe@lists.example.org";
+    let mail = today("again@x", "join", to);
+    let reply = server.send(&[to], &site.sign(&mail));
+    assert!(reply.starts_with("250"), "{reply}");
+    wait_for_letter(server, "ana@example.org", "gets copies already");
+    // Nobody is told for whom an unsigned mail asks.
+    server.send(&[to], mail.replace("again@x", "other@x").as_bytes());
+    assert_eq!(letters(server, "ana@example.org", "already").len(), 1);
 }

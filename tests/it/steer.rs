@@ -170,6 +170,12 @@ fn who_sent_a_series_takes_it_back_and_no_more() {
     );
     assert_eq!(states(&site), "v1 superseded, v2 rejected");
     wait_for_letter(&site, "ana@example.org", "it was decided on already");
+    wait_for_letter(&site, "ana@example.org", "dev+owner@lists.example.org");
+    wait_for_letter(
+        &site,
+        "ana@example.org",
+        "Subject: About \"first\", v2 of dev",
+    );
 }
 
 #[test]
