@@ -375,8 +375,8 @@ fn word_of_patches_that_came_as_it_leaves() {
 
             dev@x.org
 
-        with -v2 (git format-patch) and in reply to the first mail of this one; an
-        answer to this mail goes to everybody on the list.
+        with -v2 (git format-patch) and in reply to the first mail of this one;
+        an answer to this mail goes to everybody on the list.
 
         Which mail of this kind comes to you is chosen here:
 
@@ -396,8 +396,9 @@ fn word_of_patches_that_came_as_it_leaves() {
 
             dev@x.org
 
-        with a higher -v (git format-patch) and in reply to the first mail of this
-        one; an answer to this mail goes to everybody on the list.
+        with the file attached that git format-patch -v2 makes, as an answer to
+        the first mail of this one;
+        an answer to this mail goes to everybody on the list.
 
         Which mail of this kind comes to you is chosen here:
 
