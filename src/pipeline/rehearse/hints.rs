@@ -275,11 +275,10 @@ mod tests {
         };
         let untaken = file("[PATCH] x", "application/octet-stream");
         assert!(!untaken.unread, "{untaken:?}");
+        let said = untaken.untaken.unwrap_or_default();
         assert!(
-            untaken
-                .untaken
-                .unwrap()
-                .contains("the file \"fix.bin\" holds a patch, but it is not taken")
+            said.contains("the file \"fix.bin\" holds a patch, but it is not taken"),
+            "{said}"
         );
         // It is either taken or not.
         let answer = file("Re: [PATCH] x", "text/x-patch");
@@ -287,7 +286,12 @@ mod tests {
             !answer.said.iter().any(|s| s.contains("taken")),
             "{answer:?}"
         );
-        assert!(answer.untaken.unwrap().contains("the mail is an answer"));
+        assert!(
+            answer
+                .untaken
+                .unwrap_or_default()
+                .contains("the mail is an answer")
+        );
     }
 
     #[test]
