@@ -177,13 +177,10 @@ impl Ctx {
             }
             self.log(&list, &message, &new, &verdict, &outcome.decision);
             match outcome.decision.clone() {
-                Ok(Decision::Accept | Decision::Hold(_))
-                    if taken.iter().any(|t| t.list.id == list.id) =>
-                {
-                    answers.push(Ok(()))
-                }
                 Ok(Decision::Accept | Decision::Hold(_)) => {
-                    taken.push(Taken { list, outcome });
+                    if taken.iter().all(|t| t.list.id != list.id) {
+                        taken.push(Taken { list, outcome });
+                    }
                     answers.push(Ok(()));
                 }
                 Ok(Decision::Moderate(token)) => {

@@ -232,7 +232,7 @@ pub async fn index(app: &App, wish: &Wish) -> Answer {
 /// `GET /L/_/text/help/`
 pub async fn help(app: &App, place: Place, wish: &Wish) -> Answer {
     let sources = match &place.scope {
-        Scope::List(list) if !wish.private => sources(app, *list).await?,
+        Scope::List(list) => sources(app, *list, wish.private).await?,
         _ => Vec::new(),
     };
     let (local, domain) = place.address.split_once('@').unwrap_or_default();
@@ -249,8 +249,11 @@ pub async fn help(app: &App, place: Place, wish: &Wish) -> Answer {
     }))
 }
 
-/// Repositories of a public list, the most important first: each has a page with the line that clones it.
-pub async fn sources(app: &App, list: ListId) -> Result<Vec<String>, Problem> {
+/// Repositories of a public list, the most important first: each has a page with the line that clones it. None for one that is private.
+pub async fn sources(app: &App, list: ListId, private: bool) -> Result<Vec<String>, Problem> {
+    if private {
+        return Ok(Vec::new());
+    }
     let repos = app.store.load_list_repos(list).await?;
     Ok(repos.into_iter().map(|r| r.name).collect())
 }
@@ -367,10 +370,7 @@ async fn home_page(
         canonical: (before.at == i64::MAX).then(|| format!("{}/{}/", app.base_url, list.name)),
         found: String::new(),
         odd: String::new(),
-        sources: match list.is_private() {
-            true => Vec::new(),
-            false => sources(app, list.id).await?,
-        },
+        sources: sources(app, list.id, list.is_private()).await?,
         rows: threads.iter().map(row).collect(),
         older,
     })

@@ -139,11 +139,8 @@ pub(super) async fn page(
     let (bases, at_tip) = bases(app, list, &version, &fact, application.as_ref()).await?;
     let damage = damage_of(app, &fact, &version, application.as_ref()).await?;
     let scope = Scope::List(list.id);
-    let wanted: Vec<MailId> = version
-        .cover
-        .into_iter()
-        .chain(version.patches.iter().map(|p| p.1))
-        .collect();
+    let wanted = version.patches.iter().map(|p| p.1);
+    let wanted: Vec<MailId> = version.cover.into_iter().chain(wanted).collect();
     let mut mails = posts(app, list, scope, &wanted).await?;
     let comments = comments_of(app, list, scope, &version).await?;
     let shown = (&version, fact.label.as_str());
@@ -225,10 +222,7 @@ pub(super) async fn page(
         history: history_of(app, id).await?,
         delegate: delegate.map_or_else(String::new, |d| visible(&d.1)),
         list: list.name.clone(),
-        sources: match wish.private {
-            true => Vec::new(),
-            false => super::list::sources(app, list.id).await?,
-        },
+        sources: super::list::sources(app, list.id, wish.private).await?,
     })
 }
 

@@ -201,56 +201,6 @@ fn the_outcome_of_a_command_as_it_leaves() {
 }
 
 #[test]
-fn help_as_it_leaves() {
-    let text = Help {
-        list: &address("dev@x.org"),
-        local: "dev",
-        domain: "x.org",
-        page: "https://x.org/dev/",
-    };
-    expect![[r#"
-        Hello,
-
-        dev@x.org is a mailing list. Mail to these addresses does what
-        their names say; what stands in it does not matter:
-
-            dev+subscribe@x.org
-                You get a copy of every mail to the list, after you confirmed.
-            dev+unsubscribe@x.org
-                You leave the list.
-            dev+nomail@x.org
-                You stay a member and get no copies.
-            dev+mail@x.org
-                You get copies again.
-            dev+nodupes@x.org
-                You get no copy of mail that names you in To or Cc; +dupes undoes it.
-            dev+noown@x.org
-                You get no copies of your own mail; +own undoes it.
-            dev+check@x.org
-                You alone hear what would become of a mail or patch series at the
-                list: held or not, grouped how, does it apply. Nothing is archived.
-            dev+remove@x.org
-                An answer to your own mail, sent here, has that mail taken off the
-                pages; some lists ask a moderator first.
-            dev+owner@x.org
-                Reaches the people who run the list.
-
-        Who answers a patch with a line "/state changes-requested" of its own sets
-        its state; authors may say rejected, superseded or changes-requested of
-        their own. A web mailer breaks a patch that is pasted: attach the file that
-        git format-patch made, one patch a mail. All this at length:
-
-            https://x.org/dev/_/text/help/
-
-        Where your mail program sends from another address than the one that is a
-        member, or your mail carries no DKIM signature of your domain, you are asked
-        to confirm by a mail to the member's address.
-
-        The archive, and more help: https://x.org/dev/"#]]
-    .assert_eq(&text.render().expect("it renders"));
-}
-
-#[test]
 fn nothing_of_a_stranger_makes_a_field() {
     let hostile = mail::parse(
         b"From: a@b.c\nMessage-ID: <x@y\r\n\tBcc: victim@example.org>\nReferences: <ok@b> <\xc3\xa9@b> <a\"b@c> <no-at>\n\nx\n",
