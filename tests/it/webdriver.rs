@@ -17,24 +17,35 @@ pub struct Browser {
     _home: tempfile::TempDir,
 }
 
+type Lines = std::io::Lines<BufReader<std::process::ChildStdout>>;
+
 impl Browser {
-    pub fn start() -> Browser {
-        let home = tempfile::tempdir().unwrap();
+    /// The driver, what it prints, and its port; `None` if it ended.
+    fn listen(home: &std::path::Path) -> Option<(Child, Lines, u16)> {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
-            .env("HOME", home.path())
+            .env("HOME", home)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|e| panic!("chromedriver: {e}; `tests/install` installs it"));
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port: u16 = lines
-            .find_map(|line| {
-                let line = line.unwrap();
-                let (_, port) = line.split_once("successfully on port ")?;
-                port.trim_end_matches('.').parse().ok()
-            })
-            .expect("chromedriver says on which port it listens");
+        let port = lines.find_map(|line| {
+            let line = line.unwrap();
+            let (_, port) = line.split_once("successfully on port ")?;
+            port.trim_end_matches('.').parse().ok()
+        });
+        if port.is_none() {
+            driver.wait().unwrap();
+        }
+        Some((driver, lines, port?))
+    }
+
+    pub fn start() -> Browser {
+        let home = tempfile::tempdir().unwrap();
+        // It ends at once if the port that it got by IPv4 is somebody's by IPv6.
+        let tries = (0..5).find_map(|_| Browser::listen(home.path()));
+        let (driver, lines, port) = tries.expect("chromedriver says on which port it listens");
         // Nobody reads the rest, and it must not stop over a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         let mut browser = Browser {
