@@ -253,6 +253,7 @@ fn one_joins_by_the_form_and_nobody_learns_who_is_a_member(database: Database) {
     let (status, done) = curl(&server, &page, &ONE_CLICK);
     assert_eq!(status, "200 0");
     assert!(done.contains("Welcome"), "{done}");
+    assert!(done.contains("How to send a patch"), "{done}");
     assert_eq!(members(&server), ["ana@example.org", "member@example.org"]);
     letter(&server, &sink, "ana@example.org", 1);
 

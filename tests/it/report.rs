@@ -58,6 +58,11 @@ fn a_first_series_is_answered_and_later_ones_if_they_do_not_apply(database: Data
     let noted = site.server.cli(&["events", "dev"]);
     assert!(noted.contains("told") && noted.contains(ANA), "{noted}");
 
+    for page in ["/dev/", "/dev/patches/1/", "/dev/_/text/help/"] {
+        let shown = site.server.page(page);
+        assert!(shown.contains("href=\"/tool.git\""), "{page}: {shown}");
+    }
+
     // She is known by now: what applies needs no words, a part of a series neither, and what conflicts does.
     post(&site, &work, "two", &["-2", "-v2"]);
     site.server.drain();
