@@ -1,14 +1,11 @@
 //! How the copies of a posting are made: decided once, before the first of them.
 
-use std::sync::Arc;
-
 use super::{Ctx, PipelineError, parse, think_of};
 use crate::list::header::CopyHead;
 use crate::list::treatment::{self, Class, Treatment, Unaligned};
-use crate::mail::header::to_crlf;
 use crate::store::PostingToSend;
 use crate::types::ListId;
-use crate::verdict::{self, Outcome, Signature, from_domain};
+use crate::verdict::{Outcome, Signature, from_domain};
 use crate::view::url;
 
 impl Ctx {
@@ -40,18 +37,14 @@ impl Ctx {
     }
 
     /// What DNS owed when the mail came is asked for once more: a signature that nobody could check says neither yes nor no. This decides
-    /// about copies only; the mail's standing stays what it was.
+    /// about copies only; the mail's standing is seen to by a job of its own.
     async fn ask_again(&self, posting: &mut PostingToSend) -> Result<(), PipelineError> {
         let owed = |s: &Signature| s.outcome == Outcome::Unknown;
-        let Some(checks) = &self.checks else {
-            return Ok(());
-        };
-        if !posting.verdict.signatures.iter().any(owed) {
+        if self.checks.is_none() || !posting.verdict.signatures.iter().any(owed) {
             return Ok(());
         }
-        let bytes = Arc::new(to_crlf(&posting.bytes));
-        let facts = checks.dns.facts(bytes, None).await;
-        let found = verdict::judge(&parse(posting.bytes.clone()).await?, facts);
+        let asked = self.ask_dns(posting.bytes.clone(), true, &posting.verdict);
+        let (_, found) = asked.await?;
         posting.verdict.signatures = found.signatures;
         posting.verdict.policy = posting.verdict.policy.take().or(found.policy);
         Ok(())

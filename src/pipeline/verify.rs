@@ -8,8 +8,8 @@ use super::{Ctx, PipelineError};
 use crate::list::address::Target;
 use crate::list::order::Spam;
 use crate::list::policy::Decision;
+use crate::mail::Message;
 use crate::mail::header::to_crlf;
-use crate::mail::{self, Message};
 use crate::session::Protocol;
 use crate::store::job::Held;
 use crate::store::{HeldRow, Unanswered, UnansweredCopy};
@@ -39,7 +39,8 @@ impl Ctx {
         let mut next: Option<Timestamp> = None;
         let mut release = None;
         for copy in &mail.copies {
-            let (message, verdict) = self.ask_dns(copy).await?;
+            let asked = self.ask_dns(copy.bytes.clone(), copy.crlf, &copy.verdict);
+            let (message, verdict) = asked.await?;
             if verdict.is_owed() {
                 next = next.max(next_look(copy.arrived, now));
                 continue;
@@ -61,19 +62,23 @@ impl Ctx {
         Ok(recorded.await?)
     }
 
-    /// A copy, and what is to be said of it now. What SPF said stays, as the client is gone.
-    async fn ask_dns(&self, copy: &UnansweredCopy) -> Result<(Message, Verdict), PipelineError> {
-        let stored = copy.bytes.clone();
-        let wire = match copy.crlf {
+    /// A mail as stored (with `crlf`, its line ends are put back), and what DNS lets be said of it now. What SPF said stays, as the client
+    /// is gone.
+    pub(super) async fn ask_dns(
+        &self,
+        stored: Vec<u8>,
+        crlf: bool,
+        before: &Verdict,
+    ) -> Result<(Message, Verdict), PipelineError> {
+        let wire = match crlf {
             true => to_crlf(&stored),
             false => stored.clone(),
         };
-        let message = super::think_of(stored.len(), move || mail::parse(&stored)).await?;
+        let message = super::parse(stored).await?;
         let Some(checks) = &self.checks else {
-            return Ok((message, copy.verdict.clone()));
+            return Ok((message, before.clone()));
         };
         let facts = checks.dns.facts(Arc::new(wire), None).await;
-        let before = &copy.verdict;
         let facts = Facts {
             spf: before.spf.clone(),
             policy: facts.policy.or_else(|| before.policy.clone()),

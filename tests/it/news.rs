@@ -13,13 +13,9 @@ on_both! {
 
 const ANA: &str = "ana@example.org";
 
+/// Posts a series, and waits until all of it was done.
 fn post(site: &Site, work: &Path, run: &str, arguments: &[&str]) -> Vec<String> {
-    let mails = patches_to(LIST, work, arguments);
-    let mails: Vec<String> = mails.iter().map(|m| named(m, run)).collect();
-    for mail in signed(site, &mails) {
-        let reply = site.server.send(&[LIST], &mail);
-        assert!(reply.starts_with("250"), "{reply}");
-    }
+    let mails = super::report::post(site, work, run, arguments);
     site.server.drain();
     mails
 }

@@ -15,7 +15,7 @@ on_both! {
 const ANA: &str = "ana@example.org";
 
 /// Posts a series with names of its own.
-fn post(site: &Site, work: &Path, run: &str, arguments: &[&str]) -> Vec<String> {
+pub fn post(site: &Site, work: &Path, run: &str, arguments: &[&str]) -> Vec<String> {
     let mails = patches_to(LIST, work, arguments);
     let mails: Vec<String> = mails.iter().map(|m| named(m, run)).collect();
     for mail in signed(site, &mails) {
